@@ -1,0 +1,17 @@
+"""Errors that a person can mend. The command line prints each as one line and exits with status 1."""
+
+
+class DpmixError(Exception):
+    """Something the user can mend; the message is one line that names the remedy."""
+
+
+class ParamsError(DpmixError):
+    """`params.yaml` asks for something that does not exist or does not fit together."""
+
+
+class DataError(DpmixError):
+    """A data set, image, archive or model file is missing, damaged or not what it should be."""
+
+
+class PrivacyError(DpmixError):
+    """A privacy target that cannot be met, or a run that would exceed it."""
