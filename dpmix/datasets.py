@@ -1,0 +1,448 @@
+"""Private and synthetic images: fetched or made, split, and decoded once into memory-mapped image stores.
+
+An image store is a folder that every later step reads:
+
+    <split>_images.npy   uint8 [N, C, R, R]
+    <split>_labels.npy   int64 [N]
+    meta.json            classes, resolution, channels, sizes of the splits, source
+
+with the splits `train` and `test`, or `train` alone for a synthetic set D. An image is resized by bicubic interpolation
+with antialiasing until its shorter side is R, then cropped at the centre, as the encoders' own preprocessing does.
+
+Splits (appendix C): CIFAR and Oxford-IIIT Pet come with theirs. EuroSAT, Caltech 256 and SUN397 have none and the paper
+does not publish its own, so theirs are drawn here, as are those of digits and of image folders without one: stratified
+by class, by a key that depends on no library's generator. Which images are training records is part of the public
+description of the data; epsilon speaks of these records.
+"""
+
+import contextlib
+import functools
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from dpmix.errors import DataError, DpmixError
+from dpmix.files import atomic_directory, read_json, write_json
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from dpmix.params import DatasetSpec
+
+SPLITS = ("train", "test")
+SPLIT_SEED = 2023
+DIGITS_TRAIN, DIGITS_TEST = 1437, 360
+
+# Files that operating systems leave in folders.
+_LITTER = frozenset({"thumbs.db", "desktop.ini"})
+# Formats that Pillow passes to other programs, or lists without being able to decode them.
+_NOT_PICTURES = frozenset({"EPS", "WMF", "MPEG", "HDF5", "GRIB", "BUFR", "FITS"})
+_DECODED_AT_A_TIME = 256
+_ORIENTATION = 0x0112
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """One split of an image store.
+
+    Attributes:
+        images: uint8 [N, C, R, R], memory-mapped and read-only.
+        labels: int64 [N], indices into `classes`.
+        classes: the names of the classes.
+    """
+
+    images: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.int64]
+    classes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes there are, whether or not each has an image here."""
+        return len(self.classes)
+
+
+def load(directory: Path, split: str = "train") -> Images:
+    """Open one split of an image store.
+
+    Raises:
+        DataError: if the store or the split is missing, damaged or incomplete.
+    """
+    directory = Path(directory)
+    if not (directory / "meta.json").is_file():
+        raise DataError(f"{directory} is not an image store (it has no meta.json); run the step that makes it")
+    try:
+        meta = read_json(directory / "meta.json")
+        classes, sizes = tuple(meta["classes"]), meta["sizes"]
+        if split not in sizes:
+            raise DataError(f"{directory} has no split {split!r}, only {', '.join(sizes)}; use one of these")
+        images = np.load(directory / f"{split}_images.npy", mmap_mode="r", allow_pickle=False)
+        labels = np.load(directory / f"{split}_labels.npy", allow_pickle=False)
+        shape = (sizes[split], meta["channels"], meta["resolution"], meta["resolution"])
+        whole = (
+            images.shape == shape
+            and images.dtype == np.uint8
+            and labels.shape == shape[:1]
+            and labels.dtype == np.int64
+            and (len(labels) == 0 or (labels.min() >= 0 and labels.max() < len(classes)))
+        )
+    except DataError:
+        raise
+    except (DpmixError, OSError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{directory} is damaged ({_one_line(error)}); delete it and make it again") from error
+    if not whole:
+        raise DataError(f"{directory} disagrees with its meta.json about split {split!r}; delete it and make it again")
+    return Images(images, labels, classes)
+
+
+def prepare(spec: "DatasetSpec", resolution: int, raw: Path, out: Path) -> None:
+    """Fetch or make a private data set, split it, and write its image store `out`, whole or not at all.
+
+    Args:
+        spec: the data set; its sizes are the published ones.
+        resolution: R, in pixels.
+        raw: where downloads are kept, shared by all data sets; unused for other sources.
+        out: the image store to write; one that is there is replaced.
+
+    Raises:
+        DataError: if it cannot be fetched, an image cannot be read, or a size is not the published one.
+    """
+    if spec.source == "torchvision":
+        pool = _from_torchvision(spec, Path(raw))
+    elif spec.source == "scikit-learn":
+        pool = _from_scikit_learn(spec)
+    else:
+        pool = _from_folder(Path(spec.path or "."), spec.test)
+    sizes = {split: len(part.labels) for split, part in pool.parts.items()}
+    found = (len(pool.classes), sizes["train"], sizes["test"])
+    if found != (spec.classes, spec.train, spec.test):
+        raise DataError(
+            f"{spec.name}: {pool.origin} holds {found[0]} classes, {found[1]} training and {found[2]} test images, but "
+            f"its sizes are given as {spec.classes}, {spec.train} and {spec.test}; {pool.remedy}"
+        )
+    _write_store(Path(out), pool, resolution, spec.channels, spec.name)
+
+
+def pack_folder(images: Path, resolution: int, out: Path, classes: Sequence[str], channels: int = 3) -> None:
+    """Write the image store `out` (split `train`) of a synthetic set D, one folder of images for each class.
+
+    Args:
+        images: the folder of class folders; other files beside these are ignored.
+        resolution: R, in pixels.
+        out: the image store to write; one that is there is replaced.
+        classes: the private data set's classes, in its order, so that labels agree.
+        channels: 1 or 3, those of the private data set.
+
+    Raises:
+        DataError: if a class has no folder or no image, a folder is of no class, or an image cannot be read.
+    """
+    images = Path(images)
+    if not images.is_dir():
+        raise DataError(f"{images} does not exist; run the step that makes the synthetic images")
+    folders = [images / name for name in classes]
+    for name, folder in zip(classes, folders, strict=True):
+        if not folder.is_dir():
+            raise DataError(f"{images} has no folder for class {name!r}; make the synthetic images again")
+    strangers = sorted(
+        set(_class_folders(images)) - {images / folder.relative_to(images).parts[0] for folder in folders}
+    )
+    if strangers:
+        raise DataError(f"{strangers[0]} is not a class of this data set; remove it or make the synthetic images again")
+    pool = _Pool(tuple(classes), {"train": _files(folders)}, str(images), "", {"source": "synthetic"})
+    _write_store(Path(out), pool, resolution, channels, "synthetic")
+
+
+def folder_sizes(root: Path, test_fraction: float = 0.2) -> tuple[tuple[str, ...], int, int]:
+    """Look into an image folder: its classes, and the training and test sizes to give it.
+
+    A folder `root/{train,test}/<class>/` keeps its split. One of `root/<class>/` gives `test_fraction` of its images
+    (rounded up) to the test set. The sizes are published with whatever is trained on them.
+
+    Raises:
+        DataError: for a folder with no classes, an empty class, or a file that is not an image.
+    """
+    root = Path(root)
+    if _has_split(root):
+        pool = _from_folder(root, 0)
+        return pool.classes, len(pool.parts["train"].labels), len(pool.parts["test"].labels)
+    classes = _class_folders(root)
+    total = len(_files(classes).labels)
+    # Rounded first, so that 0.2 of 30 is 6 although 0.2 * 30 is a little more.
+    test = int(np.ceil(round(total * test_fraction, 6)))
+    return tuple(folder.name for folder in classes), total - test, test
+
+
+def stratified_split(
+    labels: npt.NDArray[np.int64], test: int, name: str
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """A stratified split keyed by `name`: sorted indices of the training part and of the `test` others.
+
+    Each class gives its share of the test part, rounded down; the classes with the largest remainders give one more
+    until the total is exactly `test` (ties to the class that comes first).
+
+    Raises:
+        ValueError: unless 0 <= test <= N.
+    """
+    from dpmix.random import KeyedRandom
+
+    if not 0 <= test <= len(labels):
+        raise ValueError(f"cannot take {test} test images out of {len(labels)}")
+    counts = np.bincount(labels)
+    quota, remainder = np.divmod(counts * test, max(len(labels), 1))
+    quota[np.argsort(-remainder, kind="stable")[: test - quota.sum()]] += 1
+    keys = KeyedRandom(SPLIT_SEED, 0, np.arange(len(labels))).uniform(f"split/{name}")
+    order = np.lexsort((keys, labels))
+    rank = np.empty(len(labels), dtype=np.int64)
+    rank[order] = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
+    chosen = rank < quota[labels]
+    return np.flatnonzero(~chosen), np.flatnonzero(chosen)
+
+
+class _Part(NamedTuple):
+    """One split before decoding: `open(i)` is image i."""
+
+    labels: npt.NDArray[np.int64]
+    open: Callable[[int], "Image.Image"]
+
+    def only(self, indices: npt.NDArray[np.int64]) -> "_Part":
+        return _Part(self.labels[indices], lambda index: self.open(int(indices[index])))
+
+
+class _Pool(NamedTuple):
+    """A data set before decoding; `origin` and `remedy` go into messages, `source` into meta.json."""
+
+    classes: tuple[str, ...]
+    parts: Mapping[str, _Part]
+    origin: str
+    remedy: str
+    source: Mapping[str, Any]
+
+
+# Reading and writing images
+
+
+def _open(path: Path) -> "Image.Image":
+    """Read one image file as it is meant to be seen; whatever is wrong with it is one clear line."""
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(path) as image:
+            image.load()
+            if image.mode.startswith("I;16"):
+                # Pillow clips 16-bit grey at 255 when it converts; scans and X-rays would come out white.
+                return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+            if image.mode in ("I", "F"):
+                raise ValueError("its pixels have 32 bits; save it with 8 or 16")
+            with contextlib.suppress(Exception):  # a broken EXIF block does not make the picture unreadable
+                if image.getexif().get(_ORIENTATION, 1) != 1:
+                    return ImageOps.exif_transpose(image)
+            return image
+    except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
+        raise DataError(f"{path} cannot be read as an image ({_one_line(error)}); replace or remove it") from error
+
+
+def _fit(image: "Image.Image", resolution: int, channels: int) -> npt.NDArray[np.uint8]:
+    """Resize the shorter side to R (bicubic, antialiased), crop the centre: uint8 [C, R, R]."""
+    from PIL import Image
+
+    image = image.convert("L" if channels == 1 else "RGB")
+    width, height = image.size
+    if (width, height) != (resolution, resolution):
+        # Sizes and offsets are rounded as torchvision's Resize and CenterCrop do, which OpenCLIP's preprocessing uses.
+        shorter = min(width, height)
+        size = (int(resolution * width / shorter), int(resolution * height / shorter))
+        image = image.resize(size, Image.Resampling.BICUBIC)
+        left, top = round((size[0] - resolution) / 2), round((size[1] - resolution) / 2)
+        image = image.crop((left, top, left + resolution, top + resolution))
+    pixels = np.asarray(image).reshape(resolution, resolution, channels)
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def _write_store(out: Path, pool: _Pool, resolution: int, channels: int, name: str) -> None:
+    with atomic_directory(out) as folder:
+        for split, part in pool.parts.items():
+            shape = (len(part.labels), channels, resolution, resolution)
+            images = _progress(_decoded(part, resolution, channels), len(part.labels), f"{name} {split}")
+            _write_images(folder / f"{split}_images.npy", images, shape)
+            np.save(folder / f"{split}_labels.npy", part.labels, allow_pickle=False)
+        meta = {
+            "classes": list(pool.classes),
+            "resolution": resolution,
+            "channels": channels,
+            "sizes": {split: len(part.labels) for split, part in pool.parts.items()},
+            "name": name,
+            **pool.source,
+        }
+        write_json(folder / "meta.json", meta)
+
+
+def _write_images(path: Path, images: Iterable[npt.NDArray[np.uint8]], shape: tuple[int, ...]) -> None:
+    """Stream images into an .npy file of known shape.
+
+    Written rather than memory-mapped: on a full disk a write raises an error, where a mapped page kills the process.
+    """
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        for image in images:
+            file.write(image.data)
+
+
+def _decoded(part: _Part, resolution: int, channels: int) -> Iterator[npt.NDArray[np.uint8]]:
+    """Each image of a part in order, decoded on all cores (Pillow releases the interpreter's lock)."""
+
+    def one(index: int) -> npt.NDArray[np.uint8]:
+        return _fit(part.open(index), resolution, channels)
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with ThreadPoolExecutor(max_workers=min(cores, 16)) as workers:
+        for start in range(0, len(part.labels), _DECODED_AT_A_TIME):
+            yield from workers.map(one, range(start, min(start + _DECODED_AT_A_TIME, len(part.labels))))
+
+
+def _progress(images: Iterable[Any], total: int, label: str) -> Iterable[Any]:
+    from tqdm import tqdm
+
+    return tqdm(images, total=total, desc=label, unit="image", disable=None)
+
+
+# Folders of images
+
+
+@functools.cache
+def _suffixes() -> frozenset[str]:
+    from PIL import Image
+
+    return frozenset(
+        suffix
+        for suffix, kind in Image.registered_extensions().items()
+        if kind in Image.OPEN and kind not in _NOT_PICTURES
+    )
+
+
+def _class_folders(root: Path) -> list[Path]:
+    """The class folders of a folder, sorted by name."""
+    if not root.is_dir():
+        raise DataError(f"{root} does not exist or is not a folder; give one with a folder of images for each class")
+    folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if not folders:
+        raise DataError(f"{root} has no class folders; put each class's images into a folder of its own")
+    return folders
+
+
+def _image_files(folder: Path) -> list[Path]:
+    """Every image below a class folder, sorted by path; what is neither an image nor litter is refused by name."""
+    suffixes = _suffixes()
+    files = []
+    for path in sorted(folder.rglob("*")):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if hidden or path.name.lower() in _LITTER or path.is_dir():
+            continue
+        if path.suffix.lower() not in suffixes:
+            # Skipped silently, a camera's unsupported format would quietly shrink the data set.
+            raise DataError(f"{path} is not an image that Pillow reads; convert or remove it")
+        files.append(path)
+    if not files:
+        raise DataError(f"{folder} holds no image; put the class's images there or remove the folder")
+    return files
+
+
+def _files(folders: Sequence[Path]) -> _Part:
+    """The images of class folders; a folder's place in the list is its label."""
+    listed = [_image_files(folder) for folder in folders]
+    labels = np.repeat(np.arange(len(listed)), [len(files) for files in listed])
+    return _of_paths([path for files in listed for path in files], labels)
+
+
+def _of_paths(paths: Sequence[Path], labels: npt.ArrayLike) -> _Part:
+    return _Part(np.asarray(labels, dtype=np.int64), lambda index: _open(paths[index]))
+
+
+def _has_split(root: Path) -> bool:
+    names = {path.name for path in _class_folders(root)}
+    if "train" in names and names <= {"train", "val", "valid", "validation"}:
+        raise DataError(f"{root} has a folder train but none called test; add it, or put the class folders into {root}")
+    # Both, since "train" alone may be a class among other vehicles.
+    return {"train", "test"} <= names
+
+
+def _from_folder(root: Path, test: int) -> _Pool:
+    origin, remedy = str(root), "correct the sizes in params.yaml or the folder"
+    if _has_split(root):
+        folders = {part: _class_folders(root / part) for part in SPLITS}
+        names = {part: {folder.name for folder in folders[part]} for part in SPLITS}
+        for one, other in (SPLITS, SPLITS[::-1]):
+            for name in sorted(names[one] - names[other]):
+                raise DataError(f"{root / other} has no folder for class {name!r} of {root / one}; add or remove it")
+        classes = tuple(folder.name for folder in folders["train"])
+        parts = {part: _files(folders[part]) for part in SPLITS}
+        return _Pool(classes, parts, origin, remedy, {"source": "folder", "split": "given"})
+    class_folders = _class_folders(root)
+    classes = tuple(folder.name for folder in class_folders)
+    parts = _split_parts(_files(class_folders), test, "folder", f"{root}: ")
+    return _Pool(classes, parts, origin, remedy, {"source": "folder", **_drawn("folder")})
+
+
+def _split_parts(part: _Part, test: int, name: str, where: str) -> dict[str, _Part]:
+    if test >= len(part.labels):
+        raise DataError(
+            f"{where}{test} test images asked for, but there are {len(part.labels)} images in all; ask for fewer"
+        )
+    train, held = stratified_split(part.labels, test, name)
+    return {"train": part.only(train), "test": part.only(held)}
+
+
+def _drawn(name: str) -> dict[str, Any]:
+    return {"split": f"stratified, keyed by {name!r}", "split_seed": SPLIT_SEED}
+
+
+# Published data sets
+
+
+def _from_scikit_learn(spec: "DatasetSpec") -> _Pool:
+    """Scikit-learn's digits: 8 x 8 pixels of 0 .. 16. Fewer training images than 1,437 are a keyed subset of these."""
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    pixels = np.rint(digits.images * (255 / 16)).astype(np.uint8)
+    whole = _Part(digits.target.astype(np.int64), lambda index: Image.fromarray(pixels[index]))
+    parts = _split_parts(whole, DIGITS_TEST, "digits", "digits: ")
+    if spec.train < DIGITS_TRAIN:
+        _, subset = stratified_split(parts["train"].labels, spec.train, "digits/subset")
+        parts["train"] = parts["train"].only(subset)
+    classes = tuple(str(name) for name in digits.target_names)
+    remedy = f"give train at most {DIGITS_TRAIN}, test {DIGITS_TEST} and classes 10"
+    return _Pool(classes, parts, "scikit-learn", remedy, {"source": "scikit-learn", **_drawn("digits")})
+
+
+def _from_torchvision(spec: "DatasetSpec", raw: Path) -> _Pool:
+    from PIL import Image
+
+    from dpmix import archives
+
+    def part(listing: archives.Listing) -> _Part:
+        images = listing.images
+        if isinstance(images, np.ndarray):
+            return _Part(listing.labels, lambda index: Image.fromarray(images[index]))
+        return _of_paths(images, listing.labels)
+
+    published = archives.fetch(spec.name, raw)
+    parts = {name: part(listing) for name, listing in published.listings.items()}
+    source = {"source": "torchvision", "split": "official"}
+    if "test" not in parts:
+        parts = _split_parts(parts["train"], spec.test, spec.name, f"{spec.name}: ")
+        source |= _drawn(spec.name)
+    folders = " and ".join(map(str, published.folders))
+    return _Pool(published.classes, parts, folders, f"delete {folders} and run again, to unpack it anew", source)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,439 @@
+"""Image stores: what is written, what is refused, and that a line says why."""
+
+import errno
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional as reference
+
+from dpmix import datasets
+from dpmix.datasets import folder_sizes, load, pack_folder, prepare, stratified_split
+from dpmix.errors import DataError, DpmixError
+from dpmix.params import DatasetSpec
+
+
+def picture(seed: int, size: tuple[int, int] = (12, 12), mode: str = "RGB") -> Image.Image:
+    generator = np.random.default_rng(seed)
+    bands = len(Image.new(mode, (1, 1)).getbands())
+    shape = (size[1], size[0], bands) if bands > 1 else (size[1], size[0])
+    return Image.fromarray(generator.integers(0, 256, shape, dtype=np.uint8)).convert(mode)
+
+
+def save(image: Image.Image, path: Path, **options: object) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path, **options)
+    return path
+
+
+def folder_of(root: Path, counts: dict[str, int], size: tuple[int, int] = (12, 12)) -> Path:
+    for number, (name, count) in enumerate(counts.items()):
+        for index in range(count):
+            save(picture(1000 * number + index, size), root / name / f"{index:03d}.png")
+    return root
+
+
+def spec_of(path: Path, classes: int, train: int, test: int, channels: int = 3) -> DatasetSpec:
+    return DatasetSpec(
+        name="mine",
+        label="Mine",
+        source="folder",
+        classes=classes,
+        train=train,
+        test=test,
+        channels=channels,  # type: ignore[arg-type]
+        path=str(path),
+    )
+
+
+def digits_of(train: int, test: int = 360) -> DatasetSpec:
+    return DatasetSpec(
+        name="digits", label="Digits", source="scikit-learn", classes=10, train=train, test=test, channels=1
+    )
+
+
+# Digits
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("digits") / "store"
+    prepare(digits_of(1437), 8, out.parent / "raw", out)
+    return out
+
+
+def test_digits_are_all_there_once(digits: Path) -> None:
+    from sklearn.datasets import load_digits
+
+    train, test = load(digits), load(digits, "test")
+    assert (len(train), len(test)) == (1437, 360)
+    assert train.classes == tuple("0123456789")
+    assert train.num_classes == 10
+    assert train.images.shape == (1437, 1, 8, 8)
+    assert train.images.dtype == np.uint8
+    assert train.labels.dtype == np.int64
+    images = np.concatenate([train.images, test.images]).reshape(-1, 64)
+    labels = np.concatenate([train.labels, test.labels])
+    original = load_digits()
+    expected = np.rint(original.data * 255 / 16).astype(np.uint8)
+    key = np.lexsort(np.column_stack([images, labels]).T)
+    other = np.lexsort(np.column_stack([expected, original.target]).T)
+    assert np.array_equal(images[key], expected[other])
+    assert np.array_equal(labels[key], original.target[other])
+
+
+def test_digits_split_is_stratified_and_never_changes(digits: Path) -> None:
+    test = load(digits, "test")
+    counts = np.bincount(test.labels)
+    whole = np.bincount(load(digits).labels) + counts
+    assert np.abs(counts - whole * 360 / 1797).max() < 1
+    # The split is part of every published number: a change here is a change of the data set.
+    assert json.loads((digits / "meta.json").read_text())["split_seed"] == 2023
+    assert int((test.labels * np.arange(360)).sum()) == 289325
+
+
+def test_fewer_digits_are_a_balanced_part_of_the_same_training_set(digits: Path, tmp_path: Path) -> None:
+    out = tmp_path / "few"
+    prepare(digits_of(300), 8, tmp_path, out)
+    few, many = load(out), load(digits)
+    assert len(few) == 300
+    assert np.bincount(few.labels).min() >= 29
+    everything = {image.tobytes() for image in many.images}
+    assert all(image.tobytes() in everything for image in few.images)
+    assert np.array_equal(load(out, "test").images, load(digits, "test").images)
+
+
+def test_digits_are_enlarged_by_bicubic_interpolation(digits: Path, tmp_path: Path) -> None:
+    prepare(digits_of(1437), 16, tmp_path, tmp_path / "large")
+    large, small = load(tmp_path / "large"), load(digits)
+    for index in (0, 700, 1436):
+        expected = Image.fromarray(small.images[index, 0]).resize((16, 16), Image.Resampling.BICUBIC)
+        assert np.array_equal(large.images[index, 0], np.asarray(expected))
+
+
+@pytest.mark.parametrize(("train", "test"), [(1438, 360), (1437, 100)])
+def test_digits_of_other_sizes_are_refused(train: int, test: int, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="give train at most 1437, test 360"):
+        prepare(digits_of(train, test), 8, tmp_path, tmp_path / "store")
+    assert not (tmp_path / "store").exists()
+
+
+# Splits
+
+
+@given(labels=st.lists(st.integers(0, 5), min_size=1, max_size=80), share=st.floats(0, 1))
+def test_split_is_stratified_exact_and_a_partition(labels: list[int], share: float) -> None:
+    array = np.asarray(labels, dtype=np.int64)
+    test = int(share * len(array))
+    train, held = stratified_split(array, test, "x")
+    assert len(held) == test
+    assert np.array_equal(np.sort(np.concatenate([train, held])), np.arange(len(array)))
+    assert np.array_equal(train, np.sort(train))
+    assert np.array_equal(held, np.sort(held))
+    given_up = np.bincount(array[held], minlength=6)
+    assert np.abs(given_up - np.bincount(array, minlength=6) * test / len(array)).max() < 1
+
+
+def test_split_depends_on_its_name_and_on_nothing_else() -> None:
+    labels = np.repeat(np.arange(4), 50)
+    np.random.seed(0)  # noqa: NPY002  # the global state must not matter
+    first = stratified_split(labels, 40, "eurosat")
+    np.random.seed(1)  # noqa: NPY002
+    again = stratified_split(labels, 40, "eurosat")
+    other = stratified_split(labels, 40, "sun397")
+    assert np.array_equal(first[1], again[1])
+    assert not np.array_equal(first[1], other[1])
+    assert first[1].tolist()[:5] == [6, 15, 16, 29, 35]
+
+
+@pytest.mark.parametrize(
+    ("size", "train", "test"), [(30607, 24485, 6122), (108754, 87003, 21751), (27000, 21600, 5400)]
+)
+def test_the_papers_sizes_are_the_last_fifth_rounded_up(size: int, train: int, test: int) -> None:
+    labels = np.random.default_rng(0).integers(0, 10, size)
+    kept, held = stratified_split(labels, test, "x")
+    assert (len(kept), len(held)) == (train, test)
+    assert test == -(-size // 5)
+
+
+def test_split_of_more_than_there_is_is_refused() -> None:
+    with pytest.raises(ValueError, match="cannot take 4"):
+        stratified_split(np.zeros(3, dtype=np.int64), 4, "x")
+
+
+# Folders
+
+
+def test_folder_with_a_split(tmp_path: Path) -> None:
+    folder_of(tmp_path / "in" / "train", {"cat": 3, "ant": 2})
+    folder_of(tmp_path / "in" / "test", {"cat": 1, "ant": 1})
+    assert folder_sizes(tmp_path / "in") == (("ant", "cat"), 5, 2)
+    prepare(spec_of(tmp_path / "in", 2, 5, 2), 12, tmp_path / "raw", tmp_path / "out")
+    train = load(tmp_path / "out")
+    assert train.classes == ("ant", "cat")
+    assert train.labels.tolist() == [0, 0, 1, 1, 1]
+    assert load(tmp_path / "out", "test").labels.tolist() == [0, 1]
+    first = np.asarray(Image.open(tmp_path / "in" / "train" / "ant" / "000.png"))
+    assert np.array_equal(train.images[0], first.transpose(2, 0, 1))
+    meta = json.loads((tmp_path / "out" / "meta.json").read_text())
+    assert meta["sizes"] == {"train": 5, "test": 2}
+    assert (meta["resolution"], meta["channels"], meta["split"]) == (12, 3, "given")
+
+
+def test_folder_without_a_split_gets_one(tmp_path: Path) -> None:
+    folder_of(tmp_path / "in", {"a": 10, "b": 5})
+    assert folder_sizes(tmp_path / "in") == (("a", "b"), 12, 3)
+    prepare(spec_of(tmp_path / "in", 2, 12, 3), 12, tmp_path, tmp_path / "out")
+    train, test = load(tmp_path / "out"), load(tmp_path / "out", "test")
+    assert np.bincount(test.labels).tolist() == [2, 1]
+    together = {image.tobytes() for image in np.concatenate([train.images, test.images])}
+    assert len(together) == 15
+
+
+def test_images_may_lie_deeper_and_litter_is_skipped(tmp_path: Path) -> None:
+    root = folder_of(tmp_path / "in", {"a/patient1": 2, "a/patient2": 2, "b": 2})
+    (root / "a" / ".DS_Store").write_text("x")
+    (root / "b" / "Thumbs.db").write_text("x")
+    (root / ".cache").mkdir()
+    (root / "labels.csv").write_text("beside the class folders")
+    assert folder_sizes(root) == (("a", "b"), 4, 2)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "CMYK", "1"])
+def test_every_mode_of_pixels_becomes_the_channels_asked_for(mode: str, channels: int, tmp_path: Path) -> None:
+    suffix = "tif" if mode == "CMYK" else "png"
+    image = picture(0, mode=mode)
+    for index in range(2):
+        save(image, tmp_path / "in" / "a" / f"{index}.{suffix}")
+    prepare(spec_of(tmp_path / "in", 1, 1, 1, channels), 12, tmp_path, tmp_path / "out")
+    expected = np.asarray(image.convert("L" if channels == 1 else "RGB")).reshape(12, 12, channels)
+    assert np.array_equal(load(tmp_path / "out").images[0], expected.transpose(2, 0, 1))
+
+
+def test_sixteen_bit_grey_keeps_its_range(tmp_path: Path) -> None:
+    ramp = np.arange(144, dtype=np.uint16).reshape(12, 12) * 450
+    for index in range(2):
+        save(Image.fromarray(ramp), tmp_path / "in" / "a" / f"{index}.png")
+    prepare(spec_of(tmp_path / "in", 1, 1, 1, 1), 12, tmp_path, tmp_path / "out")
+    assert np.array_equal(load(tmp_path / "out").images[0, 0], (ramp >> 8).astype(np.uint8))
+
+
+def test_a_camera_held_upright_is_obeyed(tmp_path: Path) -> None:
+    image = picture(3)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned a quarter clockwise
+    for index in range(2):
+        save(image, tmp_path / "in" / "a" / f"{index}.png", exif=exif)
+    prepare(spec_of(tmp_path / "in", 1, 1, 1), 12, tmp_path, tmp_path / "out")
+    turned = np.asarray(image.transpose(Image.Transpose.ROTATE_270)).transpose(2, 0, 1)
+    assert np.array_equal(load(tmp_path / "out").images[0], turned)
+
+
+@given(
+    width=st.integers(1, 60), height=st.integers(1, 60), resolution=st.integers(1, 40), channels=st.sampled_from([1, 3])
+)
+def test_resize_and_crop_are_torchvisions(width: int, height: int, resolution: int, channels: int) -> None:
+    image = picture(width * 61 + height, (width, height))
+    expected = image.convert("L" if channels == 1 else "RGB")
+    if (width, height) != (resolution, resolution):
+        expected = reference.resize(expected, [resolution], interpolation=InterpolationMode.BICUBIC)
+        expected = reference.center_crop(expected, [resolution, resolution])
+    actual = datasets._fit(image, resolution, channels)
+    assert np.array_equal(actual, np.asarray(expected).reshape(resolution, resolution, channels).transpose(2, 0, 1))
+
+
+def test_real_images_survive_untouched(shared_data: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(shared_data / "cifar10" / "test.zip") as archive:
+        names = sorted(name for name in archive.namelist() if name.endswith(".webp"))[::400]
+        archive.extractall(tmp_path / "zip", names)
+    root = tmp_path / "zip" / "test"
+    classes, train, test = folder_sizes(root, 0.4)
+    assert len(classes) == 10
+    assert train + test == 25
+    prepare(spec_of(root, 10, train, test), 32, tmp_path, tmp_path / "out")
+    files = sorted(root.rglob("*.webp"))
+    kept, _ = stratified_split(np.asarray([classes.index(file.parent.name) for file in files]), test, "folder")
+    images = load(tmp_path / "out")
+    for index in (0, 7, train - 1):
+        expected = np.asarray(Image.open(files[kept[index]]).convert("RGB"))
+        assert np.array_equal(images.images[index], expected.transpose(2, 0, 1))
+
+
+# What is refused
+
+
+def test_a_damaged_image_is_named_and_nothing_is_left(tmp_path: Path) -> None:
+    root = folder_of(tmp_path / "in", {"a": 6}, size=(60, 60))
+    victim = root / "a" / "003.png"
+    victim.write_bytes(victim.read_bytes()[:2000])
+    with pytest.raises(DataError, match=r"a/003\.png cannot be read as an image .*; replace or remove it") as caught:
+        prepare(spec_of(root, 1, 4, 2), 12, tmp_path / "raw", tmp_path / "made" / "out")
+    assert "\n" not in str(caught.value)
+    assert list((tmp_path / "made").iterdir()) == []
+    victim.write_text("not an image at all")
+    with pytest.raises(DataError, match=r"a/003\.png cannot be read as an image"):
+        prepare(spec_of(root, 1, 4, 2), 12, tmp_path / "raw", tmp_path / "made" / "out")
+
+
+def test_thirty_two_bit_pixels_are_refused(tmp_path: Path) -> None:
+    for index in range(2):
+        save(Image.fromarray(np.zeros((4, 4), dtype=np.float32)), tmp_path / "in" / "a" / f"{index}.tif")
+    with pytest.raises(DataError, match=r"\.tif cannot be read as an image \(its pixels have 32 bits"):
+        prepare(spec_of(tmp_path / "in", 1, 1, 1), 4, tmp_path, tmp_path / "out")
+
+
+def test_folders_that_make_no_sense_are_named(tmp_path: Path) -> None:
+    root = tmp_path / "in"
+    with pytest.raises(DataError, match="in does not exist"):
+        folder_sizes(root)
+    root.mkdir()
+    with pytest.raises(DataError, match="in has no class folders"):
+        folder_sizes(root)
+    folder_of(root, {"a": 2})
+    (root / "b").mkdir()
+    with pytest.raises(DataError, match="in/b holds no image"):
+        folder_sizes(root)
+    (root / "b" / "IMG_1.heic").write_text("x")
+    with pytest.raises(DataError, match=r"in/b/IMG_1\.heic is not an image that Pillow reads"):
+        folder_sizes(root)
+
+
+def test_half_a_split_is_named(tmp_path: Path) -> None:
+    folder_of(tmp_path / "in" / "train", {"a": 2, "b": 2})
+    with pytest.raises(DataError, match="train but none called test"):
+        folder_sizes(tmp_path / "in")
+    folder_of(tmp_path / "in" / "test", {"a": 2})
+    with pytest.raises(DataError, match="in/test has no folder for class 'b'"):
+        folder_sizes(tmp_path / "in")
+    folder_of(tmp_path / "in" / "test", {"b": 1, "c": 1})
+    with pytest.raises(DataError, match="in/train has no folder for class 'c'"):
+        folder_sizes(tmp_path / "in")
+    assert folder_sizes(folder_of(tmp_path / "vehicles", {"car": 5, "train": 5}))[0] == ("car", "train")
+
+
+@pytest.mark.parametrize(("classes", "train", "test"), [(3, 8, 2), (2, 7, 2), (2, 9, 2)])
+def test_sizes_other_than_the_published_ones_are_refused(classes: int, train: int, test: int, tmp_path: Path) -> None:
+    root = folder_of(tmp_path / "in", {"a": 5, "b": 5})
+    with pytest.raises(DataError, match="holds 2 classes, 8 training and 2 test images, but its sizes are given as"):
+        prepare(spec_of(root, classes, train, test), 12, tmp_path, tmp_path / "out")
+    with pytest.raises(DataError, match="10 test images asked for, but there are 10 images"):
+        prepare(spec_of(root, 2, 1, 10), 12, tmp_path, tmp_path / "out")
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(datasets, "_write_images", full)
+    root = folder_of(tmp_path / "in", {"a": 5})
+    with pytest.raises(DpmixError, match="No space left on device"):
+        prepare(spec_of(root, 1, 4, 1), 12, tmp_path, tmp_path / "made" / "out")
+    assert list((tmp_path / "made").iterdir()) == []
+
+
+# Stores
+
+
+def test_loading_maps_images_and_does_not_read_them(digits: Path) -> None:
+    images = load(digits).images
+    assert isinstance(images, np.memmap)
+    assert not images.flags.writeable
+
+
+def test_a_store_is_replaced_whole(tmp_path: Path) -> None:
+    prepare(spec_of(folder_of(tmp_path / "one", {"a": 5}), 1, 4, 1), 12, tmp_path, tmp_path / "out")
+    prepare(spec_of(folder_of(tmp_path / "two", {"x": 4, "y": 4}), 2, 6, 2), 8, tmp_path, tmp_path / "out")
+    assert load(tmp_path / "out").images.shape == (6, 3, 8, 8)
+    assert load(tmp_path / "out").classes == ("x", "y")
+
+
+def _truncate(store: Path) -> None:
+    path = store / "train_images.npy"
+    path.write_bytes(path.read_bytes()[:-5])
+
+
+def _relabel(store: Path) -> None:
+    np.save(store / "train_labels.npy", np.full(4, 7))
+
+
+def _shorten(store: Path) -> None:
+    np.save(store / "train_labels.npy", np.zeros(3, dtype=np.int64))
+
+
+def _retype(store: Path) -> None:
+    np.save(store / "train_images.npy", np.zeros((4, 3, 12, 12), dtype=np.float32))
+
+
+def _pickle(store: Path) -> None:
+    np.save(store / "train_labels.npy", np.array([{}] * 4, dtype=object), allow_pickle=True)
+
+
+def _break_meta(store: Path) -> None:
+    (store / "meta.json").write_text("{")
+
+
+def _empty_meta(store: Path) -> None:
+    (store / "meta.json").write_text("[]")
+
+
+def _lose_images(store: Path) -> None:
+    (store / "train_images.npy").unlink()
+
+
+@pytest.mark.parametrize(
+    "damage", [_truncate, _relabel, _shorten, _retype, _pickle, _break_meta, _empty_meta, _lose_images]
+)
+def test_a_damaged_store_says_to_make_it_again(damage, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    out = tmp_path / "out"
+    prepare(spec_of(folder_of(tmp_path / "in", {"a": 5}), 1, 4, 1), 12, tmp_path, out)
+    load(out)
+    damage(out)
+    with pytest.raises(DataError, match="delete it and make it again") as caught:
+        load(out)
+    assert str(out) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_no_store_or_split_is_named(digits: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"is not an image store \(it has no meta\.json\)"):
+        load(tmp_path)
+    with pytest.raises(DataError, match="has no split 'val', only test, train"):
+        load(digits, "val")
+
+
+# Synthetic sets
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_synthetic_set_takes_the_private_sets_labels(channels: int, tmp_path: Path) -> None:
+    root = folder_of(tmp_path / "in", {"sea lake": 2, "forest": 3}, size=(20, 20))
+    (root / "manifest.jsonl").write_text("{}")
+    pack_folder(root, 10, tmp_path / "out", ["forest", "sea lake"], channels=channels)
+    images = load(tmp_path / "out")
+    assert images.classes == ("forest", "sea lake")
+    assert images.labels.tolist() == [0, 0, 0, 1, 1]
+    assert images.images.shape == (5, channels, 10, 10)
+    with pytest.raises(DataError, match="has no split 'test'"):
+        load(tmp_path / "out", "test")
+
+
+def test_a_synthetic_set_of_other_classes_is_refused(tmp_path: Path) -> None:
+    root, out = tmp_path / "in", tmp_path / "out"
+    with pytest.raises(DataError, match="in does not exist"):
+        pack_folder(root, 8, out, ["a"])
+    folder_of(root, {"a": 2, "b": 2})
+    with pytest.raises(DataError, match="has no folder for class 'c'"):
+        pack_folder(root, 8, out, ["a", "b", "c"])
+    with pytest.raises(DataError, match="in/b is not a class of this data set"):
+        pack_folder(root, 8, out, ["a"])
+    (root / "c").mkdir()
+    with pytest.raises(DataError, match="in/c holds no image"):
+        pack_folder(root, 8, out, ["a", "b", "c"])
+    assert not out.exists()
