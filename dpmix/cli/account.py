@@ -1,0 +1,74 @@
+"""`dpmix account`: the noise that a private run needs, before anybody pays for the run."""
+
+from typing import Annotated
+
+import typer
+
+from dpmix.errors import ParamsError, PrivacyError
+
+
+def account(
+    n: Annotated[int, typer.Option("--n", help="Published number of training examples.")],
+    batch: Annotated[int, typer.Option(help="Expected (logical) batch size B.")],
+    epochs: Annotated[float, typer.Option(help="Expected passes over the data; T = floor(epochs N / B) steps.")],
+    delta: Annotated[float, typer.Option(help="δ, well below 1 / N.")] = 1e-5,
+    epsilon: Annotated[float | None, typer.Option(help="Calibrate the noise to this ε.")] = None,
+    noise_multiplier: Annotated[float | None, typer.Option(help="Or: the ε of this noise multiplier σ.")] = None,
+    accountant: Annotated[str, typer.Option(help="Which one calibrates: rdp, prv or pld.")] = "pld",
+    clip_norm: Annotated[float, typer.Option(help="Bound C on the norm of one gradient.")] = 1.0,
+    microbatch_size: Annotated[int, typer.Option(help="Examples clipped together; above 1 doubles the noise.")] = 1,
+) -> None:
+    """Print σ, T, q and ε under each accountant, for a target ε or for a given noise."""
+    from dataclasses import replace
+
+    from dpmix.privacy.accounting import ACCOUNTANTS, epsilons
+    from dpmix.privacy.plan import Plan
+
+    if (epsilon is None) == (noise_multiplier is None):
+        raise ParamsError("give either --epsilon, to calibrate the noise, or --noise-multiplier, to account for it")
+    if epsilon is not None:
+        plan = Plan.calibrated(
+            population=n,
+            batch_size=batch,
+            epochs=epochs,
+            clip_norm=clip_norm,
+            epsilon=epsilon,
+            delta=delta,
+            accountant=accountant,
+            microbatch_size=microbatch_size,
+        )
+    else:
+        assert noise_multiplier is not None
+        plan = Plan.make(
+            population=n,
+            batch_size=batch,
+            epochs=epochs,
+            clip_norm=clip_norm,
+            noise_multiplier=noise_multiplier,
+            delta=delta,
+            accountant=accountant,
+            microbatch_size=microbatch_size,
+        )
+        rate = plan.sampling_rate
+        spent = epsilons(noise_multiplier=noise_multiplier, sampling_rate=rate, steps=plan.steps, delta=delta)
+        if not spent:
+            raise PrivacyError(f"no accountant can bound noise multiplier {noise_multiplier:g}; use more noise")
+        plan = replace(plan, planned_epsilons=spent)
+    rows = [
+        ("noise multiplier σ", f"{plan.noise_multiplier:.6g}"),
+        ("noise on the sum", f"{plan.noise_std:.6g} (sensitivity {plan.sensitivity:g})"),
+        ("steps T", str(plan.steps)),
+        ("sampling rate q", f"{plan.sampling_rate:.6g}"),
+        ("delta", f"{plan.delta:g}"),
+    ]
+    for name in ACCOUNTANTS:
+        value = plan.planned_epsilons.get(name)
+        mark = " (calibrated)" if epsilon is not None and name == plan.accountant and plan.private else ""
+        rows.append((f"epsilon, {name}", "cannot evaluate" if value is None else f"{value:.4f}{mark}"))
+    width = max(len(label) for label, _ in rows)
+    for label, value_text in rows:
+        typer.echo(f"{label:<{width}}  {value_text}")
+    if plan.delta * plan.population >= 1:
+        typer.echo(
+            f"note: delta is not below 1 / N = {1 / plan.population:.2g}, which protects nobody in particular", err=True
+        )

@@ -1,0 +1,1 @@
+"""Sampling, clipping, noise, accounting and audit of DP-SGD."""

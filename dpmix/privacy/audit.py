@@ -1,0 +1,148 @@
+"""Lower bounds on ε from attacks: what a run gave away, for comparison with what its accountant promises.
+
+A white-box canary audit runs the mechanism with and without a canary and scores each outcome, for example by the inner
+product of the noisy sum with the canary's gradient; higher must mean "the canary was in". A valid bound exceeds the
+true ε with probability at most 1 - confidence, whatever the mechanism. Methods:
+
+- `threshold` assumes nothing about the scores: (ε, δ)-DP forces TPR <= e^ε FPR + δ at any threshold, and the same for
+  the true and false negatives (Jagielski et al., NeurIPS 2020).
+- `gdp` assumes that the mechanism is μ-GDP for some μ, as Gaussian noise nearly is: Φ⁻¹(1 - FPR) - Φ⁻¹(FNR) <= μ
+  (Nasr et al., USENIX Security 2023).
+- `mean` assumes that the scores themselves are Gaussian with one variance, and bounds the distance of their means. The
+  strongest by far, and exact for a canary that no other gradient overlaps.
+
+For `threshold` and `gdp` the threshold is chosen on one half of the scores and the two error rates are bounded on the
+other half (Clopper and Pearson), so the choice costs no validity.
+"""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from dpmix.errors import DataError, ParamsError
+
+METHODS = ("threshold", "gdp", "mean")
+_MOST_THRESHOLDS = 2000
+
+
+def epsilon_lower_bound(
+    scores_in: npt.ArrayLike,
+    scores_out: npt.ArrayLike,
+    delta: float,
+    confidence: float = 0.95,
+    method: str = "threshold",
+    seed: int = 0,
+) -> float:
+    """A lower bound on ε at `delta`, at least 0, that holds with probability `confidence`.
+
+    Args:
+        scores_in: [n] independent scores of outcomes with the canary, at least 4.
+        scores_out: [m] independent scores of outcomes without it, at least 4.
+        delta: δ of the guarantee under test, 0 < δ < 1.
+        confidence: probability of a valid bound, 0.5 < confidence < 1.
+        method: `threshold`, `gdp` or `mean`; see the module for what each assumes.
+        seed: of the split into halves.
+
+    Raises:
+        ParamsError: an unknown method, or δ or confidence out of range.
+        DataError: too few scores, or one that is not finite.
+    """
+    if method not in METHODS:
+        raise ParamsError(f"unknown audit method {method!r}; choose one of {', '.join(METHODS)}")
+    if not 0 < delta < 1:
+        raise ParamsError(f"delta {delta} is not between 0 and 1; audit at the delta of the guarantee")
+    if not 0.5 < confidence < 1:
+        raise ParamsError(f"confidence {confidence} is not between 0.5 and 1; 0.95 is usual")
+    inside, outside = _scores(scores_in, "with"), _scores(scores_out, "without")
+    if method == "mean":
+        return gdp_epsilon(_mean_difference(inside, outside, 1 - confidence), delta)
+
+    def bound(fpr: npt.NDArray[np.float64], fnr: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return _from_rates(fpr, fnr, delta) if method == "threshold" else _gdp_mu(fpr, fnr)
+
+    random = np.random.default_rng(seed)
+    inside, outside = random.permutation(inside), random.permutation(outside)
+    (choose_in, test_in), (choose_out, test_out) = np.array_split(inside, 2), np.array_split(outside, 2)
+    candidates = np.unique(np.concatenate([choose_in, choose_out]))
+    candidates = candidates[:: -(-len(candidates) // _MOST_THRESHOLDS)]
+    threshold = candidates[np.argmax(_bound_at(candidates, choose_in, choose_out, 1 - confidence, bound))]
+    found = float(_bound_at(np.array([threshold]), test_in, test_out, 1 - confidence, bound)[0])
+    return max(0.0, found) if method == "threshold" else gdp_epsilon(found, delta)
+
+
+def gdp_epsilon(mu: float, delta: float) -> float:
+    """ε at `delta` of a μ-GDP mechanism (Dong et al., 2022, Corollary 2.13); 0 for μ <= 0."""
+    if mu <= 0:
+        return 0.0
+    from dp_accounting import get_epsilon_gaussian
+
+    return float(get_epsilon_gaussian(1 / mu, delta))
+
+
+def _bound_at(
+    thresholds: npt.NDArray[np.float64],
+    inside: npt.NDArray[np.float64],
+    outside: npt.NDArray[np.float64],
+    significance: float,
+    bound: Callable[[npt.NDArray[np.float64], npt.NDArray[np.float64]], npt.NDArray[np.float64]],
+) -> npt.NDArray[np.float64]:
+    """`bound` of upper confidence limits on both error rates of the attack "in if score >= threshold", [thresholds]."""
+    false_negatives = np.searchsorted(np.sort(inside), thresholds, side="left")
+    false_positives = len(outside) - np.searchsorted(np.sort(outside), thresholds, side="left")
+    # Half the allowed failures for each of the two rates.
+    fnr = _rate_above(false_negatives, len(inside), significance / 2)
+    fpr = _rate_above(false_positives, len(outside), significance / 2)
+    return bound(fpr, fnr)
+
+
+def _rate_above(counts: npt.NDArray[np.int64], trials: int, significance: float) -> npt.NDArray[np.float64]:
+    """Clopper and Pearson's upper limit on a rate of which `counts` of `trials` were seen."""
+    from scipy.special import betaincinv
+
+    some = np.minimum(counts, trials - 1)
+    return np.where(counts < trials, betaincinv(some + 1, trials - some, 1 - significance), 1.0)
+
+
+def _from_rates(fpr: npt.NDArray[np.float64], fnr: npt.NDArray[np.float64], delta: float) -> npt.NDArray[np.float64]:
+    """ε forced by TPR <= e^ε FPR + δ and by TNR <= e^ε FNR + δ, whichever is larger; 0 where neither forces any."""
+    positives = np.log(np.maximum(1 - fnr - delta, fpr)) - np.log(fpr)
+    negatives = np.log(np.maximum(1 - fpr - delta, fnr)) - np.log(fnr)
+    return np.maximum(positives, negatives)
+
+
+def _gdp_mu(fpr: npt.NDArray[np.float64], fnr: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """μ forced by the trade-off function of μ-GDP; minus infinity where a rate may be 1."""
+    from scipy.special import ndtri
+
+    return -ndtri(fpr) - ndtri(fnr)
+
+
+def _mean_difference(inside: npt.NDArray[np.float64], outside: npt.NDArray[np.float64], significance: float) -> float:
+    """Lower limit on (mean in - mean out) / σ: Student's t for the difference, chi-square for σ.
+
+    With S² the pooled variance, difference / σ = (difference / S) (S / σ). Each factor is bounded at half the allowed
+    failures; the noncentral t would do it at once, but its tails are not dependable at thousands of scores.
+    """
+    from scipy.special import chdtri, stdtrit
+
+    n, m = len(inside), len(outside)
+    freedom = n + m - 2
+    pooled = (inside.var(ddof=1) * (n - 1) + outside.var(ddof=1) * (m - 1)) / freedom
+    if not pooled > 0:
+        raise DataError("the audit's scores do not vary, so nothing was noisy; score the noisy sum itself")
+    scale = math.sqrt(pooled)
+    lower = inside.mean() - outside.mean() - stdtrit(freedom, 1 - significance / 2) * scale * math.sqrt(1 / n + 1 / m)
+    # (freedom S²/σ²) exceeds its own lower quantile; chdtri takes the upper tail's probability.
+    ratio = math.sqrt(chdtri(freedom, 1 - significance / 2) / freedom)
+    return float(max(0.0, lower) / scale * ratio)
+
+
+def _scores(scores: npt.ArrayLike, which: str) -> npt.NDArray[np.float64]:
+    values = np.asarray(scores, dtype=np.float64).reshape(-1)
+    if len(values) < 4:
+        raise DataError(f"{len(values)} scores {which} the canary are too few to audit; collect at least 4")
+    if not np.isfinite(values).all():
+        raise DataError(f"a score {which} the canary is not finite; look for what overflowed before auditing")
+    return values

@@ -1,0 +1,135 @@
+"""Gaussian noise for the clipped sum: reproducible for research, from the operating system's entropy for release.
+
+A trainer takes a `NoiseSource` and calls `add(total, std, step=…, name=…)` once per parameter tensor and logical
+batch. Adding is part of the source because, for a release, how the two numbers are added matters as much as how the
+noise is drawn.
+"""
+
+import math
+import os
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from dpmix.errors import ParamsError
+from dpmix.random import generator
+
+_CHUNK = 1 << 20
+_DRAWS = 4
+_GRID_BITS = 20
+
+
+class NoiseSource(Protocol):
+    """Adds N(0, std²) to every entry of a tensor, independently for every entry, name and step."""
+
+    def add(self, total: Tensor, std: float | Tensor, *, step: int, name: str) -> Tensor:
+        """`total` plus noise, with its shape, dtype and device; `total` itself where `std` is 0.
+
+        Args:
+            total: the clipped sum of one parameter, over the whole logical batch.
+            std: standard deviation of the noise, in units of `total`: noise multiplier × sensitivity. A tensor that
+                broadcasts against `total` gives entries their own, as for a batch of heads with one ε each.
+            step: the logical step, from 0.
+            name: the parameter's name.
+        """
+        ...
+
+
+class Research:
+    """Noise that the run's seed determines, the same on every device.
+
+    Its results are reproducible, and not releasable: whoever knows the seed can subtract the noise.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def add(self, total: Tensor, std: float | Tensor, *, step: int, name: str) -> Tensor:
+        """See `NoiseSource.add`."""
+        if _silent(std):
+            return total
+        return total + gaussian(total.shape, 1.0, seed=self.seed, step=step, name=name).to(total) * _like(std, total)
+
+
+class Release:
+    """Noise that nobody can reproduce, for a model that leaves the house. See `secure_gaussian` for the draws.
+
+    Floating-point addition can undo good noise: where a sum and its noise nearly cancel, or differ in scale, the low
+    bits of the result are those of the sum (Mironov, CCS 2012). So the addition is done in float64 and its result
+    rounded to a grid fixed by `std` alone, 2**-20 of it, some 2**30 times coarser than the arithmetic: what is left
+    is rounding of an already private number, and costs 10⁻⁶ of a standard deviation.
+
+    The same `step` and `name` give fresh noise at every call; nothing is kept, written or logged.
+    """
+
+    def add(self, total: Tensor, std: float | Tensor, *, step: int, name: str) -> Tensor:
+        """See `NoiseSource.add`. Runs on the CPU, as not every device has float64."""
+        if _silent(std):
+            return total
+        exact = total.detach().cpu().double()
+        scale = _like(std, exact)
+        grid = torch.where(scale > 0, torch.exp2(torch.floor(torch.log2(scale)) - _GRID_BITS), 1.0)
+        noisy = exact + secure_gaussian(exact.shape, 1.0) * scale
+        noisy = torch.where(scale > 0, torch.round(noisy / grid) * grid, exact)
+        return noisy.to(device=total.device, dtype=total.dtype)
+
+
+def gaussian(shape: Sequence[int], std: float, *, seed: int, step: int, name: str) -> Tensor:
+    """N(0, std²) for one parameter at one step of a research run, float32 `shape` on the CPU.
+
+    A function of (seed, step, name, shape) alone; different steps and names are independent.
+    """
+    _check(std)
+    if std == 0:
+        return torch.zeros(tuple(shape))
+    return torch.randn(tuple(shape), generator=generator(seed, "noise", step, name)) * std
+
+
+def secure_gaussian(shape: Sequence[int], std: float) -> Tensor:
+    """N(0, std²) from the operating system's entropy, float64 `shape` on the CPU.
+
+    Each value is half the sum of four Box-Muller draws of 53-bit uniforms that come straight from `os.urandom`, so no
+    seed exists. The double-precision outputs of a single draw have holes that betray what noise was added; four
+    independent radii and angles leave an attacker more than 2**400 combinations to invert (Holohan and Braghin,
+    ESORICS 2021).
+    """
+    _check(std)
+    count = math.prod(shape)
+    values = torch.zeros(count, dtype=torch.float64)
+    if std > 0:
+        for start in range(0, count, _CHUNK):
+            part = values[start : start + _CHUNK]
+            for _ in range(_DRAWS):
+                part += _box_muller(len(part))
+        values *= std / math.sqrt(_DRAWS)
+    return values.reshape(tuple(shape))
+
+
+def _box_muller(count: int) -> Tensor:
+    pairs = -(-count // 2)
+    # bytearray: a tensor over read-only memory would warn.
+    words = torch.frombuffer(bytearray(os.urandom(16 * pairs)), dtype=torch.int64) if pairs else torch.empty(0)
+    uniform = ((words.long() & ((1 << 53) - 1)).double() + 1) * 2.0**-53  # (0, 1]: its logarithm is finite
+    radius, angle = torch.sqrt(-2 * torch.log(uniform[:pairs])), 2 * math.pi * uniform[pairs:]
+    return torch.cat([radius * torch.cos(angle), radius * torch.sin(angle)])[:count]
+
+
+def _silent(std: float | Tensor) -> bool:
+    """Whether there is no noise at all to add; an impossible standard deviation is an error."""
+    if isinstance(std, Tensor):
+        if not bool(((std >= 0) & torch.isfinite(std)).all()):
+            raise ParamsError("a standard deviation of the noise is negative or not finite; mend the privacy params")
+        return bool((std == 0).all())
+    _check(std)
+    return std == 0
+
+
+def _check(std: float) -> None:
+    if not 0 <= std < math.inf:
+        raise ParamsError(f"standard deviation {std} of the noise is not a finite number >= 0; mend the privacy params")
+
+
+def _like(std: float | Tensor, tensor: Tensor) -> Tensor:
+    return torch.as_tensor(std, dtype=tensor.dtype, device=tensor.device)

@@ -1,0 +1,68 @@
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from dpmix.cli.account import account
+from dpmix.errors import ParamsError, PrivacyError
+
+app = typer.Typer()
+app.command()(account)
+
+
+def run(*arguments: str) -> dict[str, str]:
+    result = CliRunner().invoke(app, list(arguments), catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return dict(line.split("  ", 1) for line in result.stdout.splitlines())
+
+
+def value(text: str) -> float:
+    return float(text.split()[0])
+
+
+def test_calibrates():
+    rows = run("--n", "50000", "--batch", "4096", "--epochs", "200", "--epsilon", "8", "--delta", "1e-5")
+    shown = {label.strip(): text.strip() for label, text in rows.items()}
+    assert value(shown["noise multiplier σ"]) == pytest.approx(2.548, rel=2e-3)
+    assert shown["steps T"] == "2441"
+    assert shown["sampling rate q"] == "0.08192"
+    assert "calibrated" in shown["epsilon, pld"]
+    assert 7.98 < value(shown["epsilon, pld"]) <= 8
+    assert value(shown["epsilon, pld"]) < value(shown["epsilon, prv"]) < value(shown["epsilon, rdp"])
+
+
+def test_accounts_for_given_noise():
+    rows = run(
+        *("--n", "3680", "--batch", "1000", "--epochs", "10", "--noise-multiplier", "2", "--microbatch-size", "2")
+    )
+    shown = {label.strip(): text.strip() for label, text in rows.items()}
+    assert shown["noise on the sum"] == "4 (sensitivity 2)"
+    assert "calibrated" not in "".join(shown.values())
+    assert 1 < value(shown["epsilon, pld"]) < 8
+
+
+def test_without_privacy_is_said():
+    rows = run("--n", "100", "--batch", "10", "--epochs", "1", "--epsilon", "inf")
+    shown = {label.strip(): text.strip() for label, text in rows.items()}
+    assert shown["noise multiplier σ"] == "0"
+    assert shown["epsilon, rdp"] == "inf"
+
+
+def test_a_large_delta_is_remarked_on():
+    arguments = ["--n", "100", "--batch", "10", "--epochs", "1", "--epsilon", "inf", "--delta", "0.1"]
+    assert "delta is not below 1 / N" in CliRunner().invoke(app, arguments).stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ([], ParamsError, "either --epsilon"),
+        (["--epsilon", "1", "--noise-multiplier", "1"], ParamsError, "either --epsilon"),
+        (["--epsilon", "-1"], ParamsError, "not above 0"),
+        (["--epsilon", "200"], PrivacyError, "above 100"),
+        (["--epsilon", "1", "--accountant", "gdp"], ParamsError, "choose one of"),
+        (["--epsilon", "1", "--batch", "101"], ParamsError, "lower the batch size"),
+    ],
+)
+def test_errors_reach_the_command_line_as_they_are(arguments, error, words):
+    with pytest.raises(error, match=words):
+        CliRunner().invoke(app, ["--n", "100", "--batch", "10", "--epochs", "1", *arguments], catch_exceptions=False)
