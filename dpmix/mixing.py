@@ -1,0 +1,224 @@
+"""Algorithm 1 up to the gradient: one private example becomes the views S and S' with soft labels.
+
+S holds K_base draws of T(x) and K_diff images drawn from the synthetic set D; S' holds K_self mixtures
+
+    lambda a + (1 - lambda) b,  lambda ~ Beta(alpha, alpha),                                            (Eq. 3)
+
+of pairs from S, with the same lambda for images and labels. No other private example enters the views of one: that
+is why clipping their mean gradient bounds the sensitivity by C.
+
+Microbatches (section 3, Table 1) are the exception that the paper argues against: the views of a unit come from two
+private examples, so its sensitivity is 2 C, which `dpmix.privacy.plan` accounts for.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dpmix.augmentation import augment
+from dpmix.datasets import Images
+from dpmix.random import KeyedRandom
+
+
+@dataclass(frozen=True)
+class ViewSettings:
+    """What the views of one example are made of.
+
+    Attributes:
+        k_base: augmented views T(x) of the example.
+        k_diff: images drawn from D without replacement.
+        k_self: mixtures of pairs from S.
+        alpha: of the Beta distribution of lambda.
+        pairs: `distinct` draws two different members of S; `independent` draws each uniformly, so that they may agree.
+        transforms: names in `dpmix.augmentation.TRANSFORMS`, applied independently to each view.
+        padding: of the random crop, in pixels.
+        augment_synthetic: whether T also applies to the images drawn from D.
+        microbatch_size: examples of one unit of sampling; above 1, `microbatch_mixup` says whether their mixture is
+            `added` to the unit's views or is its only view (`alone`).
+    """
+
+    k_base: int
+    k_diff: int = 0
+    k_self: int = 0
+    alpha: float = 0.2
+    pairs: Literal["distinct", "independent"] = "distinct"
+    transforms: tuple[str, ...] = ()
+    padding: int = 0
+    augment_synthetic: bool = True
+    microbatch_size: int = 1
+    microbatch_mixup: Literal["none", "added", "alone"] = "none"
+
+    def __post_init__(self) -> None:
+        members = self.k_base + self.k_diff
+        if members == 0:
+            raise ValueError("S is empty: k_base + k_diff must be positive")
+        if self.k_self and self.pairs == "distinct" and members < 2:
+            raise ValueError("mixing distinct pairs needs k_base + k_diff >= 2")
+        if self.microbatch_mixup != "none" and self.microbatch_size != 2:
+            raise ValueError("mixing within a microbatch needs microbatch_size = 2")
+
+    @property
+    def views(self) -> int:
+        """K = K_base + K_diff + K_self, the views of one example."""
+        return self.k_base + self.k_diff + self.k_self
+
+
+@dataclass(frozen=True)
+class Views:
+    """S and S' of n examples.
+
+    Attributes:
+        images: float32 [n, K, C, R, R] in [0, 1].
+        targets: float32 [n, K, classes], rows sum to 1.
+        weights: float32 [n, K_self], the lambda of each mixture (empty when nothing is mixed).
+        pairs: int64 [n, K_self, 2], the two members of S in each mixture.
+    """
+
+    images: Tensor
+    targets: Tensor
+    weights: Tensor
+    pairs: Tensor
+
+
+def one_hot(labels: np.ndarray, classes: int) -> Tensor:
+    """Integer labels [...] to float32 [..., classes]."""
+    return torch.nn.functional.one_hot(torch.as_tensor(np.ascontiguousarray(labels)), classes).float()
+
+
+def make_views(
+    private: Images,
+    indices: Sequence[int] | np.ndarray,
+    settings: ViewSettings,
+    random: KeyedRandom,
+    synthetic: Images | None = None,
+    device: torch.device | str = "cpu",
+) -> Views:
+    """S and S' for the private examples `indices`, int64 [n].
+
+    Args:
+        private: the private training set.
+        indices: which of its examples.
+        settings: what the views are made of.
+        random: draws keyed by these examples (n of them, in the same order).
+        synthetic: D; needed when k_diff > 0.
+        device: where the views are made.
+
+    Raises:
+        ValueError: if k_diff > 0 and there is no D, or D has fewer than k_diff images.
+    """
+    indices = np.asarray(indices, dtype=np.int64)
+    classes = private.num_classes
+    parts, labels = [], []
+    if settings.k_base:
+        images = _gather(private, indices, device)
+        parts.append(
+            augment(images, settings.k_base, settings.transforms, random, "base", padding=settings.padding)
+        )
+        labels.append(one_hot(private.labels[indices], classes)[:, None].expand(-1, settings.k_base, -1))
+    if settings.k_diff:
+        if synthetic is None or len(synthetic) < settings.k_diff:
+            raise ValueError(f"k_diff = {settings.k_diff} needs a synthetic set D of at least that many images")
+        chosen = _without_replacement(random, "diff", len(synthetic), settings.k_diff)
+        parts.append(_synthetic_views(synthetic, chosen, settings, random, device))
+        labels.append(one_hot(synthetic.labels[chosen], classes))
+    images = torch.cat(parts, dim=1)
+    targets = torch.cat(labels, dim=1).to(device)
+    weights = torch.zeros(len(indices), settings.k_self)
+    pairs = torch.zeros(len(indices), settings.k_self, 2, dtype=torch.int64)
+    if settings.k_self:
+        pairs = _draw_pairs(random, images.shape[1], settings)
+        weights = torch.from_numpy(random.beta("lambda", settings.alpha, settings.k_self)).float()
+        images = torch.cat([images, mix(images, pairs, weights)], dim=1)
+        targets = torch.cat([targets, mix(targets, pairs, weights)], dim=1)
+    return Views(images, targets, weights, pairs)
+
+
+def mix(members: Tensor, pairs: Tensor, weights: Tensor) -> Tensor:
+    """Eq. 3 for each example: members [n, |S|, ...], pairs [n, m, 2], lambda [n, m] -> mixtures [n, m, ...]."""
+    pairs = pairs.to(members.device)
+    rows = torch.arange(len(members), device=members.device)[:, None]
+    scale = weights.to(members).view(*weights.shape, *[1] * (members.dim() - 2))
+    return torch.lerp(members[rows, pairs[..., 1]], members[rows, pairs[..., 0]], scale)
+
+
+def make_microbatch_views(
+    private: Images,
+    units: np.ndarray,
+    settings: ViewSettings,
+    seed: int,
+    step: int,
+    device: torch.device | str = "cpu",
+) -> Views:
+    """The views of microbatches, units int64 [n, size] of example indices with -1 for an empty slot.
+
+    A slot's views are those of its example alone. With mixup, view k of the first example is mixed with view k of the
+    second (Eq. 3); the mixtures join the others (`added`) or replace them (`alone`). An empty slot's views carry zero
+    targets, which makes their loss and gradient zero: a microbatch that lost a record keeps its size.
+    """
+    n, size = units.shape
+    flat = units.reshape(-1)
+    present = torch.from_numpy((flat >= 0).astype(np.float32)).to(device)
+    safe = np.where(flat >= 0, flat, 0)
+    single = ViewSettings(k_base=settings.k_base, transforms=settings.transforms, padding=settings.padding)
+    made = make_views(private, safe, single, KeyedRandom(seed, step, safe), device=device)
+    k = settings.k_base
+    images = made.images.view(n, size, k, *made.images.shape[2:])
+    targets = (made.targets * present[:, None, None]).view(n, size, k, -1)
+    weights = torch.zeros(n, 0)
+    pairs = torch.zeros(n, 0, 2, dtype=torch.int64)
+    flat_images, flat_targets = images.flatten(1, 2), targets.flatten(1, 2)
+    if settings.microbatch_mixup != "none":
+        unit_random = KeyedRandom(seed, step, np.arange(n) if n == 0 else units.max(axis=1))
+        weights = torch.from_numpy(unit_random.beta("microbatch", settings.alpha, k)).float()
+        first = torch.arange(k)
+        pairs = torch.stack([first, first + k], dim=-1).expand(n, -1, -1)
+        # A lone example has no partner: it is mixed with itself.
+        whole = torch.from_numpy((units >= 0).all(axis=1))
+        lone = torch.from_numpy(np.where(units[:, 0] >= 0, 0, 1))[:, None, None] * k
+        pairs = torch.where(whole[:, None, None], pairs, first[None, :, None] + lone)
+        mixed_images, mixed_targets = mix(flat_images, pairs, weights), mix(flat_targets, pairs, weights)
+        if settings.microbatch_mixup == "alone":
+            return Views(mixed_images, mixed_targets, weights, pairs)
+        flat_images = torch.cat([flat_images, mixed_images], dim=1)
+        flat_targets = torch.cat([flat_targets, mixed_targets], dim=1)
+    return Views(flat_images, flat_targets, weights, pairs)
+
+
+def _gather(images: Images, indices: np.ndarray, device: torch.device | str) -> Tensor:
+    # Fancy indexing copies, so the tensor does not share memory with the read-only store.
+    return torch.from_numpy(images.images[indices]).to(device)
+
+
+def _synthetic_views(
+    synthetic: Images, chosen: np.ndarray, settings: ViewSettings, random: KeyedRandom, device: torch.device | str
+) -> Tensor:
+    n, count = chosen.shape
+    drawn = _gather(synthetic, chosen.reshape(-1), device)
+    if not settings.augment_synthetic:
+        return (drawn.float() / 255).view(n, count, *drawn.shape[1:])
+    drawn = drawn.view(n, count, *drawn.shape[1:])
+    return augment(drawn, count, settings.transforms, random, "diff", padding=settings.padding)
+
+
+def _without_replacement(random: KeyedRandom, stream: str, population: int, count: int) -> np.ndarray:
+    """`count` different integers below `population` for each example, int64 [n, count] (Floyd's algorithm)."""
+    uniform = random.uniform(stream, count)
+    chosen = np.empty(uniform.shape, dtype=np.int64)
+    for slot, top in enumerate(range(population - count, population)):
+        candidate = np.minimum((uniform[:, slot] * (top + 1)).astype(np.int64), top)
+        taken = (chosen[:, :slot] == candidate[:, None]).any(axis=1)
+        chosen[:, slot] = np.where(taken, top, candidate)
+    return chosen
+
+
+def _draw_pairs(random: KeyedRandom, members: int, settings: ViewSettings) -> Tensor:
+    first = random.integers("first", members, settings.k_self)
+    if settings.pairs == "independent":
+        second = random.integers("second", members, settings.k_self)
+    else:
+        second = (first + 1 + random.integers("second", members - 1, settings.k_self)) % members
+    return torch.from_numpy(np.stack([first, second], axis=-1))

@@ -1,0 +1,1 @@
+"""Models: networks trained from scratch, and frozen encoders under a linear head."""

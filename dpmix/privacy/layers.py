@@ -1,0 +1,153 @@
+"""Per-example gradients layer by layer: n gradients of a mean over K views, never n K.
+
+One forward and one backward pass over all n K views. Parameters are constants during the backward pass, so autograd
+computes output gradients alone; each layer's per-example weight gradient is then one contraction of its input with
+its output gradient, over the K views and all positions at once.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+if TYPE_CHECKING:
+    from dpmix.privacy.clipping import ExampleLoss
+
+# inputs [n, K, ...] and output gradients [n, K, ...] of one layer -> its per-example gradients by parameter name
+Rule = Callable[[Any, Tensor, Tensor], dict[str, Tensor]]
+
+
+def _linear(layer: nn.Linear, x: Tensor, gradient: Tensor) -> dict[str, Tensor]:
+    x, gradient = x.flatten(1, -2), gradient.flatten(1, -2)
+    rows = {"weight": torch.bmm(gradient.transpose(1, 2), x)}
+    if layer.bias is not None:
+        rows["bias"] = gradient.sum(dim=1)
+    return rows
+
+
+def _conv2d(layer: nn.Conv2d, x: Tensor, gradient: Tensor) -> dict[str, Tensor]:
+    """One convolution with n groups whose batch is the K views: its weight gradient is all n gradients at once.
+
+    Nothing is unfolded: the input is read where it lies, so memory stays that of the activations.
+    """
+    n = len(x)
+    rows = {"bias": gradient.sum(dim=(1, 3, 4))} if layer.bias is not None else {}
+    padding = layer.padding
+    if isinstance(padding, str):
+        # (left, right) pairs from the last dimension backwards: what "same" and "valid" mean for this layer.
+        x = torch.nn.functional.pad(x, layer._reversed_padding_repeated_twice)
+        padding = (0, 0)
+    weight = layer.weight
+    _, stacked, _ = torch.ops.aten.convolution_backward(
+        gradient.transpose(0, 1).flatten(1, 2),
+        x.transpose(0, 1).flatten(1, 2),
+        weight.new_empty(n * weight.shape[0], *weight.shape[1:]).to(x.dtype),
+        None,
+        layer.stride,
+        padding,
+        layer.dilation,
+        False,
+        (0, 0),
+        n * layer.groups,
+        (False, True, False),
+    )
+    rows["weight"] = stacked.view(n, *weight.shape)
+    return rows
+
+
+def _group_norm(layer: nn.GroupNorm, x: Tensor, gradient: Tensor) -> dict[str, Tensor]:
+    normal = torch.nn.functional.group_norm(x.flatten(0, 1), layer.num_groups, eps=layer.eps).view_as(gradient)
+    others = (1, *range(3, gradient.dim()))
+    return {"weight": (gradient * normal).sum(dim=others), "bias": gradient.sum(dim=others)}
+
+
+def _layer_norm(layer: nn.LayerNorm, x: Tensor, gradient: Tensor) -> dict[str, Tensor]:
+    normal = torch.nn.functional.layer_norm(x, layer.normalized_shape, eps=layer.eps)
+    others = tuple(range(1, gradient.dim() - len(layer.normalized_shape)))
+    rows = {"weight": (gradient * normal).sum(dim=others)}
+    if layer.bias is not None:
+        rows["bias"] = gradient.sum(dim=others)
+    return rows
+
+
+def _embedding(layer: nn.Embedding, x: Tensor, gradient: Tensor) -> dict[str, Tensor]:
+    n = len(x)
+    gradient = gradient.reshape(n, -1, gradient.shape[-1])
+    if layer.padding_idx is not None:
+        gradient = gradient * (x.reshape(n, -1, 1) != layer.padding_idx)
+    weight = gradient.new_zeros(n, *layer.weight.shape)
+    weight.scatter_add_(1, x.reshape(n, -1, 1).expand_as(gradient), gradient)
+    return {"weight": weight}
+
+
+RULES: dict[type[nn.Module], Rule] = {
+    nn.Linear: _linear,
+    nn.Conv2d: _conv2d,
+    nn.GroupNorm: _group_norm,
+    nn.LayerNorm: _layer_norm,
+    nn.Embedding: _embedding,
+}
+
+
+def unsupported_layers(module: nn.Module) -> list[str]:
+    """The layers with own parameters that no rule covers, by name; empty if `vectorized` can be used."""
+    names = []
+    for name, layer in module.named_modules():
+        own = list(layer.parameters(recurse=False))
+        reused = isinstance(layer, nn.Conv2d) and layer.padding_mode != "zeros"
+        if own and (type(layer) not in RULES or reused):
+            names.append(name or type(layer).__name__)
+    return names
+
+
+def per_example_gradients(
+    loss: "ExampleLoss", params: Mapping[str, Tensor], views: Tensor, targets: Tensor
+) -> dict[str, Tensor]:
+    """Per-example gradients [n, *shape] of the mean over K views, for views [n, K, ...].
+
+    Raises:
+        ValueError: if a layer with trainable parameters has no rule.
+    """
+    if unsupported := unsupported_layers(loss.module):
+        raise ValueError(f"no per-example rule for {', '.join(unsupported)}; use backend='reference'")
+    n, k = views.shape[:2]
+    seen: list[tuple[str, nn.Module, Tensor, Tensor]] = []
+
+    def keep(name: str) -> Callable[..., Tensor]:
+        def hook(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+            # The first layer of each path starts the graph: nothing before it needs a gradient.
+            if not output.requires_grad:
+                output = output.detach().requires_grad_()
+            seen.append((name, layer, inputs[0].detach(), output))
+            return output
+
+        return hook
+
+    trainable = {name.rpartition(".")[0] for name in params}
+    layers = [(name, layer) for name, layer in loss.module.named_modules() if name in trainable and type(layer) in RULES]
+    handles = [layer.register_forward_hook(keep(name)) for name, layer in layers]
+    constants = {name: value.detach() for name, value in loss.module.named_parameters()}
+    constants.update({name: value.detach() for name, value in params.items()})
+    try:
+        with torch.enable_grad():
+            outputs = functional_call(loss.module, constants, (views.flatten(0, 1),))
+            # criterion is a mean over rows: n times it is the sum over examples of the mean over their views.
+            value = loss.criterion(outputs, targets.flatten(0, 1)) * n
+            gradients = torch.autograd.grad(value, [output for *_, output in seen], allow_unused=True)
+    finally:
+        for handle in handles:
+            handle.remove()
+    rows: dict[str, Tensor] = {}
+    for (name, layer, x, _), gradient in zip(seen, gradients, strict=True):
+        if gradient is None:
+            continue
+        x = x.view(n, k, *x.shape[1:])
+        gradient = gradient.view(n, k, *gradient.shape[1:])
+        for part, row in RULES[type(layer)](layer, x, gradient).items():
+            full = f"{name}.{part}" if name else part
+            if full in params:
+                # A layer that is used twice, or shares its weight, has one gradient: the sum.
+                rows[full] = rows[full] + row.float() if full in rows else row.float()
+    return {name: rows[name] if name in rows else value.new_zeros(n, *value.shape) for name, value in params.items()}
