@@ -1,0 +1,179 @@
+"""`index.html`: the tables and figures of one scale on a page that needs no network and no other file."""
+
+import base64
+import os
+import platform
+import re
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import dpmix
+from dpmix.errors import DataError
+from dpmix.files import write_text
+from dpmix.tables.captions import FIGURES
+from dpmix.tables.html import escape, html
+from dpmix.tables.render import read
+from dpmix.tables.text import footers
+
+_PACKAGES = ("numpy", "torch", "torchvision", "opacus", "dp-accounting", "open-clip-torch", "diffusers", "torchmetrics")
+
+# What the numbers on the page are, said before the first of them.
+SCALES = {
+    "demo": (
+        "A miniature, not the paper's numbers",
+        "The private images here are scikit-learn's 1,797 handwritten digits, the encoder and the image generator are "
+        "tiny networks trained on drawn strokes, and the grids are cut down, so that every table and figure can be "
+        "made on a laptop in minutes. The page shows that the whole pipeline works. Its accuracies say nothing about "
+        "CIFAR-10 or any other data set of the paper, and a method that wins here need not win there.",
+    ),
+    "paper": (
+        "The paper's own grid",
+        "The data sets, models, methods and privacy budgets are the paper's. Beside each measured cell stands what the "
+        "paper printed. Where the paper leaves a setting open, the choice made here is written in docs/choices.md.",
+    ),
+}
+_OTHER = (
+    "A scale of your own",
+    "The experiments are those of this scale in params.yaml; compare them with the paper only where the settings "
+    "agree.",
+)
+
+_ALTERNATIVES = {
+    1: "Rows of small pictures: one private image with its plain views, synthetic images, and mixtures of pairs of "
+    "these, each captioned with its parents, mixing weight and label.",
+    2: "Histograms on a logarithmic count axis, one row per data set and one column per method, of each parameter's "
+    "gradient magnitude: filled for the average over epochs, lines for epochs through training.",
+}
+
+
+@dataclass(frozen=True)
+class _Block:
+    """One table or figure of the page; `markup` and `caption` are HTML."""
+
+    anchor: str
+    name: str
+    title: str
+    caption: str
+    markup: str
+    command: str
+    downloads: tuple[tuple[str, str], ...]
+    footers: tuple[str, ...] = ()
+
+
+def _links(folder: Path, stem: str, kinds: tuple[str, ...], out: Path) -> tuple[tuple[str, str], ...]:
+    """(kind, path relative to the page) of the files that exist."""
+    found = [(kind, folder / f"{stem}.{kind}") for kind in kinds]
+    return tuple(
+        (kind.upper(), Path(os.path.relpath(path, out.parent)).as_posix()) for kind, path in found if path.is_file()
+    )
+
+
+def _numbered(folder: Path, stem: str, kind: str) -> list[tuple[int, Path]]:
+    matches = ((re.fullmatch(rf"{stem}(\d+)", path.stem), path) for path in folder.glob(f"{stem}*.{kind}"))
+    return sorted((int(match[1]), path) for match, path in matches if match)
+
+
+def _command(target: str, scale: str) -> str:
+    return f"snakemake {target}" if scale == "demo" else f"snakemake {target} --config scale={scale}"
+
+
+def _tables(results: Path, out: Path) -> Iterator[_Block]:
+    folder = results / "tables"
+    for number, path in _numbered(folder, "table", "json"):
+        table = read(path)
+        stem = f"table{number}"
+        yield _Block(
+            anchor=stem,
+            name=f"Table {number}",
+            title=escape(table.title),
+            caption=escape(table.caption),
+            markup=html(table),
+            command=_command(stem, results.name),
+            downloads=_links(folder, stem, ("csv", "md", "tex", "json"), out),
+            footers=tuple(escape(line) for line in footers(table, stacked=True)),
+        )
+
+
+def _figures(results: Path, out: Path) -> Iterator[_Block]:
+    folder = results / "figures"
+    for number, path in _numbered(folder, "figure", "png"):
+        stem = f"figure{number}"
+        title, caption = FIGURES.get(number, (stem, ""))
+        alternative = _ALTERNATIVES.get(number, title)
+        image = base64.b64encode(path.read_bytes()).decode("ascii")
+        yield _Block(
+            anchor=stem,
+            name=f"Figure {number}",
+            title=escape(title),
+            caption=escape(caption),
+            markup=f'<img alt="{escape(alternative)}" src="data:image/png;base64,{image}">',
+            command=_command(stem, results.name),
+            downloads=_links(folder, stem, ("pdf", "png", "csv"), out),
+        )
+
+
+def _git(*arguments: str) -> str | None:
+    """What git says of the repository that this code lies in; None outside one, or without git."""
+    command = ["git", "-C", str(Path(dpmix.__file__).parent), *arguments]
+    try:
+        # An installed copy inside somebody else's repository would otherwise be given that repository's commit.
+        tracked = subprocess.run([*command[:3], "ls-files", "--error-unmatch", "__init__.py"], capture_output=True)
+        if tracked.returncode:
+            return None
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def provenance() -> list[tuple[str, str]]:
+    """(what, version) of the code, its interpreter and the libraries that numbers depend on; no dates."""
+    found = [("dpmix", dpmix.__version__)]
+    commit = _git("rev-parse", "HEAD")
+    if commit:
+        changed = _git("status", "--porcelain", "--untracked-files=no")
+        found.append(("commit", commit[:12] + (" with uncommitted changes" if changed else "")))
+    found.append(("Python", platform.python_version()))
+    for package in _PACKAGES:
+        try:
+            found.append((package, metadata.version(package)))
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def build(results: Path, out: Path) -> Path:
+    """Write the page `out` (an .html file) from `results/<scale>/{tables,figures}` and return it.
+
+    Reads `table<N>.json` and `figure<N>.png`; links the other formats by paths relative to `out`. Equal inputs and
+    versions give equal bytes. Raises DataError when there is nothing to show.
+    """
+    import jinja2
+
+    results, out = Path(results), Path(out)
+    tables, figures = list(_tables(results, out)), list(_figures(results, out))
+    if not tables and not figures:
+        raise DataError(
+            f"{results} has no tables or figures; make some first, e.g. `{_command('table9', results.name)}`"
+        )
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("dpmix.report", "."),
+        autoescape=jinja2.select_autoescape(("html", "j2")),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    heading, meaning = SCALES.get(results.name, _OTHER)
+    page = environment.get_template("page.html.j2").render(
+        scale=results.name,
+        heading=heading,
+        meaning=meaning,
+        tables=tables,
+        figures=figures,
+        beside=any('class="paper"' in block.markup for block in tables),
+        provenance=provenance(),
+    )
+    write_text(out, page if page.endswith("\n") else page + "\n")
+    return out

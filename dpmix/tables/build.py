@@ -1,0 +1,91 @@
+"""From finished runs to a table: each cell's numbers, read from the files that its artefacts left."""
+
+from pathlib import Path
+from typing import Any
+
+from dpmix.catalogue import Catalogue, CellSpec
+from dpmix.experiment import Artefact, Distance
+from dpmix.files import read_json
+from dpmix.params import AccuracyTable, ExternalTable, FidTable
+from dpmix.tables.captions import TABLES
+from dpmix.tables.cells import Cell, Table
+from dpmix.tables.published import published
+
+_DECIMALS = {"runtime": 2, "fid-views": 1, "fid-sets": 1}
+
+
+def build(number: str, catalogue: Catalogue) -> Table:
+    """Table `number` of a scale, every value read from its runs.
+
+    Raises:
+        DpmixError: if a run that it needs has not been made.
+    """
+    spec = catalogue.spec.tables[number]
+    layout = TABLES[int(number)]
+    notes = list(_notes(number, catalogue))
+    cells = tuple(_cell(number, cell, catalogue) for cell in catalogue.cells(number))
+    if spec.kind == "runtime":
+        notes.append(f"Measured on {_hardware(number, catalogue)}; a job's other heads share the time of their stream.")
+    return Table(
+        number=int(number),
+        title=layout.title,
+        caption=layout.caption,
+        unit=layout.unit,
+        row_names=layout.row_names,
+        column_names=layout.column_names,
+        cells=cells,
+        scale=catalogue.scale,
+        decimals=_DECIMALS.get(spec.kind, 1),
+        notes=tuple(notes),
+    )
+
+
+def _cell(number: str, cell: CellSpec, catalogue: Catalogue) -> Cell:
+    spec = catalogue.spec.tables[number]
+    paper = published(int(number)).get(cell.row, cell.column) if catalogue.scale == "paper" else None
+    if isinstance(spec, ExternalTable):
+        return Cell(cell.row, cell.column, note="not installed", paper=paper, statistic="median")
+    if not cell.artefacts:
+        return Cell(cell.row, cell.column, note="N/A", paper=paper)
+    records = [read_json(artefact.path(catalogue.scale)) for artefact in cell.artefacts]
+    values = tuple(_value(artefact, record, spec) for artefact, record in zip(cell.artefacts, records, strict=True))
+    if isinstance(spec, FidTable):
+        return Cell(cell.row, cell.column, values, paper=paper)
+    epsilon = max(max(record["epsilon"][name] for name in _accountant(record)) for record in records)
+    return Cell(cell.row, cell.column, values, epsilon=epsilon, paper=paper)
+
+
+def _accountant(record: dict[str, Any]) -> tuple[str, ...]:
+    """The ε that a table states is that of the accountant the noise was calibrated with."""
+    return (record["experiment"]["accountant"],)
+
+
+def _value(artefact: Artefact, record: dict[str, Any], spec: AccuracyTable | FidTable) -> float:
+    if isinstance(artefact, Distance):
+        return float(record["distance"])
+    return float(record["times"]["seconds"]) / 60 if spec.kind == "runtime" else float(record["accuracy"])
+
+
+def _hardware(number: str, catalogue: Catalogue) -> str:
+    used = set()
+    for cell in catalogue.cells(number):
+        for artefact in cell.artefacts:
+            used.add(read_json(artefact.path(catalogue.scale))["times"]["hardware"])
+    return " and ".join(sorted(used))
+
+
+def _notes(number: str, catalogue: Catalogue) -> list[str]:
+    notes = []
+    if catalogue.scale == "demo":
+        notes.append("The demo's miniature: handwritten digits, tiny models, few views; not comparable with the paper.")
+    if number == "1":
+        notes.append(
+            "The paper describes two ways to mix a microbatch and does not say which one its row shows; here the mixed "
+            "image joins the microbatch, or (alone) replaces it."
+        )
+    return notes
+
+
+def paths_of(number: str, catalogue: Catalogue) -> list[Path]:
+    """The files that a table is built from."""
+    return [artefact.path(catalogue.scale) for cell in catalogue.cells(number) for artefact in cell.artefacts]

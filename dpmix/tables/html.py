@@ -1,0 +1,80 @@
+"""A table as HTML in the paper's layout, every header with its scope and every number with its value for sorting."""
+
+from html import escape as _escape
+
+from dpmix.tables.cells import Cell, Key, Table
+from dpmix.tables.text import SUBSCRIPT, blocks, group_starts, marks, number, ours, papers, stub
+
+
+def escape(text: str) -> str:
+    """`text` as HTML, with `K_BASE` and `DP-Mix_Self` subscripted."""
+    return SUBSCRIPT.sub(r"<sub>\1</sub>", _escape(text))
+
+
+def _cell(cell: Cell | None, table: Table, letters: dict[str, str]) -> str:
+    if cell is None:
+        return f"<td>{escape(ours(None, table))}</td>"
+    text = escape(ours(cell, table))
+    if cell.values and cell.note:
+        text += f"<sup>{letters[cell.note]}</sup>"
+    value = "" if cell.center is None else f' data-value="{cell.center:.6g}"'
+    below = ""
+    printed = papers(cell)
+    if printed is not None:
+        below = f'<span class="paper"><span class="spoken">paper </span>{escape(printed)}</span>'
+        if cell.difference is not None:
+            apart = number(abs(cell.difference), table)
+            if apart != number(0.0, table):
+                apart = ("−" if cell.difference < 0 else "+") + apart
+            below += f' <span class="apart"><span class="spoken">difference </span>{apart}</span>'
+    return f"<td{value}><span>{text}</span>{f'<span class=below>{below}</span>' if below else ''}</td>"
+
+
+def _header(table: Table, columns: tuple[Key, ...]) -> list[str]:
+    levels = max(len(table.column_names), 1)
+    lines = []
+    for level in range(levels):
+        line = ""
+        if not table.row_names:
+            line = f'<th scope="row">{escape(table.column_names[level]) if table.column_names else ""}</th>'
+        elif level == 0:
+            across = f' rowspan="{levels}"' if levels > 1 else ""
+            line = "".join(f'<th scope="col"{across} class="key">{escape(name)}</th>' for name in table.row_names)
+        if not table.column_names:
+            line += f'<th scope="col" class="leaf">{escape(stub(table))}</th>'
+        start = 0
+        while table.column_names and start < len(columns):
+            end = start + 1
+            while (
+                level < levels - 1 and end < len(columns) and columns[end][: level + 1] == columns[start][: level + 1]
+            ):
+                end += 1
+            kind = 'scope="col" class="leaf"' if level == levels - 1 else f'scope="colgroup" colspan="{end - start}"'
+            line += f"<th {kind}>{escape(columns[start][level])}</th>"
+            start = end
+        lines.append(f"<tr>{line}</tr>")
+    return lines
+
+
+def html(table: Table) -> str:
+    """The `<table>` elements, one for each block of columns; repeated row labels stay in place with class `again`."""
+    grid, letters = table.grid, marks(table)
+    parts = []
+    for columns in blocks(table):
+        rows = []
+        for row, start in zip(table.rows, group_starts(table.rows), strict=True):
+            labels = [
+                f'<th scope="row"{"" if level >= start else " class=again"}>{escape(label)}</th>'
+                for level, label in enumerate(row)
+            ] or [f'<th scope="row">{escape(stub(table))}</th>']
+            cells = [_cell(grid.get((row, column)), table, letters) for column in columns]
+            opens = " class=opens" if start == 0 and len(row) > 1 else ""
+            rows.append(f"<tr{opens}>{''.join(labels + cells)}</tr>")
+        sortable = " class=sortable" if len(table.rows) > 1 else ""
+        name = f"Table {table.number}: {escape(table.title)}"
+        head, body = "\n".join(_header(table, columns)), "\n".join(rows)
+        parts.append(
+            f'<table{sortable}><caption class="spoken">{name}</caption>\n'
+            f"<thead>\n{head}\n</thead>\n<tbody>\n{body}\n</tbody></table>"
+        )
+    return "\n".join(parts)

@@ -1,0 +1,35 @@
+"""A table as Markdown in the paper's layout, with the headers of several levels flattened into one line."""
+
+from dpmix.tables.cells import Cell, Table
+from dpmix.tables.text import blocks, footers, group_starts, marks, ours, papers, stub
+
+
+def escape(text: str) -> str:
+    """`text` such that Markdown shows it unchanged; an underscore inside a word needs no escape."""
+    for character in "\\|*<`":
+        text = text.replace(character, "\\" + character)
+    return text
+
+
+def _cell(cell: Cell | None, table: Table) -> str:
+    text = escape(ours(cell, table))
+    if cell is not None and cell.values and cell.note:
+        text += f" [{marks(table)[cell.note]}]"
+    printed = papers(cell)
+    return text if printed is None else f"{text} / {escape(printed)}"
+
+
+def markdown(table: Table) -> str:
+    """The whole document: heading, caption, grid (in blocks if it is wide) and footers."""
+    lines = [f"## Table {table.number}. {escape(table.title)}", "", escape(table.caption), ""]
+    left = [escape(name) for name in table.row_names] or [escape(", ".join(table.column_names))]
+    grid = table.grid
+    for columns in blocks(table):
+        heads = [escape(", ".join(column)) or escape(stub(table)) for column in columns]
+        lines.append(f"| {' | '.join(left + heads)} |")
+        lines.append(f"|{'|'.join([' :-- '] * len(left) + [' --: '] * len(heads))}|")
+        for row, start in zip(table.rows, group_starts(table.rows), strict=True):
+            labels = [escape(label) if level >= start else "" for level, label in enumerate(row)] or [stub(table)]
+            lines.append(f"| {' | '.join(labels + [_cell(grid.get((row, column)), table) for column in columns])} |")
+        lines.append("")
+    return "\n".join([*lines, *(f"- {escape(line)}" for line in footers(table))]) + "\n"

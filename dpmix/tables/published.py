@@ -1,0 +1,70 @@
+"""The numbers that the paper prints, by the labels that it prints beside them."""
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from dpmix.errors import ParamsError
+from dpmix.tables.captions import TABLES
+from dpmix.tables.cells import Key, PaperValue
+
+_FOLDER = Path(__file__).parent / "paper"
+_VALUES = ("mean", "sd", "text")
+
+
+@dataclass(frozen=True)
+class Published:
+    """One table of the paper; `values` keeps the order of the page, row by row."""
+
+    row_names: Key
+    column_names: Key
+    values: Mapping[tuple[Key, Key], PaperValue]
+
+    def get(self, row: Key, column: Key) -> PaperValue | None:
+        """The entry under these labels, None where the paper has none."""
+        return self.values.get((row, column))
+
+    @property
+    def rows(self) -> tuple[Key, ...]:
+        """Row labels in the paper's order."""
+        return tuple(dict.fromkeys(row for row, _ in self.values))
+
+    @property
+    def columns(self) -> tuple[Key, ...]:
+        """Column labels in the paper's order."""
+        return tuple(dict.fromkeys(column for _, column in self.values))
+
+
+def _value(record: Mapping[str, str]) -> PaperValue:
+    mean, sd, text = (record.get(name, "") for name in _VALUES)
+    # The paper writes standard deviations without the leading zero.
+    printed = text or mean + (f" ({sd.removeprefix('0')})" if sd else "")
+    return PaperValue(float(mean) if mean else None, float(sd) if sd else None, printed)
+
+
+def _read(name: str, levels: int) -> Published:
+    with (_FOLDER / f"{name}.csv").open(encoding="utf-8", newline="") as file:
+        records = list(csv.DictReader(file))
+    names = tuple(name for name in records[0] if name not in _VALUES)
+    values: dict[tuple[Key, Key], PaperValue] = {}
+    for record in records:
+        key = tuple(record[name] for name in names)
+        values[key[:levels], key[levels:]] = _value(record)
+    return Published(names[:levels], names[levels:], values)
+
+
+@cache
+def published(number: int) -> Published:
+    """Table `number` (1 to 13) as printed; Table 13 is in minutes, its `text` as printed."""
+    if number not in TABLES:
+        raise ParamsError(f"the paper has no table {number}; choose one of 1 to {max(TABLES)}")
+    return _read(f"table{number}", len(TABLES[number].row_names))
+
+
+@cache
+def published_gradient_sd() -> Mapping[tuple[str, str], float]:
+    """The standard deviations that the paper's text gives for Figure 2, by (dataset, method)."""
+    values = _read("figure2", 2).values
+    return {(row[0], row[1]): value.sd for (row, _), value in values.items() if value.sd is not None}

@@ -1,0 +1,65 @@
+"""A table on disk: CSV for machines, Markdown and LaTeX for people, JSON for everything that the others leave out."""
+
+import csv
+import io
+from pathlib import Path
+
+from dpmix.errors import DataError
+from dpmix.files import read_json, write_json, write_text
+from dpmix.tables.cells import Cell, Table, from_json, to_json
+from dpmix.tables.latex import latex
+from dpmix.tables.markdown import markdown
+from dpmix.tables.text import epsilon_up
+
+
+def _plain(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}"
+
+
+def _record(cell: Cell) -> list[str]:
+    paper = cell.paper
+    return [
+        *cell.row,
+        *cell.column,
+        _plain(cell.center),
+        _plain(cell.sd),
+        str(cell.seeds),
+        "" if cell.epsilon is None else epsilon_up(cell.epsilon, digits=6),
+        _plain(paper.mean) if paper else "",
+        _plain(paper.sd) if paper else "",
+        _plain(cell.difference),
+        cell.note,
+    ]
+
+
+def tidy_csv(table: Table) -> str:
+    """One line per cell: its keys, then mean, sd, seeds, epsilon, paper_mean, paper_sd, difference and note.
+
+    The column `mean` is called `median` where that is what the cells show.
+    """
+    center = "median" if any(cell.statistic == "median" for cell in table.cells) else "mean"
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    measured = (center, "sd", "seeds", "epsilon", "paper_mean", "paper_sd", "difference", "note")
+    writer.writerow([*table.row_names, *table.column_names, *measured])
+    writer.writerows(_record(cell) for cell in table.cells)
+    return text.getvalue()
+
+
+def write(table: Table, directory: Path) -> tuple[Path, Path, Path, Path]:
+    """Write `table<N>.csv`, `.md`, `.tex` and `.json` in `directory`, each whole or not at all; return the paths."""
+    stem = Path(directory) / f"table{table.number}"
+    csv_path, md_path, tex_path, json_path = (stem.with_suffix(f".{kind}") for kind in ("csv", "md", "tex", "json"))
+    write_text(csv_path, tidy_csv(table))
+    write_text(md_path, markdown(table))
+    write_text(tex_path, latex(table))
+    write_json(json_path, to_json(table))
+    return csv_path, md_path, tex_path, json_path
+
+
+def read(path: Path) -> Table:
+    """The table that `write` left in `table<N>.json`."""
+    try:
+        return from_json(read_json(path))
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path} does not hold a table ({error}); delete it and make the table again") from error

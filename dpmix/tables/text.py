@@ -1,0 +1,151 @@
+"""How a cell reads: numbers, durations, and the footers that say which seeds and how much privacy stand behind it."""
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from decimal import ROUND_CEILING, Decimal
+
+from dpmix.tables.captions import MINUTES
+from dpmix.tables.cells import Cell, Key, Table
+
+MISSING = "–"
+# Wider grids are cut into blocks of equal width, as the paper cuts its Table 9.
+BLOCK = 9
+# The lowered part of `K_BASE` and of `DP-Mix_Self`.
+SUBSCRIPT = re.compile(r"(?:(?<=\bK)|(?<=Mix))_([A-Za-z]+)")
+
+
+def duration(minutes: float) -> str:
+    """A time in minutes as a person says it: `2 h 12 min`, `3 min 20 s`, `24 s`, `0.4 s`."""
+    seconds = minutes * 60
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min" + (f" {whole % 60} s" if whole % 60 else "")
+    whole = round(whole / 60)
+    return f"{whole // 60} h" + (f" {whole % 60} min" if whole % 60 else "")
+
+
+def number(value: float, table: Table) -> str:
+    """`value` in the table's unit and precision."""
+    if table.unit == MINUTES:
+        return duration(value)
+    text = f"{value:.{table.decimals}f}"
+    return text.removeprefix("-") if float(text) == 0 else text.replace("-", "−")
+
+
+def spread(sd: float, table: Table) -> str:
+    """A standard deviation in the paper's style, without its leading zero: `(.5)`."""
+    text = number(sd, table)
+    return f"({text.removeprefix('0') if text.startswith('0.') and table.unit != MINUTES else text})"
+
+
+def ours(cell: Cell | None, table: Table) -> str:
+    """`mean (sd)` of what was measured; without values the cell's note, or a dash."""
+    if cell is None:
+        return MISSING
+    if cell.center is None:
+        return cell.note or MISSING
+    return number(cell.center, table) + (f" {spread(cell.sd, table)}" if cell.sd is not None else "")
+
+
+def marks(table: Table) -> dict[str, str]:
+    """A letter for each note that qualifies a number; where there is no number the note stands in its place."""
+    noted = dict.fromkeys(cell.note for cell in table.cells if cell.values and cell.note)
+    return {note: chr(ord("a") + index) for index, note in enumerate(noted)}
+
+
+def papers(cell: Cell | None) -> str | None:
+    """The paper's entry as printed; None where the paper has none, or where both sides only say why there is none."""
+    if cell is None or cell.paper is None or (cell.paper.mean is None and not cell.values):
+        return None
+    return cell.paper.text
+
+
+def stub(table: Table) -> str:
+    """What stands for the missing name of a single row or column: the unit, capitalised."""
+    label = "running time" if table.unit == MINUTES else table.unit
+    return label[:1].upper() + label[1:]
+
+
+def blocks(table: Table) -> list[tuple[Key, ...]]:
+    """The columns, cut into as few parts of equal width as keep each within `BLOCK`."""
+    columns = table.columns
+    parts = max(1, math.ceil(len(columns) / BLOCK))
+    width = math.ceil(len(columns) / parts)
+    return [columns[start : start + width] for start in range(0, max(len(columns), 1), max(width, 1))]
+
+
+def group_starts(keys: Iterable[Key]) -> list[int]:
+    """For each key the outermost level at which it differs from the one before it; 0 for the first."""
+    starts: list[int] = []
+    before: Key | None = None
+    for key in keys:
+        if before is None or len(key) == 0:
+            starts.append(0)
+        else:
+            starts.append(next((i for i, (a, b) in enumerate(zip(before, key, strict=True)) if a != b), len(key)))
+        before = key
+    return starts
+
+
+def epsilon_up(value: float, digits: int = 3) -> str:
+    """An ε rounded up, never down: a smaller number would claim more privacy than was kept."""
+    if not math.isfinite(value):
+        return "∞"
+    quantum = Decimal(1).scaleb(-digits)
+    return f"{Decimal(repr(float(value))).quantize(quantum, rounding=ROUND_CEILING)}"
+
+
+def _by_label(table: Table, per_column: Mapping[Key, str]) -> str:
+    """One statement if all columns agree, else one per label of the level that decides it, else one per column."""
+    if len(set(per_column.values())) == 1:
+        return next(iter(per_column.values()))
+    for level in range(len(table.column_names)):
+        per_label: dict[str, set[str]] = {}
+        for column, text in per_column.items():
+            per_label.setdefault(column[level], set()).add(text)
+        if all(len(texts) == 1 for texts in per_label.values()):
+            return "; ".join(f"{label}: {next(iter(texts))}" for label, texts in per_label.items())
+    return "; ".join(f"{', '.join(column)}: {text}" for column, text in per_column.items())
+
+
+def _per_column(table: Table, describe: Callable[[list[Cell]], str]) -> dict[Key, str]:
+    described = {}
+    for column in table.columns:
+        cells = [cell for cell in table.cells if cell.column == column and cell.values]
+        if cells:
+            described[column] = describe(cells)
+    return described
+
+
+def _seeds(cells: list[Cell]) -> str:
+    low, high = min(cell.seeds for cell in cells), max(cell.seeds for cell in cells)
+    return str(low) if low == high else f"{low} to {high}"
+
+
+def _epsilon(cells: list[Cell]) -> str:
+    spent = [cell.epsilon for cell in cells if cell.epsilon is not None]
+    return epsilon_up(max(spent)) if spent else "none"
+
+
+def footers(table: Table, stacked: bool = False) -> tuple[str, ...]:
+    """How to read the cells, the seeds and the ε behind them, and the table's own notes.
+
+    `stacked` says that the paper's values stand below the measured ones, not beside them.
+    """
+    measured = [cell for cell in table.cells if cell.values]
+    center = "median" if any(cell.statistic == "median" for cell in table.cells) else "mean"
+    lines = [f"Cells: {center} (sample standard deviation over seeds)."]
+    if table.has_paper:
+        where = "; below it, the paper" if stacked else " / the paper"
+        lines = [f"Cells: this run, {center} (sample standard deviation over seeds){where}, as printed."]
+    if measured:
+        lines.append(f"Seeds: {_by_label(table, _per_column(table, _seeds))}.")
+    if any(cell.epsilon is not None for cell in measured):
+        lines.append(f"Largest ε executed: {_by_label(table, _per_column(table, _epsilon))}.")
+    lines += [f"[{mark}] {note}." for note, mark in marks(table).items()]
+    return (*lines, *table.notes)
