@@ -1,0 +1,420 @@
+"""From `params.yaml` to all that is to be computed: tables to cells, cells to experiments, experiments to files.
+
+A table's cell is settings laid over each other: the scale's defaults for the kind of model, the data set's, the
+method's, those of the method on this data set, the table's `fixed`, then the cell's row and column.
+"""
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from dpmix.errors import ParamsError
+from dpmix.experiment import Artefact, Distance, Experiment, GradientRecord, PlanFile, Selection, SyntheticSet, digest
+from dpmix.params import (
+    AccuracyTable,
+    Axis,
+    EncoderSpec,
+    ExternalTable,
+    FidTable,
+    Params,
+    ScaleSpec,
+    Settings,
+    TableSpec,
+    known,
+    parse,
+    read,
+)
+from dpmix.tables.captions import TABLES
+
+Labels = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CellSpec:
+    """One cell of a table: where it stands and what must be computed for it (nothing for an external result)."""
+
+    row: Labels
+    column: Labels
+    artefacts: tuple[Artefact, ...]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Artefacts that one job makes, because they share a stream or a costly start, and the same targets need them."""
+
+    name: str
+    artefacts: tuple[Artefact, ...]
+
+
+class Catalogue:
+    """All artefacts of one scale, by path.
+
+    Args:
+        params: validated parameters.
+        scale: which of their scales; by default the one they name.
+
+    Raises:
+        ParamsError: with one line, for any name, value or combination that does not fit.
+    """
+
+    def __init__(self, params: Params, scale: str | None = None) -> None:
+        self.params = params
+        self.scale = known(scale or params.scale, params.scales, "scale")
+        self.spec: ScaleSpec = params.scales[self.scale]
+        self.targets: dict[str, list[Artefact]] = {}
+        self._cells: dict[str, list[CellSpec]] = {}
+        for key, table in self.spec.tables.items():
+            self._cells[key] = list(self._expand(f"table {key}", table))
+            self._check_grid(key)
+            self.targets[f"table{key}"] = [artefact for cell in self._cells[key] for artefact in cell.artefacts]
+        for key in self.spec.figures:
+            self.targets[f"figure{key}"] = list(self._figure(key))
+        self.artefacts: dict[str, Artefact] = {}
+        self.needed_by: dict[str, set[str]] = {}
+        for target, artefacts in self.targets.items():
+            for artefact in artefacts:
+                self._register(artefact, target)
+
+    def _register(self, artefact: Artefact, target: str) -> None:
+        path = self.path(artefact)
+        needed = self.needed_by.setdefault(path, set())
+        if target in needed:
+            return
+        needed.add(target)
+        self.artefacts[path] = artefact
+        for source in artefact.inputs():
+            self._register(source, target)
+
+    def path(self, artefact: Artefact) -> str:
+        """An artefact's path relative to the repository's root, as Snakemake writes it."""
+        return artefact.path(self.scale).as_posix()
+
+    def find(self, path: str | Path) -> Artefact:
+        """The artefact at a path.
+
+        Raises:
+            ParamsError: if these params ask for no such thing.
+        """
+        path = Path(path).as_posix()
+        if path not in self.artefacts:
+            raise ParamsError(f"nothing in params.yaml at scale {self.scale} asks for {path}; was it changed since?")
+        return self.artefacts[path]
+
+    def inputs(self, path: str | Path) -> list[str]:
+        """The paths that must exist before the artefact at `path` can be made."""
+        return sorted({self.path(source) for source in self.find(path).inputs()})
+
+    def cells(self, table: str) -> list[CellSpec]:
+        """The cells of a table, row by row."""
+        return self._cells[known(str(table), self._cells, "table")]
+
+    def of(self, kind: type[Artefact]) -> list[Artefact]:
+        """All artefacts of one kind, in the order of their paths."""
+        return [artefact for _, artefact in sorted(self.artefacts.items()) if isinstance(artefact, kind)]
+
+    def bundles(self, *kinds: type[Artefact], missing_only: bool = True, whole_streams: bool = False) -> list[Bundle]:
+        """The jobs for artefacts of these kinds that do not exist yet.
+
+        Two artefacts share a job only if exactly the same tables and figures need them, so that asking for one table
+        computes nothing that it does not need; and if they share a stream (on a cluster) or a model (in the demo).
+
+        Args:
+            kinds: of artefacts.
+            missing_only: leave out what is already there; a bundle keeps its name as long as something is missing.
+            whole_streams: keep all heads of a stream in one job even where they serve different tables, because the
+                views cost and not the heads. For calls that ask for every table.
+        """
+        groups: dict[tuple[str, ...], list[Artefact]] = {}
+        streams: dict[tuple[str, ...], set[str]] = {}
+        chosen = [artefact for kind in kinds for artefact in self.of(kind)]
+        for artefact in chosen:
+            streams.setdefault(_stream(artefact), set()).update(self.needed_by[self.path(artefact)])
+        for artefact in chosen:
+            stream = _stream(artefact)
+            needs = tuple(sorted(streams[stream] if whole_streams else self.needed_by[self.path(artefact)]))
+            by = stream if self.spec.bundle.by == "stream" and not isinstance(artefact, PlanFile) else stream[:2]
+            groups.setdefault((*by, *needs), []).append(artefact)
+        bundles = []
+        for group in groups.values():
+            left = [a for a in group if not (missing_only and Path(self.path(a)).exists())]
+            if left:
+                paths = sorted(self.path(artefact) for artefact in group)
+                name = f"{_noun(left[0])}-{digest(paths, 8)}"
+                bundles.append(Bundle(name, tuple(sorted(left, key=self.path))))
+        return bundles
+
+    # Tables ---------------------------------------------------------------------------------------------------------
+
+    def _expand(self, where: str, table: TableSpec) -> Iterator[CellSpec]:
+        if isinstance(table, FidTable):
+            yield from self._expand_distances(where, table)
+            return
+        rows, columns = list(self._points(where, table.rows)), list(self._points(where, table.columns))
+        if isinstance(table, AccuracyTable):
+            _check_omit(where, table, [(row, column) for row, _ in rows for column, _ in columns])
+        for row, row_settings in rows:
+            for column, column_settings in columns:
+                if isinstance(table, ExternalTable):
+                    yield CellSpec(row, column, ())
+                    continue
+                if any(_omits(rule, table, row, column) for rule in table.omit):
+                    yield CellSpec(row, column, ())
+                    continue
+                cell = column_settings.over(row_settings).over(table.fixed)
+                place = f"{where}, {_place(row, column)}"
+                seeds = table.seeds or self.spec.seeds
+                runs = tuple(self.experiment(cell, seed, place, table.tuned_as) for seed in seeds)
+                yield CellSpec(row, column, runs)
+
+    def _check_grid(self, key: str) -> None:
+        """A table has the paper's levels, and each of its places once."""
+        layout, places = TABLES[int(key)], set()
+        for cell in self._cells[key]:
+            for what, labels, names in (
+                ("rows", cell.row, layout.row_names),
+                ("columns", cell.column, layout.column_names),
+            ):
+                if len(labels) != len(names):
+                    raise ParamsError(
+                        f"params.yaml: table {key}: its {what} have {len(labels)} levels, not the {len(names)} of "
+                        f"table {key} ({', '.join(names) or 'none'}); mend its axes"
+                    )
+            place = (cell.row, cell.column)
+            if place in places:
+                raise ParamsError(f"params.yaml: table {key}: two cells are labelled {_place(*place)}; rename one")
+            places.add(place)
+
+    def _points(self, where: str, axes: tuple[Axis, ...]) -> Iterator[tuple[Labels, Settings]]:
+        """The product of a table's axes on one side: labels, and settings laid over each other in order."""
+        for combination in itertools.product(*(self._axis(where, axis) for axis in axes)):
+            settings = Settings()
+            for _, over in combination:
+                settings = over.over(settings)
+            yield tuple(part for label, _ in combination for part in split_labels(label)), settings
+
+    def _axis(self, where: str, axis: Axis) -> list[tuple[str, Settings]]:
+        if axis.values is not None:
+            return list(axis.values.items())
+        ((key, values),) = axis.model_dump(exclude_none=True, exclude={"axis"}).items()
+        return [(self._label(where, key, value), Settings(**{key: value})) for value in values]
+
+    def _label(self, where: str, key: str, value: str | float) -> str:
+        named: dict[str, Mapping[str, Any]] = {
+            "dataset": self.params.datasets,
+            "model": self.params.models,
+            "method": self.params.methods,
+        }
+        if key in named:
+            return str(named[key][known(str(value), named[key], f"{key} in {where}")].label)
+        return f"ε = {value:g}" if key == "epsilon" else str(value)
+
+    # Experiments ----------------------------------------------------------------------------------------------------
+
+    def experiment(self, cell: Settings, seed: int, where: str, tuned_as: Settings | None = None) -> Experiment:
+        """The experiment that settings describe, with every default filled in.
+
+        Raises:
+            ParamsError: if a needed setting is missing or the settings do not fit together.
+        """
+        full = self._resolve(cell, where)
+        rate: float | Selection | None
+        if full.learning_rate == "tuned":
+            tuned = self._resolve(tuned_as.over(cell), where) if tuned_as else full
+            experiment = self._build(tuned, self.spec.tuning.seed, None, where, holdout=self.spec.tuning.holdout)
+            rate = Selection(experiment=experiment, learning_rates=self.spec.tuning.learning_rates)
+        elif isinstance(full.learning_rate, dict):
+            if full.epsilon not in full.learning_rate:
+                raise ParamsError(f"params.yaml: {where}: learning_rate has no entry for ε = {full.epsilon:g}; add one")
+            rate = full.learning_rate[full.epsilon]
+        elif full.learning_rate is None:
+            raise ParamsError(f"params.yaml: {where}: learning_rate is not set; give a number, or `tuned`")
+        else:
+            rate = full.learning_rate
+        return self._build(full, seed, rate, where)
+
+    def _resolve(self, cell: Settings, where: str) -> Settings:
+        for key in ("dataset", "model", "method"):
+            if getattr(cell, key) is None:
+                raise ParamsError(f"params.yaml: {where}: no {key} is given")
+        dataset = known(str(cell.dataset), self.params.datasets, f"dataset in {where}")
+        model = self.params.models[known(str(cell.model), self.params.models, f"model in {where}")]
+        method = known(str(cell.method), self.params.methods, f"method in {where}")
+        track = self.spec.finetune if isinstance(model, EncoderSpec) else self.spec.scratch
+        of_method = Settings(**self.params.methods[method].model_dump(exclude={"label"}))
+        layers = [
+            self.spec.datasets.get(dataset, Settings()),
+            of_method,
+            self.spec.dataset_methods.get(dataset, {}).get(method, Settings()),
+            cell,
+        ]
+        full = track
+        for layer in layers:
+            full = layer.over(full)
+        return full
+
+    def _build(
+        self, full: Settings, seed: int, rate: "float | Selection | None", where: str, holdout: float = 0.0
+    ) -> Experiment:
+        model = self.params.models[str(full.model)]
+        uses_d = (full.k_diff and full.mix_with != "S2") or full.pretrain_epochs
+        if isinstance(model, EncoderSpec) and model.standardize == "public":
+            uses_d = True
+        given = full.model_dump(exclude_none=True, exclude={"dataset", "model", "learning_rate", "record_gradients"})
+        if not full.k_self:
+            # Nothing is mixed: how it would be mixed does not determine the result.
+            given = {key: value for key, value in given.items() if not key.startswith("mixup_")}
+        try:
+            return Experiment(
+                **given,
+                dataset=self.params.datasets[str(full.dataset)],
+                model=model,
+                synthetic=self.synthetic(str(full.dataset), where) if uses_d else None,
+                learning_rate=rate,
+                holdout=holdout,
+                seed=seed,
+            )
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(part) for part in first["loc"])
+            message = first["msg"].removeprefix("Value error, ")
+            what = f"{place} is not set; give it there" if first["type"] == "missing" else f"{place} {message}".strip()
+            raise ParamsError(f"params.yaml: {where}: {what}") from error
+
+    def synthetic(self, dataset: str, where: str) -> SyntheticSet:
+        """D for a data set: as many images as its training set unless `synthetic_size` says otherwise."""
+        spec = self.params.datasets[dataset]
+        if spec.parent is not None:
+            return self.synthetic(known(spec.parent, self.params.datasets, f"parent of {dataset}"), where)
+        diffusion = self.params.diffusion[known(self.spec.synthetic, self.params.diffusion, "diffusion model")]
+        encoders = [model.resolution for model in self.params.models.values() if isinstance(model, EncoderSpec)]
+        size = self.spec.synthetic_size.get(dataset, spec.train)
+        return SyntheticSet(dataset=spec, size=size, diffusion=diffusion, names_from=min(encoders))
+
+    # Distances and figures ------------------------------------------------------------------------------------------
+
+    def _expand_distances(self, where: str, table: FidTable) -> Iterator[CellSpec]:
+        model = self.params.models[known(table.model, self.params.models, f"model in {where}")]
+        extractors = {name: self._extractor(where, name) for name in table.extractors}
+        sets = {"Train vs Test": "test", "Train vs Diffusion": "synthetic"}
+        for name in table.datasets:
+            dataset = self.params.datasets[known(name, self.params.datasets, f"dataset in {where}")]
+            d = self.synthetic(name, where)
+            for extractor in extractors.values():
+
+                def distance(extractor: EncoderSpec | None = extractor, **pair: Any) -> tuple[Artefact]:
+                    common = {"dataset": dataset, "samples": table.samples, "resolution": model.resolution}  # noqa: B023
+                    return (Distance(**common, extractor=extractor, synthetic=d, **pair),)  # noqa: B023
+
+                if table.kind == "fid-sets":
+                    for label, second in sets.items():
+                        column = (extractor.label if extractor else "InceptionV3", label)
+                        yield CellSpec((dataset.label,), column, distance(first="train", second=second))
+                    continue
+                for split, (label, settings) in itertools.product(("train", "test"), table.methods.items()):
+                    cell = settings.over(Settings(dataset=name, model=table.model, learning_rate=1.0, epsilon=1.0))
+                    views = self.experiment(cell, self.spec.seeds[0], f"{where}, {dataset.label} / {label}")
+                    column = (split.capitalize(), label)
+                    yield CellSpec((dataset.label,), column, distance(first="views", second=split, views=views))
+
+    def _extractor(self, where: str, name: str) -> EncoderSpec | None:
+        if name == "inception":
+            return None
+        spec = self.params.models[known(name, [*self.params.models, "inception"], f"extractor in {where}")]
+        if not isinstance(spec, EncoderSpec):
+            raise ParamsError(f"params.yaml: {where}: {name} is not an encoder; extractors are encoders or inception")
+        return spec
+
+    def _figure(self, key: str) -> Iterator[Artefact]:
+        figure = self.spec.figures[key]  # type: ignore[index]
+        for dataset in figure.datasets:
+            for method in figure.methods:
+                cell = figure.fixed.over(Settings(dataset=dataset, model=figure.model, method=method))
+                experiment = self.experiment(cell, figure.seed, f"figure {key}, {dataset} / {method}")
+                if key == "2" and not isinstance(experiment.model, EncoderSpec):
+                    raise ParamsError(f"params.yaml: figure 2: {figure.model} is not an encoder; name one as its model")
+                yield from [GradientRecord(experiment=experiment)] if key == "2" else _views_inputs(experiment)
+
+    def figure_experiments(self, key: str) -> dict[tuple[str, str], Experiment]:
+        """The experiments of a figure by (data set, method)."""
+        figure = self.spec.figures[key]  # type: ignore[index]
+        return {
+            (dataset, method): self.experiment(
+                figure.fixed.over(Settings(dataset=dataset, model=figure.model, method=method)),
+                figure.seed,
+                f"figure {key}",
+            )
+            for dataset in figure.datasets
+            for method in figure.methods
+        }
+
+
+def split_labels(label: str) -> Labels:
+    """`Self-Aug | 16` stands in two label columns."""
+    return tuple(part.strip() for part in label.split("|"))
+
+
+def axis_names(axes: tuple[Axis, ...]) -> Labels:
+    """The names of the label columns (or header rows) that these axes make."""
+    return tuple(name for axis in axes for name in split_labels(axis.axis))
+
+
+def _views_inputs(experiment: Experiment) -> list[Artefact]:
+    made = [experiment.images(), experiment.synthetic_images()]
+    return [artefact for artefact in made if artefact is not None]
+
+
+def of_config(config: Mapping[str, Any], path: str | Path) -> Catalogue:
+    """The catalogue of a workflow's configuration, which jobs will read again from the file at `path`.
+
+    Raises:
+        ParamsError: for any mistake in it, or an override that jobs could not see.
+    """
+    chosen = parse(config)
+    scale = chosen.scale
+    if chosen.model_copy(update={"scale": ""}) != read(Path(path)).model_copy(update={"scale": ""}):
+        raise ParamsError(f"only scale can be set with --config; for anything else edit {path} or give --configfile")
+    return Catalogue(chosen, scale)
+
+
+def _place(row: Labels, column: Labels) -> str:
+    return " / ".join((*row, *column))
+
+
+def _check_omit(where: str, table: AccuracyTable, places: list[tuple[Labels, Labels]]) -> None:
+    """Every rule of `omit` names axes and labels that exist; one that matches nothing is a typo."""
+    names = axis_names((*table.rows, *table.columns))
+    for rule in table.omit:
+        for axis, label in rule.items():
+            known(axis, names, f"axis in omit of {where}:")
+            labels = dict.fromkeys((*row, *column)[names.index(axis)] for row, column in places)
+            known(label, labels, f"{axis} in omit of {where}:")
+
+
+def _omits(rule: dict[str, str], table: AccuracyTable, row: Labels, column: Labels) -> bool:
+    names = axis_names((*table.rows, *table.columns))
+    here = dict(zip(names, (*row, *column), strict=True))
+    return all(here.get(axis) == label for axis, label in rule.items())
+
+
+def _stream(artefact: Artefact) -> tuple[str, ...]:
+    """(kind, model, stream): what a job may share."""
+    if isinstance(artefact, Experiment):
+        return ("run", artefact.model.name, artefact.stream())
+    if isinstance(artefact, GradientRecord):
+        return ("run", artefact.experiment.model.name, artefact.experiment.stream())
+    if isinstance(artefact, Selection):
+        return ("tune", artefact.experiment.model.name, artefact.experiment.stream())
+    if isinstance(artefact, PlanFile):
+        return ("plan", "", artefact.hash)
+    if isinstance(artefact, Distance):
+        return ("distance", artefact.extractor.name if artefact.extractor else "inception", artefact.dataset.name)
+    return (type(artefact).__name__.lower(), "", artefact.hash)
+
+
+def _noun(artefact: Artefact) -> str:
+    kind, model, _ = _stream(artefact)
+    return f"{kind}-{model}" if model else kind

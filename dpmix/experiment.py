@@ -1,0 +1,378 @@
+"""Experiments and everything else that is computed: typed, validated, and named by what determines it.
+
+Each artefact's path ends in a hash of its resolved specification. A changed parameter is therefore a new path, and
+nothing stale is ever read, by Snakemake or by DVC, with or without their records of earlier runs.
+"""
+
+import hashlib
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+from typing_extensions import override
+
+from dpmix.augmentation import TRANSFORMS
+from dpmix.params import DatasetSpec, DiffusionSpec, EncoderSpec, ModelSpec, Spec, WideResNetSpec, suggestion
+
+# Raised whenever the meaning of a result changes without a parameter changing: every run is then another run.
+SEMANTICS = 1
+
+
+def digest(value: Any, length: int = 10) -> str:
+    """The first `length` hex digits of the SHA-256 of a value's canonical JSON."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+def number(value: float) -> str:
+    """A number as it stands in a path: 8, 0.5, 1e-05."""
+    return f"{value:g}"
+
+
+class Artefact(Spec):
+    """Something that one job makes: a file whose presence means that it is whole."""
+
+    folder: ClassVar[str]
+
+    def key(self) -> dict[str, Any]:
+        """What determines this artefact, labels and other names for people left out."""
+        return _without_labels(self.model_dump(mode="json"))
+
+    @cached_property
+    def hash(self) -> str:
+        """Ten hex digits that stand for the whole specification."""
+        return digest({"kind": type(self).__name__, **self.key()})
+
+    def path(self, scale: str) -> Path:
+        """Where it lies, relative to the repository's root."""
+        raise NotImplementedError
+
+    def inputs(self) -> list["Artefact"]:
+        """What must be made before it."""
+        return []
+
+
+def _without_labels(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_labels(entry) for key, entry in value.items() if key != "label"}
+    if isinstance(value, list):
+        return [_without_labels(entry) for entry in value]
+    return value
+
+
+class ImageStore(Artefact):
+    """A private data set, decoded once at one resolution."""
+
+    folder: ClassVar[str] = "data/images"
+    dataset: DatasetSpec
+    resolution: int
+
+    @override
+    def path(self, scale: str) -> Path:
+        return Path(self.folder, f"{self.dataset.name}-{self.resolution}px-{self.hash}", "meta.json")
+
+
+class DiffusionModel(Artefact):
+    """A text-to-image pipeline on disk, downloaded or (the demo's) trained."""
+
+    folder: ClassVar[str] = "data/diffusion"
+    name: str
+    model: str
+    revision: str | None = None
+
+    @override
+    def path(self, scale: str) -> Path:
+        return Path(self.folder, f"{self.name}-{self.hash}", "model_index.json")
+
+
+class SyntheticSet(Artefact):
+    """D: `size` class-balanced images drawn from a text-to-image model for a data set's class names."""
+
+    folder: ClassVar[str] = "data/synthetic"
+    dataset: DatasetSpec
+    size: int
+    diffusion: DiffusionSpec
+    names_from: int
+
+    @override
+    def key(self) -> dict[str, Any]:
+        # `names_from` only says in which store the class names are looked up.
+        return {name: value for name, value in super().key().items() if name != "names_from"}
+
+    def model_on_disk(self) -> DiffusionModel:
+        """The pipeline that draws it."""
+        return DiffusionModel(name=self.diffusion.name, model=self.diffusion.model, revision=self.diffusion.revision)
+
+    @override
+    def path(self, scale: str) -> Path:
+        return Path(self.folder, f"{self.dataset.name}-{self.diffusion.name}-{self.hash}", "manifest.json")
+
+    @override
+    def inputs(self) -> list[Artefact]:
+        return [self.model_on_disk(), ImageStore(dataset=self.dataset, resolution=self.names_from)]
+
+
+class SyntheticStore(Artefact):
+    """D, decoded once at one resolution."""
+
+    folder: ClassVar[str] = "data/images"
+    synthetic: SyntheticSet
+    resolution: int
+
+    @override
+    def path(self, scale: str) -> Path:
+        return Path(self.folder, f"{self.synthetic.dataset.name}-synthetic-{self.resolution}px-{self.hash}/meta.json")
+
+    @override
+    def inputs(self) -> list[Artefact]:
+        return [self.synthetic]
+
+
+class EncoderModel(Artefact):
+    """A frozen image encoder on disk, downloaded or (the demo's) trained."""
+
+    folder: ClassVar[str] = "data/encoders"
+    encoder: EncoderSpec
+
+    @override
+    def key(self) -> dict[str, Any]:
+        return {"architecture": self.encoder.architecture, "weights": self.encoder.weights}
+
+    @override
+    def path(self, scale: str) -> Path:
+        return Path(self.folder, f"{self.encoder.name}-{self.hash}", "open_clip_config.json")
+
+
+class PlanFile(Artefact):
+    """The noise calibrated for one target: see `dpmix.privacy.plan.Plan`."""
+
+    folder: ClassVar[str] = "plans"
+    population: int
+    batch_size: int
+    epochs: int
+    clip_norm: float
+    microbatch_size: int
+    epsilon: float
+    delta: float
+    accountant: Literal["rdp", "prv", "pld"]
+
+    @override
+    def path(self, scale: str) -> Path:
+        name = f"n{self.population}-b{self.batch_size}-e{self.epochs}-eps{number(self.epsilon)}-{self.hash}.json"
+        return Path("results", scale, self.folder, name)
+
+
+class Experiment(Artefact):
+    """Everything that determines one trained model and the number in its cell (design: one run, one seed)."""
+
+    folder: ClassVar[str] = "runs"
+    semantics: int = SEMANTICS
+    dataset: DatasetSpec
+    model: ModelSpec
+    method: str
+    synthetic: SyntheticSet | None
+    epsilon: float
+    delta: float
+    accountant: Literal["rdp", "prv", "pld"]
+    clip_norm: float
+    batch_size: int
+    epochs: int
+    learning_rate: "float | Selection | None"
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    k_base: int
+    k_self: int = 0
+    k_diff: int = 0
+    mixup_alpha: float = 0.2
+    mixup_pairs: Literal["distinct", "independent"] = "distinct"
+    transforms: tuple[str, ...] = ()
+    padding: int = 0
+    augment_synthetic: bool = True
+    microbatch_size: int = 1
+    microbatch_mixup: Literal["none", "added", "alone"] = "none"
+    pretrain_epochs: int = 0
+    subset: Literal["all", "S1"] = "all"
+    mix_with: Literal["synthetic", "S2"] = "synthetic"
+    holdout: float = Field(default=0.0, ge=0, lt=1)
+    seed: int
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        where = f"{self.dataset.name}, {self.model.name}, {self.method}"
+        if self.k_base + self.k_diff == 0:
+            raise ValueError(f"{where}: S is empty, so there is nothing to mix; k_base + k_diff must be positive")
+        if self.k_self and self.k_base + self.k_diff < 2 and self.mixup_pairs == "distinct":
+            raise ValueError(f"{where}: k_self > 0 needs at least two members in S; raise k_base or k_diff")
+        if self.batch_size > self.population:
+            of = "images that the tuning run trains on" if self.holdout else "training images"
+            raise ValueError(f"{where}: batch_size {self.batch_size} exceeds the {self.population} {of}; lower it")
+        for name in self.transforms:
+            if name not in TRANSFORMS:
+                raise ValueError(f"{where}: unknown transform {name!r}; {suggestion(name, sorted(TRANSFORMS))}")
+        if (self.k_diff and self.mix_with == "synthetic") and self.synthetic is None:
+            raise ValueError(f"{where}: k_diff > 0 needs a synthetic set")
+        pool = self.dataset.train // 2 if self.mix_with == "S2" else self.synthetic.size if self.synthetic else 0
+        if self.k_diff > pool:
+            raise ValueError(f"{where}: k_diff {self.k_diff} exceeds the {pool} images to draw from; lower it")
+        if self.microbatch_mixup != "none" and self.microbatch_size != 2:
+            raise ValueError(f"{where}: microbatch_mixup needs microbatch_size: 2")
+        if self.microbatch_size > 1 and (self.k_self or self.k_diff):
+            raise ValueError(f"{where}: microbatches take k_self = k_diff = 0")
+        if isinstance(self.model, EncoderSpec) and self.microbatch_size > 1:
+            raise ValueError(f"{where}: microbatches are for models trained from scratch")
+        if isinstance(self.model, WideResNetSpec) and isinstance(self.learning_rate, Selection):
+            raise ValueError(
+                f"{where}: a network trained from scratch needs learning_rate as a number, or one for each ε"
+            )
+        if isinstance(self.model, WideResNetSpec) and self.pretrain_epochs:
+            raise ValueError(f"{where}: pretrain_epochs is for encoders with a linear head")
+        return self
+
+    @property
+    def subset_size(self) -> int:
+        """Published records of the training set or of its half S1, before any are held out."""
+        return self.dataset.train // 2 if self.subset == "S1" else self.dataset.train
+
+    @property
+    def held_out_size(self) -> int:
+        """How many of them a tuning run keeps aside."""
+        return round(self.holdout * self.subset_size)
+
+    @property
+    def population(self) -> int:
+        """N: how many records are sampled from. A public constant of the run."""
+        return self.subset_size - self.held_out_size
+
+    @property
+    def views(self) -> int:
+        """K, the augmentation multiplicity."""
+        return self.k_base + self.k_diff + self.k_self
+
+    def stream(self) -> str:
+        """The hash of all that determines the views: runs that share it can be trained side by side as heads.
+
+        Networks from scratch share nothing worth sharing: each is a stream of its own.
+        """
+        if isinstance(self.model, WideResNetSpec):
+            return self.hash
+        heads = ("epsilon", "delta", "accountant", "clip_norm", "learning_rate", "momentum", "weight_decay")
+        return digest({name: value for name, value in self.key().items() if name not in heads})
+
+    def images(self) -> ImageStore:
+        """The private images at the model's resolution."""
+        return ImageStore(dataset=self.dataset, resolution=self.model.resolution)
+
+    def synthetic_images(self) -> SyntheticStore | None:
+        """D at the model's resolution, if this experiment uses it."""
+        return SyntheticStore(synthetic=self.synthetic, resolution=self.model.resolution) if self.synthetic else None
+
+    def encoder(self) -> EncoderModel | None:
+        """The frozen encoder, if the model is a head on one."""
+        return EncoderModel(encoder=self.model) if isinstance(self.model, EncoderSpec) else None
+
+    def plan(self) -> PlanFile:
+        """The noise calibrated for this run, shared by every run with the same target."""
+        return PlanFile(
+            population=self.population,
+            batch_size=self.batch_size,
+            epochs=self.epochs,
+            clip_norm=self.clip_norm,
+            microbatch_size=self.microbatch_size,
+            epsilon=self.epsilon,
+            delta=self.delta,
+            accountant=self.accountant,
+        )
+
+    @override
+    def inputs(self) -> list[Artefact]:
+        made: list[Artefact | None] = [self.images(), self.encoder(), self.synthetic_images(), self.plan()]
+        if isinstance(self.learning_rate, Selection):
+            made.append(self.learning_rate)
+        return [artefact for artefact in made if artefact is not None]
+
+    def directory(self, scale: str) -> Path:
+        """The folder of everything that this run leaves."""
+        ks = f"k{self.k_base}-{self.k_self}-{self.k_diff}"
+        name = f"eps{number(self.epsilon)}-{ks}-seed{self.seed}-{self.hash}"
+        return Path("results", scale, self.folder, self.dataset.name, self.model.name, self.method, name)
+
+    @override
+    def path(self, scale: str) -> Path:
+        return self.directory(scale) / "metrics.json"
+
+
+class Selection(Artefact):
+    """A learning rate chosen by accuracy on held-out training images, which the tuning run did not train on."""
+
+    folder: ClassVar[str] = "selections"
+    experiment: Experiment
+    learning_rates: tuple[float, ...]
+
+    @override
+    def inputs(self) -> list[Artefact]:
+        return self.experiment.inputs()
+
+    @override
+    def path(self, scale: str) -> Path:
+        e = self.experiment
+        name = f"eps{number(e.epsilon)}-k{e.k_base}-{e.k_self}-{e.k_diff}-{self.hash}.json"
+        return Path("results", scale, self.folder, e.dataset.name, e.model.name, e.method, name)
+
+
+class GradientRecord(Artefact):
+    """Per-parameter gradient magnitudes of one run, before clipping (Figure 2)."""
+
+    folder: ClassVar[str] = "runs"
+    experiment: Experiment
+
+    @override
+    def inputs(self) -> list[Artefact]:
+        return self.experiment.inputs()
+
+    @override
+    def path(self, scale: str) -> Path:
+        return self.experiment.directory(scale) / "gradients.npz"
+
+
+class Distance(Artefact):
+    """One Fréchet distance: views of the training set, a split, or D, against a split (Tables 7 and 8)."""
+
+    folder: ClassVar[str] = "fid"
+    semantics: int = SEMANTICS
+    dataset: DatasetSpec
+    extractor: EncoderSpec | None
+    first: Literal["views", "train", "synthetic"]
+    second: Literal["train", "test", "synthetic"]
+    views: Experiment | None = None
+    synthetic: SyntheticSet | None = None
+    samples: int | None = None
+    resolution: int
+    seed: int = 0
+
+    @override
+    def key(self) -> dict[str, Any]:
+        # Of an experiment, only what determines its views matters here.
+        return {**super().key(), "views": self.views.stream() if self.views else None}
+
+    @override
+    def inputs(self) -> list[Artefact]:
+        made: list[Artefact] = [ImageStore(dataset=self.dataset, resolution=self.resolution)]
+        if self.extractor:
+            made.append(EncoderModel(encoder=self.extractor))
+        needs_d = "synthetic" in (self.first, self.second) or (self.views is not None and self.views.k_diff > 0)
+        if needs_d and self.synthetic:
+            made.append(SyntheticStore(synthetic=self.synthetic, resolution=self.resolution))
+        return made
+
+    @override
+    def path(self, scale: str) -> Path:
+        extractor = self.extractor.name if self.extractor else "inception"
+        what = self.views.method if self.views else self.first
+        return Path(
+            "results", scale, self.folder, self.dataset.name, f"{what}-{self.second}-{extractor}-{self.hash}.json"
+        )
+
+
+Experiment.model_rebuild()
