@@ -115,9 +115,7 @@ def make_views(
     parts, labels = [], []
     if settings.k_base:
         images = _gather(private, indices, device)
-        parts.append(
-            augment(images, settings.k_base, settings.transforms, random, "base", padding=settings.padding)
-        )
+        parts.append(augment(images, settings.k_base, settings.transforms, random, "base", padding=settings.padding))
         labels.append(one_hot(private.labels[indices], classes)[:, None].expand(-1, settings.k_base, -1))
     if settings.k_diff:
         if synthetic is None or len(synthetic) < settings.k_diff:
@@ -156,8 +154,8 @@ def make_microbatch_views(
     """The views of microbatches, units int64 [n, size] of example indices with -1 for an empty slot.
 
     A slot's views are those of its example alone. With mixup, view k of the first example is mixed with view k of the
-    second (Eq. 3); the mixtures join the others (`added`) or replace them (`alone`). An empty slot's views carry zero
-    targets, which makes their loss and gradient zero: a microbatch that lost a record keeps its size.
+    second (Eq. 3); the mixtures join the others (`added`) or replace them (`alone`). An empty slot's views are black,
+    with zero targets, so that their loss and gradient are zero: a microbatch that lost a record keeps its size.
     """
     n, size = units.shape
     flat = units.reshape(-1)
@@ -166,7 +164,9 @@ def make_microbatch_views(
     single = ViewSettings(k_base=settings.k_base, transforms=settings.transforms, padding=settings.padding)
     made = make_views(private, safe, single, KeyedRandom(seed, step, safe), device=device)
     k = settings.k_base
-    images = made.images.view(n, size, k, *made.images.shape[2:])
+    # An index has to stand in an empty slot, but its record must not: it belongs to another microbatch.
+    blanked = made.images * present.view(-1, 1, 1, 1, 1)
+    images = blanked.view(n, size, k, *made.images.shape[2:])
     targets = (made.targets * present[:, None, None]).view(n, size, k, -1)
     weights = torch.zeros(n, 0)
     pairs = torch.zeros(n, 0, 2, dtype=torch.int64)

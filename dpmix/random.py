@@ -38,10 +38,16 @@ class KeyedRandom:
         examples: int64 [n], the identity of each example (its index in the published training set).
 
     Draws for different `stream` names are independent of each other; asking for one twice gives the same numbers.
+
+    Raises:
+        ValueError: if the seed or the step is out of range: it would silently be another's.
     """
 
     def __init__(self, seed: int, step: int, examples: npt.ArrayLike) -> None:
         self.seed, self.step = int(seed), int(step)
+        for name, value in (("seed", self.seed), ("step", self.step)):
+            if not 0 <= value < 2**32:
+                raise ValueError(f"{name} {value} is not in [0, 2**32)")
         self.examples = np.asarray(examples, dtype=np.uint64).reshape(-1)
 
     def words(self, stream: str, *shape: int) -> npt.NDArray[np.uint64]:
@@ -85,7 +91,7 @@ class KeyedRandom:
             raise ValueError(f"alpha must be in (0, 1], not {alpha}")
         drawn = np.full((len(self.examples), *shape), np.nan)
         for attempt in range(64):
-            pending = np.isnan(drawn).reshape(len(self.examples), -1).any(axis=1)
+            pending = np.isnan(drawn).any(axis=tuple(range(1, drawn.ndim)))
             if not pending.any():
                 return drawn
             these = KeyedRandom(self.seed, self.step, self.examples[pending])

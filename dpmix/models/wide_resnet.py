@@ -63,6 +63,7 @@ class WideResNet(nn.Module):
         self.head = nn.Linear(widths[3], classes)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Images [m, channels, R, R] in [0, 1] to logits [m, classes]."""
         x = self.blocks(self.stem(x * 2 - 1))
         x = torch.relu(self.norm(x))
         return self.head(x.mean(dim=(2, 3)))

@@ -10,11 +10,13 @@ zero. Removing or adding one example moves the total by at most C, whatever its 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
+from dpmix.errors import PrivacyError
 from dpmix.privacy.layers import per_example_gradients, unsupported_layers
 
 Parameters = Mapping[str, Tensor]
@@ -43,6 +45,7 @@ class ExampleLoss:
     criterion: Callable[[Tensor, Tensor], Tensor] = soft_cross_entropy
 
     def __call__(self, params: Parameters, views: Tensor, targets: Tensor) -> Tensor:
+        """The loss of one example: views [K, ...], targets [K, ...] -> scalar."""
         return self.criterion(functional_call(self.module, dict(params), (views,)), targets)
 
 
@@ -99,6 +102,7 @@ def clipped_sum(
             `vectorized` (n per-example gradients per layer), or `auto`.
 
     Raises:
+        PrivacyError: if the module mixes examples in its forward pass, or keeps statistics of them.
         ValueError: for an unknown backend, a clip norm that is not positive, or shapes that do not agree.
     """
     if backend not in BACKENDS:
@@ -107,6 +111,9 @@ def clipped_sum(
         raise ValueError(f"the clip norm must be positive, not {clip_norm}")
     if views.shape[:2] != targets.shape[:2]:
         raise ValueError(f"views {tuple(views.shape[:2])} and targets {tuple(targets.shape[:2])} differ in [n, K]")
+    if views.shape[1] == 0:
+        raise ValueError("there is no mean over K = 0 views")
+    _refuse_statistics(loss.module)
     if len(views) == 0:
         return zero_sum(params, clip_norm)
     if backend == "auto":
@@ -119,12 +126,23 @@ def clipped_sum(
 
 def choose_backend(module: nn.Module, views: Tensor) -> str:
     """The fastest backend for this module, device and shape [n, K, ...]."""
-    if unsupported_layers(module):
+    if unsupported_layers(module, views[0, 0]):
         return "sequential" if views.device.type == "cpu" else "reference"
     if views.device.type != "cpu":
         return "vectorized"
     work = _multiply_adds(module, views[0, :1]) * views.shape[1]
     return "sequential" if work > _SEQUENTIAL_PAYS else "vectorized"
+
+
+def _refuse_statistics(module: nn.Module) -> None:
+    for name, layer in module.named_modules():
+        tracks = isinstance(layer, nn.modules.batchnorm._NormBase) and layer.training and layer.track_running_stats
+        batch = isinstance(layer, nn.modules.batchnorm._BatchNorm) and (layer.training or layer.running_mean is None)
+        if tracks or batch:
+            raise PrivacyError(
+                f"{name or type(layer).__name__} uses or keeps statistics of the batch, which no noise covers; "
+                "use group norm, or freeze it and call eval()"
+            )
 
 
 def _reference(loss: ExampleLoss, params: Parameters, views: Tensor, targets: Tensor) -> dict[str, Tensor]:
@@ -163,16 +181,29 @@ def _clip_and_add(rows: Mapping[str, Tensor], clip_norm: float) -> ClippedSum:
     return ClippedSum(total, norms, clip_norm)
 
 
-_WORK: dict[tuple[int, tuple[int, ...]], float] = {}
+_WORK: WeakKeyDictionary[nn.Module, dict[tuple[int, ...], float]] = WeakKeyDictionary()
 
 
 def _multiply_adds(module: nn.Module, image: Tensor) -> float:
-    """Forward multiply-adds of one image, counted once for each module and shape."""
-    from torch.utils.flop_counter import FlopCounterMode
+    """Forward multiply-adds of the weights for one image [1, ...], counted once for each module and shape.
 
-    key = (id(module), tuple(image.shape))
-    if key not in _WORK:
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            module(image)
-        _WORK[key] = counter.get_total_flops() / 2
-    return _WORK[key]
+    By hand, as torch's own counter takes seconds to start.
+    """
+    known = _WORK.setdefault(module, {})
+    shape = tuple(image.shape)
+    if shape not in known:
+        work = [0]
+
+        def count(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                work[0] += output.numel() * layer.weight[0].numel()
+
+        handles = [layer.register_forward_hook(count) for layer in module.modules()]
+        try:
+            with torch.no_grad():
+                module(torch.zeros_like(image))
+        finally:
+            for handle in handles:
+                handle.remove()
+        known[shape] = work[0]
+    return known[shape]

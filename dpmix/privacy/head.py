@@ -80,7 +80,7 @@ def _squared_norms(features: Tensor, residuals: Tensor) -> Tensor:
 
 
 def head_magnitudes(features: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-    """Sum over examples of |g_ij| before clipping, for one head: weights [classes, d] -> float32 [classes, d] (Figure 2)."""
+    """Figure 2's sum over examples of |g_ij| before clipping, for one head: float32 [classes, d], as its weights."""
     total = torch.zeros_like(weights)
     for x, r in zip(features, head_residuals(features, targets, weights[None])[0], strict=True):
         total += (r.T @ x / len(x)).abs()

@@ -3,13 +3,18 @@
 One forward and one backward pass over all n K views. Parameters are constants during the backward pass, so autograd
 computes output gradients alone; each layer's per-example weight gradient is then one contraction of its input with
 its output gradient, over the K views and all positions at once.
+
+A layer's weight has to be used by calling that layer, once or several times, on tensors whose first dimension is the
+batch. `unsupported_layers` tells what does not fit; only a weight that other code reads by itself goes unnoticed.
 """
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.func import functional_call
 
 if TYPE_CHECKING:
@@ -91,15 +96,63 @@ RULES: dict[type[nn.Module], Rule] = {
 }
 
 
-def unsupported_layers(module: nn.Module) -> list[str]:
-    """The layers with own parameters that no rule covers, by name; empty if `vectorized` can be used."""
+def unsupported_layers(module: nn.Module, image: Tensor) -> list[str]:
+    """The layers that no rule covers, by name; empty if `vectorized` can be used for images like `image` [...].
+
+    These are layers with parameters that have no rule, or none for the way they are set up, and layers that are not
+    called with one entry for each image: from such a call no example's share can be told.
+    """
     names = []
     for name, layer in module.named_modules():
-        own = list(layer.parameters(recurse=False))
-        reused = isinstance(layer, nn.Conv2d) and layer.padding_mode != "zeros"
-        if own and (type(layer) not in RULES or reused):
+        own = {part for part, _ in layer.named_parameters(recurse=False)}
+        if own and (type(layer) not in RULES or not own <= {"weight", "bias"} or _unusual(layer)):
             names.append(name or type(layer).__name__)
-    return names
+    return names or _irregular_calls(module, image)
+
+
+def _unusual(layer: nn.Module) -> bool:
+    """Whether a layer does something that its rule does not know of."""
+    if isinstance(layer, nn.Conv2d):
+        return layer.padding_mode != "zeros"
+    if isinstance(layer, nn.Embedding):
+        return layer.max_norm is not None or layer.scale_grad_by_freq
+    return False
+
+
+_IRREGULAR: WeakKeyDictionary[nn.Module, dict[tuple[int, ...], list[str]]] = WeakKeyDictionary()
+
+
+def _irregular_calls(module: nn.Module, image: Tensor) -> list[str]:
+    """The layers whose input does not have one row per image, or is overwritten later; found once for each shape.
+
+    Two batch sizes are tried, because a dimension that is no batch may happen to be as long as one. The images are
+    zeros: this looks at shapes, and never at data.
+    """
+    known = _IRREGULAR.setdefault(module, {})
+    if tuple(image.shape) not in known:
+        irregular: dict[str, None] = {}
+        for size in (2, 3):
+            calls: list[tuple[str, Tensor | None, int]] = []
+
+            def keep(name: str, calls: list[tuple[str, Tensor | None, int]] = calls) -> Callable[..., None]:
+                def hook(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+                    calls.append((name, inputs[0], inputs[0]._version) if inputs else (name, None, 0))
+
+                return hook
+
+            layers = [(name, layer) for name, layer in module.named_modules() if type(layer) in RULES]
+            handles = [layer.register_forward_pre_hook(keep(name)) for name, layer in layers]
+            try:
+                with torch.no_grad():
+                    module(image.new_zeros(size, *image.shape))
+            finally:
+                for handle in handles:
+                    handle.remove()
+            for name, x, version in calls:
+                if x is None or x.dim() == 0 or len(x) != size or x._version != version:
+                    irregular[name or "the layer itself"] = None
+        known[tuple(image.shape)] = list(irregular)
+    return known[tuple(image.shape)]
 
 
 def per_example_gradients(
@@ -108,26 +161,30 @@ def per_example_gradients(
     """Per-example gradients [n, *shape] of the mean over K views, for views [n, K, ...].
 
     Raises:
-        ValueError: if a layer with trainable parameters has no rule.
+        ValueError: if `unsupported_layers` finds any.
     """
-    if unsupported := unsupported_layers(loss.module):
+    if unsupported := unsupported_layers(loss.module, views[0, 0]):
         raise ValueError(f"no per-example rule for {', '.join(unsupported)}; use backend='reference'")
     n, k = views.shape[:2]
-    seen: list[tuple[str, nn.Module, Tensor, Tensor]] = []
+    start = torch.zeros((), device=views.device, requires_grad=True)
+    seen: list[tuple[nn.Module, Tensor, GradientEdge]] = []
 
-    def keep(name: str) -> Callable[..., Tensor]:
-        def hook(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            # The first layer of each path starts the graph: nothing before it needs a gradient.
-            if not output.requires_grad:
-                output = output.detach().requires_grad_()
-            seen.append((name, layer, inputs[0].detach(), output))
-            return output
+    def hook(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        # The first layer of each path starts the graph: nothing before it needs a gradient.
+        if not output.requires_grad:
+            output = output + start
+        # The edge and not the tensor, which an activation may overwrite in place.
+        seen.append((layer, inputs[0].detach(), get_gradient_edge(output)))
+        return output
 
-        return hook
-
-    trainable = {name.rpartition(".")[0] for name in params}
-    layers = [(name, layer) for name, layer in loss.module.named_modules() if name in trainable and type(layer) in RULES]
-    handles = [layer.register_forward_hook(keep(name)) for name, layer in layers]
+    # By identity, because layers may share a parameter, of which only one has its name.
+    full_names = {loss.module.get_parameter(name): name for name in params}
+    layers: dict[nn.Module, dict[str, str]] = {}
+    for layer in loss.module.modules():
+        parts = {part: full_names.get(value) for part, value in layer.named_parameters(recurse=False)}
+        if trainable := {part: name for part, name in parts.items() if name is not None}:
+            layers[layer] = trainable
+    handles = [layer.register_forward_hook(hook) for layer in layers]
     constants = {name: value.detach() for name, value in loss.module.named_parameters()}
     constants.update({name: value.detach() for name, value in params.items()})
     try:
@@ -135,19 +192,18 @@ def per_example_gradients(
             outputs = functional_call(loss.module, constants, (views.flatten(0, 1),))
             # criterion is a mean over rows: n times it is the sum over examples of the mean over their views.
             value = loss.criterion(outputs, targets.flatten(0, 1)) * n
-            gradients = torch.autograd.grad(value, [output for *_, output in seen], allow_unused=True)
+            gradients = torch.autograd.grad(value, [edge for *_, edge in seen], allow_unused=True)
     finally:
         for handle in handles:
             handle.remove()
     rows: dict[str, Tensor] = {}
-    for (name, layer, x, _), gradient in zip(seen, gradients, strict=True):
+    for (layer, x, _), gradient in zip(seen, gradients, strict=True):
         if gradient is None:
             continue
         x = x.view(n, k, *x.shape[1:])
         gradient = gradient.view(n, k, *gradient.shape[1:])
         for part, row in RULES[type(layer)](layer, x, gradient).items():
-            full = f"{name}.{part}" if name else part
-            if full in params:
+            if name := layers[layer].get(part):
                 # A layer that is used twice, or shares its weight, has one gradient: the sum.
-                rows[full] = rows[full] + row.float() if full in rows else row.float()
+                rows[name] = rows[name] + row.float() if name in rows else row.float()
     return {name: rows[name] if name in rows else value.new_zeros(n, *value.shape) for name, value in params.items()}

@@ -1,0 +1,1 @@
+"""Training: networks from scratch, and linear heads on frozen encoders."""

@@ -1,0 +1,95 @@
+"""The data of one experiment: which records are private, which are held out, what is mixed in, what is tested on."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from dpmix.datasets import Images, load
+from dpmix.errors import DataError
+from dpmix.experiment import Experiment
+from dpmix.mixing import ViewSettings
+from dpmix.random import KeyedRandom
+
+# Which records are held out or form S1 is public and the same for every seed of an experiment.
+_PARTITION_SEED = 0
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What one experiment trains on.
+
+    Attributes:
+        private: the N records that are sampled from.
+        evaluation: the test set, or in a tuning run the held-out training records.
+        mixed_in: D, or S2 where Table 10's method C mixes real images in.
+        public: D, for standardising features and for pretraining.
+    """
+
+    private: Images
+    evaluation: Images
+    mixed_in: Images | None
+    public: Images | None
+
+
+def load_data(experiment: Experiment, scale: str) -> TrainingData:
+    """Load the stores that an experiment names and cut them as it says.
+
+    Raises:
+        DataError: if a store is missing or does not have its published size.
+    """
+    store = Path(experiment.images().path(scale)).parent
+    train, test = load(store, "train"), load(store, "test")
+    for split, images, published in (
+        ("train", train, experiment.dataset.train),
+        ("test", test, experiment.dataset.test),
+    ):
+        if len(images) != published:
+            raise DataError(
+                f"{store} has {len(images)} {split} images, not the published {published}; delete and remake it"
+            )
+    synthetic = experiment.synthetic_images()
+    public = load(Path(synthetic.path(scale)).parent, "train") if synthetic else None
+    order = shuffled(len(train), "subset")
+    chosen, others = np.arange(len(train)), np.empty(0, dtype=np.int64)
+    if experiment.subset == "S1":
+        half = len(train) // 2
+        chosen, others = np.sort(order[:half]), np.sort(order[half : 2 * half])
+    mixed_in = public
+    if experiment.mix_with == "S2":
+        mixed_in = take(train, others)
+    evaluation = test
+    held_out = experiment.held_out_size
+    if held_out:
+        order = shuffled(len(chosen), "holdout")
+        evaluation = take(train, np.sort(chosen[order[:held_out]]))
+        chosen = np.sort(chosen[order[held_out:]])
+    private = train if len(chosen) == len(train) else take(train, chosen)
+    return TrainingData(private, evaluation, mixed_in, public)
+
+
+def shuffled(count: int, purpose: str) -> np.ndarray:
+    """A public permutation of `count` records, int64 [count], that depends on the purpose alone."""
+    keys = KeyedRandom(_PARTITION_SEED, 0, np.arange(count)).uniform(f"partition/{purpose}")
+    return np.argsort(keys, kind="stable")
+
+
+def take(images: Images, indices: np.ndarray) -> Images:
+    """The images at `indices`, int64 [m]; copied into memory."""
+    return Images(images.images[indices], images.labels[indices], images.classes)
+
+
+def view_settings(experiment: Experiment) -> ViewSettings:
+    """What an experiment's views are made of."""
+    return ViewSettings(
+        k_base=experiment.k_base,
+        k_diff=experiment.k_diff,
+        k_self=experiment.k_self,
+        alpha=experiment.mixup_alpha,
+        pairs=experiment.mixup_pairs,
+        transforms=experiment.transforms,
+        padding=experiment.padding,
+        augment_synthetic=experiment.augment_synthetic,
+        microbatch_size=experiment.microbatch_size,
+        microbatch_mixup=experiment.microbatch_mixup,
+    )

@@ -1,0 +1,103 @@
+"""What a training run leaves behind: `metrics.json`, and for Figure 2 `gradients.npz`."""
+
+import platform
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dpmix import __version__
+from dpmix.experiment import Experiment, Selection
+from dpmix.files import atomic_file, write_json
+from dpmix.privacy.plan import Ledger, Plan
+
+
+@dataclass
+class Outcome:
+    """One trained model, measured.
+
+    Attributes:
+        accuracies: per cent of the evaluation images classified correctly after each epoch; the last is the result.
+        ledger: the steps that were executed.
+        learning_rate: that was used.
+        clipped: share of the sampled examples whose gradient was longer than C.
+        seconds: wall-clock time of the training loop (shared by all heads of a stream).
+        magnitudes: float32 [epochs, parameters], mean over examples of |g| before clipping, if it was asked for.
+    """
+
+    accuracies: list[float]
+    ledger: Ledger
+    learning_rate: float
+    clipped: float
+    seconds: float
+    magnitudes: np.ndarray | None = field(default=None)
+
+    @property
+    def accuracy(self) -> float:
+        """Accuracy after the last epoch, in per cent; never the best epoch's."""
+        return self.accuracies[-1]
+
+
+def write_run(experiment: Experiment, plan: Plan, outcome: Outcome, scale: str) -> None:
+    """Check the executed steps against the plan, then write `metrics.json`.
+
+    Raises:
+        PrivacyError: if the run spent more than its target.
+    """
+    outcome.ledger.check(plan)
+    rate = experiment.learning_rate
+    metrics: dict[str, Any] = {
+        "accuracy": outcome.accuracy,
+        "accuracy_by_epoch": outcome.accuracies,
+        "best_epoch_on_test": max(outcome.accuracies),
+        "epsilon": {"target": experiment.epsilon, **outcome.ledger.spent(plan)} if plan.private else {},
+        "delta": plan.delta,
+        "noise_multiplier": plan.noise_multiplier,
+        "sampling_rate": plan.sampling_rate,
+        "sensitivity": plan.sensitivity,
+        "steps": {"planned": plan.steps, "executed": outcome.ledger.steps},
+        "learning_rate": outcome.learning_rate,
+        "learning_rate_from": rate.path(scale).as_posix() if isinstance(rate, Selection) else "params.yaml",
+        "clipped": outcome.clipped,
+        "experiment": experiment.model_dump(mode="json"),
+        "versions": versions(),
+        "times": {"seconds": round(outcome.seconds, 3), "hardware": hardware(), "finished": time.strftime("%F %T%z")},
+    }
+    write_json(experiment.path(scale), metrics)
+
+
+def write_magnitudes(path: Path, experiment: Experiment, plan: Plan, outcome: Outcome) -> None:
+    """Write Figure 2's record of one run: `magnitudes` float32 [epochs, parameters], and the `epsilon` executed."""
+    assert outcome.magnitudes is not None
+    outcome.ledger.check(plan)
+    epsilon = outcome.ledger.spent(plan)[experiment.accountant]
+    # An open handle, because np.savez gives the file name a suffix of its own choosing.
+    with atomic_file(path) as temporary, temporary.open("wb") as handle:
+        np.savez_compressed(handle, magnitudes=outcome.magnitudes, epsilon=epsilon)
+
+
+def versions() -> dict[str, str]:
+    """The versions that a result depends on."""
+    import torch
+
+    return {"dpmix": __version__, "torch": torch.__version__.split("+")[0], "python": platform.python_version()}
+
+
+def hardware() -> str:
+    """The accelerator if there is one, else the processor, as shown beside running times."""
+    import os
+
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    model = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                model = line.partition(":")[2].strip()
+                break
+    return f"{model}, {os.cpu_count()} cores"
