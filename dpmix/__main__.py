@@ -1,0 +1,5 @@
+"""`python -m dpmix`."""
+
+from dpmix.cli import main
+
+main()

@@ -1,0 +1,39 @@
+"""The commands: what a person types, and what each rule of the workflow calls."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dpmix.cli.account import account
+from dpmix.cli.steps import steps
+
+app = typer.Typer(
+    name="dpmix",
+    help="Mixup under differential privacy: train, account, and reproduce the paper's tables.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(account)
+app.add_typer(steps, name="step", help="What the workflow's rules run: each makes the files that it is given.")
+
+
+@app.command()
+def check(
+    params: Annotated[Path, typer.Option(help="The parameters to check.")] = Path("params.yaml"),
+) -> None:
+    """Check a params file at every scale and say what each asks for."""
+    from dpmix.catalogue import Catalogue
+    from dpmix.experiment import Distance, Experiment, Selection
+    from dpmix.params import read
+
+    parsed = read(params)
+    for scale in parsed.scales:
+        catalogue = Catalogue(parsed, scale)
+        counts = ", ".join(
+            f"{len(catalogue.of(kind))} {name}"
+            for kind, name in ((Experiment, "runs"), (Selection, "learning rates to choose"), (Distance, "distances"))
+        )
+        chosen = " (chosen)" if scale == parsed.scale else ""
+        typer.echo(f"{scale}{chosen}: {len(catalogue.spec.tables)} tables, {counts}")

@@ -1,0 +1,209 @@
+"""One command for each rule of the workflow; each looks up what its output paths stand for in the params."""
+
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from dpmix.errors import DataError, ParamsError
+
+steps = typer.Typer(no_args_is_help=True, add_completion=False)
+
+Outputs = Annotated[list[Path], typer.Argument(help="Files to make, as the workflow names them.")]
+Output = Annotated[Path, typer.Argument(help="The file to make, as the workflow names it.")]
+ParamsPath = Annotated[Path, typer.Option("--params", help="The parameters.")]
+Scale = Annotated[str | None, typer.Option(help="Which scale of the parameters; by default the one they name.")]
+_PARAMS = Path("params.yaml")
+_RAW = Path("data/raw")
+_DEMO_SEED = 0
+_DEMO_IMAGES = 12000
+
+Kind = TypeVar("Kind")
+
+
+def _catalogue(params: Path, scale: str | None) -> Any:
+    from dpmix.catalogue import Catalogue
+    from dpmix.params import read
+
+    return Catalogue(read(params), scale)
+
+
+def _find(catalogue: Any, path: Path, kind: type[Kind]) -> Kind:
+    artefact = catalogue.find(path)
+    if not isinstance(artefact, kind):
+        raise ParamsError(f"{path} is not what this step makes")
+    return artefact
+
+
+def _strokes() -> tuple[Any, Any, list[str]]:
+    """The demo's public data: drawn digits, with the class names of the private ones."""
+    from dpmix.demo.strokes import draw
+
+    images, labels = draw(_DEMO_IMAGES, _DEMO_SEED)
+    return images, labels, [str(digit) for digit in range(10)]
+
+
+@steps.command()
+def images(output: Output, params: ParamsPath = _PARAMS, scale: Scale = None) -> None:
+    """Fetch or make a data set and decode it once at one resolution."""
+    from dpmix.datasets import prepare
+    from dpmix.experiment import ImageStore
+
+    store = _find(_catalogue(params, scale), output, ImageStore)
+    prepare(store.dataset, store.resolution, _RAW, output.parent)
+
+
+@steps.command()
+def encoder(output: Output, params: ParamsPath = _PARAMS, scale: Scale = None) -> None:
+    """Fetch a pretrained encoder, or train one of the demo's on drawn digits."""
+    from dpmix.experiment import EncoderModel
+
+    spec = _find(_catalogue(params, scale), output, EncoderModel).encoder
+    if spec.weights == "strokes":
+        from dpmix.demo.encoder import train_encoder
+
+        train_encoder(spec.architecture, *_strokes(), output.parent, _DEMO_SEED)
+    else:
+        from dpmix.models.encoders import fetch_encoder
+
+        fetch_encoder(spec.architecture, spec.weights, output.parent)
+
+
+@steps.command()
+def diffusion(output: Output, params: ParamsPath = _PARAMS, scale: Scale = None) -> None:
+    """Fetch a text-to-image model, or train the demo's on drawn digits."""
+    from dpmix.experiment import DiffusionModel
+
+    model = _find(_catalogue(params, scale), output, DiffusionModel)
+    if model.model == "strokes":
+        from dpmix.demo.diffusion import train_diffusion
+
+        train_diffusion(*_strokes(), output.parent, _DEMO_SEED)
+    else:
+        from dpmix.synthesis import fetch_model
+
+        fetch_model(model.model, output.parent, revision=model.revision)
+
+
+@steps.command()
+def synthetic(output: Output, params: ParamsPath = _PARAMS, scale: Scale = None) -> None:
+    """Draw D, the synthetic images of one data set's classes."""
+    from dpmix.datasets import load
+    from dpmix.experiment import ImageStore, SyntheticSet
+    from dpmix.synthesis import synthesize
+    from dpmix.training.runner import default_device
+
+    catalogue = _catalogue(params, scale)
+    made = _find(catalogue, output, SyntheticSet)
+    names = ImageStore(dataset=made.dataset, resolution=made.names_from).path(catalogue.scale).parent
+    spec = made.diffusion
+    synthesize(
+        made.model_on_disk().path(catalogue.scale).parent,
+        load(names, "train").classes,
+        made.size,
+        output.parent,
+        prompt=spec.prompt,
+        guidance_scale=spec.guidance_scale,
+        steps=spec.steps,
+        resolution=spec.resolution,
+        scheduler=spec.scheduler,
+        seed=spec.seed,
+        batch_size=spec.batch_size,
+        device=default_device(),
+    )
+
+
+@steps.command("synthetic-images")
+def synthetic_images(output: Output, params: ParamsPath = _PARAMS, scale: Scale = None) -> None:
+    """Decode D once at one resolution."""
+    from dpmix.datasets import load, pack_folder
+    from dpmix.experiment import ImageStore, SyntheticStore
+
+    catalogue = _catalogue(params, scale)
+    store = _find(catalogue, output, SyntheticStore)
+    d = store.synthetic
+    classes = load(ImageStore(dataset=d.dataset, resolution=d.names_from).path(catalogue.scale).parent, "train").classes
+    pack_folder(d.path(catalogue.scale).parent, store.resolution, output.parent, classes, d.dataset.channels)
+
+
+@steps.command()
+def plans(outputs: Outputs, params: ParamsPath = _PARAMS, scale: Scale = None) -> None:
+    """Calibrate the noise of each plan."""
+    from dpmix.experiment import PlanFile
+    from dpmix.files import write_json
+    from dpmix.privacy.plan import Plan
+    from dpmix.progress import progress
+
+    catalogue = _catalogue(params, scale)
+    for output in progress(outputs, "calibrating", "plan"):
+        spec = _find(catalogue, output, PlanFile)
+        plan = Plan.calibrated(**spec.model_dump())
+        write_json(output, plan.to_json())
+
+
+@steps.command()
+def train(
+    outputs: Outputs,
+    params: ParamsPath = _PARAMS,
+    scale: Scale = None,
+    physical_batch: Annotated[int, typer.Option(help="Examples whose gradients are computed together.")] = 64,
+    threads: Annotated[int | None, typer.Option(help="Processor threads; by default what torch chooses.")] = None,
+) -> None:
+    """Train the runs, learning-rate selections and gradient records that these files stand for."""
+    import torch
+
+    from dpmix.training.runner import make
+
+    if threads:
+        torch.set_num_threads(threads)
+    catalogue = _catalogue(params, scale)
+    make([catalogue.find(path) for path in outputs], catalogue.scale, physical_batch=physical_batch)
+
+
+@steps.command()
+def distances(outputs: Outputs, params: ParamsPath = _PARAMS, scale: Scale = None) -> None:
+    """Measure the Fréchet distances that these files stand for."""
+    from dpmix.distances import measure
+    from dpmix.experiment import Distance
+    from dpmix.training.runner import default_device
+
+    catalogue = _catalogue(params, scale)
+    measure([_find(catalogue, path, Distance) for path in outputs], catalogue.scale, default_device())
+
+
+@steps.command()
+def table(
+    number: Annotated[str, typer.Argument(help="1 to 13.")], params: ParamsPath = _PARAMS, scale: Scale = None
+) -> None:
+    """Write one table as CSV, Markdown, LaTeX and JSON."""
+    from dpmix.params import known
+    from dpmix.tables.build import build
+    from dpmix.tables.render import write
+
+    catalogue = _catalogue(params, scale)
+    known(number, catalogue.spec.tables, "table")
+    write(build(number, catalogue), Path("results", catalogue.scale, "tables"))
+
+
+@steps.command()
+def figure(
+    number: Annotated[str, typer.Argument(help="1 or 2.")], params: ParamsPath = _PARAMS, scale: Scale = None
+) -> None:
+    """Draw one figure as PNG and PDF."""
+    from dpmix.drawing import draw_figure
+    from dpmix.params import known
+
+    catalogue = _catalogue(params, scale)
+    draw_figure(known(number, catalogue.spec.figures, "figure"), catalogue)
+
+
+@steps.command()
+def report(params: ParamsPath = _PARAMS, scale: Scale = None) -> None:
+    """Write the page with all tables and figures."""
+    from dpmix.report.page import build
+
+    catalogue = _catalogue(params, scale)
+    results = Path("results", catalogue.scale)
+    if not results.exists():
+        raise DataError(f"{results} does not exist; make the tables first: snakemake all_tables all_figures")
+    build(results, results / "report" / "index.html")

@@ -1,0 +1,86 @@
+from dpmix.catalogue import of_config
+from dpmix.errors import DpmixError
+from dpmix.experiment import Distance, Experiment, GradientRecord, PlanFile, Selection
+from snakemake.exceptions import WorkflowError
+
+PARAMS = str(workflow.configfiles[-1] if workflow.configfiles else "params.yaml")
+
+# A mistake in the params is one line, before anything runs.
+try:
+    CATALOGUE = of_config(config, PARAMS)
+except DpmixError as error:
+    # Snakemake would set a WorkflowError between two lines of its own.
+    raise SystemExit(f"error: {error}") from None
+
+SCALE = CATALOGUE.scale
+RESULTS = f"results/{SCALE}"
+STEP = f"--params {PARAMS} --scale {SCALE}"
+
+
+# A call for single tables trains what they need and nothing else. A call for everything trains all heads of a stream in
+# one job, whichever table needs them: the views cost, not the heads.
+FOR_EVERYTHING = {"all", "all_tables", "report", f"{RESULTS}/report/index.html"}
+
+
+def jobs_for(*kinds):
+    """The bundles of artefacts of these kinds that this call is to make."""
+    asked = workflow.dag_settings
+    both = [CATALOGUE.bundles(*kinds, whole_streams=whole) for whole in (False, True)]
+    if asked is not None and asked.target_jobs:
+        # On a cluster node Snakemake names the one rule to run, which may be of either sort.
+        return list({bundle.name: bundle for bundle in both[0] + both[1]}.values())
+    whole = (
+        asked is None
+        or not asked.targets
+        or not FOR_EVERYTHING.isdisjoint(asked.targets)
+    )
+    return both[whole]
+
+
+def made_from(pattern):
+    """An input function: the files that the artefact at `pattern`, filled with a job's wildcards, is made from."""
+
+    def inputs(wildcards):
+        try:
+            return CATALOGUE.inputs(pattern.format(**wildcards))
+        except DpmixError as error:
+            raise WorkflowError(str(error)) from None
+
+    return inputs
+
+
+def made_for(pattern):
+    """An input function: the files that the table or figure named by `pattern`, filled with wildcards, shows."""
+
+    def inputs(wildcards):
+        return sorted(
+            {
+                CATALOGUE.path(artefact)
+                for artefact in CATALOGUE.targets[pattern.format(**wildcards)]
+            }
+        )
+
+    return inputs
+
+
+def outputs_of(bundle):
+    """The files of one job."""
+    return [CATALOGUE.path(artefact) for artefact in bundle.artefacts]
+
+
+def inputs_of(bundle):
+    """The files that one job needs and does not make itself."""
+    needed = {
+        path for output in outputs_of(bundle) for path in CATALOGUE.inputs(output)
+    }
+    return sorted(needed - set(outputs_of(bundle)))
+
+
+def sources_of(kind):
+    """An input function: the files that a table or figure is made from."""
+
+    def inputs(wildcards):
+        artefacts = CATALOGUE.targets[f"{kind}{wildcards.number}"]
+        return sorted({CATALOGUE.path(artefact) for artefact in artefacts})
+
+    return inputs

@@ -1,0 +1,28 @@
+rule images:
+    input:
+        [],
+    output:
+        "data/images/{name}/meta.json",
+    log:
+        "logs/images/{name}.log",
+    wildcard_constraints:
+        name=r"(?!.*-synthetic-).*",
+    conda:
+        "../../environment.yml"
+    params:
+        step=STEP,
+    shell:
+        "python -m dpmix step images {output} {params.step} 2> >(tee {log} >&2)"
+
+
+rule encoder:
+    output:
+        "data/encoders/{name}/open_clip_config.json",
+    log:
+        "logs/encoders/{name}.log",
+    conda:
+        "../../environment.yml"
+    params:
+        step=STEP,
+    shell:
+        "python -m dpmix step encoder {output} {params.step} 2> >(tee {log} >&2)"

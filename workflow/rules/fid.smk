@@ -1,0 +1,20 @@
+for bundle in CATALOGUE.bundles(Distance):
+
+    rule:
+        name:
+            bundle.name
+        input:
+            inputs_of(bundle),
+        output:
+            outputs_of(bundle),
+        log:
+            f"logs/fid/{bundle.name}.log",
+        conda:
+            "../../environment.yml"
+        threads: CATALOGUE.spec.bundle.threads
+        resources:
+            gpu=CATALOGUE.spec.bundle.gpus,
+        params:
+            step=STEP,
+        shell:
+            "python -m dpmix step distances {output} {params.step} 2> >(tee {log} >&2)"

@@ -1,0 +1,46 @@
+rule diffusion_model:
+    output:
+        "data/diffusion/{name}/model_index.json",
+    log:
+        "logs/diffusion/{name}.log",
+    conda:
+        "../../environment.yml"
+    params:
+        step=STEP,
+    shell:
+        "python -m dpmix step diffusion {output} {params.step} 2> >(tee {log} >&2)"
+
+
+rule synthetic:
+    input:
+        made_from("data/synthetic/{name}/manifest.json"),
+    output:
+        "data/synthetic/{name}/manifest.json",
+    log:
+        "logs/synthetic/{name}.log",
+    conda:
+        "../../environment.yml"
+    threads: CATALOGUE.spec.bundle.threads
+    resources:
+        gpu=CATALOGUE.spec.bundle.gpus,
+    params:
+        step=STEP,
+    shell:
+        "python -m dpmix step synthetic {output} {params.step} 2> >(tee {log} >&2)"
+
+
+rule synthetic_images:
+    input:
+        made_from("data/images/{name}/meta.json"),
+    output:
+        "data/images/{name}/meta.json",
+    log:
+        "logs/images/{name}.log",
+    wildcard_constraints:
+        name=r".*-synthetic-.*",
+    conda:
+        "../../environment.yml"
+    params:
+        step=STEP,
+    shell:
+        "python -m dpmix step synthetic-images {output} {params.step} 2> >(tee {log} >&2)"
