@@ -1,0 +1,113 @@
+# What a person types. `make` alone lists it.
+#
+# PYTHON=python3.12 make install   another interpreter (3.11 or newer) for .venv
+# CORES=2 make demo                fewer cores than the machine has
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help install demo test lint format bench lock clean
+
+CORES ?= all
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+# Rules and stages call `python`, `snakemake` and `dvc` by name.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Another project's environment must not leak into this one.
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV CONDA_PREFIX
+export PIP_USER := 0
+export UV_HTTP_TIMEOUT ?= 120
+# Snakemake, matplotlib, uv and DVC each keep a cache under HOME; without a usable one they fail in four different ways.
+ifneq ($(shell test -n "$$HOME" && test -d "$$HOME" && test -w "$$HOME" && echo usable),usable)
+$(shell mkdir -p .cache/home)
+export HOME := $(CURDIR)/.cache/home
+endif
+
+# An environment that was moved, or whose interpreter is gone, is made again: its scripts hold absolute paths.
+PLACE := $(VENV)/.place
+ifneq ($(shell $(BIN)/python -c '' 2>/dev/null && cat $(PLACE) 2>/dev/null),$(CURDIR))
+.PHONY: $(STAMP)
+endif
+
+help:
+	@echo 'make install   the pinned environment in $(VENV)'
+	@echo 'make demo      every table and figure and the report, in miniature: minutes on two cores'
+	@echo 'make test      lint and the whole test suite'
+	@echo 'make lint      ruff, snakefmt, snakemake --lint, mypy'
+	@echo 'make format    rewrite the sources in the project'\''s style'
+	@echo 'make bench     speed beside other libraries, as ratios'
+	@echo 'make lock      resolve requirements.lock from pyproject.toml again'
+	@echo 'make clean     remove caches and logs; results and $(VENV) stay'
+
+install: $(STAMP)
+
+$(STAMP): requirements.lock pyproject.toml
+	@rm -f $(STAMP)
+	@set -e; \
+	fail() { echo "error: $$*" >&2; exit 1; }; \
+	modern='import sys; sys.exit(sys.version_info < (3, 11))'; \
+	if ! $(BIN)/python -c "$$modern" 2>/dev/null || test "$$(cat $(PLACE) 2>/dev/null || pwd -P)" != "$$(pwd -P)"; then \
+		for python in $(or $(PYTHON),python3 python3.13 python3.12 python3.11 none); do \
+			"$$python" -c "$$modern" 2>/dev/null && break; \
+			test "$$python" != none || fail "no Python 3.11 or newer found; install one, or name it: make install PYTHON=/path/to/python3.12"; \
+			test -z "$(PYTHON)" || fail "$(PYTHON) is not a Python 3.11 or newer"; \
+		done; \
+		"$$python" -c 'import ensurepip, venv' 2>/dev/null \
+			|| fail "$$python cannot make virtual environments; on Debian and Ubuntu: apt-get install python3-venv"; \
+		echo "Making $(VENV) with $$("$$python" --version)"; \
+		"$$python" -m venv --clear $(VENV) || fail "$$python could not make $(VENV); is the disk full or read-only?"; \
+	fi; \
+	pwd -P >$(PLACE); \
+	log=$(VENV)/install.log; \
+	pinned=$$(sed -n 's/^uv==\([^ ;]*\).*/\1/p' requirements.lock); \
+	case "$$($(BIN)/uv --version 2>/dev/null)" in "uv $$pinned"|"uv $$pinned "*) ;; *) \
+		$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip >/dev/null; \
+		awk '/^[^ ]/ { wanted = /^uv==/ } wanted' requirements.lock >$(VENV)/uv.txt; \
+		$(BIN)/python -m pip install --disable-pip-version-check --no-input --retries 2 --require-hashes \
+			-r $(VENV)/uv.txt >$$log 2>&1 \
+			|| fail "uv $$pinned could not be installed; check the network and the proxy (details: $$log)";; \
+	esac; \
+	echo "Installing $$(grep -c '^[a-zA-Z0-9].*==' requirements.lock) pinned packages (about 3 GB to download where none are cached)"; \
+	sync() { $(BIN)/uv pip sync --python $(BIN)/python --require-hashes requirements.lock; }; \
+	if test -t 2; then sync; else sync >$$log 2>&1 || { test -z "$$CI" || cat $$log >&2; false; }; fi \
+		|| fail "the pinned environment is incomplete; check the network and the free disk space (6 GB), then make install again (details: $$log)"; \
+	$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --no-build-isolation --editable . \
+		|| fail "dpmix itself could not be installed"; \
+	touch $(STAMP); \
+	echo "Done. To use it: . $(BIN)/activate"
+
+demo: install
+	@$(BIN)/snakemake --cores $(CORES) --rerun-incomplete all_tables all_figures report --config scale=demo \
+		--quiet rules reason host
+	@echo
+	@echo 'The report, with every table beside the paper'\''s: results/demo/report/index.html'
+	@echo 'Tables as CSV, Markdown and LaTeX:                results/demo/tables/'
+	@echo 'Figures as PNG and PDF:                           results/demo/figures/'
+
+test: lint
+	@$(BIN)/python -m pytest -n 2
+
+lint: install
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/snakefmt --check workflow
+	@$(BIN)/snakemake --lint
+	@$(BIN)/mypy
+
+format: install
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+	@$(BIN)/snakefmt workflow
+
+bench: install
+	@$(BIN)/python -m benchmarks
+
+lock: install
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --all-extras --no-header \
+		pyproject.toml --output-file requirements.lock
+
+clean:
+	@rm -rf .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis .snakemake/log .snakemake/slurm_logs logs build dist
+	@find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

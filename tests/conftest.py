@@ -1,0 +1,33 @@
+"""What every test shares: one thread, reproducible examples, and the folder of real images."""
+
+import os
+from pathlib import Path
+
+# Before torch or numpy is imported. Workers share the machine's cores, and sums depend on the number of threads.
+for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ[variable] = "1"
+os.environ["MPLBACKEND"] = "Agg"
+
+import hypothesis
+import pytest
+
+# The same examples on every machine: a failure in continuous integration is a failure here.
+hypothesis.settings.register_profile("dpmix", derandomize=True, deadline=None, print_blob=True)
+hypothesis.settings.load_profile("dpmix")
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The repository's root."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """A folder of real images kept outside the repository (DPMIX_SHARED_DATA); tests that need it skip without it."""
+    folder = Path(os.environ.get("DPMIX_SHARED_DATA", ROOT / ".." / "shared" / "data")).resolve()
+    if not folder.is_dir():
+        pytest.skip(f"no real images at {folder}; set DPMIX_SHARED_DATA")
+    return folder
