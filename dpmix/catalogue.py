@@ -112,38 +112,51 @@ class Catalogue:
         """The cells of a table, row by row."""
         return self._cells[known(str(table), self._cells, "table")]
 
+    def fingerprint(self, target: str) -> str:
+        """A digest of all that a table, a figure or the `report` shows: labels, their order, and the files behind them."""
+        if target == "report":
+            return digest([self.fingerprint(one) for one in sorted(self.targets)])
+        kind, number = target.rstrip("0123456789"), target.lstrip("abcdefghijklmnopqrstuvwxyz")
+        shown: list[Any] = [self.path(artefact) for artefact in self.targets[target]]
+        if kind == "table":
+            shown += [[cell.row, cell.column, [self.path(one) for one in cell.artefacts]] for cell in self._cells[number]]
+        else:
+            figure = self.spec.figures[number]  # type: ignore[index]
+            shown.append(figure.model_dump(mode="json"))
+            shown += [self.params.datasets[name].label for name in figure.datasets]
+            shown += [self.params.methods[name].label for name in figure.methods]
+            shown += [experiment.hash for experiment in self.figure_experiments(number).values()]
+        return digest(shown)
+
     def of(self, kind: type[Artefact]) -> list[Artefact]:
         """All artefacts of one kind, in the order of their paths."""
         return [artefact for _, artefact in sorted(self.artefacts.items()) if isinstance(artefact, kind)]
 
-    def bundles(self, *kinds: type[Artefact], missing_only: bool = True, whole_streams: bool = False) -> list[Bundle]:
+    def bundles(self, *kinds: type[Artefact], missing_only: bool = True, everything: bool = False) -> list[Bundle]:
         """The jobs for artefacts of these kinds that do not exist yet.
 
-        Two artefacts share a job only if exactly the same tables and figures need them, so that asking for one table
-        computes nothing that it does not need; and if they share a stream (on a cluster) or a model (in the demo).
+        Two artefacts may share a job if they share a stream (on a cluster) or a model (on one machine, where starting
+        a process costs most), and exactly the same tables and figures need them, so that asking for one table computes
+        nothing that it does not need.
 
         Args:
             kinds: of artefacts.
             missing_only: leave out what is already there; a bundle keeps its name as long as something is missing.
-            whole_streams: keep all heads of a stream in one job even where they serve different tables, because the
-                views cost and not the heads. For calls that ask for every table.
+            everything: for calls that ask for every table. Then whole streams share a job, because views cost and heads
+                do not; and on one machine, all streams of a model and seed.
         """
         groups: dict[tuple[str, ...], list[Artefact]] = {}
-        streams: dict[tuple[str, ...], set[str]] = {}
-        chosen = [artefact for kind in kinds for artefact in self.of(kind)]
-        for artefact in chosen:
-            streams.setdefault(_stream(artefact), set()).update(self.needed_by[self.path(artefact)])
-        for artefact in chosen:
-            stream = _stream(artefact)
-            needs = tuple(sorted(streams[stream] if whole_streams else self.needed_by[self.path(artefact)]))
-            by = stream if self.spec.bundle.by == "stream" and not isinstance(artefact, PlanFile) else stream[:2]
-            groups.setdefault((*by, *needs), []).append(artefact)
+        for artefact in (artefact for kind in kinds for artefact in self.of(kind)):
+            kind, model, seed, stream = _share(artefact)
+            by_stream = self.spec.bundle.by == "stream" and not isinstance(artefact, PlanFile)
+            key = (kind, model, stream) if by_stream else (kind, model, seed) if everything else (kind, model)
+            needs = () if everything else tuple(sorted(self.needed_by[self.path(artefact)]))
+            groups.setdefault((*key, *needs), []).append(artefact)
         bundles = []
-        for group in groups.values():
+        for (kind, model, *_), group in groups.items():
             left = [a for a in group if not (missing_only and Path(self.path(a)).exists())]
             if left:
-                paths = sorted(self.path(artefact) for artefact in group)
-                name = f"{_noun(left[0])}-{digest(paths, 8)}"
+                name = "-".join(part for part in (kind, model, digest(sorted(map(self.path, group)), 8)) if part)
                 bundles.append(Bundle(name, tuple(sorted(left, key=self.path))))
         return bundles
 
@@ -400,21 +413,14 @@ def _omits(rule: dict[str, str], table: AccuracyTable, row: Labels, column: Labe
     return all(here.get(axis) == label for axis, label in rule.items())
 
 
-def _stream(artefact: Artefact) -> tuple[str, ...]:
-    """(kind, model, stream): what a job may share."""
-    if isinstance(artefact, Experiment):
-        return ("run", artefact.model.name, artefact.stream())
-    if isinstance(artefact, GradientRecord):
-        return ("run", artefact.experiment.model.name, artefact.experiment.stream())
-    if isinstance(artefact, Selection):
-        return ("tune", artefact.experiment.model.name, artefact.experiment.stream())
-    if isinstance(artefact, PlanFile):
-        return ("plan", "", artefact.hash)
+def _share(artefact: Artefact) -> tuple[str, str, str, str]:
+    """What jobs may be grouped by: the kind of work, the model, the seed, and the stream of views."""
     if isinstance(artefact, Distance):
-        return ("distance", artefact.extractor.name if artefact.extractor else "inception", artefact.dataset.name)
-    return (type(artefact).__name__.lower(), "", artefact.hash)
-
-
-def _noun(artefact: Artefact) -> str:
-    kind, model, _ = _stream(artefact)
-    return f"{kind}-{model}" if model else kind
+        extractor = artefact.extractor.name if artefact.extractor else "inception"
+        return ("distance", extractor, "", artefact.dataset.name)
+    if isinstance(artefact, PlanFile):
+        return ("plan", "", "", artefact.hash)
+    assert isinstance(artefact, Experiment | Selection | GradientRecord)
+    experiment = artefact if isinstance(artefact, Experiment) else artefact.experiment
+    kind = "tune" if isinstance(artefact, Selection) else "run"
+    return (kind, experiment.model.name, str(experiment.seed), experiment.stream())

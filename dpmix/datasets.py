@@ -29,6 +29,7 @@ import numpy.typing as npt
 
 from dpmix.errors import DataError, DpmixError
 from dpmix.files import atomic_directory, read_json, write_json
+from dpmix.progress import progress
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -270,7 +271,8 @@ def _write_store(out: Path, pool: _Pool, resolution: int, channels: int, name: s
     with atomic_directory(out) as folder:
         for split, part in pool.parts.items():
             shape = (len(part.labels), channels, resolution, resolution)
-            images = _progress(_decoded(part, resolution, channels), len(part.labels), f"{name} {split}")
+            decoded = _decoded(part, resolution, channels)
+            images = progress(decoded, f"{name} {split}", "image", len(part.labels))
             _write_images(folder / f"{split}_images.npy", images, shape)
             np.save(folder / f"{split}_labels.npy", part.labels, allow_pickle=False)
         meta = {
@@ -305,12 +307,6 @@ def _decoded(part: _Part, resolution: int, channels: int) -> Iterator[npt.NDArra
     with ThreadPoolExecutor(max_workers=min(cores, 16)) as workers:
         for start in range(0, len(part.labels), _DECODED_AT_A_TIME):
             yield from workers.map(one, range(start, min(start + _DECODED_AT_A_TIME, len(part.labels))))
-
-
-def _progress(images: Iterable[Any], total: int, label: str) -> Iterable[Any]:
-    from tqdm import tqdm
-
-    return tqdm(images, total=total, desc=label, unit="image", disable=None)
 
 
 # Folders of images

@@ -6,6 +6,7 @@ nothing stale is ever read, by Snakemake or by DVC, with or without their record
 
 import hashlib
 import json
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -37,13 +38,19 @@ class Artefact(Spec):
     folder: ClassVar[str]
 
     def key(self) -> dict[str, Any]:
-        """What determines this artefact, labels and other names for people left out."""
-        return _without_labels(self.model_dump(mode="json"))
+        """What determines this artefact; labels for people, and where D's class names are looked up, do not."""
+        return _determining(self.model_dump(mode="json"))
 
     @cached_property
     def hash(self) -> str:
         """Ten hex digits that stand for the whole specification."""
         return digest({"kind": type(self).__name__, **self.key()})
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy with other values, which must not inherit the hash of these."""
+        copied = super().model_copy(update=update, deep=deep)
+        copied.__dict__.pop("hash", None)
+        return copied
 
     def path(self, scale: str) -> Path:
         """Where it lies, relative to the repository's root."""
@@ -54,11 +61,11 @@ class Artefact(Spec):
         return []
 
 
-def _without_labels(value: Any) -> Any:
+def _determining(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _without_labels(entry) for key, entry in value.items() if key != "label"}
+        return {key: _determining(entry) for key, entry in value.items() if key not in ("label", "names_from")}
     if isinstance(value, list):
-        return [_without_labels(entry) for entry in value]
+        return [_determining(entry) for entry in value]
     return value
 
 
@@ -94,13 +101,9 @@ class SyntheticSet(Artefact):
     dataset: DatasetSpec
     size: int
     diffusion: DiffusionSpec
-    names_from: int
+    names_from: int  # resolution of the store in which the class names are looked up
 
     @override
-    def key(self) -> dict[str, Any]:
-        # `names_from` only says in which store the class names are looked up.
-        return {name: value for name, value in super().key().items() if name != "names_from"}
-
     def model_on_disk(self) -> DiffusionModel:
         """The pipeline that draws it."""
         return DiffusionModel(name=self.diffusion.name, model=self.diffusion.model, revision=self.diffusion.revision)

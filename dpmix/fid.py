@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from dpmix.errors import DataError
+from dpmix.progress import progress
 
 if TYPE_CHECKING:
     from dpmix.models.encoders import Encoder
@@ -72,7 +72,7 @@ def frechet_distance(
     features = _Features(*_inception()) if extractor == "inception" else _Features(*_named(extractor))
     metric = FrechetInceptionDistance(feature=features)
     for name, batches, is_real in (("first", real, True), ("second", other, False)):
-        for batch in tqdm(batches, desc=f"features of the {name} set", unit="batch", disable=None):
+        for batch in progress(batches, f"features of the {name} set", "batch"):
             if len(batch):
                 metric.to(batch.device)
                 metric.update(batch, real=is_real)

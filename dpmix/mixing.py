@@ -167,7 +167,7 @@ def make_microbatch_views(
     # An index has to stand in an empty slot, but its record must not: it belongs to another microbatch.
     blanked = made.images * present.view(-1, 1, 1, 1, 1)
     images = blanked.view(n, size, k, *made.images.shape[2:])
-    targets = (made.targets * present[:, None, None]).view(n, size, k, -1)
+    targets = (made.targets * present[:, None, None]).view(n, size, k, private.num_classes)
     weights = torch.zeros(n, 0)
     pairs = torch.zeros(n, 0, 2, dtype=torch.int64)
     flat_images, flat_targets = images.flatten(1, 2), targets.flatten(1, 2)

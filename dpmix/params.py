@@ -98,7 +98,10 @@ ModelSpec = Annotated[WideResNetSpec | EncoderSpec, Field(discriminator="kind")]
 
 
 class DiffusionSpec(Spec):
-    """A text-to-image model and how it is sampled. `model: strokes` is the demo's, trained on drawn digits."""
+    """A text-to-image model and how it is sampled. `model: strokes` is the demo's, trained on drawn digits.
+
+    `saved_resolution` is what images are reduced to on disk; it should be no less than any encoder's.
+    """
 
     name: str
     model: str
@@ -108,6 +111,7 @@ class DiffusionSpec(Spec):
     steps: PositiveInt
     resolution: PositiveInt
     scheduler: str
+    saved_resolution: PositiveInt | None = None
     batch_size: PositiveInt = 16
     seed: Seed = 0
 

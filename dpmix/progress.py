@@ -1,15 +1,33 @@
-"""Progress of long work: a live bar on a terminal, a line now and then in a log file."""
+"""Progress of long work: a live bar on a terminal, a line every half minute in a log."""
 
 import sys
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
 
 Item = TypeVar("Item")
 
+_EVERY_SECONDS = 30.0
+
 
 def progress(items: Iterable[Item], label: str, unit: str = "step", total: int | None = None) -> Iterable[Item]:
-    """`items`, with their progress on stderr: several times a second on a terminal, every half minute elsewhere."""
-    from tqdm import tqdm
+    """`items`, with their progress on stderr. Work that is done within half a minute leaves no line in a log."""
+    if total is None and isinstance(items, Sized):
+        total = len(items)
+    if sys.stderr.isatty():
+        from tqdm import tqdm
 
-    interval = 0.2 if sys.stderr.isatty() else 30.0
-    return tqdm(items, desc=label, unit=unit, total=total, mininterval=interval, maxinterval=2 * interval)
+        return tqdm(items, desc=label, unit=unit, total=total, leave=False)
+    return _lines(items, label, unit, total)
+
+
+def _lines(items: Iterable[Item], label: str, unit: str, total: int | None) -> Iterator[Item]:
+    started = told = time.monotonic()
+    for done, item in enumerate(items):
+        now = time.monotonic()
+        if now - told >= _EVERY_SECONDS:
+            told = now
+            of = f" of {total}" if total else ""
+            left = f", about {(now - started) / done * (total - done):.0f} s left" if total and done else ""
+            print(f"{label}: {done}{of} {unit}s in {now - started:.0f} s{left}", file=sys.stderr, flush=True)
+        yield item

@@ -13,6 +13,7 @@ import io
 import json
 import os
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,7 +125,8 @@ def synthesize(
     (out / "manifest.json").unlink(missing_ok=True)
     waiting = [(index, 0) for index in range(count) if index not in done]
     pipeline = _load(model, revision, scheduler, torch.device(device), dtype) if waiting else None
-    with tqdm(total=count, initial=len(done), desc="synthesizing", unit="image", disable=None) as progress:
+    interval = 0.2 if sys.stderr.isatty() else 30.0  # seconds; a log file needs a line now and then
+    with tqdm(total=count, initial=len(done), desc="synthesizing", unit="image", mininterval=interval) as bar:
         while waiting:
             batch, waiting = waiting[:batch_size], waiting[batch_size:]
             captions = [prompt.format(spoken(classes[index % len(classes)])) for index, _ in batch]
@@ -157,7 +159,7 @@ def synthesize(
                 lines.append(line)
                 done[index] = line
             _append(out / "manifest.jsonl", lines)
-            progress.update(len(lines))
+            bar.update(len(lines))
             waiting = again + waiting
     _finish(out, settings, [done[index] for index in range(count)])
 

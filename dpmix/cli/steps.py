@@ -110,6 +110,8 @@ def synthetic(output: Output, params: ParamsPath = _PARAMS, scale: Scale = None)
         seed=spec.seed,
         batch_size=spec.batch_size,
         device=default_device(),
+        revision=spec.revision,
+        saved_resolution=spec.saved_resolution,
     )
 
 

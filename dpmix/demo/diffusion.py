@@ -15,8 +15,8 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as functional
 from torch import Tensor
-from tqdm import tqdm
 
+from dpmix.progress import progress
 from dpmix.random import generator
 from dpmix.synthesis import save_model
 
@@ -152,7 +152,7 @@ def _train_autoencoder(autoencoder: "AutoencoderKL", pixels: Tensor, seed: int) 
     random = generator(seed, "autoencoder")
     optimizer, schedule = _optimizer(autoencoder.parameters(), 4e-3, _AUTOENCODER_STEPS)
     autoencoder.train()
-    for _ in tqdm(range(_AUTOENCODER_STEPS), desc="training autoencoder", unit="step", disable=None):
+    for _ in progress(range(_AUTOENCODER_STEPS), "training autoencoder"):
         batch = _batch(pixels, torch.randint(len(pixels), (_AUTOENCODER_BATCH,), generator=random))
         posterior = autoencoder.encode(batch).latent_dist
         restored = autoencoder.decode(posterior.sample(generator=random)).sample
@@ -190,7 +190,7 @@ def _train_unet(
     optimizer, schedule = _optimizer([*unet.parameters(), *text_encoder.parameters()], 3e-3, _UNET_STEPS)
     unet.train()
     text_encoder.train()
-    for _ in tqdm(range(_UNET_STEPS), desc="training diffusion", unit="step", disable=None):
+    for _ in progress(range(_UNET_STEPS), "training diffusion"):
         index = torch.randint(len(latents), (_UNET_BATCH,), generator=random)
         clean, noise = latents[index], torch.randn(_UNET_BATCH, *latents.shape[1:], generator=random)
         steps = torch.randint(len(alphas), (_UNET_BATCH,), generator=random)

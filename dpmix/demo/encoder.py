@@ -15,10 +15,10 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as functional
 from torch import Tensor
-from tqdm import tqdm
 
 from dpmix.errors import ParamsError
 from dpmix.models.encoders import save_encoder
+from dpmix.progress import progress
 from dpmix.random import generator
 
 TEMPLATE = "a photo of a {}"
@@ -81,7 +81,7 @@ def train_encoder(
     optimizer = torch.optim.AdamW(trained, lr=2e-3, weight_decay=0.05, foreach=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=2e-3, total_steps=steps)
     targets = torch.from_numpy(np.asarray(labels, dtype=np.int64))
-    for _ in tqdm(range(steps), desc=f"training {architecture}", unit="step", disable=None):
+    for _ in progress(range(steps), f"training {architecture}"):
         batch = torch.randint(len(images), (_BATCH,), generator=order)
         pixels = torch.from_numpy(np.asarray(images[batch.numpy()])).float() / 255
         if pixels.shape[-1] != size:

@@ -1,5 +1,6 @@
 """From finished runs to a table: each cell's numbers, read from the files that its artefacts left."""
 
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,9 @@ def _cell(number: str, cell: CellSpec, catalogue: Catalogue) -> Cell:
     spec = catalogue.spec.tables[number]
     paper = published(int(number)).get(cell.row, cell.column) if catalogue.scale == "paper" else None
     if isinstance(spec, ExternalTable):
-        return Cell(cell.row, cell.column, note="not installed", paper=paper, statistic="median")
+        installed = importlib.util.find_spec(spec.implementation) is not None
+        note = "not run" if installed else "not installed"
+        return Cell(cell.row, cell.column, note=note, paper=paper, statistic="median")
     if not cell.artefacts:
         return Cell(cell.row, cell.column, note="N/A", paper=paper)
     records = [read_json(artefact.path(catalogue.scale)) for artefact in cell.artefacts]

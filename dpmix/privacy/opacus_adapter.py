@@ -1,0 +1,346 @@
+"""DP-Mix in an Opacus training loop: what changes is three lines.
+
+    mix = DPMix(model, optimizer, images, plan, ViewSettings(k_base=4, k_self=4))
+    for batch in mix.batches():    # in place of: for images, labels in loader
+        mix.backward(batch)        # in place of: criterion(model(images), labels).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+The model is a plain module, without Opacus's `GradSampleModule`; the optimizer is Opacus's own `DPOptimizer`, which
+clips, adds the noise and divides by B; the accountant is Opacus's own too. The adapter makes Poisson batches at exactly
+q = B / N, the views of Algorithm 1, and fills `p.grad_sample` with n rows: the gradient of the mean over an example's K
+views. Every row of a record is its own, finite, and in one noisy step at most once.
+"""
+
+import math
+import secrets
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.func import grad, vmap
+
+from dpmix.datasets import Images
+from dpmix.errors import DataError, ParamsError, PrivacyError
+from dpmix.mixing import ViewSettings, make_views
+from dpmix.privacy.clipping import ExampleLoss, soft_cross_entropy
+from dpmix.privacy.layers import per_example_gradients
+from dpmix.privacy.plan import Ledger, Plan
+from dpmix.privacy.sampling import poisson_sample, secure_poisson_sample
+from dpmix.privacy.trials import refuse_mixing, rules_cover
+from dpmix.random import KeyedRandom, generator
+from dpmix.training.loop import physical_batches
+
+with warnings.catch_warnings():
+    # At import Opacus warns about hooks, which are not used here, and about a secure mode that it cannot offer.
+    warnings.simplefilter("ignore")
+    from opacus.accountants import IAccountant, PRVAccountant, RDPAccountant
+    from opacus.grad_sample import AbstractGradSampleModule
+    from opacus.optimizers import DPOptimizer
+
+_ACCOUNTANTS = {"prv": PRVAccountant, "rdp": RDPAccountant}
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """A physical batch: a part of the Poisson sample of one step. Who is in it is nobody's business, so no repr tells.
+
+    Attributes:
+        step: the logical step, from 0.
+        indices: int64 [n], the sampled records; n is 0 where a step samples nobody.
+        first: whether it is the first of its step.
+        last: whether it is the last, after which the optimizer adds noise and updates the weights.
+    """
+
+    step: int
+    indices: npt.NDArray[np.int64] = field(repr=False)
+    first: bool
+    last: bool
+    key: int = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+
+class DPMix:
+    """Poisson batches and the per-example gradients of their views, for a stock `DPOptimizer`.
+
+    Args:
+        model: maps images float32 [m, C, R, R] in [0, 1] to logits [m, classes], each row from its own image alone. It
+            is checked for that by trial, again whenever its layers change between training and eval mode.
+        optimizer: Opacus's `DPOptimizer` over parameters of the model, with the plan's noise multiplier, clip norm and
+            batch size: `DPOptimizer(inner, noise_multiplier=plan.noise_multiplier, max_grad_norm=plan.clip_norm,
+            expected_batch_size=plan.batch_size)`. Opacus's `make_private` would derive B and q from the loaded data.
+        data: the private images. Their published number is the plan's `population`, whatever is loaded: indices from
+            `len(data)` on stand for nobody.
+        plan: sampling, noise and number of steps; microbatches are not for this optimizer.
+        views: K_base, K_diff, K_self and the transforms.
+        synthetic: D, needed when K_diff > 0.
+        accountant: Opacus's, told of every noisy step, empty ones included: "prv", "rdp", or one that already exists.
+        seed: for a research run: it determines the batches, the views and, unless the optimizer has a generator of its
+            own, the noise of each step. None takes batches and views from the operating system's entropy; the noise
+            is then as unpredictable as the optimizer's generator.
+        physical_batch: records whose gradients are held in memory together.
+        criterion: (logits [K, classes], soft labels [K, classes]) -> scalar mean over the K rows.
+
+    Attributes:
+        accountant: Opacus's accountant, for `get_epsilon(delta)`.
+        ledger: the noisy steps that were executed, for `spent(plan)`: ε by each of dpmix's accountants.
+
+    Raises:
+        ParamsError: settings that this optimizer cannot execute, or an unknown accountant.
+        DataError: more records than the plan has, or a D that is missing or too small.
+        PrivacyError: a model that mixes examples, or an optimizer that would not do what the plan says.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: DPOptimizer,
+        data: Images,
+        plan: Plan,
+        views: ViewSettings,
+        *,
+        synthetic: Images | None = None,
+        accountant: str | IAccountant = "prv",
+        seed: int | None = None,
+        physical_batch: int = 64,
+        criterion: Callable[[Tensor, Tensor], Tensor] = soft_cross_entropy,
+    ) -> None:
+        _check_settings(plan, views, physical_batch)
+        _check_data(data, plan, views, synthetic)
+        self._params = _shared_parameters(model, optimizer)
+        _check_optimizer(optimizer, plan)
+        self.accountant = _accountant(accountant)
+        self.ledger = Ledger()
+        self._model, self._optimizer, self._data, self._plan = model, optimizer, data, plan
+        self._views, self._synthetic, self._seed, self._size = views, synthetic, seed, physical_batch
+        self._loss = ExampleLoss(model, criterion)
+        self._device = next(iter(self._params.values())).device
+        self._image = torch.zeros(data.images.shape[1:], device=self._device)
+        self._modes: set[tuple[bool, ...]] = set()
+        self._check_model()
+        # Where the rules for layers do not reach, vmap gives the same rows, more slowly.
+        self._by_layer = rules_cover(self._loss, self._params, self._image, data.num_classes)
+        # A research run draws the noise of every step from a key of its own, so that a resumed run repeats none of it.
+        self._keyed_noise = seed is not None and optimizer.generator is None
+        self._account = self.accountant.get_optimizer_hook_fn(plan.sampling_rate)
+        self._handed_out: Batch | None = None
+        self._filled: Batch | None = None
+        self._turn = 0
+        optimizer.attach_step_hook(self._released)
+
+    def batches(self) -> Iterator[Batch]:
+        """The physical batches of all steps that are left, in order; after `break`, another call goes on.
+
+        A step that was broken off before its noisy update was never released: it starts afresh, and nothing of the
+        part that was already computed is kept.
+
+        Raises:
+            PrivacyError: if a batch was passed over, or its noisy step left out, or at the end more than the plan's ε
+                was spent.
+        """
+        self._turn += 1
+        turn = self._turn
+        while self.ledger.steps < self._plan.steps:
+            step = self.ledger.steps
+            chosen, key = self._sample(step)
+            parts = list(physical_batches(chosen, self._size)) or [chosen]
+            for number, part in enumerate(parts):
+                batch = Batch(step, part, number == 0, number == len(parts) - 1, key)
+                self._handed_out = batch
+                yield batch
+                if self._turn != turn:
+                    raise PrivacyError("batches() was called again inside its own loop; finish one before the other")
+                if self._handed_out is not None:
+                    raise PrivacyError(f"a batch of step {step} got no backward(); leave none out, or break the loop")
+            if self.ledger.steps != step + 1:
+                raise PrivacyError(f"step {step} got no optimizer.step(); call it after every backward()")
+        self.ledger.check(self._plan)
+
+    def backward(self, batch: Batch) -> None:
+        """Fill `p.grad_sample`, [n, *p.shape] for n records, n = 0 included; then call the optimizer's `step`.
+
+        Tells the optimizer whether the step goes on (a physical batch that is not the last). Returns nothing: a loss of
+        private records is itself private.
+
+        Raises:
+            PrivacyError: if the batch is not the one that `batches` gave last, the last one's gradients were not used
+                and cleared, or the model mixes examples.
+        """
+        if batch is not self._handed_out:
+            raise PrivacyError("this is not the batch that batches() gave last; give each to backward() exactly once")
+        params = self._params.values()
+        if any(getattr(p, "grad_sample", None) is not None for p in params):
+            raise PrivacyError(
+                "gradients of the batch before are still there; call optimizer.zero_grad() in every turn"
+            )
+        if batch.first:
+            # What a loop that was broken off left behind must reach neither this step nor its flags.
+            self._optimizer._step_skip_queue.clear()
+            for p in params:
+                p.summed_grad = None
+        elif self._optimizer._step_skip_queue:
+            raise PrivacyError(f"step {batch.step} lost a batch; call optimizer.step() after every backward()")
+        self._check_model()
+        rows = self._rows(batch)
+        for name, p in self._params.items():
+            p.grad_sample = rows[name].to(p.dtype)
+        if batch.last and self._keyed_noise:
+            self._optimizer.generator = self._noise_of(batch.step)
+        self._optimizer.signal_skip_step(do_skip=not batch.last)
+        self._handed_out, self._filled = None, batch
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint needs beside the model's and the optimizer's own: steps, accountant, the noise's generator.
+
+        Opacus's optimizer saves none of these: resumed without them, a run repeats its noise and forgets what it spent.
+        """
+        own = None if self._keyed_noise or self._optimizer.generator is None else self._optimizer.generator.get_state()
+        return {"ledger": self.ledger.to_json(), "accountant": self.accountant.state_dict(), "generator": own}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on after the last noisy step of the run that `state_dict` described.
+
+        Raises:
+            PrivacyError: if the noise came from the optimizer's own generator, and there is none now.
+        """
+        if state["generator"] is not None:
+            if self._keyed_noise or self._optimizer.generator is None:
+                raise PrivacyError("the checkpoint's noise had a generator; give DPOptimizer one, so as to repeat none")
+            self._optimizer.generator.set_state(state["generator"])
+        self.accountant.load_state_dict(state["accountant"])
+        self.ledger = Ledger.from_json(state["ledger"])
+
+    def _sample(self, step: int) -> tuple[npt.NDArray[np.int64], int]:
+        """The records of one step, and the key of their views."""
+        population, rate = self._plan.population, self._plan.sampling_rate
+        if self._seed is None:
+            chosen, key = secure_poisson_sample(population, rate), secrets.randbits(32)
+        else:
+            chosen, key = poisson_sample(self._seed, step, population, rate), self._seed
+        return chosen[chosen < len(self._data)], key
+
+    def _rows(self, batch: Batch) -> dict[str, Tensor]:
+        """Per-example gradients by name, float32 [n, *shape]; zero for an example whose gradient is not finite."""
+        params = {name: p.detach() for name, p in self._params.items()}
+        if len(batch) == 0:
+            return {name: p.new_zeros(0, *p.shape) for name, p in params.items()}
+        random = KeyedRandom(batch.key, batch.step, batch.indices)
+        views = make_views(self._data, batch.indices, self._views, random, self._synthetic, self._device)
+        if self._by_layer:
+            rows = per_example_gradients(self._loss, params, views.images, views.targets)
+        else:
+            one = vmap(grad(self._loss), in_dims=(None, 0, 0), randomness="different")
+            rows = one(params, views.images, views.targets)
+        rows = {name: value.detach().float() for name, value in rows.items()}
+        # By the norm and not entry by entry: Opacus would clip a norm that overflows by a factor of 0 or of nan.
+        squares = torch.stack([value.flatten(1).square().sum(dim=1) for value in rows.values()]).sum(dim=0)
+        damaged = ~torch.isfinite(squares)
+        for value in rows.values():
+            value[damaged] = 0
+        return rows
+
+    def _check_model(self) -> None:
+        modes = tuple(layer.training for layer in self._model.modules())
+        if modes not in self._modes:
+            refuse_mixing(self._model, self._image)
+            self._modes.add(modes)
+
+    def _noise_of(self, step: int) -> torch.Generator:
+        assert self._seed is not None
+        seed = generator(self._seed, "opacus noise", step).initial_seed()
+        return torch.Generator(self._device).manual_seed(seed)
+
+    def _released(self, optimizer: DPOptimizer) -> None:
+        """Opacus calls this once for each noisy update, just before the weights change."""
+        if self._filled is None or not self._filled.last:
+            raise PrivacyError("a noisy step that no batch asked for; call optimizer.step() once after each backward()")
+        if optimizer.noise_multiplier < self._plan.noise_multiplier:
+            raise PrivacyError(
+                f"the optimizer's noise multiplier {optimizer.noise_multiplier:g} is below the planned "
+                f"{self._plan.noise_multiplier:g}; make it from the plan"
+            )
+        self._filled = None
+        self.ledger.add(optimizer.noise_multiplier, self._plan.sampling_rate)
+        self._account(optimizer)
+
+
+def _check_settings(plan: Plan, views: ViewSettings, physical_batch: int) -> None:
+    if plan.microbatch_size > 1 or views.microbatch_size > 1:
+        raise ParamsError(
+            "microbatches have sensitivity 2 C, for which DPOptimizer adds half the noise; use microbatch_size 1"
+        )
+    if physical_batch < 1:
+        raise ParamsError(f"physical_batch {physical_batch} is not a number of records; 64 is usual")
+
+
+def _check_data(data: Images, plan: Plan, views: ViewSettings, synthetic: Images | None) -> None:
+    if len(data) > plan.population:
+        raise DataError(
+            f"there are {len(data)} images, more than the plan's population of {plan.population}; "
+            "plan for the published size"
+        )
+    if len(data) < plan.population:
+        warnings.warn(
+            f"{len(data)} of the plan's {plan.population} images are here; the others are sampled as nobody",
+            stacklevel=3,
+        )
+    if views.k_diff and (synthetic is None or len(synthetic) < views.k_diff):
+        raise DataError(f"k_diff = {views.k_diff} needs a synthetic set of at least as many images; give `synthetic`")
+
+
+def _shared_parameters(model: nn.Module, optimizer: DPOptimizer) -> dict[str, nn.Parameter]:
+    """The parameters that the optimizer moves, by their names in the model."""
+    if type(optimizer) is not DPOptimizer:
+        raise PrivacyError(
+            f"the optimizer is a {type(optimizer).__name__}, of whose clipping and noise the plan knows nothing; wrap "
+            "the inner optimizer in opacus.optimizers.DPOptimizer"
+        )
+    if isinstance(model, AbstractGradSampleModule) or hasattr(model, "autograd_grad_sample_hooks"):
+        raise PrivacyError(
+            "Opacus's hooks are on this model and would fill grad_sample a second time; give a plain one"
+        )
+    moved = {id(p) for p in optimizer.params}
+    shared = {name: p for name, p in model.named_parameters() if id(p) in moved}
+    if not shared or len(shared) != len(optimizer.params):
+        raise PrivacyError("the optimizer moves parameters that are not the model's, or none; give it this model's")
+    if any(p.dtype not in (torch.float32, torch.float64) for p in shared.values()):
+        raise PrivacyError(
+            "in half precision clipping overshoots its bound; keep parameters in float32 and use autocast"
+        )
+    if len({p.device for p in shared.values()}) > 1:
+        raise ParamsError("the parameters are on several devices; move the model to one")
+    return shared
+
+
+def _check_optimizer(optimizer: DPOptimizer, plan: Plan) -> None:
+    if optimizer.max_grad_norm != plan.clip_norm:
+        raise PrivacyError(f"max_grad_norm is {optimizer.max_grad_norm}, the plan's clip norm {plan.clip_norm}; agree")
+    if not plan.noise_multiplier <= optimizer.noise_multiplier < math.inf:
+        raise PrivacyError(
+            f"the optimizer's noise multiplier is {optimizer.noise_multiplier}, the plan's {plan.noise_multiplier}; agree"
+        )
+    if optimizer.loss_reduction == "mean" and optimizer.expected_batch_size != plan.batch_size:
+        raise PrivacyError(
+            f"expected_batch_size is {optimizer.expected_batch_size}, the plan's batch size {plan.batch_size}; agree "
+            "(make_private derives another one from the loaded data)"
+        )
+    if optimizer.step_hook is not None:
+        raise PrivacyError(
+            "the optimizer reports to another accountant already, perhaps at another sampling rate; give a new DPOptimizer"
+        )
+
+
+def _accountant(accountant: str | IAccountant) -> IAccountant:
+    if isinstance(accountant, str) and accountant in _ACCOUNTANTS:
+        return _ACCOUNTANTS[accountant]()
+    if isinstance(accountant, tuple(_ACCOUNTANTS.values())):
+        return accountant
+    name = accountant if isinstance(accountant, str) else type(accountant).__name__
+    raise ParamsError(f"accountant {name!r} gives no upper bound that holds here; use prv or rdp")

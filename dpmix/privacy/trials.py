@@ -1,0 +1,133 @@
+"""What a network does, found by trial on random images: no private record is looked at.
+
+A network that somebody brings may do anything in its forward pass. Two things have to hold before its per-example
+gradients mean what they should: an output depends on its own image alone, and every use of a weight is one that the
+rules of `dpmix.privacy.layers` see. Both are tried with the trainable weights moved a little, because weights that
+start at zero hide whatever lies behind them.
+"""
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from dpmix.errors import PrivacyError
+from dpmix.privacy.clipping import ExampleLoss
+from dpmix.privacy.layers import per_example_gradients, unsupported_layers
+
+_MOVED = 0.02
+# Equal shapes give equal rounding, unequal ones nearly so; what mixes examples changes an output by far more.
+_SAME_SHAPE, _OTHER_SHAPE = 1e-5, 1e-3
+# Wide, as accelerators may multiply in low precision; a use that is missed costs a good part of a gradient.
+_GRADIENT = 1e-2
+
+
+def refuse_mixing(module: nn.Module, image: Tensor) -> None:
+    """Raise a `PrivacyError` if an output depends on other images of its batch, or a buffer on any.
+
+    The gradient of one example would then depend on another, and clipping would bound nothing; and what a buffer
+    remembers is released without noise. Batch norm in training mode does both. The module is tried in the mode that it
+    is in: one that passes in eval mode may fail in training mode. Buffers are restored.
+
+    Args:
+        module: gives one row for each image of a batch.
+        image: [...], of which only the shape, type and device are used.
+    """
+    random = torch.Generator().manual_seed(0)
+    own, first, second = (torch.rand(image.shape, generator=random).to(image) for _ in range(3))
+    params = _moved(module, [name for name, value in module.named_parameters() if value.requires_grad])
+
+    def outputs(*images: Tensor) -> Tensor:
+        with _same_draws(image.device), _unchanged_buffers(module), torch.no_grad():
+            rows: Tensor = functional_call(module, params, (torch.stack(images),))
+        if rows.shape[:1] != (len(images),):
+            raise PrivacyError(
+                f"the model gives {list(rows.shape)} for {len(images)} images; it must give one row for each image"
+            )
+        if not bool(torch.isfinite(rows).all()):
+            raise PrivacyError("the model's outputs for random images are not finite, so it cannot be checked; mend it")
+        return rows
+
+    rows = outputs(own, first)
+    others = [(outputs(own, second), _SAME_SHAPE)]
+    if not _draws(module):
+        others += [(outputs(own, first, second), _OTHER_SHAPE), (outputs(own), _OTHER_SHAPE)]
+    for other, tolerance in others:
+        if float((rows[0] - other[0]).abs().max()) > tolerance * float(rows.abs().max()):
+            raise PrivacyError(
+                "the model mixes examples: an output depends on the rest of the batch, so that clipping bounds nothing; "
+                "use group norm, or freeze batch norm and call eval() on it"
+            )
+
+
+def rules_cover(loss: ExampleLoss, names: Collection[str], image: Tensor, classes: int) -> bool:
+    """Whether the layers' rules see every use of the parameters `names`: their rows then average to autograd's gradient.
+
+    Args:
+        loss: the loss of one example.
+        names: the trainable parameters.
+        image: [...], of which only the shape, type and device are used.
+        classes: width of the soft labels.
+    """
+    if unsupported_layers(loss.module, image):
+        return False
+    random = torch.Generator().manual_seed(1)
+    views = torch.rand((2, 2, *image.shape), generator=random).to(image)
+    targets = torch.softmax(torch.randn((2, 2, classes), generator=random), dim=-1).to(image.device)
+    leaves = {name: value.requires_grad_() for name, value in _moved(loss.module, names).items()}
+    with _unchanged_buffers(loss.module):
+        with _same_draws(image.device):
+            rows = per_example_gradients(loss, leaves, views, targets)
+        with _same_draws(image.device), torch.enable_grad():
+            whole = loss(leaves, views.flatten(0, 1), targets.flatten(0, 1))
+            expected = torch.autograd.grad(whole, list(leaves.values()), allow_unused=True)
+    return all(
+        bool((rows[name].mean(dim=0) - gradient).norm() <= _GRADIENT * gradient.norm() + 1e-12)
+        for name, gradient in zip(leaves, expected, strict=True)
+        if gradient is not None
+    )
+
+
+def _moved(module: nn.Module, names: Collection[str]) -> dict[str, Tensor]:
+    random = torch.Generator().manual_seed(2)
+    params = {name: module.get_parameter(name).detach() for name in names}
+    return {
+        name: value + _MOVED * torch.randn(value.shape, generator=random).to(value) for name, value in params.items()
+    }
+
+
+def _draws(module: nn.Module) -> bool:
+    """Whether dropout is at work: an image's draws then depend on the size of its batch, although not on its content."""
+    return any(isinstance(layer, nn.modules.dropout._DropoutNd) and layer.training for layer in module.modules())
+
+
+@contextmanager
+def _same_draws(device: torch.device) -> Iterator[None]:
+    """The same random numbers inside, whenever entered, and no trace of it outside."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(0)
+        yield
+
+
+@contextmanager
+def _unchanged_buffers(module: nn.Module) -> Iterator[None]:
+    kept = {name: (value, value.clone()) for name, value in module.named_buffers()}
+    changed = []
+    try:
+        yield
+    finally:
+        for name, now in list(module.named_buffers()):
+            buffer, before = kept.get(name, (None, None))
+            if buffer is None or before is None:
+                continue
+            if now is not buffer or not torch.equal(now, before):
+                changed.append(name)
+                buffer.copy_(before)
+                owner, _, last = name.rpartition(".")
+                setattr(module.get_submodule(owner), last, buffer)
+    if changed:
+        raise PrivacyError(
+            f"{changed[0]} keeps statistics of the batch, which no noise covers; use group norm, or freeze it and call eval()"
+        )

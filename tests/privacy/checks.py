@@ -1,0 +1,531 @@
+"""Tiny real training runs, and what every one of them must keep to.
+
+`test_rules` asserts that the code passes each check; `test_mutations` breaks the code and asserts that the check fails.
+A check runs the trainers themselves, with a noise source that keeps a record of every sum it is handed. With a learning
+rate of zero the weights never change, so that sums of different runs and steps can be compared.
+"""
+
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from torch import Tensor
+
+from dpmix.datasets import Images
+from dpmix.experiment import Experiment
+from dpmix.mixing import Views
+from dpmix.params import DatasetSpec, EncoderSpec, WideResNetSpec
+from dpmix.privacy.noise import NoiseSource
+from dpmix.privacy.plan import Ledger, Plan
+from dpmix.privacy.sampling import microbatches
+from dpmix.training import head as head_module
+from dpmix.training import scratch as scratch_module
+from dpmix.training.data import TrainingData
+from dpmix.training.head import Featurizer, Head, train_heads
+from dpmix.training.scratch import train_from_scratch
+
+CLASSES, SIDE, FEATURES = 3, 8, 160
+SIGMA, SEED = 40.0, 7
+# Sums of float32 numbers in different orders.
+ROUNDING = 1e-4
+
+
+@dataclass(frozen=True)
+class Case:
+    """One configuration of one trainer. `clip_norms` has one entry for each head; a network has one."""
+
+    trainer: str
+    clip_norms: tuple[float, ...]
+    population: int = 8
+    batch_size: int = 5
+    steps: int = 3
+    k: tuple[int, int, int] = (2, 0, 2)
+    pairs: str = "distinct"
+    microbatch_size: int = 1
+    microbatch_mixup: str = "none"
+    damaged: int | None = None  # the record whose features are not finite
+
+    @property
+    def module(self) -> Any:
+        return head_module if self.trainer == "head" else scratch_module
+
+    @property
+    def expected_units(self) -> float:
+        return self.batch_size / self.microbatch_size
+
+    def bound(self, clip_norm: float) -> float:
+        """The sensitivity that the paper's section 3 claims: C, or 2C where microbatches are the units."""
+        return clip_norm if self.microbatch_size == 1 else 2 * clip_norm
+
+
+SCRATCH = Case("scratch", (0.05,))
+SCRATCH_DIFFUSION = Case("scratch", (0.05,), k=(1, 2, 1))
+SCRATCH_PURE = Case("scratch", (0.05,), k=(0, 3, 1))
+MICROBATCHES = Case("scratch", (0.05,), k=(2, 0, 0), microbatch_size=2, population=7, batch_size=4, steps=5)
+MICROBATCHES_ADDED = replace(MICROBATCHES, microbatch_mixup="added")
+MICROBATCHES_ALONE = replace(MICROBATCHES, microbatch_mixup="alone")
+HEADS = Case("head", (0.05, 0.5), pairs="independent")
+HEADS_DIFFUSION = Case("head", (0.05, 0.5), k=(1, 3, 2))
+HEADS_DAMAGED = replace(HEADS, damaged=3)
+CASES = {
+    "scratch": SCRATCH,
+    "scratch, synthetic": SCRATCH_DIFFUSION,
+    "scratch, synthetic alone": SCRATCH_PURE,
+    "microbatches": MICROBATCHES,
+    "microbatches, mixture added": MICROBATCHES_ADDED,
+    "microbatches, mixture alone": MICROBATCHES_ALONE,
+    "heads": HEADS,
+    "heads, synthetic": HEADS_DIFFUSION,
+    "heads, damaged record": HEADS_DAMAGED,
+}
+# The same with C among the norms of the gradients, so that some are clipped and some are not.
+MIDDLING = {
+    "scratch": replace(SCRATCH, clip_norms=(4.9,)),
+    "scratch, synthetic": replace(SCRATCH_DIFFUSION, clip_norms=(4.2,)),
+    "microbatches": replace(MICROBATCHES, clip_norms=(3.7,)),
+    "microbatches, mixture added": replace(MICROBATCHES_ADDED, clip_norms=(3.6,)),
+    "microbatches, mixture alone": replace(MICROBATCHES_ALONE, clip_norms=(4.7,)),
+    "heads": replace(HEADS, clip_norms=(0.9, 1.25)),
+    "heads, synthetic": replace(HEADS_DIFFUSION, clip_norms=(0.5, 0.9)),
+    "heads, damaged record": replace(HEADS_DAMAGED, clip_norms=(0.9, 1.25)),
+}
+
+
+class Recorder:
+    """A noise source that keeps what it is handed and what it returns. `loud` adds a fixed pattern, else nothing."""
+
+    def __init__(self, loud: bool = False) -> None:
+        self.loud = loud
+        self.calls: list[tuple[int, str, float, Tensor, Tensor]] = []
+
+    def add(self, total: Tensor, std: float | Tensor, *, step: int, name: str) -> Tensor:
+        generator = torch.Generator().manual_seed(len(self.calls))
+        pattern = torch.randn(total.shape, generator=generator) * float(std) if self.loud else torch.zeros_like(total)
+        self.calls.append((step, name, float(std), total.clone(), total + pattern))
+        return total + pattern
+
+    def sums(self, case: Case) -> list[list[Tensor]]:
+        """The clipped sums by step, one flat vector for each head or for the network, as they were before noise."""
+        steps: list[list[Tensor]] = []
+        for step in range(case.steps):
+            flat = [total.flatten() for at, _, _, total, _ in self.calls if at == step]
+            steps.append(flat if case.trainer == "head" else [torch.cat(flat)])
+        return steps
+
+
+@dataclass
+class Run:
+    """What a run was seen to do."""
+
+    ledgers: list[Ledger]
+    weights: list[Tensor]  # flat, for each head or for the network
+    initial: list[Tensor]
+    plans: list[Plan]
+    network: torch.nn.Module | None
+    views: list[tuple[int, np.ndarray, Views]] = field(default_factory=list)  # step, units, views
+    rates: list[tuple[int, float]] = field(default_factory=list)  # population and rate of each sample
+
+
+def experiment(case: Case, learning_rate: float) -> Experiment:
+    sizes = {"classes": CLASSES, "train": case.population, "test": 4, "channels": 1}
+    network = WideResNetSpec(
+        kind="wide-resnet", name="tiny", label="Tiny", depth=10, width=1, groups=2, base_channels=4, resolution=SIDE
+    )
+    encoder = EncoderSpec(
+        kind="encoder", name="tiny", label="Tiny", architecture="none", weights="none", resolution=SIDE
+    )
+    base, diffusion, mixed = case.k
+    return Experiment(
+        dataset=DatasetSpec(name="tiny", label="Tiny", source="scikit-learn", **sizes),
+        model=encoder if case.trainer == "head" else network,
+        method="dp-mix",
+        synthetic=None,
+        mix_with="S2",
+        epsilon=8,
+        delta=1e-5,
+        accountant="pld",
+        clip_norm=case.clip_norms[0],
+        batch_size=case.batch_size,
+        epochs=1,
+        learning_rate=learning_rate,
+        k_base=base,
+        k_diff=diffusion,
+        k_self=mixed,
+        mixup_pairs=case.pairs,
+        transforms=("crop", "flip"),
+        padding=1,
+        microbatch_size=case.microbatch_size,
+        microbatch_mixup=case.microbatch_mixup,
+        seed=SEED,
+    )
+
+
+def images(count: int, seed: int) -> Images:
+    random = np.random.default_rng(seed)
+    pixels = random.integers(1, 255, (count, 1, SIDE, SIDE)).astype(np.uint8)
+    labels = random.integers(0, CLASSES, count)
+    return Images(pixels, labels, tuple(f"class {index}" for index in range(CLASSES)))
+
+
+def training_data(case: Case, replaced: int | None = None) -> TrainingData:
+    """Random images; the record `replaced` is overwritten by quite another image and label."""
+    private = images(case.population, seed=1)
+    if replaced is not None:
+        private.images[replaced] = np.where(np.indices((SIDE, SIDE)).sum(axis=0) % 2, 254, 1)[None]
+        private.labels[replaced] = (private.labels[replaced] + 1) % CLASSES
+    if case.damaged is not None:
+        private.images[case.damaged] = 0
+    mixed_in = images(6, seed=2)
+    return TrainingData(private, images(4, seed=3), mixed_in, mixed_in)
+
+
+def encode(pixels: Tensor) -> Tensor:
+    """A frozen random network, whose features of an image with black pixels only are not finite."""
+    weight = torch.randn(SIDE * SIDE, FEATURES, generator=torch.Generator().manual_seed(5)) / SIDE
+    features = torch.tanh((pixels.flatten(1) - 0.5) @ weight * 4) / FEATURES**0.5
+    return torch.where(pixels.flatten(1).amax(dim=1, keepdim=True) > 0, features, torch.nan)
+
+
+def head_weights() -> Tensor:
+    return torch.randn(1, CLASSES, FEATURES + 1, generator=torch.Generator().manual_seed(6))
+
+
+def plans(case: Case) -> list[Plan]:
+    return [
+        Plan(
+            population=case.population,
+            batch_size=case.batch_size,
+            steps=case.steps,
+            clip_norm=clip_norm,
+            noise_multiplier=SIGMA,
+            delta=1e-5,
+            microbatch_size=case.microbatch_size,
+        )
+        for clip_norm in case.clip_norms
+    ]
+
+
+def run(
+    case: Case,
+    noise: NoiseSource | None,
+    *,
+    absent: Collection[int] = (),
+    replaced: int | None = None,
+    physical_batch: int = 64,
+    learning_rate: float = 0.0,
+) -> Run:
+    """Train, without the records `absent`, and look on."""
+    seen = Run([], [], [], plans(case), None)
+    data = training_data(case, replaced)
+    with pytest.MonkeyPatch.context() as patch:
+        _leave_out(patch, case, absent, seen)
+        _look_at_views(patch, case, seen)
+        spec = experiment(case, learning_rate)
+        if case.trainer == "head":
+            _look_at_heads(patch, seen)
+            heads = [Head(plan, learning_rate, f"C={plan.clip_norm:g}") for plan in seen.plans]
+            outcomes = train_heads(spec, heads, data, Featurizer(encode), physical_batch=physical_batch, noise=noise)
+            seen.initial = [head_weights().flatten()] * len(heads)
+        else:
+            _look_at_network(patch, seen)
+            (plan,) = seen.plans
+            outcomes = [train_from_scratch(spec, plan, data, physical_batch=physical_batch, noise=noise)]
+            seen.weights = [torch.cat([value.detach().flatten() for value in seen.network.parameters()])]
+    seen.ledgers = [outcome.ledger for outcome in outcomes]
+    return seen
+
+
+def _leave_out(patch: pytest.MonkeyPatch, case: Case, absent: Collection[int], seen: Run) -> None:
+    """A record that has left keeps its index, which stands for nobody: not sampled, or an empty slot."""
+    sample = case.module.poisson_sample
+
+    def without(seed: int, step: int, population: int, rate: float) -> np.ndarray:
+        seen.rates.append((population, rate))
+        chosen = sample(seed, step, population, rate)
+        return chosen if case.microbatch_size > 1 else chosen[~np.isin(chosen, list(absent))]
+
+    patch.setattr(case.module, "poisson_sample", without)
+    if case.microbatch_size > 1:
+        group = case.module.microbatches
+
+        def with_empty_slots(population: int, size: int, seed: int) -> np.ndarray:
+            units = group(population, size, seed)
+            return np.where(np.isin(units, list(absent)), -1, units)
+
+        patch.setattr(case.module, "microbatches", with_empty_slots)
+
+
+def _look_at_views(patch: pytest.MonkeyPatch, case: Case, seen: Run) -> None:
+    name = "make_microbatch_views" if case.microbatch_size > 1 else "make_views"
+    make = getattr(case.module, name)
+
+    def kept(private: Images, units: np.ndarray, *args: Any, **kwargs: Any) -> Views:
+        views = make(private, units, *args, **kwargs)
+        seen.views.append((len(seen.rates) - 1, np.array(units), views))
+        return views
+
+    patch.setattr(case.module, name, kept)
+
+
+def _look_at_heads(patch: pytest.MonkeyPatch, seen: Run) -> None:
+    measure = head_module._accuracies
+
+    def kept(features: Tensor, weights: Tensor, labels: np.ndarray) -> list[float]:
+        seen.weights = [head.flatten() for head in weights]
+        return measure(features, weights, labels)
+
+    patch.setattr(head_module, "_accuracies", kept)
+    patch.setattr(head_module, "_initial_weights", lambda *_: head_weights())
+
+
+def _look_at_network(patch: pytest.MonkeyPatch, seen: Run) -> None:
+    build = scratch_module.wide_resnet
+
+    def kept(*args: Any) -> torch.nn.Module:
+        seen.network = build(*args)
+        seen.initial = [torch.cat([value.detach().clone().flatten() for value in seen.network.parameters()])]
+        return seen.network
+
+    patch.setattr(scratch_module, "wide_resnet", kept)
+
+
+def sums(case: Case, **options: Any) -> list[list[Tensor]]:
+    recorder = Recorder()
+    run(case, recorder, **options)
+    return recorder.sums(case)
+
+
+def unit_of(case: Case, record: int) -> list[int]:
+    """The records of a record's unit of sampling, itself included."""
+    units = microbatches(case.population, case.microbatch_size, seed=0)
+    return [int(one) for one in units[(units == record).any(axis=1)][0] if one >= 0]
+
+
+# --- Rule 3: sensitivity ---------------------------------------------------------------------------------------------
+
+
+def check_sensitivity(case: Case) -> None:
+    """Adding or removing any one record moves the clipped sum by at most C, or 2C where microbatches are sampled."""
+    whole = sums(case)
+    furthest = [0.0] * len(case.clip_norms)
+    for record in range(case.population):
+        for step, parts in enumerate(sums(case, absent=[record])):
+            for index, (clip_norm, without) in enumerate(zip(case.clip_norms, parts, strict=True)):
+                moved = float((whole[step][index] - without).norm())
+                assert moved <= case.bound(clip_norm) * (1 + ROUNDING), f"record {record} moved step {step} by {moved}"
+                furthest[index] = max(furthest[index], moved / clip_norm)
+    # The bound is put to the test only if somebody's gradient is clipped.
+    assert furthest[0] > 0.4
+
+
+def check_own_contribution(case: Case) -> None:
+    """Removing a record takes away its own part, and changes nobody else's."""
+    whole, everybody = sums(case), set(range(case.population))
+    for record in range(0, case.population, 3):
+        unit = unit_of(case, record)
+        without = sums(case, absent=[record])
+        alone = sums(case, absent=everybody - set(unit))
+        rest = sums(case, absent=everybody - set(unit) | {record})
+        for step in range(case.steps):
+            for index, clip_norm in enumerate(case.clip_norms):
+                taken_away = whole[step][index] - without[step][index]
+                own = alone[step][index] - rest[step][index]
+                assert float((taken_away - own).norm()) <= ROUNDING * clip_norm, f"record {record} changed others"
+
+
+def check_no_other_path(case: Case) -> None:
+    """A record overwritten by another moves the sum by at most 2C, and not at all in a step that did not sample it."""
+    recorder, idle = Recorder(), 0
+    whole = run(case, recorder)
+    before = recorder.sums(case)
+    for record in range(0, case.population, 3):
+        after = sums(case, replaced=record)
+        for step in range(case.steps):
+            sampled = any(at == step and record in units for at, units, _ in whole.views)
+            idle += not sampled
+            for index, clip_norm in enumerate(case.clip_norms):
+                if sampled:
+                    moved = float((before[step][index] - after[step][index]).norm())
+                    assert moved <= 2 * clip_norm * (1 + ROUNDING)
+                else:
+                    assert torch.equal(before[step][index], after[step][index]), f"record {record} leaked"
+    assert idle
+
+
+# --- Rule 3: order ---------------------------------------------------------------------------------------------------
+
+
+def check_contributions(case: Case) -> None:
+    """The sum is that of min(1, C / |g|) g over the sampled units, g being the mean gradient over the K views.
+
+    Recomputed in float64 by a loop over units and one over views, from the views that the run was seen to make.
+    """
+    recorder = Recorder()
+    seen = run(case, recorder)
+    longer = sampled = 0
+    for step, found in enumerate(recorder.sums(case)):
+        expected = [torch.zeros_like(part, dtype=torch.float64) for part in found]
+        for _, _, views in (entry for entry in seen.views if entry[0] == step):
+            for pixels, targets in zip(views.images, views.targets, strict=True):
+                gradient = torch.stack(
+                    [_view_gradient(case, seen, *view) for view in zip(pixels, targets, strict=True)]
+                ).mean(dim=0)
+                if not bool(torch.isfinite(gradient).all()):
+                    continue
+                norm = float(gradient.norm())
+                for index, clip_norm in enumerate(case.clip_norms):
+                    expected[index] += gradient * min(1.0, clip_norm / max(norm, 1e-30))
+                    longer, sampled = longer + (norm > clip_norm), sampled + 1
+        for mine, theirs, clip_norm in zip(expected, found, case.clip_norms, strict=True):
+            distance = float((mine - theirs).norm())
+            assert distance <= ROUNDING * max(float(mine.norm()), clip_norm), f"step {step} is off by {distance}"
+    # A sum over views shows only where a gradient is shorter than C, the order of clipping only where one is longer.
+    assert 0 < longer < sampled
+
+
+def _view_gradient(case: Case, seen: Run, pixels: Tensor, target: Tensor) -> Tensor:
+    """The gradient of one view's cross-entropy, flat, in float64."""
+    if case.trainer == "head":
+        weights = head_weights()[0].double().requires_grad_()
+        features = torch.cat([encode(pixels[None])[0], torch.ones(1)]).double()
+        logits, variables = weights @ features, [weights]
+    else:
+        assert seen.network is not None
+        network = seen.network.double()
+        logits, variables = network(pixels[None].double())[0], list(network.parameters())
+    loss = -(target.double() * torch.log_softmax(logits, dim=0)).sum()
+    return torch.cat([part.flatten() for part in torch.autograd.grad(loss, variables)])
+
+
+def check_physical_batches(case: Case) -> None:
+    """The size of a physical batch is a matter of memory: sums, calls of the noise source and weights stay."""
+    recorders, weights = [], []
+    for size in (64, 3, 1):
+        recorders.append(Recorder(loud=True))
+        weights.append(run(case, recorders[-1], physical_batch=size, learning_rate=0.01).weights)
+    assert all([call[:3] for call in one.calls] == [call[:3] for call in recorders[0].calls] for one in recorders)
+    for recorder, found in zip(recorders[1:], weights[1:], strict=True):
+        for first, other, clip_norm in zip(
+            recorders[0].sums(case)[0], recorder.sums(case)[0], case.clip_norms, strict=True
+        ):
+            distance = float((first - other).norm())
+            assert distance <= ROUNDING * max(clip_norm, float(first.norm())), "the sum depends on the physical batch"
+        for first, other in zip(weights[0], found, strict=True):
+            assert torch.allclose(first, other, rtol=1e-3, atol=1e-3), "weights depend on the physical batch"
+
+
+# --- Rules 1 and 10: sampling ----------------------------------------------------------------------------------------
+
+
+def check_sampling(case: Case) -> None:
+    """Every unit is Poisson-sampled at exactly B / N of the published sizes, and at most once a step."""
+    case = replace(case, steps=40, k=(1, 0, 0), population=22, batch_size=8)
+    seen = run(case, Recorder())
+    units = -(-case.population // case.microbatch_size)
+    exact = case.batch_size / case.population
+    assert set(seen.rates) == {(units, exact)}, f"sampled from N and at q = {set(seen.rates)}, not {(units, exact)}"
+    assert len(seen.rates) == case.steps
+    taken = np.zeros((case.steps, units))
+    positions = {
+        int(unit.max()): index for index, unit in enumerate(microbatches(case.population, case.microbatch_size, 0))
+    }
+    for step, chosen, _ in seen.views:
+        for unit in chosen:
+            taken[step, positions[int(np.max(unit))] if case.microbatch_size > 1 else int(unit)] += 1
+    assert taken.max() == 1, "a unit was used twice in one step"
+    deviation = (exact * (1 - exact) / taken.size) ** 0.5
+    assert abs(taken.mean() - exact) < 4 * deviation, f"units were sampled at {taken.mean():.3f}, not {exact:.3f}"
+    sizes = taken.sum(axis=1)
+    assert 0.4 < sizes.var() / (units * exact * (1 - exact)) < 2, "batch sizes are not those of Poisson sampling"
+    for ledger in seen.ledgers:
+        assert ledger.history() == [(SIGMA, exact, case.steps)]
+
+
+# --- Rule 3: noise and divisor ---------------------------------------------------------------------------------------
+
+
+def check_noise_calls(case: Case) -> None:
+    """Each parameter of each head gets noise of σ times the sensitivity, once per logical step, empty or not."""
+    case = replace(case, steps=12, k=(1, 0, 0), population=8, batch_size=2)
+    recorder = Recorder()
+    seen = run(case, recorder, physical_batch=1)
+    names = [name for step, name, *_ in recorder.calls if step == 0]
+    assert [(step, name) for step, name, *_ in recorder.calls] == [
+        (step, name) for step in range(case.steps) for name in names
+    ]
+    assert len(set(names)) == len(names) == (len(case.clip_norms) if case.trainer == "head" else _tensors(seen))
+    for _, name, std, _, _ in recorder.calls:
+        clip_norm = case.clip_norms[names.index(name)] if case.trainer == "head" else case.clip_norms[0]
+        assert std == SIGMA * case.bound(clip_norm), f"noise of {std} for sensitivity {case.bound(clip_norm)}"
+    sampled = {step for step, units, _ in seen.views if len(units)}
+    assert len(sampled) < case.steps, "no step was empty"
+    for step, _, _, total, _ in recorder.calls:
+        assert step in sampled or not total.any()
+    assert all(ledger.steps == case.steps for ledger in seen.ledgers)
+
+
+def _tensors(seen: Run) -> int:
+    assert seen.network is not None
+    return len(list(seen.network.parameters()))
+
+
+def check_update(case: Case) -> None:
+    """Weights move by the noisy sum over the expected number of units, whatever number was sampled."""
+    recorder = Recorder(loud=True)
+    seen = run(case, recorder, learning_rate=0.25)
+    assert len({sum(len(units) for at, units, _ in seen.views if at == step) for step in range(case.steps)}) > 1
+    for index, (before, after) in enumerate(zip(seen.initial, seen.weights, strict=True)):
+        moved = torch.zeros_like(before)
+        for step in range(case.steps):
+            noisy = [returned.flatten() for at, *_, returned in recorder.calls if at == step]
+            moved -= 0.25 * (noisy[index] if case.trainer == "head" else torch.cat(noisy)) / case.expected_units
+        assert torch.allclose(after - before, moved, rtol=1e-3, atol=1e-4), "weights moved by something else"
+
+
+def check_default_noise(case: Case, *, absent: Collection[int] = ()) -> None:
+    """What reaches the weights by default is Gaussian, of σ times the sensitivity, new at every step.
+
+    σ is so large that the sums themselves do not show. With everybody absent, every step is an empty one.
+    """
+    seen = run(case, None, absent=absent, physical_batch=1, learning_rate=1e-3)
+    for before, after, clip_norm in zip(seen.initial, seen.weights, case.clip_norms, strict=True):
+        expected = 1e-3 * SIGMA * case.bound(clip_norm) * case.steps**0.5 / case.expected_units
+        scaled = ((after.double() - before.double()) / expected).numpy()
+        assert abs(scaled.std() - 1) < 5 / (2 * scaled.size) ** 0.5 + 0.02, (
+            f"noise is {scaled.std():.3f} of what it must be"
+        )
+        assert stats.kstest(scaled, "norm").pvalue > 1e-4
+
+
+# --- Rule 5: mixing --------------------------------------------------------------------------------------------------
+
+
+def check_mixtures(views: Views, members: int) -> None:
+    """S' are mixtures λ a + (1 - λ) b of members of S, of images and labels alike, and not members themselves."""
+    images, targets = views.images.double(), views.targets.double()
+    for example in range(len(images)):
+        for place, ((a, b), weight) in enumerate(
+            zip(views.pairs[example].tolist(), views.weights[example], strict=True)
+        ):
+            weight = weight.double()
+            for values in (images[example], targets[example]):
+                mixture = weight * values[a] + (1 - weight) * values[b]
+                assert torch.allclose(values[members + place], mixture, rtol=0, atol=1e-6), "not Eq. 3's mixture"
+            distance = float((images[example, a] - images[example, b]).abs().max() * min(weight, 1 - weight))
+            if distance > 1e-3:
+                mixed = images[example, members + place]
+                same = any(torch.equal(mixed, member) for member in images[example, :members])
+                assert not same, "a mixture is no mixture"
+
+
+@contextmanager
+def broken(change: Callable[[pytest.MonkeyPatch], None]) -> Iterator[None]:
+    """The code with one thing broken."""
+    with pytest.MonkeyPatch.context() as patch:
+        change(patch)
+        yield

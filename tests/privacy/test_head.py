@@ -1,0 +1,171 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from dpmix.privacy import head
+from dpmix.privacy.clipping import ExampleLoss, clipped_sum
+from dpmix.privacy.head import append_one, head_clipped_sum, head_magnitudes, head_residuals
+
+
+def problem(n: int, k: int, d: int, classes: int, heads: int, seed: int, spread: float = 1.0):
+    """Features whose views differ by `spread` of their length, soft targets and weights."""
+    generator = torch.Generator().manual_seed(seed)
+    centre = torch.randn(n, 1, d, generator=generator)
+    features = append_one(centre + spread * torch.randn(n, k, d, generator=generator))
+    targets = torch.softmax(4 * torch.randn(n, k, classes, generator=generator), dim=-1)
+    weights = torch.randn(heads, classes, d + 1, generator=generator)
+    return features, targets, weights
+
+
+def exact(features: Tensor, residuals: Tensor) -> Tensor:
+    """||1/K sum_k r_k f_k^T||, float64 [H, n]."""
+    gradients = torch.einsum("hnkc,nkd->hncd", residuals.double(), features.double()) / features.shape[1]
+    return gradients.flatten(2).norm(dim=2)
+
+
+@given(
+    st.integers(1, 5),
+    st.integers(1, 6),
+    st.integers(1, 40),
+    st.integers(2, 8),
+    st.integers(1, 3),
+    st.integers(0, 9999),
+    st.sampled_from([0.0, 0.1, 1.0]),
+)
+@settings(max_examples=80)
+def test_the_closed_form_is_the_clipped_sum_of_a_linear_layer(n, k, d, classes, heads, seed, spread):
+    features, targets, weights = problem(n, k, d, classes, heads, seed, spread)
+    clip_norms = torch.logspace(-1, 1, heads)
+    totals, norms = head_clipped_sum(features, targets, weights, clip_norms)
+    assert totals.shape == weights.shape
+    assert norms.shape == (heads, n)
+    for total, weight, clip_norm, lengths in zip(totals, weights, clip_norms, norms, strict=True):
+        # The layer's own bias takes the place of the constant feature.
+        layer = nn.Linear(d, classes)
+        params = {"weight": weight[:, :-1], "bias": weight[:, -1]}
+        expected = clipped_sum(
+            ExampleLoss(layer), params, features[..., :-1], targets, float(clip_norm), backend="reference"
+        )
+        whole = torch.cat([expected.total["weight"], expected.total["bias"][:, None]], dim=1)
+        assert float((total - whole).norm()) <= 1e-5 * max(float(whole.norm()), float(clip_norm))
+        assert torch.allclose(lengths, expected.norms, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("spread", [1e-1, 1e-2, 1e-3, 1e-4, 1e-6, 0.0])
+@pytest.mark.parametrize("k", [2, 16, 48])
+def test_views_that_cancel_are_not_underestimated(k, spread):
+    generator = torch.Generator().manual_seed(k)
+    d, classes, n = 768, 20, 20
+    features = torch.randn(n, 1, d, generator=generator) + spread * torch.randn(n, k, d, generator=generator)
+    sign = torch.where(torch.arange(k) % 2 == 0, 1.0, -1.0)[:, None]
+    residuals = sign * torch.randn(n, 1, classes, generator=generator)
+    residuals = (residuals + spread * torch.randn(n, k, classes, generator=generator))[None]
+    true = exact(features, residuals)
+    found = head._squared_norms(features, residuals).double().clamp_min(0).sqrt()
+    # What cancels below float32's rounding of the summands has no norm left to speak of.
+    floor = 1e-7 * float(residuals.norm(dim=3).max() * features.norm(dim=2).max())
+    assert ((found - true).abs() <= 1e-4 * true + floor).all()
+
+
+def test_without_the_guard_they_would_be(monkeypatch):
+    monkeypatch.setattr(head, "_CANCELLATION", 0.0)
+    with pytest.raises(AssertionError):
+        test_views_that_cancel_are_not_underestimated(48, 1e-4)
+
+
+@given(st.integers(0, 999), st.sampled_from([1e-4, 1e-2, 1.0]), st.sampled_from([1e-3, 1.0, 50.0]), st.integers(0, 4))
+@settings(max_examples=40)
+def test_one_example_moves_each_sum_by_at_most_c(seed, spread, clip_norm, removed):
+    features, targets, weights = problem(5, 4, 64, 6, 2, seed, spread)
+    # Labels that contradict each other make the views cancel.
+    targets[removed] = torch.eye(6)[torch.arange(4) % 2]
+    clip_norms = torch.tensor([clip_norm, clip_norm / 3])
+    kept = [index for index in range(5) if index != removed]
+    whole, norms = head_clipped_sum(features, targets, weights, clip_norms)
+    rest, others = head_clipped_sum(features[kept], targets[kept], weights, clip_norms)
+    moved = (whole - rest).flatten(1).norm(dim=1)
+    assert (moved <= clip_norms * (1 + 1e-4)).all()
+    assert torch.allclose(norms[:, kept], others, rtol=1e-5)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 1e30])
+def test_a_damaged_example_contributes_nothing(value):
+    features, targets, weights = problem(4, 3, 10, 3, 2, seed=0)
+    clip_norms = torch.tensor([0.1, 10.0])
+    kept = [0, 1, 3]
+    expected, _ = head_clipped_sum(features[kept], targets[kept], weights, clip_norms)
+    features[2, 1, 4] = value
+    found, norms = head_clipped_sum(features, targets, weights, clip_norms)
+    assert not torch.isfinite(norms[:, 2]).any()
+    assert torch.isfinite(norms[:, kept]).all()
+    assert torch.allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_damaged_labels_contribute_nothing():
+    features, targets, weights = problem(3, 2, 10, 3, 1, seed=0)
+    expected, _ = head_clipped_sum(features[[0, 2]], targets[[0, 2]], weights, torch.tensor([1.0]))
+    targets[1, 0, 0] = torch.nan
+    found, _ = head_clipped_sum(features, targets, weights, torch.tensor([1.0]))
+    assert torch.allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+@given(st.floats(-20, 20), st.sampled_from([0.01, 1.0]))
+def test_features_of_any_size_stay_bounded(power, clip_norm):
+    features, targets, weights = problem(1, 3, 8, 3, 1, seed=1)
+    found, _ = head_clipped_sum(features * 10.0**power, targets, weights, torch.tensor([clip_norm]))
+    assert torch.isfinite(found).all()
+    assert float(found.norm()) <= clip_norm * (1 + 1e-4)
+
+
+def test_empty_and_single():
+    features, targets, weights = problem(0, 3, 10, 4, 2, seed=0)
+    totals, norms = head_clipped_sum(features, targets, weights, torch.ones(2))
+    assert totals.shape == weights.shape
+    assert not totals.any()
+    assert norms.shape == (2, 0)
+    features, targets, weights = problem(1, 1, 1, 2, 1, seed=0)
+    totals, norms = head_clipped_sum(features, targets, weights, torch.tensor([0.1]))
+    assert float(totals.norm()) == pytest.approx(min(0.1, float(norms)), rel=1e-5)
+
+
+def test_a_perfect_prediction_has_no_gradient():
+    features, weights = append_one(torch.zeros(2, 3, 4)), torch.zeros(1, 2, 5)
+    totals, norms = head_clipped_sum(features, torch.full((2, 3, 2), 0.5), weights, torch.tensor([1.0]))
+    assert not totals.any()
+    assert not norms.any()
+
+
+def test_heads_do_not_see_each_other():
+    features, targets, weights = problem(4, 3, 10, 3, 3, seed=2)
+    clip_norms = torch.tensor([0.1, 1.0, 10.0])
+    together, norms = head_clipped_sum(features, targets, weights, clip_norms)
+    for index in range(3):
+        part = slice(index, index + 1)
+        alone, own = head_clipped_sum(features, targets, weights[part], clip_norms[part])
+        assert torch.allclose(alone[0], together[index], rtol=1e-5, atol=1e-6)
+        assert torch.allclose(own[0], norms[index], rtol=1e-5)
+
+
+def test_physical_batches_add_up():
+    features, targets, weights = problem(7, 3, 10, 3, 2, seed=3)
+    clip_norms = torch.tensor([0.5, 5.0])
+    whole, norms = head_clipped_sum(features, targets, weights, clip_norms)
+    parts = [head_clipped_sum(features[at], targets[at], weights, clip_norms) for at in (slice(0, 3), slice(3, 7))]
+    assert torch.allclose(parts[0][0] + parts[1][0], whole, rtol=1e-5, atol=1e-5)
+    assert torch.allclose(torch.cat([parts[0][1], parts[1][1]], dim=1), norms, rtol=1e-5)
+
+
+def test_residuals_are_the_gradient_in_the_logits():
+    features, targets, weights = problem(2, 3, 5, 4, 2, seed=4)
+    logits = torch.einsum("nkd,hcd->hnkc", features, weights).requires_grad_()
+    (-(targets * torch.log_softmax(logits, dim=-1)).sum()).backward()
+    assert torch.allclose(head_residuals(features, targets, weights), logits.grad, atol=1e-6)
+
+
+def test_magnitudes():
+    features, targets, weights = problem(3, 2, 5, 4, 1, seed=5)
+    residuals = head_residuals(features, targets, weights)[0]
+    rows = torch.einsum("nkc,nkd->ncd", residuals, features) / 2
+    assert torch.allclose(head_magnitudes(features, targets, weights[0]), rows.abs().sum(dim=0), rtol=1e-5, atol=1e-6)

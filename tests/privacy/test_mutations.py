@@ -1,0 +1,324 @@
+"""Each way of breaking privacy or the method is caught by the very check that the code passes in `test_rules`."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from dpmix import mixing
+from dpmix.mixing import ViewSettings
+from dpmix.privacy import clipping
+from dpmix.privacy import head as head_sums
+from dpmix.privacy.noise import Research
+from dpmix.privacy.plan import Plan
+from dpmix.random import KeyedRandom
+from dpmix.training import head as heads
+from dpmix.training import scratch
+from tests.privacy import checks
+
+Patch = pytest.MonkeyPatch
+HEADS, SCRATCH, PAIRS = checks.HEADS, checks.SCRATCH, checks.MICROBATCHES_ADDED
+CLIPPED = replace(HEADS, clip_norms=(0.05, 0.1))
+
+
+def no_noise(patch: Patch) -> None:
+    patch.setattr(Research, "add", lambda self, total, std, *, step, name: total)
+
+
+def no_noise_in_empty_steps(patch: Patch) -> None:
+    add = Research.add
+
+    def skipping(self: Research, total: torch.Tensor, std: float, *, step: int, name: str) -> torch.Tensor:
+        return add(self, total, std, step=step, name=name) if total.any() else total
+
+    patch.setattr(Research, "add", skipping)
+
+
+def the_same_noise_every_step(patch: Patch) -> None:
+    add = Research.add
+    patch.setattr(Research, "add", lambda self, total, std, *, step, name: add(self, total, std, step=0, name=name))
+
+
+def noise_for_every_physical_batch(patch: Patch) -> None:
+    for module, name in ((scratch, "clipped_sum"), (heads, "head_clipped_sum")):
+        patch.setattr(module, name, _noisy(getattr(module, name)))
+
+
+def _noisy(real: Callable[..., Any]) -> Callable[..., Any]:
+    generator = torch.Generator().manual_seed(0)
+
+    def noise(like: torch.Tensor, clip_norm: Any) -> torch.Tensor:
+        std = checks.SIGMA * clip_norm
+        return torch.randn(like.shape, generator=generator) * std
+
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        result = real(*args, **kwargs)
+        if isinstance(result, tuple):
+            return result[0] + noise(result[0], args[3][:, None, None]), result[1]
+        total = {name: value + noise(value, args[4]) for name, value in result.total.items()}
+        return replace(result, total=total)
+
+    return wrapped
+
+
+def undoubled_microbatch_noise(patch: Patch) -> None:
+    patch.setattr(Plan, "sensitivity", property(lambda plan: plan.clip_norm))
+
+
+def sum_over_views(patch: Patch) -> None:
+    """K g is clipped in place of g, which is K times the clipping of g to C / K."""
+    real = heads.head_clipped_sum
+
+    def of_heads(features: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor, clip: torch.Tensor) -> Any:
+        k = features.shape[1]
+        total, norms = real(features, targets, weights, clip / k)
+        return total * k, norms * k
+
+    def criterion(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return clipping.soft_cross_entropy(outputs, targets) * views
+
+    views = sum(SCRATCH.k)
+    patch.setattr(heads, "head_clipped_sum", of_heads)
+    patch.setattr(scratch, "ExampleLoss", lambda model: clipping.ExampleLoss(model, criterion))
+
+
+def clipping_before_the_mean(patch: Patch) -> None:
+    one_head, one_net = heads.head_clipped_sum, scratch.clipped_sum
+
+    def of_heads(features: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor, clip: torch.Tensor) -> Any:
+        n, k = features.shape[:2]
+        total, norms = one_head(features.flatten(0, 1)[:, None], targets.flatten(0, 1)[:, None], weights, clip)
+        return total / k, norms.view(len(weights), n, k).mean(dim=2)
+
+    def of_network(
+        loss: Any, params: Any, views: torch.Tensor, targets: torch.Tensor, clip: float, **options: Any
+    ) -> Any:
+        k = views.shape[1]
+        views, targets = views.flatten(0, 1)[:, None], targets.flatten(0, 1)[:, None]
+        result = one_net(loss, params, views, targets, clip, **options)
+        return replace(result, total={name: value / k for name, value in result.total.items()})
+
+    patch.setattr(heads, "head_clipped_sum", of_heads)
+    patch.setattr(scratch, "clipped_sum", of_network)
+
+
+def no_clipping(patch: Patch) -> None:
+    for module in (clipping, head_sums):
+        patch.setattr(module, "clip_factors", lambda norms, clip_norm: torch.ones_like(norms))
+
+
+def non_finite_examples_count(patch: Patch) -> None:
+    patch.setattr(head_sums.torch, "isfinite", lambda values: torch.ones_like(values, dtype=torch.bool))
+
+
+def underestimated_norms(patch: Patch) -> None:
+    real = head_sums._squared_norms
+    patch.setattr(head_sums, "_squared_norms", lambda features, residuals: real(features, residuals) * 0.9)
+
+
+def a_record_used_twice(patch: Patch) -> None:
+    for module in (scratch, heads):
+        real = module.poisson_sample
+        patch.setattr(module, "poisson_sample", lambda *args, real=real: np.repeat(real(*args), 2))
+
+
+def overlapping_physical_batches(patch: Patch) -> None:
+    def overlapping(indices: np.ndarray, size: int) -> Any:
+        for start in range(0, len(indices), size):
+            yield indices[max(0, start - 1) : start + size]
+
+    for module in (scratch, heads):
+        patch.setattr(module, "physical_batches", overlapping)
+
+
+def a_lost_physical_batch(patch: Patch) -> None:
+    for module in (scratch, heads):
+        real = module.physical_batches
+        patch.setattr(module, "physical_batches", lambda indices, size, real=real: list(real(indices, size))[:1])
+
+
+def mixing_across_examples(patch: Patch) -> None:
+    """Mixup as it is usual without privacy: with the next image of the batch."""
+    for module in (scratch, heads):
+        real = module.make_views
+
+        def mixed(*args: Any, real: Callable[..., Any] = real, **kwargs: Any) -> mixing.Views:
+            views = real(*args, **kwargs)
+            images, targets = views.images, views.targets
+            return replace(views, images=(images + images.roll(1, 0)) / 2, targets=(targets + targets.roll(1, 0)) / 2)
+
+        patch.setattr(module, "make_views", mixed)
+
+
+def statistics_of_the_batch(patch: Patch) -> None:
+    real = heads.make_views
+
+    def normalized(*args: Any, **kwargs: Any) -> mixing.Views:
+        views = real(*args, **kwargs)
+        return replace(views, images=views.images - views.images.mean() + 0.5)
+
+    patch.setattr(heads, "make_views", normalized)
+
+
+def statistics_of_the_private_set(patch: Patch) -> None:
+    """Centres images by the mean of all private ones, sampled or not."""
+    for module in (scratch, heads):
+        real = module.make_views
+
+        def centred(private: Any, *args: Any, real: Callable[..., Any] = real, **kwargs: Any) -> mixing.Views:
+            views = real(private, *args, **kwargs)
+            return replace(views, images=views.images - float(private.images.mean()) / 255 + 0.5)
+
+        patch.setattr(module, "make_views", centred)
+
+
+def random_numbers_by_position(patch: Patch) -> None:
+    """Draws that depend on the place in the batch, so that one removal changes everybody behind it."""
+    for module in (scratch, heads):
+        patch.setattr(
+            module, "KeyedRandom", lambda seed, step, indices: KeyedRandom(seed, step, np.arange(len(indices)))
+        )
+
+
+def rate_of_the_loader(patch: Patch) -> None:
+    """q = 1 / len(loader), as Opacus's make_private has it."""
+    patch.setattr(Plan, "sampling_rate", property(lambda plan: 1 / -(-plan.population // plan.batch_size)))
+
+
+def fixed_size_batches(patch: Patch) -> None:
+    """Shuffled batches under an accountant that assumes Poisson sampling."""
+
+    def fixed(seed: int, step: int, population: int, rate: float) -> np.ndarray:
+        order = KeyedRandom(seed, step, np.arange(population)).uniform("shuffle").argsort()
+        return np.sort(order[: round(population * rate)])
+
+    for module in (scratch, heads):
+        patch.setattr(module, "poisson_sample", fixed)
+
+
+def too_many_samples(patch: Patch) -> None:
+    """Claims q, and samples at 1.5 q."""
+    for module in (scratch, heads):
+        real = module.poisson_sample
+        patch.setattr(
+            module,
+            "poisson_sample",
+            lambda seed, step, population, rate, real=real: real(seed, step, population, 1.5 * rate),
+        )
+
+
+def divided_by_what_was_sampled(patch: Patch) -> None:
+    sampled = [1]
+    for module in (scratch, heads):
+        real = module.poisson_sample
+
+        def counting(*args: Any, real: Callable[..., Any] = real) -> np.ndarray:
+            chosen = real(*args)
+            sampled[0] = max(1, len(chosen))
+            return chosen
+
+        patch.setattr(module, "poisson_sample", counting)
+    patch.setattr(Plan, "expected_units", property(lambda plan: sampled[0]))
+
+
+def regrouped_microbatches(patch: Patch) -> None:
+    """Microbatches are formed of the records that are there, so that one removal shifts all others."""
+    real = scratch.make_microbatch_views
+
+    def regrouped(private: Any, units: np.ndarray, *args: Any) -> mixing.Views:
+        present = units[units >= 0]
+        slots = np.full(units.size, -1)
+        slots[: len(present)] = present
+        return real(private, slots.reshape(units.shape), *args)
+
+    patch.setattr(scratch, "make_microbatch_views", regrouped)
+
+
+# What each check says, so that one that fails for another reason does not count.
+WORDS = {
+    checks.check_sensitivity: r"record \d moved step \d",
+    checks.check_own_contribution: "changed others",
+    checks.check_no_other_path: "leaked",
+    checks.check_contributions: "is off by",
+    checks.check_physical_batches: "the sum depends on the physical batch",
+    checks.check_sampling: "sampled from N|Poisson sampling|were sampled at|used twice",
+    checks.check_noise_calls: "for sensitivity",
+    checks.check_update: "weights moved by something else",
+    checks.check_default_noise: "of what it must be",
+}
+
+MUTATIONS = [
+    (no_noise, checks.check_default_noise, [HEADS, SCRATCH, PAIRS]),
+    (the_same_noise_every_step, checks.check_default_noise, [HEADS, SCRATCH]),
+    (noise_for_every_physical_batch, checks.check_default_noise, [HEADS, SCRATCH]),
+    (noise_for_every_physical_batch, checks.check_physical_batches, [HEADS, SCRATCH]),
+    (noise_for_every_physical_batch, checks.check_contributions, [checks.MIDDLING["heads"]]),
+    (undoubled_microbatch_noise, checks.check_noise_calls, [PAIRS]),
+    (undoubled_microbatch_noise, checks.check_default_noise, [PAIRS]),
+    (sum_over_views, checks.check_contributions, [checks.MIDDLING["heads"], checks.MIDDLING["scratch"]]),
+    (clipping_before_the_mean, checks.check_contributions, [checks.MIDDLING["heads"], checks.MIDDLING["scratch"]]),
+    (no_clipping, checks.check_sensitivity, [HEADS, SCRATCH, PAIRS]),
+    (underestimated_norms, checks.check_sensitivity, [HEADS]),
+    (non_finite_examples_count, checks.check_sensitivity, [checks.HEADS_DAMAGED]),
+    (a_record_used_twice, checks.check_sensitivity, [CLIPPED, SCRATCH, checks.MICROBATCHES]),
+    (a_record_used_twice, checks.check_sampling, [HEADS, SCRATCH, PAIRS]),
+    (overlapping_physical_batches, checks.check_physical_batches, [HEADS, SCRATCH]),
+    (a_lost_physical_batch, checks.check_physical_batches, [HEADS, SCRATCH]),
+    (mixing_across_examples, checks.check_own_contribution, [HEADS, SCRATCH]),
+    (statistics_of_the_batch, checks.check_own_contribution, [HEADS]),
+    (statistics_of_the_private_set, checks.check_no_other_path, [HEADS, SCRATCH]),
+    (random_numbers_by_position, checks.check_own_contribution, [HEADS, SCRATCH]),
+    (regrouped_microbatches, checks.check_own_contribution, [PAIRS]),
+    (rate_of_the_loader, checks.check_sampling, [HEADS, SCRATCH]),
+    (fixed_size_batches, checks.check_sampling, [HEADS, SCRATCH]),
+    (too_many_samples, checks.check_sampling, [HEADS, SCRATCH, PAIRS]),
+    (divided_by_what_was_sampled, checks.check_update, [HEADS, SCRATCH, PAIRS]),
+]
+
+
+@pytest.mark.parametrize(
+    ("mutation", "check", "case"),
+    [
+        pytest.param(mutation, check, case, id=f"{mutation.__name__}-{check.__name__}-{case.trainer}{place}")
+        for mutation, check, cases in MUTATIONS
+        for place, case in enumerate(cases)
+    ],
+)
+def test_the_check_fails_on_broken_code(mutation, check, case):
+    with checks.broken(mutation), pytest.raises(AssertionError, match=WORDS[check]):
+        check(case)
+
+
+@pytest.mark.parametrize("case", [HEADS, SCRATCH, PAIRS], ids=["heads", "scratch", "microbatches"])
+def test_silent_empty_steps_are_caught(case):
+    everybody = range(case.population)
+    with checks.broken(no_noise_in_empty_steps), pytest.raises(AssertionError, match=r"noise is 0\.000 of"):
+        checks.check_default_noise(case, absent=everybody)
+
+
+def nothing_is_mixed(patch: Patch) -> None:
+    """As in the code that was released for the paper."""
+    rows = np.arange
+    patch.setattr(mixing, "mix", lambda members, pairs, weights: members[rows(len(members))[:, None], pairs[..., 0]])
+
+
+def labels_are_mixed_differently(patch: Patch) -> None:
+    real = mixing.mix
+    patch.setattr(
+        mixing,
+        "mix",
+        lambda members, pairs, weights: real(members, pairs, weights if members.dim() > 3 else 1 - weights),
+    )
+
+
+@pytest.mark.parametrize("mutation", [nothing_is_mixed, labels_are_mixed_differently])
+def test_mixing_that_does_not_mix_is_caught(mutation):
+    private, synthetic = checks.images(5, seed=1), checks.images(6, seed=2)
+    synthetic.labels[:] = np.arange(6) % checks.CLASSES
+    with checks.broken(mutation):
+        views = mixing.make_views(private, range(5), ViewSettings(1, 3, 5), KeyedRandom(0, 0, np.arange(5)), synthetic)
+    with pytest.raises(AssertionError, match=r"not Eq\. 3's mixture"):
+        checks.check_mixtures(views, 4)
