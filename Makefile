@@ -43,6 +43,7 @@ help:
 
 install: $(STAMP)
 
+# A few packages come as source: the lock also pins what builds them.
 $(STAMP): requirements.lock pyproject.toml
 	@rm -f $(STAMP)
 	@set -e; \
@@ -70,7 +71,7 @@ $(STAMP): requirements.lock pyproject.toml
 			|| fail "uv $$pinned could not be installed; check the network and the proxy (details: $$log)";; \
 	esac; \
 	echo "Installing $$(grep -c '^[a-zA-Z0-9].*==' requirements.lock) pinned packages (about 3 GB to download where none are cached)"; \
-	sync() { $(BIN)/uv pip sync --python $(BIN)/python --require-hashes requirements.lock; }; \
+	sync() { $(BIN)/uv pip sync --python $(BIN)/python --require-hashes --build-constraints requirements.lock requirements.lock; }; \
 	if test -t 2; then sync; else sync >$$log 2>&1 || { test -z "$$CI" || cat $$log >&2; false; }; fi \
 		|| fail "the pinned environment is incomplete; check the network and the free disk space (6 GB), then make install again (details: $$log)"; \
 	$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --no-build-isolation --editable . \

@@ -170,27 +170,22 @@ class DPMix:
         private records is itself private.
 
         Raises:
-            PrivacyError: if the batch is not the one that `batches` gave last, the last one's gradients were not used
-                and cleared, or the model mixes examples.
+            PrivacyError: if the batch is not the one that `batches` gave last, the gradients of the one before were
+                not used, or the model mixes examples.
         """
         if batch is not self._handed_out:
             raise PrivacyError("this is not the batch that batches() gave last; give each to backward() exactly once")
-        params = self._params.values()
-        if any(getattr(p, "grad_sample", None) is not None for p in params):
-            raise PrivacyError(
-                "gradients of the batch before are still there; call optimizer.zero_grad() in every turn"
-            )
         if batch.first:
             # What a loop that was broken off left behind must reach neither this step nor its flags.
             self._optimizer._step_skip_queue.clear()
-            for p in params:
-                p.summed_grad = None
+            for p in self._params.values():
+                p.summed_grad = None  # type: ignore[attr-defined]
         elif self._optimizer._step_skip_queue:
             raise PrivacyError(f"step {batch.step} lost a batch; call optimizer.step() after every backward()")
         self._check_model()
         rows = self._rows(batch)
         for name, p in self._params.items():
-            p.grad_sample = rows[name].to(p.dtype)
+            p.grad_sample = rows[name].to(p.dtype)  # type: ignore[attr-defined]
         if batch.last and self._keyed_noise:
             self._optimizer.generator = self._noise_of(batch.step)
         self._optimizer.signal_skip_step(do_skip=not batch.last)
@@ -321,19 +316,23 @@ def _shared_parameters(model: nn.Module, optimizer: DPOptimizer) -> dict[str, nn
 
 def _check_optimizer(optimizer: DPOptimizer, plan: Plan) -> None:
     if optimizer.max_grad_norm != plan.clip_norm:
-        raise PrivacyError(f"max_grad_norm is {optimizer.max_grad_norm}, the plan's clip norm {plan.clip_norm}; agree")
+        raise PrivacyError(
+            f"the optimizer's max_grad_norm is {optimizer.max_grad_norm} and the plan's clip norm {plan.clip_norm}; "
+            "make it from the plan"
+        )
     if not plan.noise_multiplier <= optimizer.noise_multiplier < math.inf:
         raise PrivacyError(
-            f"the optimizer's noise multiplier is {optimizer.noise_multiplier}, the plan's {plan.noise_multiplier}; agree"
+            f"the optimizer's noise multiplier is {optimizer.noise_multiplier} and the plan's {plan.noise_multiplier}; "
+            "make it from the plan"
         )
     if optimizer.loss_reduction == "mean" and optimizer.expected_batch_size != plan.batch_size:
         raise PrivacyError(
-            f"expected_batch_size is {optimizer.expected_batch_size}, the plan's batch size {plan.batch_size}; agree "
-            "(make_private derives another one from the loaded data)"
+            f"expected_batch_size is {optimizer.expected_batch_size} and the plan's batch size {plan.batch_size}; make "
+            "it from the plan (make_private derives it from the loaded data)"
         )
     if optimizer.step_hook is not None:
         raise PrivacyError(
-            "the optimizer reports to another accountant already, perhaps at another sampling rate; give a new DPOptimizer"
+            "the optimizer reports to another accountant already, perhaps at another rate; make a new one from the plan"
         )
 
 

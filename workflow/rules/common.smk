@@ -25,7 +25,7 @@ FOR_EVERYTHING = {"all", "all_tables", "report", f"{RESULTS}/report/index.html"}
 def jobs_for(*kinds):
     """The bundles of artefacts of these kinds that this call is to make."""
     asked = workflow.dag_settings
-    both = [CATALOGUE.bundles(*kinds, whole_streams=whole) for whole in (False, True)]
+    both = [CATALOGUE.bundles(*kinds, everything=whole) for whole in (False, True)]
     if asked is not None and asked.target_jobs:
         # On a cluster node Snakemake names the one rule to run, which may be of either sort.
         return list({bundle.name: bundle for bundle in both[0] + both[1]}.values())
@@ -49,18 +49,22 @@ def made_from(pattern):
     return inputs
 
 
-def made_for(pattern):
-    """An input function: the files that the table or figure named by `pattern`, filled with wildcards, shows."""
+def sources_of(target):
+    """The files that a table or figure shows."""
+    return sorted({CATALOGUE.path(artefact) for artefact in CATALOGUE.targets[target]})
 
-    def inputs(wildcards):
-        return sorted(
-            {
-                CATALOGUE.path(artefact)
-                for artefact in CATALOGUE.targets[pattern.format(**wildcards)]
-            }
-        )
 
-    return inputs
+def stamp_of(target):
+    """An empty file made with a table, a figure or the report, whose name says what these show.
+
+    Other params are another stamp, so that nothing that shows old ones counts as done, with or without .snakemake/.
+    """
+    return f"{RESULTS}/stamps/{target}-{CATALOGUE.fingerprint(target)}"
+
+
+def stamps_of(target):
+    """All that earlier params may have left."""
+    return f"{RESULTS}/stamps/{target}-*"
 
 
 def outputs_of(bundle):
@@ -74,13 +78,3 @@ def inputs_of(bundle):
         path for output in outputs_of(bundle) for path in CATALOGUE.inputs(output)
     }
     return sorted(needed - set(outputs_of(bundle)))
-
-
-def sources_of(kind):
-    """An input function: the files that a table or figure is made from."""
-
-    def inputs(wildcards):
-        artefacts = CATALOGUE.targets[f"{kind}{wildcards.number}"]
-        return sorted({CATALOGUE.path(artefact) for artefact in artefacts})
-
-    return inputs

@@ -1,4 +1,4 @@
-for bundle in CATALOGUE.bundles(Distance):
+for bundle in jobs_for(Distance):
 
     rule:
         name:

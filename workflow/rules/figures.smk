@@ -2,35 +2,29 @@ FIGURES = list(CATALOGUE.spec.figures)
 FIGURE_FILES = ("png", "pdf", "csv")
 
 
-rule figure:
-    input:
-        made_for("figure{number}"),
-    output:
-        multiext(f"{RESULTS}/figures/figure{{number}}", ".png", ".pdf", ".csv"),
-    log:
-        f"logs/{SCALE}/figure{{number}}.log",
-    wildcard_constraints:
-        number="|".join(FIGURES),
-    conda:
-        "../../environment.yml"
-    params:
-        step=STEP,
-    shell:
-        "python -m dpmix step figure {wildcards.number} {params.step} 2> >(tee {log} >&2)"
-
-
+# `snakemake figure2` makes these files, and whatever they are made from.
 for number in FIGURES:
 
     rule:
         name:
             f"figure{number}"
         input:
-            expand(
-                f"{RESULTS}/figures/figure{{number}}.{{kind}}",
-                number=number,
-                kind=FIGURE_FILES,
-            ),
+            sources_of(f"figure{number}"),
+        output:
+            expand(f"{RESULTS}/figures/figure{number}.{{kind}}", kind=FIGURE_FILES),
+            touch(stamp_of(f"figure{number}")),
+        log:
+            f"logs/{SCALE}/figure{number}.log",
         localrule: True
+        conda:
+            "../../environment.yml"
+        params:
+            number=number,
+            step=STEP,
+            stamps=stamps_of(f"figure{number}"),
+        shell:
+            "rm -f {params.stamps} && "
+            "python -m dpmix step figure {params.number} {params.step} 2> >(tee {log} >&2)"
 
 
 rule all_figures:
@@ -40,3 +34,4 @@ rule all_figures:
             number=FIGURES,
             kind=FIGURE_FILES,
         ),
+        [stamp_of(f"figure{number}") for number in FIGURES],

@@ -4,11 +4,13 @@ rule report:
         rules.all_figures.input,
     output:
         f"{RESULTS}/report/index.html",
+        touch(stamp_of("report")),
     log:
         f"logs/{SCALE}/report.log",
     conda:
         "../../environment.yml"
     params:
         step=STEP,
+        stamps=stamps_of("report"),
     shell:
-        "python -m dpmix step report {params.step} 2> >(tee {log} >&2)"
+        "rm -f {params.stamps} && python -m dpmix step report {params.step} 2> >(tee {log} >&2)"

@@ -2,36 +2,29 @@ TABLES = list(CATALOGUE.spec.tables)
 TABLE_FILES = ("csv", "md", "tex", "json")
 
 
-rule table:
-    input:
-        made_for("table{number}"),
-    output:
-        multiext(f"{RESULTS}/tables/table{{number}}", ".csv", ".md", ".tex", ".json"),
-    log:
-        f"logs/{SCALE}/table{{number}}.log",
-    wildcard_constraints:
-        number="|".join(TABLES),
-    conda:
-        "../../environment.yml"
-    params:
-        step=STEP,
-    shell:
-        "python -m dpmix step table {wildcards.number} {params.step} 2> >(tee {log} >&2)"
-
-
-# `snakemake table9` is `snakemake results/<scale>/tables/table9.csv`.
+# `snakemake table2` makes these files, and whatever they are made from.
 for number in TABLES:
 
     rule:
         name:
             f"table{number}"
         input:
-            expand(
-                f"{RESULTS}/tables/table{{number}}.{{kind}}",
-                number=number,
-                kind=TABLE_FILES,
-            ),
+            sources_of(f"table{number}"),
+        output:
+            expand(f"{RESULTS}/tables/table{number}.{{kind}}", kind=TABLE_FILES),
+            touch(stamp_of(f"table{number}")),
+        log:
+            f"logs/{SCALE}/table{number}.log",
         localrule: True
+        conda:
+            "../../environment.yml"
+        params:
+            number=number,
+            step=STEP,
+            stamps=stamps_of(f"table{number}"),
+        shell:
+            "rm -f {params.stamps} && "
+            "python -m dpmix step table {params.number} {params.step} 2> >(tee {log} >&2)"
 
 
 rule all_tables:
@@ -41,3 +34,4 @@ rule all_tables:
             number=TABLES,
             kind=TABLE_FILES,
         ),
+        [stamp_of(f"table{number}") for number in TABLES],

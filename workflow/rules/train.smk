@@ -1,6 +1,6 @@
 # One rule for each bundle of artefacts that do not exist yet: a job trains the heads that share a stream of views (on a
 # cluster) or an encoder (in the demo), and no job touches a run that is already there.
-for bundle in CATALOGUE.bundles(PlanFile):
+for bundle in jobs_for(PlanFile):
 
     rule:
         name:

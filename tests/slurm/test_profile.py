@@ -1,0 +1,106 @@
+"""The cluster profile: as a dry run anywhere, and with a real job on a real, throw-away Slurm."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dpmix.catalogue import Catalogue
+from dpmix.experiment import PlanFile
+from dpmix.params import read
+from tests.slurm.cluster import cluster, missing_programs
+
+BIN = Path(sys.executable).parent
+
+
+@pytest.fixture
+def clone(tmp_path: Path, repository: Path) -> Path:
+    """The workflow in a fresh folder, with nothing computed."""
+    folder = tmp_path / "clone"
+    for name in ("workflow", "slurm"):
+        shutil.copytree(repository / name, folder / name)
+    for name in ("params.yaml", "environment.yml"):
+        shutil.copy(repository / name, folder)
+    return folder
+
+
+def snakemake(folder: Path, *arguments: str, path: str = os.environ["PATH"]) -> str:
+    """Run the profile's command line; its whole output."""
+    run = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--profile", "slurm", "--cores", "8", *arguments],
+        cwd=folder, env={**os.environ, "PATH": f"{BIN}:{path}"},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stdout
+    return run.stdout
+
+
+def plan(repository: Path) -> str:
+    """A file of the cheapest job that the demo submits: one that calibrates the noise of few runs."""
+    bundles = Catalogue(read(repository / "params.yaml"), "demo").bundles(PlanFile, missing_only=False)
+    return min(bundles, key=lambda bundle: len(bundle.artefacts)).artefacts[0].path("demo").as_posix()
+
+
+def test_the_papers_grid_is_a_correct_dry_run(clone):
+    output = snakemake(clone, "--dry-run", "table12")
+    assert "results/paper/tables/table12.csv" in output
+    assert "results/demo" not in output
+    trained = re.findall(r"^rule run-\S+:.*?^    resources: (.*?)$", output, flags=re.MULTILINE | re.DOTALL)
+    assert trained
+    for resources in trained:
+        asked = dict(re.findall(r"(\w+)=([^,]+)", resources))
+        assert int(asked["gpu"]) >= 1
+        assert int(asked["mem_mb"]) >= 16_000
+        assert int(asked["runtime"]) >= 60
+
+
+def test_a_scale_on_the_command_line_wins(clone):
+    output = snakemake(clone, "--dry-run", "--config", "scale=demo", "--", "table12")
+    assert "results/demo/tables/table12.csv" in output
+    assert "results/paper" not in output
+    assert ("no sbatch" in output) == (shutil.which("sbatch") is None)
+
+
+def test_without_slurm_one_line_says_where_jobs_would_run(clone, tmp_path):
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in ("sh", "bash", "which", "tee"):
+        (tools / name).symlink_to(shutil.which(name))
+    output = snakemake(clone, "--dry-run", "--config", "scale=demo", "--", "table11", path=str(tools))
+    assert len(re.findall(r"^note: no sbatch here", output, flags=re.MULTILINE)) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(missing_programs()), reason=f"not installed: {', '.join(missing_programs())}")
+@pytest.mark.timeout(600)
+def test_a_rule_runs_as_a_job_with_what_the_profile_asks_for(clone, tmp_path, repository):
+    home = tmp_path / "slurm"
+    home.mkdir()
+    target = plan(repository)
+    # Every job asks for a GPU, so that one which takes seconds shows how it is asked for.
+    profile = clone / "slurm" / "config.yaml"
+    profile.write_text(re.sub("^default-resources:$", r"\g<0>\n  gpu: 1", profile.read_text(), flags=re.MULTILINE))
+    with cluster(home) as slurm:
+        try:
+            output = snakemake(
+                clone,
+                # This cluster keeps no accounts, and there is no reason to wait for one small machine.
+                *("--slurm-no-account", "--slurm-status-command", "squeue"),
+                *("--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "10", "--retries", "0"),
+                *("--slurm-keep-successful-logs", "--config", "scale=demo", "--", target),
+                path=f"{slurm.commands}:{os.environ['PATH']}",
+            )  # fmt: skip
+        except AssertionError as error:
+            pytest.fail(f"{error}\n{slurm.logs()}")
+        job = re.search(r"SLURM jobid (\d+)", output)[1]
+        shown = slurm.run("scontrol", "show", "job", job)
+    assert (clone / target).is_file()
+    assert "JobState=COMPLETED" in shown
+    assert "TresPerJob=gres:gpu:1" in shown or "TresPerJob=gres/gpu:1" in shown
+    assert "MinMemoryNode=32000M" in shown
+    assert "TimeLimit=12:00:00" in shown
+    assert list((clone / "logs" / "slurm").rglob(f"{job}.log"))

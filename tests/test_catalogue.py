@@ -1,0 +1,332 @@
+"""Every table and figure expands to what the paper says, and to jobs that make nothing else."""
+
+import copy
+import itertools
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from dpmix.catalogue import Bundle, Catalogue, of_config, split_labels
+from dpmix.errors import ParamsError
+from dpmix.experiment import Artefact, Distance, Experiment, GradientRecord, PlanFile, Selection
+from dpmix.params import AccuracyTable, EncoderSpec, parse, read
+from dpmix.tables.captions import TABLES
+from dpmix.tables.published import published
+
+KINDS: tuple[tuple[type[Artefact], ...], ...] = ((PlanFile,), (Selection,), (Experiment, GradientRecord), (Distance,))
+TABLE_NUMBERS = [str(number) for number in range(1, 14)]
+
+
+@pytest.fixture(scope="module")
+def raw(repository: Path) -> dict[str, Any]:
+    return yaml.safe_load((repository / "params.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def catalogues(raw: dict[str, Any]) -> dict[str, Catalogue]:
+    params = parse(raw)
+    return {scale: Catalogue(params, scale) for scale in ("demo", "paper")}
+
+
+@pytest.fixture
+def paper(catalogues: dict[str, Catalogue]) -> Catalogue:
+    return catalogues["paper"]
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_there_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def runs(catalogue: Catalogue, table: str) -> list[Experiment]:
+    return [one for cell in catalogue.cells(table) for one in cell.artefacts if isinstance(one, Experiment)]
+
+
+# Tables ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scale", ["demo", "paper"])
+def test_all_tables_and_figures_are_there_in_the_papers_layout(catalogues: dict[str, Catalogue], scale: str) -> None:
+    catalogue = catalogues[scale]
+    assert sorted(catalogue.targets) == sorted([*(f"table{n}" for n in TABLE_NUMBERS), "figure1", "figure2"])
+    for table in TABLE_NUMBERS:
+        cells = catalogue.cells(table)
+        assert cells
+        for cell in cells:
+            assert len(cell.row) == len(TABLES[int(table)].row_names)
+            assert len(cell.column) == len(TABLES[int(table)].column_names)
+        if table != "11":
+            assert any(cell.artefacts for cell in cells)
+    assert catalogue.targets["figure1"]
+    assert {type(one) for one in catalogue.targets["figure2"]} == {GradientRecord}
+
+
+@pytest.mark.parametrize("table", TABLE_NUMBERS)
+def test_every_cell_of_the_paper_is_here_once_and_no_other(paper: Catalogue, table: str) -> None:
+    here = Counter((cell.row, cell.column) for cell in paper.cells(table))
+    printed = set(published(int(table)).values)
+    extra = {key for key in here if key[0] == ("DP-SGD w/ Mixup (alone)",)} if table == "1" else set()
+    assert set(here) - extra == printed
+    assert set(here.values()) == {1}
+    # In the paper's order, so that the two stand side by side.
+    assert [key for key in here if key in printed] == list(published(int(table)).values)
+
+
+@pytest.mark.parametrize("table", [n for n in TABLE_NUMBERS if n not in ("7", "8", "11")])
+def test_a_cell_is_run_unless_the_paper_has_none(paper: Catalogue, table: str) -> None:
+    for cell in paper.cells(table):
+        printed = published(int(table)).get(cell.row, cell.column)
+        not_applicable = "Mixup" in cell.row[0] and cell.column == ("Microbatch Size = 1",) if table == "1" else False
+        assert bool(cell.artefacts) != not_applicable
+        assert not_applicable == (printed is not None and printed.text == "N/A") or "alone" in cell.row[0]
+        assert [one.seed for one in cell.artefacts if isinstance(one, Experiment)] == [1, 2, 3][: len(cell.artefacts)]
+
+
+def test_the_papers_hyperparameters(paper: Catalogue) -> None:
+    """Sections 4 to 6 and appendix C."""
+    for run in (one for one in paper.of(Experiment) if isinstance(one, Experiment)):
+        assert run.delta == 1e-5
+        assert run.clip_norm == (0.05 if run.method == "mixed-ghost" else 1)
+        assert run.momentum == run.weight_decay == 0
+        assert run.mixup_alpha == 0.2
+        if isinstance(run.model, EncoderSpec):
+            assert (run.batch_size, run.epochs) == (1000, 20 if run.dataset.name == "eurosat" else 10)
+            assert isinstance(run.learning_rate, Selection)
+        else:
+            assert (run.batch_size, run.epochs) == (4096, 200)
+        if run.synthetic:
+            assert run.synthetic.size == run.dataset.train
+            assert run.synthetic.diffusion.prompt == "a photo of a {}"
+
+
+def test_the_papers_numbers_of_views(paper: Catalogue) -> None:
+    def ks(table: str) -> dict[tuple[str, str], set[tuple[int, int, int]]]:
+        found: dict[tuple[str, str], set[tuple[int, int, int]]] = {}
+        for run in runs(paper, table):
+            found.setdefault((run.dataset.name, run.method), set()).add((run.k_base, run.k_self, run.k_diff))
+        return found
+
+    for (_, method), found in ks("2").items():
+        assert found == {(16, 16, 0) if method == "dp-mix-self" else (16, 0, 0)}
+    for (dataset, method), found in ks("3").items():
+        diff = (16, 18, 24 if dataset in ("caltech256", "oxford-pet") else 2)
+        expected = {"mixed-ghost": (1, 0, 0), "self-aug": (16, 0, 0), "dp-mix-self": (16, 16, 0), "dp-mix-diff": diff}
+        assert found == {expected[method]}, (dataset, method)
+    assert ks("12")["cifar-100", "pure-dp-mix-diff"] == {(0, 18, 18)}
+    for cell in paper.cells("9"):
+        for run in cell.artefacts:
+            assert isinstance(run, Experiment)
+            assert tuple(map(str, (run.k_base, run.k_self, run.k_diff))) == cell.column
+
+
+def test_the_papers_settings_by_table(paper: Catalogue) -> None:
+    def found(table: str) -> set[tuple[str, str, float]]:
+        return {(run.dataset.name, run.model.name, run.epsilon) for run in runs(paper, table)}
+
+    budgets = (1, 2, 4, 8)
+    six = ("cifar-10", "cifar-100", "eurosat", "caltech256", "sun397", "oxford-pet")
+    encoders = ("vit-b-16", "convnext")
+    assert found("1") == {("cifar-10", "wrn-16-4", 8)}
+    assert found("2") == set(itertools.product(("cifar-10", "cifar-100", "eurosat"), ("wrn-16-4",), budgets))
+    assert found("3") == set(itertools.product(six, encoders, budgets))
+    assert found("4") == {("cifar-10", "vit-b-16", 1), ("cifar-100", "vit-b-16", 1)}
+    assert found("5") == {("cifar-10", "wrn-16-4", 8), ("cifar-10", "vit-b-16", 8)}
+    assert found("6") == {("caltech256", name, 2) for name in encoders}
+    assert found("9") == found("13") == {("caltech256", "vit-b-16", 1)}
+    assert found("10") == {(dataset, name, 2) for dataset in six for name in encoders}
+    assert found("12") == {("cifar-100", "vit-b-16", 1)}
+    assert {run.microbatch_size for run in runs(paper, "1")} == {1, 2}
+    assert {run.subset for run in runs(paper, "10")} == {"S1"}
+    assert {run.mix_with for run in runs(paper, "10") if run.k_diff} == {"synthetic", "S2"}
+
+
+def test_cells_with_equal_settings_are_one_run(paper: Catalogue) -> None:
+    """Tables 1 and 5 repeat runs of Table 2; Table 13 is Table 3 with the clock."""
+    of_table_2 = {run.hash for run in runs(paper, "2")}
+    plain = next(cell for cell in paper.cells("1") if cell.row == ("DP-SGD w/ Self-Aug",) and "1" in cell.column[0])
+    assert {one.hash for one in plain.artefacts} <= of_table_2
+    assert {run.hash for run in runs(paper, "13")} <= {run.hash for run in runs(paper, "3")}
+
+
+@pytest.mark.parametrize(("scale", "table"), itertools.product(["demo", "paper"], ["4", "5", "9"]))
+def test_variants_are_tuned_as_one(catalogues: dict[str, Catalogue], scale: str, table: str) -> None:
+    """What `tuned_as` says is how the learning rate is chosen; the runs keep their own settings."""
+    catalogue = catalogues[scale]
+    spec = catalogue.spec.tables[table]
+    assert isinstance(spec, AccuracyTable)
+    assert spec.tuned_as is not None
+    shared = spec.tuned_as.model_dump(exclude_none=True)
+    chosen: dict[tuple[str, str, str], set[str]] = {}
+    for run in runs(catalogue, table):
+        if isinstance(run.learning_rate, Selection):
+            tuning = run.learning_rate.experiment
+            assert {name: getattr(tuning, name) for name in shared} == shared
+            assert (tuning.dataset, tuning.model, tuning.epsilon) == (run.dataset, run.model, run.epsilon)
+            key = (run.dataset.name, run.model.name, run.method)
+            chosen.setdefault(key, set()).add(run.learning_rate.path(scale).as_posix())
+    assert chosen
+    assert all(len(paths) == 1 for paths in chosen.values())
+
+
+@pytest.mark.parametrize("scale", ["demo", "paper"])
+def test_learning_rates_are_chosen_on_held_out_training_images(catalogues: dict[str, Catalogue], scale: str) -> None:
+    for selection in catalogues[scale].of(Selection):
+        assert isinstance(selection, Selection)
+        assert selection.experiment.holdout > 0
+        assert selection.experiment.learning_rate is None
+        assert selection.experiment.population + selection.experiment.held_out_size == selection.experiment.subset_size
+    for run in catalogues[scale].of(Experiment):
+        assert isinstance(run, Experiment)
+        assert run.holdout == 0
+
+
+# Jobs -----------------------------------------------------------------------------------------------------------------
+
+
+def touch(catalogue: Catalogue, artefacts: tuple[Artefact, ...] | list[Artefact]) -> None:
+    for artefact in artefacts:
+        path = Path(catalogue.path(artefact))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def needed(catalogue: Catalogue, bundle: Bundle) -> list[set[str]]:
+    return [catalogue.needed_by[catalogue.path(artefact)] for artefact in bundle.artefacts]
+
+
+@pytest.mark.parametrize("scale", ["demo", "paper"])
+@pytest.mark.parametrize("whole", [False, True])
+def test_the_jobs_make_everything_once(catalogues: dict[str, Catalogue], scale: str, whole: bool) -> None:
+    catalogue = catalogues[scale]
+    bundles = [bundle for kinds in KINDS for bundle in catalogue.bundles(*kinds, everything=whole)]
+    outputs = [catalogue.path(artefact) for bundle in bundles for artefact in bundle.artefacts]
+    kinds = tuple(kind for group in KINDS for kind in group)
+    assert sorted(outputs) == sorted(path for path, one in catalogue.artefacts.items() if isinstance(one, kinds))
+    assert len(outputs) == len(set(outputs))
+    assert len({bundle.name for bundle in bundles}) == len(bundles)
+
+
+@pytest.mark.parametrize("scale", ["demo", "paper"])
+def test_a_job_for_a_table_makes_nothing_that_the_table_does_not_need(
+    catalogues: dict[str, Catalogue], scale: str
+) -> None:
+    for kinds in KINDS:
+        for bundle in catalogues[scale].bundles(*kinds):
+            assert len(set(map(frozenset, needed(catalogues[scale], bundle)))) == 1
+
+
+def test_a_call_for_everything_passes_over_each_stream_once(paper: Catalogue) -> None:
+    bundles = paper.bundles(Selection, everything=True) + paper.bundles(Experiment, GradientRecord, everything=True)
+    where: dict[str, set[str]] = {}
+    for bundle in bundles:
+        for one in bundle.artefacts:
+            run = one.experiment if isinstance(one, Selection | GradientRecord) else one
+            assert isinstance(run, Experiment)
+            where.setdefault(run.stream(), set()).add(bundle.name)
+    assert all(len(names) == 1 for names in where.values())
+    assert len(bundles) == len(where)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_on_a_cluster_every_network_from_scratch_is_a_job(paper: Catalogue, whole: bool) -> None:
+    for bundle in paper.bundles(Experiment, GradientRecord, everything=whole):
+        if any(isinstance(one, Experiment) and not isinstance(one.model, EncoderSpec) for one in bundle.artefacts):
+            assert len(bundle.artefacts) == 1
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_what_is_there_is_left_alone_and_names_stay(catalogues: dict[str, Catalogue], whole: bool) -> None:
+    """A job on a cluster finds its rule by name, after others of the bundle's outputs may have come to be."""
+    catalogue = catalogues["demo"]
+    kinds = (Experiment, GradientRecord)
+    before = catalogue.bundles(*kinds, everything=whole)
+    large = max(before, key=lambda bundle: len(bundle.artefacts))
+    assert len(large.artefacts) > 2
+    touch(catalogue, large.artefacts[:2])
+    after = {bundle.name: bundle.artefacts for bundle in catalogue.bundles(*kinds, everything=whole)}
+    assert after.pop(large.name) == large.artefacts[2:]
+    assert after == {bundle.name: bundle.artefacts for bundle in before if bundle.name != large.name}
+    touch(catalogue, large.artefacts)
+    assert large.name not in {bundle.name for bundle in catalogue.bundles(*kinds, everything=whole)}
+    everything = catalogue.bundles(*kinds, everything=whole, missing_only=False)
+    assert {bundle.name: bundle.artefacts for bundle in everything} == {b.name: b.artefacts for b in before}
+
+
+# Changes --------------------------------------------------------------------------------------------------------------
+
+
+def outputs(raw: dict[str, Any], scale: str = "demo") -> set[str]:
+    catalogue = Catalogue(parse(raw), scale)
+    return {path for path, one in catalogue.artefacts.items() if isinstance(one, Experiment | GradientRecord)}
+
+
+def test_a_changed_epsilon_touches_its_own_runs(raw: dict[str, Any], catalogues: dict[str, Catalogue]) -> None:
+    changed = copy.deepcopy(raw)
+    changed["scales"]["demo"]["tables"]["12"]["fixed"]["epsilon"] = 3
+    old, new = outputs(raw), outputs(changed)
+    table = {run.path("demo").as_posix() for run in runs(catalogues["demo"], "12")}
+    only = {path for path in table if catalogues["demo"].needed_by[path] == {"table12"}}
+    assert old - new == only
+    assert len(new - old) == len(table)
+    assert all("/eps3-" in path for path in new - old)
+
+
+def test_a_further_seed_adds_runs_and_touches_none(raw: dict[str, Any]) -> None:
+    changed = copy.deepcopy(raw)
+    changed["scales"]["demo"]["seeds"].append(4)
+    old, new = outputs(raw), outputs(changed)
+    assert old < new
+    assert all("-seed4-" in path for path in new - old)
+
+
+def test_a_changed_label_touches_nothing(raw: dict[str, Any]) -> None:
+    changed = copy.deepcopy(raw)
+    changed["methods"]["self-aug"]["label"] = "Self-Augmentation"
+    changed["datasets"]["digits"]["label"] = "handwritten digits"
+    assert outputs(changed) == outputs(raw)
+
+
+def test_another_scale_is_untouched(raw: dict[str, Any]) -> None:
+    changed = copy.deepcopy(raw)
+    changed["scales"]["demo"]["finetune"]["k_self"] = 2
+    assert outputs(changed, "paper") == outputs(raw, "paper")
+    assert not outputs(raw, "demo") & outputs(raw, "paper")
+
+
+# Looking up -----------------------------------------------------------------------------------------------------------
+
+
+def test_every_path_is_found_again_with_what_it_needs(catalogues: dict[str, Catalogue]) -> None:
+    for catalogue in catalogues.values():
+        for path, artefact in catalogue.artefacts.items():
+            assert catalogue.find(Path(path)) is artefact
+            assert set(catalogue.inputs(path)) <= set(catalogue.artefacts)
+
+
+def test_a_path_that_nothing_asks_for_is_one_line(paper: Catalogue) -> None:
+    with pytest.raises(ParamsError, match=r"at scale paper asks for results/x\.json; was it changed since\?"):
+        paper.find("results/x.json")
+    with pytest.raises(ParamsError, match="unknown table '14'"):
+        paper.cells("14")
+
+
+def test_synthetic_images_of_a_part_are_those_of_the_whole(catalogues: dict[str, Catalogue]) -> None:
+    assert len({run.synthetic for run in runs(catalogues["demo"], "3") if run.synthetic}) == 1
+
+
+def test_only_the_scale_can_be_overridden(raw: dict[str, Any], repository: Path) -> None:
+    path = repository / "params.yaml"
+    assert of_config({**raw, "scale": "paper"}, path).scale == "paper"
+    changed = copy.deepcopy(raw)
+    changed["scales"]["demo"]["seeds"] = [1]
+    with pytest.raises(ParamsError, match="only scale can be set with --config"):
+        of_config(changed, path)
+    assert read(path) == parse(raw)
+
+
+def test_a_label_may_stand_in_two_columns() -> None:
+    assert split_labels("Self-Aug | 16") == ("Self-Aug", "16")
+    assert split_labels("Self-Aug") == ("Self-Aug",)

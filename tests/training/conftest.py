@@ -1,0 +1,158 @@
+"""A tiny world: image stores, a real OpenCLIP encoder and noise plans, written where a run looks for them."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from dpmix.datasets import Images
+from dpmix.experiment import EncoderModel, Experiment, ImageStore, PlanFile, SyntheticSet, SyntheticStore
+from dpmix.files import write_json
+from dpmix.params import DatasetSpec, DiffusionSpec, EncoderSpec, WideResNetSpec
+from dpmix.privacy.plan import Plan
+
+CLASSES, TRAIN, TEST, PIXELS = 4, 96, 40, 16
+DATASET = DatasetSpec(
+    name="shapes", label="Shapes", source="folder", path="raw", classes=CLASSES, train=TRAIN, test=TEST
+)  # fmt: skip
+DIFFUSION = DiffusionSpec(
+    name="brush", model="someone/brush", guidance_scale=7.5, steps=25, resolution=64, scheduler="DDIMScheduler"
+)
+SYNTHETIC = SyntheticSet(dataset=DATASET, size=48, diffusion=DIFFUSION, names_from=PIXELS)
+ENCODER = EncoderSpec(
+    kind="encoder", name="eye", label="Eye", architecture="tiny", weights="none", resolution=PIXELS, standardize="public"
+)
+NETWORK = WideResNetSpec(
+    kind="wide-resnet", name="net", label="Net", depth=10, width=1, groups=2, base_channels=4, stem_stride=2, resolution=PIXELS
+)
+
+
+def draw(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Noisy images whose class is the quarter that is bright: uint8 [count, 3, R, R], int64 [count]."""
+    random = np.random.default_rng(seed)
+    labels = np.arange(count) % CLASSES
+    images = random.integers(0, 120, (count, 3, PIXELS, PIXELS))
+    half = PIXELS // 2
+    for image, label in zip(images, labels, strict=True):
+        row, column = divmod(int(label), 2)
+        image[:, row * half : (row + 1) * half, column * half : (column + 1) * half] += 100
+    return images.astype(np.uint8), labels.astype(np.int64)
+
+
+def write_store(folder: Path, **splits: tuple[np.ndarray, np.ndarray]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for split, (images, labels) in splits.items():
+        np.save(folder / f"{split}_images.npy", images)
+        np.save(folder / f"{split}_labels.npy", labels)
+    sizes = {split: len(labels) for split, (_, labels) in splits.items()}
+    classes = [f"class {number}" for number in range(CLASSES)]
+    write_json(folder / "meta.json", {"classes": classes, "resolution": PIXELS, "channels": 3, "sizes": sizes})
+
+
+def plan_for(spec: PlanFile, noise_multiplier: float = 1.0) -> Plan:
+    """A plan with a given noise instead of a calibrated one, which is other tests' subject."""
+    values = spec.model_dump()
+    plan = Plan.make(**values, noise_multiplier=noise_multiplier)
+    return replace(plan, planned_epsilons={"rdp": values["epsilon"], "pld": 0.9 * values["epsilon"]})
+
+
+@pytest.fixture(scope="session")
+def encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The smallest encoder that OpenCLIP makes, with random weights."""
+    import open_clip
+
+    from dpmix.models.encoders import save_encoder
+
+    config = {
+        "embed_dim": 8,
+        "vision_cfg": {"image_size": PIXELS, "patch_size": 8, "width": 16, "head_width": 16, "layers": 1},
+        "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 1, "layers": 1},
+    }
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = open_clip.CLIP(**config)
+    out = tmp_path_factory.mktemp("encoder") / "model"
+    save_encoder(model, config, {"mean": [0.5] * 3, "std": [0.5] * 3}, out)
+    return out
+
+
+@dataclass(frozen=True)
+class World:
+    """Makes experiments, and the files that they need."""
+
+    folder: Path
+    encoder: Path
+
+    def experiment(self, **changes: Any) -> Experiment:
+        settings: dict[str, Any] = {
+            "dataset": DATASET, "model": ENCODER, "method": "dp-mix-diff", "synthetic": SYNTHETIC, "epsilon": 2.0,
+            "delta": 1e-5, "accountant": "rdp", "clip_norm": 1.0, "batch_size": 24, "epochs": 3, "learning_rate": 4.0,
+            "k_base": 2, "k_self": 2, "k_diff": 1, "transforms": ("crop",), "padding": 1, "seed": 1,
+        }  # fmt: skip
+        experiment = Experiment(**{**settings, **changes})
+        self.plan(experiment)
+        return experiment
+
+    def scratch(self, **changes: Any) -> Experiment:
+        settings = {"model": NETWORK, "synthetic": None, "k_diff": 0, "epochs": 2, "learning_rate": 0.5}
+        return self.experiment(**{**settings, **changes})
+
+    def plan(self, experiment: Experiment, noise_multiplier: float = 1.0) -> Plan:
+        plan = plan_for(experiment.plan(), noise_multiplier)
+        write_json(experiment.plan().path("demo"), plan.to_json())
+        return plan
+
+    def write_images(self, test: tuple[np.ndarray, np.ndarray] | None = None) -> None:
+        store = ImageStore(dataset=DATASET, resolution=PIXELS).path("demo").parent
+        write_store(store, train=draw(TRAIN, 0), test=test or draw(TEST, 1))
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoder_folder: Path) -> World:
+    """An empty folder, made the working directory, with stores and an encoder."""
+    monkeypatch.chdir(tmp_path)
+    made = World(tmp_path, encoder_folder)
+    made.write_images()
+    write_store(SyntheticStore(synthetic=SYNTHETIC, resolution=PIXELS).path("demo").parent, train=draw(48, 2))
+    target = EncoderModel(encoder=ENCODER).path("demo").parent
+    target.parent.mkdir(parents=True)
+    os.symlink(encoder_folder, target)
+    return made
+
+
+@dataclass
+class Recorder:
+    """A noise source that notes what it is asked to add, and adds what it is told to (nothing)."""
+
+    calls: list[tuple[int, str, float, Tensor]]
+    then: Callable[[int], None] = lambda step: None
+
+    def add(self, total: Tensor, std: float | Tensor, *, step: int, name: str) -> Tensor:
+        """See `dpmix.privacy.noise.NoiseSource`."""
+        self.then(step)
+        self.calls.append((step, name, float(std), total.clone()))
+        return total
+
+    def totals(self) -> Tensor:
+        """Every clipped sum so far, flattened."""
+        return torch.cat([total.flatten() for *_, total in self.calls])
+
+
+@pytest.fixture
+def recorder() -> Recorder:
+    return Recorder([])
+
+
+def blocks(images: Tensor) -> Tensor:
+    """The stand-in for an encoder where one is a plug: brightness of 4 x 4 blocks, [m, 3, R, R] -> [m, 16]."""
+    return torch.nn.functional.avg_pool2d(images.mean(dim=1, keepdim=True), PIXELS // 4).flatten(1)
+
+
+def as_images(pair: tuple[np.ndarray, np.ndarray]) -> Images:
+    return Images(*pair, tuple(f"class {number}" for number in range(CLASSES)))

@@ -1,0 +1,321 @@
+"""Snakemake itself, on a clone: what it plans, what it makes, and what it leaves when it is killed."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from dpmix.catalogue import Catalogue
+from dpmix.experiment import Experiment
+from dpmix.params import parse, read
+
+BIN = Path(sys.executable).parent
+
+# One table of four runs from scratch that take no time, and nothing else.
+REDUCED = """\
+scale: demo
+datasets:
+  digits: { label: digits, source: scikit-learn, classes: 10, channels: 1, train: 300, test: 360 }
+models:
+  tiny-wrn: { label: Tiny WRN, kind: wide-resnet, depth: 10, width: 1, groups: 4, base_channels: 4, stem_stride: 2, resolution: 16 }
+  eye: { label: Eye, kind: encoder, architecture: tiny-vit, weights: strokes, resolution: 16 }
+diffusion:
+  brush: { model: strokes, guidance_scale: 1.0, steps: 1, resolution: 16, scheduler: DPMSolverMultistepScheduler }
+methods:
+  self-aug: { label: Self-Aug, k_self: 0 }
+scales:
+  demo:
+    synthetic: brush
+    seeds: [1, 2]
+    bundle: { by: model }
+    tuning: { learning_rates: [1] }
+    scratch: &track
+      delta: 1.0e-5
+      accountant: rdp
+      clip_norm: 1
+      batch_size: 50
+      epochs: 1
+      learning_rate: 1
+      k_base: 2
+      k_self: 0
+      k_diff: 0
+      transforms: [crop]
+      padding: 1
+    finetune: *track
+    tables:
+      "2":
+        kind: accuracy
+        rows: [{ axis: Dataset, dataset: [digits] }, { axis: Method, method: [self-aug] }]
+        columns: [{ axis: ε, epsilon: [1, 2] }]
+        fixed: { model: tiny-wrn }
+    figures: {}
+"""
+
+
+def environment(repository: Path) -> dict[str, str]:
+    paths = os.pathsep.join(filter(None, [str(repository), os.environ.get("PYTHONPATH")]))
+    return {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": paths}
+
+
+class Clone:
+    """The workflow in a folder of its own."""
+
+    def __init__(self, folder: Path, repository: Path) -> None:
+        self.folder, self.repository = folder, repository
+
+    def __call__(self, *arguments: str, fails: bool = False) -> str:
+        """Snakemake's whole output."""
+        run = subprocess.run(
+            [sys.executable, "-m", "snakemake", "--cores", "1", *arguments],
+            cwd=self.folder, env=environment(self.repository),
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        assert (run.returncode != 0) == fails, run.stdout
+        return run.stdout
+
+    def planned(self, *arguments: str) -> set[str]:
+        """The files that a call would make, the empty ones that only say what the others show left out."""
+        lines = re.findall(r"^    output: (.*)$", self("--dry-run", *arguments), flags=re.MULTILINE)
+        return {path for line in lines for path in line.split(", ") if "/stamps/" not in path}
+
+    def edit(self, old: str, new: str) -> None:
+        path = self.folder / "params.yaml"
+        text = path.read_text(encoding="utf-8")
+        assert text.count(old) == 1
+        path.write_text(text.replace(old, new), encoding="utf-8")
+
+    def catalogue(self) -> Catalogue:
+        return Catalogue(read(self.folder / "params.yaml"))
+
+    def runs(self) -> dict[str, str]:
+        """Every finished run's content."""
+        results = self.folder / "results"
+        return {path.relative_to(self.folder).as_posix(): path.read_text() for path in results.rglob("metrics.json")}
+
+
+def new_clone(folder: Path, repository: Path, params: str | None = None) -> Clone:
+    folder.mkdir()
+    shutil.copytree(repository / "workflow", folder / "workflow")
+    for name in ("params.yaml", "environment.yml"):
+        shutil.copy(repository / name, folder)
+    if params:
+        (folder / "params.yaml").write_text(params, encoding="utf-8")
+    return Clone(folder, repository)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Clone:
+    """A clone with the reduced parameters, and Table 2 made."""
+    clone = new_clone(tmp_path_factory.mktemp("made") / "clone", repository, REDUCED)
+    clone("table2")
+    return clone
+
+
+@pytest.fixture
+def copy(made: Clone, tmp_path: Path) -> Clone:
+    shutil.copytree(made.folder, tmp_path / "clone", symlinks=True)
+    return Clone(tmp_path / "clone", made.repository)
+
+
+@pytest.fixture
+def clone(tmp_path: Path, repository: Path) -> Clone:
+    """A clone with the project's own parameters and nothing made."""
+    return new_clone(tmp_path / "clone", repository)
+
+
+def tables(number: str) -> set[str]:
+    return {f"results/demo/tables/table{number}.{kind}" for kind in ("csv", "md", "tex", "json")}
+
+
+# Making ---------------------------------------------------------------------------------------------------------------
+
+
+def test_a_table_is_made_from_its_runs(made: Clone) -> None:
+    catalogue = made.catalogue()
+    assert set(made.runs()) == {path for path, one in catalogue.artefacts.items() if isinstance(one, Experiment)}
+    assert len(made.runs()) == 4
+    table = json.loads((made.folder / "results/demo/tables/table2.json").read_text())
+    for cell, spec in zip(table["cells"], catalogue.cells("2"), strict=True):
+        accuracies = [json.loads(made.runs()[catalogue.path(run)])["accuracy"] for run in spec.artefacts]
+        assert cell["values"] == accuracies
+    assert [cell["column"] for cell in table["cells"]] == [["ε = 1"], ["ε = 2"]]
+
+
+def test_a_second_call_has_nothing_to_do(made: Clone) -> None:
+    assert "Nothing to be done" in made("--dry-run", "table2")
+
+
+CHANGES: dict[str, tuple[str, str, Callable[[str], bool]]] = {
+    "epsilon": ("epsilon: [1, 2]", "epsilon: [1, 4]", lambda path: "/eps4-" in path),
+    "seed": ("seeds: [1, 2]", "seeds: [1, 3]", lambda path: "-seed3-" in path),
+    "K": ("k_base: 2", "k_base: 3", lambda path: "-k3-0-0-" in path),
+}
+
+
+@pytest.mark.parametrize("records", [True, False], ids=["with records", "without records"])
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_runs_exactly_what_it_touches(copy: Clone, change: str, records: bool) -> None:
+    old, new, touched = CHANGES[change]
+    if not records:
+        shutil.rmtree(copy.folder / ".snakemake")
+    copy.edit(old, new)
+    wanted = {path for path, one in copy.catalogue().artefacts.items() if isinstance(one, Experiment)}
+    planned = copy.planned("table2")
+    assert {path for path in planned if path.endswith("metrics.json")} == wanted - set(copy.runs())
+    assert wanted - set(copy.runs()) == {path for path in wanted if touched(path)} != set()
+    plans = {path for path in planned if "/plans/" in path}
+    assert len(plans) == (1 if change == "epsilon" else 0)
+    # Nothing but runs, their noise, and the table that shows them.
+    assert planned == {path for path in planned if path.endswith("metrics.json")} | plans | tables("2")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("seeds: [1, 2]", "seeds: [1]"), ("label: Self-Aug", "label: Self-Augmentation")]
+)
+def test_a_table_is_made_again_when_only_its_cells_change(copy: Clone, old: str, new: str) -> None:
+    shutil.rmtree(copy.folder / ".snakemake")
+    copy.edit(old, new)
+    assert copy.planned("table2") == tables("2")
+
+
+def test_a_change_that_is_taken_back_shows_the_first_runs_again(copy: Clone) -> None:
+    path = copy.folder / "results/demo/tables/table2.csv"
+    before = path.read_text()
+    for old, new in (("seeds: [1, 2]", "seeds: [1]"), ("seeds: [1]", "seeds: [1, 2]")):
+        shutil.rmtree(copy.folder / ".snakemake")
+        copy.edit(old, new)
+        copy("table2")
+        assert (path.read_text() == before) == (new == "seeds: [1, 2]")
+
+
+def test_deleted_results_come_back_the_same(copy: Clone) -> None:
+    before, table = copy.runs(), (copy.folder / "results/demo/tables/table2.csv").read_text()
+    shutil.rmtree(copy.folder / "results")
+    copy("table2")
+
+    def content(runs: dict[str, str]) -> dict[str, str]:
+        """All but the times, in the file's own order."""
+        parsed = {path: json.loads(text) for path, text in runs.items()}
+        return {path: json.dumps({k: v for k, v in one.items() if k != "times"}) for path, one in parsed.items()}
+
+    assert content(copy.runs()) == content(before)
+    assert (copy.folder / "results/demo/tables/table2.csv").read_text() == table
+
+
+def test_a_killed_run_leaves_nothing_that_counts_as_done(copy: Clone) -> None:
+    """Killed without warning while the second of four runs trains; the next call makes what is missing."""
+    copy.edit("epochs: 1", "epochs: 25")
+    wanted = {path for path, one in copy.catalogue().artefacts.items() if isinstance(one, Experiment)}
+    before = set(copy.runs())
+    call = subprocess.Popen(
+        [sys.executable, "-m", "snakemake", "--cores", "1", "table2"],
+        cwd=copy.folder, env=environment(copy.repository), start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        while call.poll() is None and not set(copy.runs()) - before:
+            time.sleep(0.02)
+    finally:
+        os.killpg(call.pid, signal.SIGKILL)
+        call.wait()
+    finished = {path: text for path, text in copy.runs().items() if path not in before}
+    assert 0 < len(finished) < len(wanted)
+    for text in finished.values():
+        steps = json.loads(text)["steps"]
+        assert steps["executed"] == steps["planned"]
+
+    copy("--unlock", "table2")
+    arguments = ("--rerun-incomplete", "table2")
+    assert {path for path in copy.planned(*arguments) if path.endswith("metrics.json")} == wanted - set(finished)
+    copy(*arguments)
+    assert set(copy.runs()) == wanted | before
+    assert finished.items() <= copy.runs().items()
+    leftovers = [path for path in (copy.folder / "results").rglob(".*") if path.is_file()]
+    assert all(path.suffix in (".json", ".csv") for path in leftovers)
+
+
+# Planning -------------------------------------------------------------------------------------------------------------
+
+
+def test_one_table_plans_what_it_needs_and_nothing_else(clone: Clone) -> None:
+    catalogue = clone.catalogue()
+    needed = {path for path, targets in catalogue.needed_by.items() if "table9" in targets}
+    assert clone.planned("table9") == needed | tables("9")
+
+
+def test_the_papers_grid_is_planned_in_less_than_a_minute(clone: Clone, repository: Path) -> None:
+    catalogue = Catalogue(read(repository / "params.yaml"), "paper")
+    started = os.times()
+    planned = clone.planned("--config", "scale=paper", "--", "all_tables", "all_figures")
+    assert set(catalogue.artefacts) <= planned
+    assert {f"results/paper/tables/table{number}.csv" for number in range(1, 14)} <= planned
+    assert {f"results/paper/figures/figure{number}.png" for number in (1, 2)} <= planned
+    assert not any(path.startswith("results/demo") for path in planned)
+    ended = os.times()
+    assert ended.children_user + ended.children_system - started.children_user - started.children_system < 60
+
+
+def test_a_job_on_a_cluster_node_finds_its_rule(clone: Clone) -> None:
+    """Snakemake starts a job elsewhere by the name of its rule; calls for one table and for all name different ones."""
+    for target in ("table12", "all_tables"):
+        output = clone("--dry-run", target)
+        (name, *_) = re.findall(r"^rule (run-tiny-vit-\w+):", output, flags=re.MULTILINE)
+        arguments = ("--mode", "remote", "--force", "--nolock", "--target-jobs", f"{name}:", "--allowed-rules", name)
+        assert f"rule {name}:" in clone("--dry-run", *arguments)
+
+
+# Mistakes -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("epsilon: [1, 2]", "epsilon: [1, 0]", "scales.demo.tables.2.columns.0.epsilon.1: should be greater than 0, not 0"),
+        ("batch_size: 50", "batch_size: 301", "batch_size 301 exceeds the 300 training images; lower it"),
+        ("seeds:", "sedes:", "scales.demo.sedes: unknown key; did you mean 'seeds'?"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_one_line_before_anything_runs(copy: Clone, old: str, new: str, words: str) -> None:
+    shutil.rmtree(copy.folder / "results")
+    copy.edit(old, new)
+    (line,) = copy("table2", fails=True).splitlines()
+    assert line.startswith("error: params.yaml: ")
+    assert words in line
+    assert not (copy.folder / "results").exists()
+
+
+def test_only_the_scale_is_set_on_the_command_line(copy: Clone) -> None:
+    def refusal(*config: str) -> str:
+        lines = copy("--dry-run", "--config", *config, "--", "table2", fails=True).splitlines()
+        return "\n".join(line for line in lines if not line.startswith("Config file params.yaml is extended"))
+
+    only = refusal("datasets={digits: {label: d, source: scikit-learn, classes: 10, channels: 1, train: 200, test: 360}}")
+    assert only == "error: only scale can be set with --config; for anything else edit params.yaml or give --configfile"
+    assert refusal("scale=ppaer").startswith("error: params.yaml: unknown scale 'ppaer'; ")
+    assert refusal("seeds=[1]").startswith("error: params.yaml: seeds: unknown key; ")
+
+
+def test_a_table_that_is_not_there_has_no_rule(copy: Clone) -> None:
+    for target in ("table14", "results/demo/tables/table14.csv"):
+        assert f"No rule to produce {target}" in copy("--dry-run", target, fails=True)
+
+
+def test_the_workflow_is_in_good_style(repository: Path) -> None:
+    lint = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--lint"], cwd=repository, env=environment(repository),
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    assert lint.returncode == 0, lint.stdout
+
+
+def test_the_reduced_parameters_are_parameters() -> None:
+    assert list(parse(yaml.safe_load(REDUCED)).at().tables) == ["2"]
