@@ -113,13 +113,15 @@ class Catalogue:
         return self._cells[known(str(table), self._cells, "table")]
 
     def fingerprint(self, target: str) -> str:
-        """A digest of all that a table, a figure or the `report` shows: labels, their order, and the files behind them."""
+        """A digest of all that a table, a figure or the `report` shows: labels, order, and the files behind them."""
         if target == "report":
             return digest([self.fingerprint(one) for one in sorted(self.targets)])
         kind, number = target.rstrip("0123456789"), target.lstrip("abcdefghijklmnopqrstuvwxyz")
         shown: list[Any] = [self.path(artefact) for artefact in self.targets[target]]
         if kind == "table":
-            shown += [[cell.row, cell.column, [self.path(one) for one in cell.artefacts]] for cell in self._cells[number]]
+            shown += [
+                [cell.row, cell.column, [self.path(one) for one in cell.artefacts]] for cell in self._cells[number]
+            ]
         else:
             figure = self.spec.figures[number]  # type: ignore[index]
             shown.append(figure.model_dump(mode="json"))

@@ -103,7 +103,6 @@ class SyntheticSet(Artefact):
     diffusion: DiffusionSpec
     names_from: int  # resolution of the store in which the class names are looked up
 
-    @override
     def model_on_disk(self) -> DiffusionModel:
         """The pipeline that draws it."""
         return DiffusionModel(name=self.diffusion.name, model=self.diffusion.model, revision=self.diffusion.revision)

@@ -328,7 +328,8 @@ def parse(raw: Any) -> Params:
 
 def _one_line(error: ValidationError, raw: dict[Any, Any]) -> str:
     """The first mistake, at its place in the file, and in how many more places there are others."""
-    errors = error.errors(include_url=False)
+    # A key that is misspelt is also missing; what was written says more.
+    errors = sorted(error.errors(include_url=False), key=lambda one: one["type"] != "extra_forbidden")
     first = errors[0]
     places = list(dict.fromkeys(_place(one, raw) for one in errors))
     # One wrong value of several allowed types is an error for each type, all in one place.

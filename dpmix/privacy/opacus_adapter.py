@@ -236,10 +236,12 @@ class DPMix:
         rows = {name: value.detach().float() for name, value in rows.items()}
         # By the norm and not entry by entry: Opacus would clip a norm that overflows by a factor of 0 or of nan.
         squares = torch.stack([value.flatten(1).square().sum(dim=1) for value in rows.values()]).sum(dim=0)
-        damaged = ~torch.isfinite(squares)
-        for value in rows.values():
-            value[damaged] = 0
-        return rows
+        finite = torch.isfinite(squares)
+        if bool(finite.all()):
+            return rows
+        return {
+            name: torch.where(finite.view(-1, *[1] * (value.dim() - 1)), value, 0.0) for name, value in rows.items()
+        }
 
     def _check_model(self) -> None:
         modes = tuple(layer.training for layer in self._model.modules())

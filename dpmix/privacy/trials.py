@@ -76,15 +76,19 @@ def rules_cover(loss: ExampleLoss, names: Collection[str], image: Tensor, classe
         image: [...], of which only the shape, type and device are used.
         classes: width of the soft labels.
     """
-    if unsupported_layers(loss.module, image):
-        return False
+    with _unchanged_buffers(loss.module), _seeded(0, image.device):
+        if unsupported_layers(loss.module, image):
+            return False
     random = torch.Generator().manual_seed(1)
     views = torch.rand((2, 2, *image.shape), generator=random).to(image)
     targets = torch.softmax(torch.randn((2, 2, classes), generator=random), dim=-1).to(image.device)
     leaves = {name: value.requires_grad_() for name, value in _moved(loss.module, names).items()}
     with _unchanged_buffers(loss.module):
         with _seeded(0, image.device):
-            rows = per_example_gradients(loss, leaves, views, targets)
+            try:
+                rows = per_example_gradients(loss, leaves, views, targets)
+            except RuntimeError:  # whatever the rules stumble over, such as no layer that is called, they do not cover
+                return False
         with _seeded(0, image.device), torch.enable_grad():
             whole = loss(leaves, views.flatten(0, 1), targets.flatten(0, 1))
             expected = torch.autograd.grad(whole, list(leaves.values()), allow_unused=True)

@@ -54,13 +54,14 @@ def _cell(number: str, cell: CellSpec, catalogue: Catalogue) -> Cell:
     values = tuple(_value(artefact, record, spec) for artefact, record in zip(cell.artefacts, records, strict=True))
     if isinstance(spec, FidTable):
         return Cell(cell.row, cell.column, values, paper=paper)
-    epsilon = max(max(record["epsilon"][name] for name in _accountant(record)) for record in records)
-    return Cell(cell.row, cell.column, values, epsilon=epsilon, paper=paper)
+    epsilons = [spent for record in records if (spent := _epsilon(record)) is not None]
+    return Cell(cell.row, cell.column, values, epsilon=max(epsilons, default=None), paper=paper)
 
 
-def _accountant(record: dict[str, Any]) -> tuple[str, ...]:
-    """The ε that a table states is that of the accountant the noise was calibrated with."""
-    return (record["experiment"]["accountant"],)
+def _epsilon(record: dict[str, Any]) -> float | None:
+    """The ε that a table states: that of the accountant the noise was calibrated with; None for a run without noise."""
+    spent = record["epsilon"].get(record["experiment"]["accountant"])
+    return None if spent is None else float(spent)
 
 
 def _value(artefact: Artefact, record: dict[str, Any], spec: AccuracyTable | FidTable) -> float:

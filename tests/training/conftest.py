@@ -26,10 +26,18 @@ DIFFUSION = DiffusionSpec(
 )
 SYNTHETIC = SyntheticSet(dataset=DATASET, size=48, diffusion=DIFFUSION, names_from=PIXELS)
 ENCODER = EncoderSpec(
-    kind="encoder", name="eye", label="Eye", architecture="tiny", weights="none", resolution=PIXELS, standardize="public"
+    kind="encoder", name="eye", label="Eye", architecture="tiny", weights="none", resolution=16, standardize="public"
 )
 NETWORK = WideResNetSpec(
-    kind="wide-resnet", name="net", label="Net", depth=10, width=1, groups=2, base_channels=4, stem_stride=2, resolution=PIXELS
+    kind="wide-resnet",
+    name="net",
+    label="Net",
+    depth=10,
+    width=1,
+    groups=2,
+    base_channels=4,
+    stem_stride=2,
+    resolution=16,
 )
 
 

@@ -101,7 +101,7 @@ def test_candidates_are_compared_under_the_same_noise(world: World, monkeypatch:
         return original(self, total, std, step=step, name=name)
 
     monkeypatch.setattr(Research, "add", add)
-    make([Selection(experiment=tuning, learning_rates=RATES), Selection(experiment=tuning, learning_rates=(2.0,))], "demo")
+    make([Selection(experiment=tuning, learning_rates=rates) for rates in (RATES, (2.0,))], "demo")
     assert len(names) == 1
 
 

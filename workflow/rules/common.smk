@@ -1,3 +1,5 @@
+import sys
+
 from dpmix.catalogue import of_config
 from dpmix.errors import DpmixError
 from dpmix.experiment import Distance, Experiment, GradientRecord, PlanFile, Selection
@@ -17,24 +19,29 @@ RESULTS = f"results/{SCALE}"
 STEP = f"--params {PARAMS} --scale {SCALE}"
 
 
-# A call for single tables trains what they need and nothing else. A call for everything trains all heads of a stream in
-# one job, whichever table needs them: the views cost, not the heads.
+# A call for single tables or files trains what they need and nothing else. A call for everything trains all heads of a
+# stream in one job, whichever table needs them: the views cost, not the heads. Rules are defined before Snakemake says
+# what was asked for, hence the command line.
 FOR_EVERYTHING = {"all", "all_tables", "report", f"{RESULTS}/report/index.html"}
+FOR_A_PART = {"all_figures", *CATALOGUE.targets}
+
+
+def asked_for_everything(arguments):
+    """Whether a command line asks for all tables, or, by naming nothing, for all there is."""
+    part = any(
+        word in FOR_A_PART or word.startswith(("results/", "data/"))
+        for word in arguments
+    )
+    return not part or not FOR_EVERYTHING.isdisjoint(arguments)
 
 
 def jobs_for(*kinds):
     """The bundles of artefacts of these kinds that this call is to make."""
-    asked = workflow.dag_settings
     both = [CATALOGUE.bundles(*kinds, everything=whole) for whole in (False, True)]
-    if asked is not None and asked.target_jobs:
-        # On a cluster node Snakemake names the one rule to run, which may be of either sort.
+    if "--target-jobs" in sys.argv:
+        # A job on a cluster node is started by the name of its rule, which may be of either sort.
         return list({bundle.name: bundle for bundle in both[0] + both[1]}.values())
-    whole = (
-        asked is None
-        or not asked.targets
-        or not FOR_EVERYTHING.isdisjoint(asked.targets)
-    )
-    return both[whole]
+    return both[asked_for_everything(sys.argv[1:])]
 
 
 def made_from(pattern):

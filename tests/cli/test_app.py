@@ -1,0 +1,149 @@
+"""The command line: what it offers, and that whatever goes wrong is one line."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from dpmix.catalogue import Catalogue
+from dpmix.cli import main
+from dpmix.cli.app import app
+from dpmix.errors import DpmixError
+from dpmix.experiment import Distance, Experiment, ImageStore, PlanFile
+from dpmix.params import read
+
+STEPS = ("images", "encoder", "diffusion", "synthetic", "synthetic-images", "plans", "train", "distances", "table",
+         "figure", "report")  # fmt: skip
+
+
+def run(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2]), "COLUMNS": "200"}
+    return subprocess.run(
+        [sys.executable, "-m", "dpmix", *arguments], cwd=folder, env=environment, capture_output=True, text=True
+    )
+
+
+def refused(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> str:
+    """The one line with which a command ends, run in this process."""
+    monkeypatch.setattr(sys, "argv", ["dpmix", *arguments])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    line = str(caught.value.code)
+    assert line.startswith("error: ")
+    assert len(line.splitlines()) == 1
+    return line.removeprefix("error: ")
+
+
+@pytest.fixture
+def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repository: Path) -> Path:
+    """A working directory with the project's parameters alone."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text((repository / "params.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def catalogue(repository: Path) -> Catalogue:
+    return Catalogue(read(repository / "params.yaml"), "demo")
+
+
+def test_help_lists_every_command() -> None:
+    shown = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200"})
+    assert shown.exit_code == 0
+    for command in ("account", "check", "step"):
+        assert command in shown.output
+    steps = CliRunner().invoke(app, ["step", "--help"], env={"COLUMNS": "200"})
+    assert all(step in steps.output for step in STEPS)
+
+
+def test_check_says_what_each_scale_asks_for(clone: Path, catalogue: Catalogue) -> None:
+    shown = run("check", folder=clone)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    demo, paper = shown.stdout.splitlines()
+    assert demo.startswith(f"demo (chosen): 13 tables, {len(catalogue.of(Experiment))} runs, ")
+    assert paper.startswith("paper: 13 tables, ")
+
+
+def test_an_error_is_one_line_and_status_1(tmp_path: Path) -> None:
+    for arguments, words in (
+        (["check"], "params.yaml does not exist; run from the repository's root or pass --params"),
+        (["step", "table", "9"], "params.yaml does not exist; run from the repository's root or pass --params"),
+    ):
+        shown = run(*arguments, folder=tmp_path)
+        assert (shown.returncode, shown.stdout) == (1, "")
+        assert shown.stderr == f"error: {words}\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("step", ["images", "encoder", "diffusion", "synthetic", "synthetic-images"])
+def test_a_path_that_nothing_asks_for_is_refused(clone: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    words = "nothing in params.yaml at scale demo asks for data/x.json; was it changed since?"
+    assert refused(["step", step, "data/x.json"], monkeypatch) == words
+    assert not (clone / "data").exists()
+
+
+@pytest.mark.parametrize("step", ["plans", "train", "distances"])
+def test_a_path_that_the_step_does_not_make_is_refused(
+    clone: Path, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    store = catalogue.of(ImageStore)[0].path("demo").as_posix()
+    line = refused(["step", step, store], monkeypatch)
+    assert line in (f"{store} is not what this step makes", "ImageStore is not something that training makes")
+    assert sorted(path.name for path in clone.iterdir()) == ["params.yaml"]
+
+
+def test_paths_belong_to_a_scale(clone: Path, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = catalogue.of(PlanFile)[0].path("demo").as_posix()
+    line = refused(["step", "plans", plan, "--scale", "paper"], monkeypatch)
+    assert line.startswith(f"nothing in params.yaml at scale paper asks for {plan}")
+    assert refused(["step", "plans", plan, "--scale", "papper"], monkeypatch).endswith("did you mean 'paper'?")
+
+
+def test_what_is_not_there_yet_is_named(clone: Path, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_path = catalogue.of(Experiment)[0].path("demo").as_posix()
+    assert "run the step that makes it" in refused(["step", "train", run_path], monkeypatch)
+    distance = catalogue.of(Distance)[0].path("demo").as_posix()
+    assert "run the step that makes it" in refused(["step", "distances", distance], monkeypatch)
+    assert "does not exist; run the step that makes it" in refused(["step", "table", "9"], monkeypatch)
+    assert "results/demo does not exist; make the tables first" in refused(["step", "report"], monkeypatch)
+
+
+@pytest.mark.parametrize(("noun", "number"), [("table", "14"), ("table", "0"), ("figure", "3")])
+def test_there_are_thirteen_tables_and_two_figures(
+    clone: Path, monkeypatch: pytest.MonkeyPatch, noun: str, number: str
+) -> None:
+    assert refused(["step", noun, number], monkeypatch).startswith(f"params.yaml: unknown {noun} '{number}'; ")
+
+
+def test_a_plan_is_calibrated_to_its_path(clone: Path, catalogue: Catalogue) -> None:
+    plans = [one for one in catalogue.of(PlanFile) if isinstance(one, PlanFile)]
+    spec = min(plans, key=lambda one: one.epochs * one.population / one.batch_size)
+    shown = CliRunner().invoke(app, ["step", "plans", spec.path("demo").as_posix()])
+    assert shown.exit_code == 0, shown.output
+    plan = json.loads((clone / spec.path("demo")).read_text())
+    assert (plan["population"], plan["batch_size"], plan["target_epsilon"]) == (
+        spec.population,
+        spec.batch_size,
+        spec.epsilon,
+    )
+    assert plan["planned_epsilons"][spec.accountant] <= spec.epsilon
+
+
+def test_a_full_disk_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("dpmix.cli.app.app", full)
+    assert refused([], monkeypatch) == "the disk is full; free some space and run the same command again"
+
+
+def test_any_error_of_the_project_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise DpmixError("what and how to mend it")
+
+    monkeypatch.setattr("dpmix.cli.app.app", broken)
+    assert refused([], monkeypatch) == "what and how to mend it"

@@ -1,0 +1,478 @@
+"""What went wrong in other implementations of DP-SGD and of DP-Mix, and does not here.
+
+Each test names the library or code that has the fault; where that is cheap, it shows the fault as well, so that the
+test is known to look in the right place.
+"""
+
+import math
+import warnings
+from collections import Counter
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from opacus import PrivacyEngine
+from opacus.optimizers import DPOptimizer
+from opacus.utils.batch_memory_manager import BatchMemoryManager
+from opacus.validators import ModuleValidator
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from dpmix.datasets import Images
+from dpmix.errors import DataError, ParamsError, PrivacyError
+from dpmix.mixing import ViewSettings, make_views
+from dpmix.models.encoders import Encoder
+from dpmix.privacy import layers
+from dpmix.privacy.clipping import BACKENDS, ExampleLoss, clipped_sum
+from dpmix.privacy.noise import Release
+from dpmix.privacy.opacus_adapter import DPMix
+from dpmix.privacy.plan import Ledger, Plan
+from dpmix.privacy.sampling import microbatches, poisson_sample, secure_poisson_sample
+from dpmix.random import KeyedRandom
+from dpmix.training.outcome import Outcome
+from tests.privacy import checks
+
+TRAINERS = pytest.mark.parametrize("case", [checks.HEADS, checks.SCRATCH], ids=["heads", "scratch"])
+CLASSES, SIDE = 3, 4
+VIEWS = ViewSettings(k_base=2, k_self=1)
+
+
+def plan(**changes: Any) -> Plan:
+    values = {"population": 12, "batch_size": 6, "steps": 4, "clip_norm": 1.0, "noise_multiplier": 0.0, "delta": 1e-5}
+    return Plan(**{**values, **changes})
+
+
+def images(count: int, seed: int = 1) -> Images:
+    random = np.random.default_rng(seed)
+    pixels = random.integers(1, 255, (count, 1, SIDE, SIDE)).astype(np.uint8)
+    return Images(pixels, random.integers(0, CLASSES, count), tuple("abc"))
+
+
+def linear() -> nn.Sequential:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(SIDE**2, CLASSES))
+    with torch.no_grad():
+        model[1].weight.copy_(torch.linspace(-0.3, 0.3, CLASSES * SIDE**2).view(CLASSES, -1))
+        model[1].bias.zero_()
+    return model
+
+
+def opacus_loop(
+    model: nn.Module, plan: Plan, data: Images, views: ViewSettings = VIEWS, **options: Any
+) -> tuple[DPOptimizer, DPMix]:
+    optimizer = DPOptimizer(
+        torch.optim.SGD(model.parameters(), lr=1.0),
+        noise_multiplier=plan.noise_multiplier,
+        max_grad_norm=plan.clip_norm,
+        expected_batch_size=plan.batch_size,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return optimizer, DPMix(model, optimizer, data, plan, views, **{"seed": 3, **options})
+
+
+def finish(optimizer: DPOptimizer, mix: DPMix) -> Tensor:
+    for batch in mix.batches():
+        mix.backward(batch)
+        optimizer.step()
+        optimizer.zero_grad()
+    return torch.cat([p.detach().flatten() for p in optimizer.params])
+
+
+# --- Opacus ----------------------------------------------------------------------------------------------------------
+
+
+def test_one_damaged_example_poisons_opacuss_model():
+    weight = nn.Parameter(torch.zeros(2))
+    optimizer = DPOptimizer(
+        torch.optim.SGD([weight], lr=1.0), noise_multiplier=0.0, max_grad_norm=1.0, expected_batch_size=2
+    )
+    weight.grad_sample = torch.tensor([[0.5, 0.5], [float("nan"), 0.0]])
+    optimizer.step()
+    assert torch.isnan(weight).all()
+
+
+def test_one_damaged_example_poisons_no_model_here():
+    case = replace(checks.HEADS_DAMAGED, batch_size=8, steps=2)  # everybody, every time
+    seen = checks.run(case, checks.Recorder(), learning_rate=0.1)
+    assert all(torch.isfinite(found).all() for found in seen.weights)
+    assert not any(torch.equal(*pair) for pair in zip(seen.weights, seen.initial, strict=True))
+
+    model = linear()
+    loss = ExampleLoss(model)
+    params = {name: p.detach() for name, p in model.named_parameters()}
+    views, targets = torch.rand(3, 2, 1, SIDE, SIDE), torch.full((3, 2, CLASSES), 1 / CLASSES)
+    expected = clipped_sum(loss, params, views[:2], targets[:2], 0.1).total
+    views[2, 0, 0, 0, 0] = float("nan")
+    for backend in BACKENDS:
+        found = clipped_sum(loss, params, views, targets, 0.1, backend=backend).total
+        assert all(torch.allclose(found[name], expected[name], atol=1e-6) for name in params)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_rate_and_batch_size_do_not_depend_on_who_is_there():
+    """`make_private` derives both from the loaded data, so that one record more changes every step and the noise."""
+    derived = []
+    for count in (40, 41):
+        loader = DataLoader(TensorDataset(torch.zeros(count, SIDE**2), torch.zeros(count)), batch_size=20)
+        model = linear()
+        _, optimizer, private = PrivacyEngine().make_private(
+            module=model, optimizer=torch.optim.SGD(model.parameters(), lr=1.0), data_loader=loader,
+            noise_multiplier=1.0, max_grad_norm=1.0,
+        )  # fmt: skip
+        derived.append((private.sample_rate, optimizer.expected_batch_size))
+    assert derived == [(1 / 2, 20), (1 / 3, 13)]
+
+    constants = []
+    for count in (40, 41):
+        published = plan(population=41, batch_size=20, noise_multiplier=1.0)
+        optimizer, mix = opacus_loop(linear(), published, images(count))
+        finish(optimizer, mix)
+        noise = (optimizer.noise_multiplier * optimizer.max_grad_norm, optimizer.expected_batch_size)
+        constants.append((mix.accountant.history, noise))
+    assert constants[0] == constants[1] == ([(1.0, 20 / 41, 4)], (1.0, 20))
+
+
+@pytest.mark.parametrize(
+    ("population", "batch_size", "opacus"), [(50_000, 4096, (1 / 13, 3846)), (3680, 1000, (1 / 4, 920))]
+)
+def test_rate_and_batch_size_are_not_rounded(population, batch_size, opacus):
+    rate = 1 / math.ceil(population / batch_size)
+    assert (rate, int(population * rate)) == opacus
+    found = plan(population=population, batch_size=batch_size)
+    assert (found.sampling_rate, found.expected_units) == (batch_size / population, batch_size)
+
+
+def test_no_step_is_lost_to_floating_point():
+    """Opacus's sampler takes int(1 / q) steps an epoch, one too few for 141 of the first 2000 sizes."""
+    lost = [n for n in range(1, 2000) if int(1 / (1 / n)) != n]
+    assert len(lost) == 141
+    for n in range(1, 2000):
+        assert plan_of(n, 1, 1).steps == n
+
+
+def test_noise_is_calibrated_for_the_steps_that_run():
+    """Opacus calibrates for int(epochs / q) steps: the same trap, in the number that sets σ."""
+    lost = 0
+    for population in range(1, 150):
+        for batch_size in range(1, population + 1, 7):
+            for epochs in (1, 3, 10):
+                exact = population * epochs // batch_size
+                lost += int(epochs / (batch_size / population)) != exact
+                assert plan_of(population, batch_size, epochs).steps == exact
+    assert lost > 10
+    calibrated = Plan.calibrated(
+        population=93, batch_size=1, epochs=1, clip_norm=1.0, epsilon=2.0, delta=1e-5, accountant="rdp"
+    )
+    assert calibrated.steps == 93
+    ledger = Ledger()
+    ledger.record(calibrated, 93)
+    ledger.check(calibrated)
+    ledger.record(calibrated)
+    with pytest.raises(PrivacyError, match="94 steps were executed but 93 planned"):
+        ledger.check(calibrated)
+
+
+def plan_of(population: int, batch_size: int, epochs: float | Fraction) -> Plan:
+    return Plan.make(
+        population=population, batch_size=batch_size, epochs=epochs, clip_norm=1.0, noise_multiplier=1.0, delta=1e-5
+    )
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_loop_that_is_broken_off_leaves_nothing_for_the_next_step():
+    """Under Opacus's BatchMemoryManager the part stays, and goes into the next noisy sum: a record may count twice."""
+    model = linear()
+    optimizer = DPOptimizer(
+        torch.optim.SGD(model.parameters(), lr=1.0), noise_multiplier=0.0, max_grad_norm=1.0, expected_batch_size=8
+    )
+    loader = DataLoader(TensorDataset(torch.rand(8, SIDE**2)), batch_size=8)
+    with BatchMemoryManager(data_loader=loader, max_physical_batch_size=2, optimizer=optimizer) as parts:
+        for (part,) in parts:
+            for p in model.parameters():
+                p.grad_sample = torch.ones(len(part), *p.shape)
+            optimizer.step()
+            optimizer.zero_grad()
+            break
+    assert any(p.summed_grad is not None and p.summed_grad.any() for p in model.parameters())
+
+    whole = finish(*opacus_loop(linear(), plan(), images(12), physical_batch=2))
+    optimizer, mix = opacus_loop(linear(), plan(), images(12), physical_batch=2)
+    for batch in mix.batches():
+        mix.backward(batch)
+        optimizer.step()
+        optimizer.zero_grad()
+        assert not batch.last
+        break
+    assert torch.equal(finish(optimizer, mix), whole)
+
+
+@TRAINERS
+def test_empty_batches_are_steps(case):
+    """Opacus's distributed sampler drops them: 11 to 16 of 20 steps were left at N = 40, q = 0.05."""
+    rare = replace(case, population=40, batch_size=2, steps=20, k=(1, 0, 0))
+    recorder = checks.Recorder()
+    seen = checks.run(rare, recorder)
+    empty = 20 - len({step for step, units, _ in seen.views if len(units)})
+    assert 0 < empty < 10  # 0.95^40 is 0.13
+    assert all(ledger.steps == 20 for ledger in seen.ledgers)
+    assert {step for step, *_ in recorder.calls} == set(range(20))
+
+
+def test_no_rank_or_run_shares_its_neighbours_draws():
+    """Opacus's ranks with equal torch seeds draw the same masks, so that records take part together."""
+    taken = np.zeros((2000, 6))
+    for step in range(2000):
+        taken[step, poisson_sample(0, step, 6, 0.3)] = 1
+    correlation = np.corrcoef(taken.T)[~np.eye(6, dtype=bool)]
+    assert np.abs(correlation).max() < 5 / 2000**0.5
+
+
+@pytest.mark.parametrize("shape", [(5,), (3, 5), (2, 3, 5)], ids=["2-D", "3-D", "4-D, as in ConvNeXt"])
+def test_linear_layers_of_every_dimension(shape):
+    """Opacus's ghost clipping fails on a linear layer of 4-D input, and was wrong about the bias of a 3-D one."""
+
+    class Network(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(5, CLASSES)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.layer(x).reshape(len(x), -1, CLASSES).tanh().mean(dim=1)
+
+    model = Network()
+    params = {name: p.detach() for name, p in model.named_parameters()}
+    generator = torch.Generator().manual_seed(0)
+    views = torch.randn(4, 2, *shape, generator=generator)
+    targets = torch.softmax(torch.randn(4, 2, CLASSES, generator=generator), dim=2)
+    found, expected = (
+        clipped_sum(ExampleLoss(model), params, views, targets, 0.2, backend=backend)
+        for backend in ("vectorized", "sequential")
+    )
+    assert torch.allclose(found.norms, expected.norms, rtol=1e-5)
+    assert all(torch.allclose(found.total[name], expected.total[name], atol=1e-6) for name in params)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_frozen_batch_norm_in_training_mode_is_refused():
+    """Opacus's validator looks at trainable layers only, while this one makes each gradient depend on all examples."""
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(16, CLASSES))
+    model[1].requires_grad_(False)
+    assert ModuleValidator.validate(model, strict=False) == []
+
+    params = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
+    views, targets = torch.rand(2, 2, 1, SIDE, SIDE), torch.full((2, 2, CLASSES), 1 / CLASSES)
+    for backend in BACKENDS:
+        with pytest.raises(PrivacyError, match="statistics"):
+            clipped_sum(ExampleLoss(model), params, views, targets, 1.0, backend=backend)
+    with pytest.raises(PrivacyError, match="statistics"):
+        opacus_loop(model, plan(), images(12))
+
+
+class CentredOnTheBatch(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x - x.mean(dim=0)
+
+
+def test_mixing_in_the_forward_pass_is_refused():
+    """Opacus detects no such operation."""
+    with pytest.raises(PrivacyError, match="mixes examples"):
+        opacus_loop(nn.Sequential(CentredOnTheBatch(), *linear()), plan(), images(12))
+    tower = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE**2, 8), CentredOnTheBatch())
+    with pytest.raises(DataError, match="mixes examples"):
+        Encoder(tower, resolution=SIDE, mean=[0.5] * 3, std=[0.5] * 3)
+
+
+def test_there_is_no_sampling_but_what_is_accounted():
+    """With `poisson_sampling=False` Opacus keeps the accountant of Poisson sampling."""
+    many = plan(population=15, batch_size=5, steps=300)
+    optimizer, mix = opacus_loop(linear(), many, images(15), ViewSettings(1))
+    taken = np.zeros((300, 15))
+    for batch in mix.batches():
+        np.add.at(taken[batch.step], batch.indices, 1)
+        assert np.array_equal(batch.indices, poisson_sample(3, batch.step, 15, many.sampling_rate))
+        mix.backward(batch)
+        optimizer.step()
+        optimizer.zero_grad()
+    rate = 5 / 15
+    assert mix.accountant.history == [(0.0, rate, 300)]
+    assert taken.max() == 1
+    assert np.abs(taken.mean(axis=0) - rate).max() < 4 * (rate * (1 - rate) / 300) ** 0.5
+    assert taken.sum(axis=1).var() == pytest.approx(15 * rate * (1 - rate), rel=0.35)
+
+
+@TRAINERS
+def test_physical_batches_are_not_steps(case):
+    """The release updates its moving average once a physical batch."""
+    recorders = checks.Recorder(), checks.Recorder()
+    runs = [checks.run(case, one, physical_batch=size) for one, size in zip(recorders, (64, 1), strict=True)]
+    assert [call[:3] for call in recorders[0].calls] == [call[:3] for call in recorders[1].calls]
+    assert all(ledger.steps == case.steps for seen in runs for ledger in seen.ledgers)
+
+
+@TRAINERS
+def test_results_do_not_depend_on_global_generators(case):
+    """Opacus and the release draw noise, samples and views from torch's, NumPy's and Python's global state."""
+    found = []
+    for seed in (0, 1):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            np.random.seed(seed)  # noqa: NPY002  # that it has no effect is the point
+            before = torch.get_rng_state()
+            found.append(checks.run(case, None, learning_rate=0.1).weights)
+            assert torch.equal(torch.get_rng_state(), before)
+    assert all(torch.equal(*pair) for pair in zip(*found, strict=True))
+
+
+# --- The released code of DP-Mix -------------------------------------------------------------------------------------
+
+
+@TRAINERS
+def test_training_runs_on_the_poisson_sample(case):
+    """The release makes a Poisson loader, and then trains on the other one, in a fixed order."""
+    seen = checks.run(replace(case, steps=6), checks.Recorder())
+    by_step = {step: units for step, units, _ in seen.views}
+    for step in range(6):
+        sampled = poisson_sample(checks.SEED, step, case.population, case.batch_size / case.population)
+        # A network's units are numbered by a public permutation.
+        units = sampled if case.trainer == "head" else microbatches(case.population, 1, seed=0)[sampled, 0]
+        assert np.array_equal(np.ravel(by_step.get(step, [])), units)
+    assert len({tuple(np.ravel(units)) for units in by_step.values()}) > 1
+
+
+@pytest.mark.parametrize(
+    ("population", "epochs", "steps", "released"),
+    [(3680, 10, 36, 40), (24485, 10, 244, 250), (21600, 20, 432, 440), (87003, 10, 870, 880), (50_000, 10, 500, 500)],
+)
+def test_no_step_more_than_accounted(population, epochs, steps, released):
+    """The release's noise is for ⌊epochs · N / B⌋ steps, and its loop takes epochs · ⌈N / B⌉."""
+    assert epochs * math.ceil(population / 1000) == released
+    found = plan_of(population, 1000, epochs)
+    assert found.steps == steps
+    if released > steps:
+        ledger = Ledger()
+        ledger.record(found, released)
+        with pytest.raises(PrivacyError, match=f"{released} steps were executed but {steps} planned"):
+            ledger.check(found)
+
+
+def test_the_loop_ends_with_the_plan():
+    optimizer, mix = opacus_loop(linear(), plan(), images(12))
+    finish(optimizer, mix)
+    assert mix.ledger.steps == 4
+    assert list(mix.batches()) == []
+
+
+def test_the_divisor_is_b_whatever_was_sampled():
+    """The release divides by ⌊N / ⌈N / B⌉⌋; the size of the sample itself, which AdaClip uses, would be private."""
+    for present in (12, 4, 0):
+        model = linear()
+        before = torch.cat([p.detach().flatten() for p in model.parameters()])
+        loop = opacus_loop(model, plan(steps=1, batch_size=11, noise_multiplier=5.0), images(present))
+        moved = finish(*loop) - before
+        noise = loop[0].generator.manual_seed(loop[0].generator.initial_seed())
+        drawn = torch.cat([torch.normal(0.0, 5.0, p.shape, generator=noise).flatten() for p in model.parameters()])
+        # What is left after the noise, itself of norm 36 or so, is at most one clipped gradient for each record.
+        assert float((moved * 11 + drawn).norm()) <= present + 1e-4
+        assert present or torch.allclose(moved * 11, -drawn, atol=1e-4)
+
+
+def test_the_result_is_the_last_epochs():
+    """The release reports the best epoch on the test set."""
+    outcome = Outcome([50.0, 90.0, 70.0], Ledger(), learning_rate=1.0, clipped=0.0, seconds=0.0)
+    assert outcome.accuracy == 70
+
+
+def test_a_release_has_no_seed():
+    """The release's samples come from a public seed, its noise from a generator that is not secure."""
+    samples, noises = [], []
+    for _ in range(2):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            np.random.seed(0)  # noqa: NPY002  # that it has no effect is the point
+            samples.append(secure_poisson_sample(200, 0.5))
+            noises.append(Release().add(torch.zeros(20), 1.0, step=0, name="w"))
+    assert not np.array_equal(*samples)
+    assert not torch.equal(*noises)
+
+
+@TRAINERS
+def test_a_second_run_starts_afresh(case):
+    """The release keeps K in Opacus's table of layers, so that a second run in one process uses the first's."""
+    rules = dict(layers.RULES)
+    first = checks.sums(case)
+    checks.sums(replace(case, k=(3, 1, 1), clip_norms=(2.0,) * len(case.clip_norms)))
+    again = checks.sums(case)
+    assert all(
+        torch.equal(one, other) for a, b in zip(first, again, strict=True) for one, other in zip(a, b, strict=True)
+    )
+    assert rules == layers.RULES
+
+
+def test_a_second_adapter_on_one_model_starts_afresh():
+    fresh = finish(*opacus_loop(linear(), plan(), images(12), ViewSettings(1, 0, 0)))
+    model = linear()
+    start = {name: value.clone() for name, value in model.state_dict().items()}
+    finish(*opacus_loop(model, plan(clip_norm=0.1), images(12), ViewSettings(4, 0, 3)))
+    model.load_state_dict(start)
+    assert torch.equal(finish(*opacus_loop(model, plan(), images(12), ViewSettings(1, 0, 0))), fresh)
+
+
+def test_no_real_image_is_needed():
+    """The release crashes at K_base = 0, Pure-DP-Mix_Diff."""
+    optimizer, mix = opacus_loop(linear(), plan(), images(12), ViewSettings(0, 3, 2), synthetic=images(5, seed=2))
+    assert torch.isfinite(finish(optimizer, mix)).all()
+    assert mix.ledger.steps == 4
+
+
+def test_a_record_is_used_at_most_once_a_step():
+    """Under Opacus a loop that was broken off, or a sampler with replacement, uses one twice."""
+    for step in range(50):
+        for sample in (poisson_sample(1, step, 30, 0.9), secure_poisson_sample(30, 0.9)):
+            assert len(np.unique(sample)) == len(sample)
+    optimizer, mix = opacus_loop(linear(), plan(steps=20, batch_size=11), images(12), physical_batch=2)
+    counts = Counter()
+    for batch in mix.batches():
+        counts.update((batch.step, int(index)) for index in batch.indices)
+        mix.backward(batch)
+        optimizer.step()
+        optimizer.zero_grad()
+    assert max(counts.values()) == 1
+
+
+def test_the_last_of_everything_can_be_drawn():
+    """The release draws from randint(0, L - 1), whose upper end is exclusive: never the last of S, an image of D."""
+    public = images(4, seed=2)
+    public.images[:] = (np.arange(4) * 60 + 30)[:, None, None, None]
+    settings = ViewSettings(k_base=1, k_diff=2, k_self=4)
+    indices = np.arange(60)
+    made = make_views(images(60), indices, settings, KeyedRandom(0, 0, indices), public)
+    assert set(made.pairs.flatten().tolist()) == {0, 1, 2}
+    shades = {round(float(shade) * 255) for shade in made.images[:, 1:3].mean(dim=(2, 3, 4)).flatten()}
+    assert shades == {30, 90, 150, 210}
+    assert {int(index) for step in range(40) for index in poisson_sample(0, step, 60, 0.2)} == set(range(60))
+
+
+def test_pixels_are_mixed_and_with_another_image():
+    """In the release λ x_t + (1 - λ) x_t is x_t again, with the label of another image mixed in."""
+    indices = np.arange(20)
+    # Two views of each example that differ: itself and a synthetic image.
+    made = make_views(images(20), indices, ViewSettings(1, 1, 6), KeyedRandom(0, 0, indices), images(5, seed=2))
+    assert (made.pairs[..., 0] != made.pairs[..., 1]).all()
+    checks.check_mixtures(made, 2)
+    mixed = (made.weights > 0.05) & (made.weights < 0.95)
+    assert mixed.sum() > 20
+    nearest = (made.images[:, 2:, None] - made.images[:, None, :2]).abs().amax(dim=(3, 4, 5)).amin(dim=2)
+    assert (nearest[mixed] > 0.005).all()
+
+
+# --- pyvacy ----------------------------------------------------------------------------------------------------------
+
+
+def test_microbatches_get_twice_the_noise():
+    """Pyvacy, and the paper's equation 2, add noise for C where one record may move the sum by 2 C."""
+    assert plan(microbatch_size=2, noise_multiplier=3.0, clip_norm=0.5).noise_std == 3.0
+    with pytest.raises(ParamsError, match="half the noise"):
+        opacus_loop(linear(), plan(microbatch_size=2), images(12))

@@ -1,0 +1,105 @@
+"""A table's numbers are those that its runs left, and nothing else."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from dpmix.catalogue import Catalogue
+from dpmix.errors import DpmixError
+from dpmix.experiment import Distance, Experiment
+from dpmix.files import write_json
+from dpmix.params import parse
+from dpmix.tables.build import build, paths_of
+from dpmix.tables.cells import from_json, to_json
+
+
+@pytest.fixture(scope="module")
+def raw(repository: Path) -> dict[str, Any]:
+    return yaml.safe_load((repository / "params.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def catalogues(raw: dict[str, Any]) -> dict[str, Catalogue]:
+    return {scale: Catalogue(parse(raw), scale) for scale in ("demo", "paper")}
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def leave_records(catalogue: Catalogue, table: str) -> dict[Path, float]:
+    """A record for everything that a table shows, each with a number of its own."""
+    numbers = {}
+    artefacts = {a.path(catalogue.scale): a for cell in catalogue.cells(table) for a in cell.artefacts}
+    for index, (path, artefact) in enumerate(sorted(artefacts.items())):
+        numbers[path] = 10 + index / 8
+        if isinstance(artefact, Distance):
+            write_json(path, {"distance": numbers[path]})
+            continue
+        assert isinstance(artefact, Experiment)
+        record = {
+            "accuracy": numbers[path],
+            "epsilon": {"target": artefact.epsilon, "rdp": artefact.epsilon - 0.01, "pld": artefact.epsilon - 0.1},
+            "experiment": {"accountant": artefact.accountant},
+            "times": {"seconds": 60 * numbers[path], "hardware": "an abacus"},
+        }
+        write_json(path, record)
+    return numbers
+
+
+@pytest.mark.parametrize("scale", ["demo", "paper"])
+@pytest.mark.parametrize("number", [str(number) for number in range(1, 14)])
+def test_every_value_is_its_runs(catalogues: dict[str, Catalogue], scale: str, number: str) -> None:
+    catalogue = catalogues[scale]
+    numbers = leave_records(catalogue, number)
+    table = build(number, catalogue)
+    assert (table.number, table.scale) == (int(number), scale)
+    assert len(table.cells) == len(catalogue.cells(number))
+    for cell, spec in zip(table.cells, catalogue.cells(number), strict=True):
+        assert (cell.row, cell.column) == (spec.row, spec.column)
+        assert cell.values == tuple(numbers[artefact.path(scale)] for artefact in spec.artefacts)
+        assert bool(cell.note) == (not spec.artefacts)
+        runs = [artefact for artefact in spec.artefacts if isinstance(artefact, Experiment)]
+        assert cell.epsilon == (max(run.epsilon - 0.01 for run in runs) if runs else None)
+    assert from_json(to_json(table)) == table
+    assert set(paths_of(number, catalogue)) == set(numbers)
+
+
+def test_the_papers_numbers_stand_beside_the_papers_grid_only(catalogues: dict[str, Catalogue]) -> None:
+    for scale, catalogue in catalogues.items():
+        leave_records(catalogue, "12")
+        assert build("12", catalogue).has_paper == (scale == "paper")
+    cell = build("12", catalogues["paper"]).grid[("Self-Aug",), ()]
+    assert cell.paper is not None
+    assert (cell.paper.mean, cell.paper.sd) == (79.3, 0.2)
+
+
+def test_times_name_their_hardware(catalogues: dict[str, Catalogue]) -> None:
+    leave_records(catalogues["demo"], "13")
+    assert any("an abacus" in note for note in build("13", catalogues["demo"]).notes)
+
+
+def test_a_missing_run_is_named(catalogues: dict[str, Catalogue]) -> None:
+    first = min(leave_records(catalogues["demo"], "12"))
+    first.unlink()
+    with pytest.raises(DpmixError, match="does not exist; run the step that makes it") as caught:
+        build("12", catalogues["demo"])
+    assert first.as_posix() in str(caught.value)
+
+
+def test_without_privacy_there_is_no_epsilon(raw: dict[str, Any]) -> None:
+    table = {**raw["scales"]["demo"]["tables"]["12"]}
+    table["fixed"] = {**table["fixed"], "epsilon": float("inf")}
+    demo = {**raw["scales"]["demo"], "tables": {"12": table}, "figures": {}}
+    catalogue = Catalogue(parse({**raw, "scales": {"demo": demo}}))
+    for cell in catalogue.cells("12"):
+        for run in cell.artefacts:
+            assert isinstance(run, Experiment)
+            write_json(
+                run.path("demo"), {"accuracy": 50.0, "epsilon": {}, "experiment": {"accountant": run.accountant}}
+            )
+    assert {cell.epsilon for cell in build("12", catalogue).cells} == {None}
