@@ -68,7 +68,9 @@ scales:
 
 def environment(repository: Path) -> dict[str, str]:
     paths = os.pathsep.join(filter(None, [str(repository), os.environ.get("PYTHONPATH")]))
-    return {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": paths}
+    # Without bytecode on disk every process would compile anew whatever it imports.
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**inherited, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": paths}
 
 
 class Clone:

@@ -1,0 +1,80 @@
+"""A cut of the demo that still makes every table and figure: one seed, one epoch, two learning rates."""
+
+import csv
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from dpmix.params import parse
+
+
+def cut(params: dict[str, Any]) -> dict[str, Any]:
+    """The demo's params with the same tables and less work behind each."""
+    demo = params["scales"]["demo"]
+    demo["seeds"] = [1]
+    demo["tuning"]["learning_rates"] = [2, 8]
+    for track in ("scratch", "finetune"):
+        demo[track]["epochs"] = 1
+    demo["datasets"]["digits-300"]["epochs"] = 1
+    demo["synthetic_size"]["digits"] = 200
+    params["diffusion"]["tiny-diffusion"]["steps"] = 4
+    return {**params, "scales": {"demo": demo}}
+
+
+def call(folder: Path, repository: Path, *targets: str) -> subprocess.CompletedProcess[str]:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.run(
+        [sys.executable, "-m", "snakemake", "--cores", "2", *targets],
+        cwd=folder,
+        env={**os.environ, "PATH": path, "PYTHONPATH": str(repository)},
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_every_table_figure_and_the_report_come_from_nothing(tmp_path: Path, repository: Path) -> None:
+    folder = tmp_path / "clone"
+    folder.mkdir()
+    shutil.copytree(repository / "workflow", folder / "workflow")
+    shutil.copy(repository / "environment.yml", folder)
+    params = cut(yaml.safe_load((repository / "params.yaml").read_text(encoding="utf-8")))
+    (folder / "params.yaml").write_text(yaml.safe_dump(params, allow_unicode=True), encoding="utf-8")
+    spec = parse(params).at("demo")
+
+    made = call(folder, repository, "all_tables", "all_figures", "report")
+    assert made.returncode == 0, made.stderr
+
+    results = folder / "results" / "demo"
+    assert len(spec.tables) == 13
+    for number, table in spec.tables.items():
+        for kind in ("csv", "md", "tex", "json"):
+            assert (results / "tables" / f"table{number}.{kind}").stat().st_size > 0
+        with (results / "tables" / f"table{number}.csv").open(encoding="utf-8") as lines:
+            rows = list(csv.DictReader(lines))
+        assert rows
+        for row in rows:
+            if table.kind == "external":
+                assert row["note"] in ("not run", "not installed")
+            elif row["note"] != "N/A":
+                assert float(row["mean"]) >= 0
+                assert row["seeds"] == "1"
+            if table.kind == "accuracy" and row["mean"]:
+                assert float(row["mean"]) <= 100
+                assert 0 < float(row["epsilon"]) <= 8
+    for number in (1, 2):
+        for kind in ("png", "pdf", "csv"):
+            assert (results / "figures" / f"figure{number}.{kind}").stat().st_size > 0
+    page = (results / "report" / "index.html").read_text(encoding="utf-8")
+    assert all(f"Table {number}" in page for number in spec.tables)
+
+    again = call(folder, repository, "all_tables", "all_figures", "report")
+    assert again.returncode == 0
+    assert "Nothing to be done" in again.stdout + again.stderr
