@@ -112,7 +112,7 @@ class DPMix:
         physical_batch: int = 64,
         criterion: Callable[[Tensor, Tensor], Tensor] = soft_cross_entropy,
     ) -> None:
-        _check_settings(plan, views, physical_batch)
+        _check_settings(plan, views, physical_batch, seed)
         _check_data(data, plan, views, synthetic)
         self._params = _shared_parameters(model, optimizer)
         _check_optimizer(optimizer, plan)
@@ -268,13 +268,15 @@ class DPMix:
         self._account(optimizer)
 
 
-def _check_settings(plan: Plan, views: ViewSettings, physical_batch: int) -> None:
+def _check_settings(plan: Plan, views: ViewSettings, physical_batch: int, seed: int | None) -> None:
     if plan.microbatch_size > 1 or views.microbatch_size > 1:
         raise ParamsError(
             "microbatches have sensitivity 2 C, for which DPOptimizer adds half the noise; use microbatch_size 1"
         )
     if physical_batch < 1:
         raise ParamsError(f"physical_batch {physical_batch} is not a number of records; 64 is usual")
+    if seed is not None and not 0 <= seed < 2**32:
+        raise ParamsError(f"seed {seed} is not in [0, 2**32); choose another, or None for the system's entropy")
 
 
 def _check_data(data: Images, plan: Plan, views: ViewSettings, synthetic: Images | None) -> None:

@@ -15,6 +15,7 @@ import torch
 from opacus.accountants import GaussianAccountant, PRVAccountant, RDPAccountant
 from opacus.grad_sample import GradSampleModule
 from opacus.optimizers import AdaClipDPOptimizer, DPOptimizer
+from scipy import stats
 from torch import Tensor, nn
 
 from dpmix.datasets import Images
@@ -261,6 +262,23 @@ def test_an_empty_batch_is_a_step_of_noise():
             torch.testing.assert_close(p.grad, noise / run_plan.batch_size)
         optimizer.zero_grad()
     assert mix.accountant.history == [(2.0, 8 / N, 4)]
+
+
+@pytest.mark.filterwarnings("ignore:0 of the plan")
+def test_noise_of_a_seed_is_gaussian_and_new_at_every_step():
+    model, run_plan = made(), plan(noise_multiplier=2.0, steps=12)
+    optimizer = dp_optimizer(model, run_plan)
+    mix = adapter(model, optimizer, run_plan, data=images(0))
+    noises = []
+    for batch in mix.batches():
+        mix.backward(batch)
+        optimizer.step()
+        noises.append(gradients(model) * run_plan.batch_size / (2.0 * run_plan.clip_norm))
+    drawn = torch.stack(noises).double().numpy()
+    assert stats.kstest(drawn.ravel(), "norm").pvalue > 1e-3
+    correlation = np.corrcoef(drawn)[~np.eye(12, dtype=bool)]
+    assert np.abs(correlation).max() < 5 / drawn.shape[1] ** 0.5
+    assert len(np.unique(drawn)) == drawn.size
 
 
 def test_empty_batches_between_full_ones_are_counted():
@@ -590,6 +608,8 @@ def test_without_a_seed_physical_batches_share_one_sample():
         ({"plan": plan(microbatch_size=2)}, ParamsError, "half the noise"),
         ({"views": ViewSettings(2, microbatch_size=2)}, ParamsError, "half the noise"),
         ({"physical_batch": 0}, ParamsError, "physical_batch 0"),
+        ({"seed": -1}, ParamsError, "seed -1"),
+        ({"seed": 2**32}, ParamsError, "seed 4294967296"),
         ({"accountant": "gdp"}, ParamsError, "accountant 'gdp'"),
         ({"data": images(N + 1)}, DataError, "more than the plan's population of 20"),
         ({"synthetic": None}, DataError, "k_diff = 1 needs a synthetic set"),
