@@ -83,7 +83,7 @@ demo: install
 	@$(BIN)/snakemake --cores $(CORES) --rerun-incomplete all_tables all_figures report --config scale=demo \
 		--quiet rules reason host
 	@echo
-	@echo 'The report, with every table beside the paper'\''s: results/demo/report/index.html'
+	@echo 'The report, with every table and figure:          results/demo/report/index.html'
 	@echo 'Tables as CSV, Markdown and LaTeX:                results/demo/tables/'
 	@echo 'Figures as PNG and PDF:                           results/demo/figures/'
 
