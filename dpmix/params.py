@@ -236,14 +236,16 @@ class Tuning(Spec):
 
 
 class Bundling(Spec):
-    """How many streams one job takes, and what it gets.
+    """How many streams one job takes, and what it gets. None of it changes a result beyond rounding.
 
-    `stream` suits a cluster; `model` suits one machine, where starting a process costs most.
+    `stream` suits a cluster; `model` suits one machine, where starting a process costs most. `physical_batch` is how
+    many examples go through the network together.
     """
 
     by: Literal["stream", "model"]
     threads: PositiveInt = 1
     gpus: Annotated[int, Field(ge=0)] = 0
+    physical_batch: PositiveInt = 64
 
 
 class ScaleSpec(Spec):

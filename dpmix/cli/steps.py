@@ -148,7 +148,9 @@ def train(
     outputs: Outputs,
     params: ParamsPath = _PARAMS,
     scale: Scale = None,
-    physical_batch: Annotated[int, typer.Option(help="Examples whose gradients are computed together.")] = 64,
+    physical_batch: Annotated[
+        int | None, typer.Option(help="Examples computed together, not the params' number.")
+    ] = None,
     threads: Annotated[int | None, typer.Option(help="Processor threads; by default what torch chooses.")] = None,
 ) -> None:
     """Train the runs, learning-rate selections and gradient records that these files stand for."""
@@ -159,7 +161,8 @@ def train(
     if threads:
         torch.set_num_threads(threads)
     catalogue = _catalogue(params, scale)
-    make([catalogue.find(path) for path in outputs], catalogue.scale, physical_batch=physical_batch)
+    size = physical_batch or catalogue.spec.bundle.physical_batch
+    make([catalogue.find(path) for path in outputs], catalogue.scale, physical_batch=size)
 
 
 @steps.command()
