@@ -184,6 +184,7 @@ class Experiment(Artefact):
     learning_rate: "float | Selection | None"
     momentum: float = 0.0
     weight_decay: float = 0.0
+    ema_decay: float = Field(default=0.0, ge=0, lt=1)
     k_base: int
     k_self: int = 0
     k_diff: int = 0
@@ -198,6 +199,7 @@ class Experiment(Artefact):
     subset: Literal["all", "S1"] = "all"
     mix_with: Literal["synthetic", "S2"] = "synthetic"
     holdout: float = Field(default=0.0, ge=0, lt=1)
+    release: bool = False
     seed: int
 
     @model_validator(mode="after")
@@ -227,6 +229,11 @@ class Experiment(Artefact):
         if isinstance(self.model, WideResNetSpec) and isinstance(self.learning_rate, Selection):
             raise ValueError(
                 f"{where}: a network trained from scratch needs learning_rate as a number, or one for each ε"
+            )
+        if self.release and isinstance(self.learning_rate, Selection):
+            raise ValueError(
+                f"{where}: choosing a learning rate on private images is not covered by ε; for a release give "
+                "learning_rate as a number, from public data"
             )
         if isinstance(self.model, WideResNetSpec) and self.pretrain_epochs:
             raise ValueError(f"{where}: pretrain_epochs is for encoders with a linear head")

@@ -133,6 +133,7 @@ class Settings(BaseModel):
     learning_rate: PositiveFloat | Literal["tuned"] | dict[PositiveFloat, PositiveFloat] | None = None
     momentum: Annotated[float, Field(ge=0, lt=1)] | None = None
     weight_decay: Annotated[float, Field(ge=0)] | None = None
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] | None = None
     k_base: Annotated[int, Field(ge=0)] | None = None
     k_self: Annotated[int, Field(ge=0)] | None = None
     k_diff: Annotated[int, Field(ge=0)] | None = None
@@ -147,6 +148,7 @@ class Settings(BaseModel):
     subset: Literal["all", "S1"] | None = None
     mix_with: Literal["synthetic", "S2"] | None = None
     record_gradients: bool | None = None
+    release: bool | None = None
 
     def over(self, base: "Settings") -> "Settings":
         """These settings, and where one is silent, those of `base`."""
