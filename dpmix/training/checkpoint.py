@@ -64,7 +64,7 @@ class Checkpoint:
             raise DpmixError(f"{self.path} is damaged ({error}); delete it, and the run starts afresh") from error
 
     def remove(self) -> None:
-        """When the run is finished and its result is on disk; also what kills in the middle of a write left beside it."""
+        """When the run's result is on disk. What kills in the middle of a write left beside it goes too."""
         for leftover in self.path.parent.glob(f".{self.path.stem}-*{self.path.suffix}"):
             leftover.unlink(missing_ok=True)
         self.path.unlink(missing_ok=True)

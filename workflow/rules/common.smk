@@ -18,6 +18,9 @@ SCALE = CATALOGUE.scale
 RESULTS = f"results/{SCALE}"
 STEP = f"--params {PARAMS} --scale {SCALE}"
 
+# Of the jobs that could run, those that most others wait for go first: else a core is idle at the end.
+FIRST, EARLY = 2, 1
+
 
 # A call for single tables or files trains what they need and nothing else. A call for everything trains all heads of a
 # stream in one job, whichever table needs them: the views cost, not the heads. Rules are defined before Snakemake says

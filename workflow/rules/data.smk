@@ -7,6 +7,7 @@ rule images:
         "logs/images/{name}.log",
     wildcard_constraints:
         name=r"(?!.*-synthetic-).*",
+    priority: FIRST
     conda:
         "../../environment.yml"
     params:
@@ -20,6 +21,7 @@ rule encoder:
         "data/encoders/{name}/open_clip_config.json",
     log:
         "logs/encoders/{name}.log",
+    priority: FIRST
     conda:
         "../../environment.yml"
     params:

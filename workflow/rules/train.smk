@@ -9,6 +9,7 @@ for bundle in jobs_for(PlanFile):
             outputs_of(bundle),
         log:
             f"logs/plans/{bundle.name}.log",
+        priority: FIRST
         conda:
             "../../environment.yml"
         params:
@@ -28,6 +29,7 @@ for bundle in jobs_for(Selection) + jobs_for(Experiment, GradientRecord):
             outputs_of(bundle),
         log:
             f"logs/train/{bundle.name}.log",
+        priority: EARLY if bundle.name.startswith("tune") else 0
         conda:
             "../../environment.yml"
         threads: CATALOGUE.spec.bundle.threads
