@@ -336,6 +336,12 @@ class GradientRecord(Artefact):
     folder: ClassVar[str] = "runs"
     experiment: Experiment
 
+    @model_validator(mode="after")
+    def _may_be_looked_at(self) -> Self:
+        if self.experiment.release:
+            raise ValueError("gradients before clipping are not covered by ε; record them in a run without release")
+        return self
+
     @override
     def inputs(self) -> list[Artefact]:
         return self.experiment.inputs()

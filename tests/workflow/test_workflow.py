@@ -157,6 +157,22 @@ def test_a_table_is_made_from_its_runs(made: Clone) -> None:
     assert [cell["column"] for cell in table["cells"]] == [["ε = 1"], ["ε = 2"]]
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_two_processes_for_each_job_give_the_same_runs(made: Clone, tmp_path: Path) -> None:
+    # Without a GPU the two processes talk over Gloo.
+    params = REDUCED.replace("bundle: { by: model }", "bundle: { by: model, gpus: 2 }")
+    two = new_clone(tmp_path / "two", made.repository, params)
+    shown = two("--printshellcmds", "table2")
+    assert "torch.distributed.run --standalone --nproc-per-node=2 -m dpmix step train" in shown
+    expected = {path: json.loads(text) for path, text in made.runs().items()}
+    for path, text in two.runs().items():
+        found = json.loads(text)
+        found.pop("times")
+        assert found == {key: value for key, value in expected[path].items() if key != "times"}
+    assert len(two.runs()) == 4
+
+
 def test_a_second_call_has_nothing_to_do(made: Clone) -> None:
     assert "Nothing to be done" in made("--dry-run", "table2")
 

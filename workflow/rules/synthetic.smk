@@ -24,7 +24,7 @@ rule synthetic:
         "../../environment.yml"
     threads: CATALOGUE.spec.bundle.threads
     resources:
-        gpu=CATALOGUE.spec.bundle.gpus,
+        gpu=min(GPUS, 1),
     params:
         step=STEP,
     shell:

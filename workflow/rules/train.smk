@@ -29,13 +29,14 @@ for bundle in jobs_for(Selection) + jobs_for(Experiment, GradientRecord):
             outputs_of(bundle),
         log:
             f"logs/train/{bundle.name}.log",
-        priority: EARLY if bundle.name.startswith("tune") else 0
+        priority: priority_of(bundle)
         conda:
             "../../environment.yml"
         threads: CATALOGUE.spec.bundle.threads
         resources:
-            gpu=CATALOGUE.spec.bundle.gpus,
+            gpu=GPUS,
         params:
+            launch=LAUNCH,
             step=STEP,
         shell:
-            "python -m dpmix step train {output} {params.step} --threads {threads} 2> >(tee {log} >&2)"
+            "{params.launch} step train {output} {params.step} --threads {threads} 2> >(tee {log} >&2)"
