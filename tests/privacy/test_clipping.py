@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from dpmix.errors import PrivacyError
+from dpmix.errors import ParamsError, PrivacyError
 from dpmix.privacy import clipping
 from dpmix.privacy.clipping import (
     BACKENDS,
@@ -288,7 +288,7 @@ def test_a_layer_without_a_batch_falls_back(length):
         result = clipped_sum(ExampleLoss(module), parameters(module), views, targets, 0.1, backend=backend)
         expected, _ = naive_clipped_sum(module, parameters(module), views, targets, 0.1)
         assert close(flat(result.total), flat(expected), 1e-4)
-    with pytest.raises(ValueError, match="no per-example rule for positions"):
+    with pytest.raises(ParamsError, match="no per-example rule for positions"):
         clipped_sum(ExampleLoss(module), parameters(module), views, targets, 0.1, backend="vectorized")
 
 
