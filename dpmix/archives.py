@@ -44,10 +44,11 @@ class Published(NamedTuple):
 
 
 class Archive(NamedTuple):
-    """A file to fetch, relative to the folder of downloads, and its MD5 sum as torchvision knows it."""
+    """A file to fetch, relative to the folder of downloads, its MD5 sum as torchvision knows it, and its size."""
 
     path: str
     md5: str
+    megabytes: int
 
 
 class _Source(NamedTuple):
@@ -227,35 +228,35 @@ SOURCES: dict[str, _Source] = {
     "cifar-10": _Source(
         _fetch_cifar("CIFAR10"),
         _list_cifar,
-        (Archive("cifar-10-python.tar.gz", "c58f30108f718f92721af3b95e74349a"),),
+        (Archive("cifar-10-python.tar.gz", "c58f30108f718f92721af3b95e74349a", 170),),
         ("cifar-10-batches-py",),
         "https://www.cs.toronto.edu/~kriz/cifar.html",
     ),
     "cifar-100": _Source(
         _fetch_cifar("CIFAR100"),
         _list_cifar,
-        (Archive("cifar-100-python.tar.gz", "eb9058c3a382ffc7106e4002c42a8d85"),),
+        (Archive("cifar-100-python.tar.gz", "eb9058c3a382ffc7106e4002c42a8d85", 169),),
         ("cifar-100-python",),
         "https://www.cs.toronto.edu/~kriz/cifar.html",
     ),
     "eurosat": _Source(
         lambda datasets, raw: datasets.EuroSAT(raw, download=True),
         _list_eurosat,
-        (Archive("eurosat/EuroSAT.zip", "c8fa014336c82ac7804f0398fcb19387"),),
+        (Archive("eurosat/EuroSAT.zip", "c8fa014336c82ac7804f0398fcb19387", 94),),
         ("eurosat/2750",),
         "https://github.com/phelber/EuroSAT",
     ),
     "caltech256": _Source(
         lambda datasets, raw: datasets.Caltech256(raw, download=True),
         _list_caltech,
-        (Archive("caltech256/256_ObjectCategories.tar", "67b4f42ca05d46448c6bb8ecd2220f6d"),),
+        (Archive("caltech256/256_ObjectCategories.tar", "67b4f42ca05d46448c6bb8ecd2220f6d", 1183),),
         ("caltech256/256_ObjectCategories",),
         "https://data.caltech.edu/records/nyy15-4j048",
     ),
     "sun397": _Source(
         lambda datasets, raw: datasets.SUN397(raw, download=True),
         _list_sun,
-        (Archive("SUN397.tar.gz", "8ca2778205c41d23104230ba66911c7a"),),
+        (Archive("SUN397.tar.gz", "8ca2778205c41d23104230ba66911c7a", 39100),),
         ("SUN397",),
         "https://vision.princeton.edu/projects/2010/SUN/",
     ),
@@ -263,8 +264,8 @@ SOURCES: dict[str, _Source] = {
         lambda datasets, raw: datasets.OxfordIIITPet(raw, download=True),
         _list_pet,
         (
-            Archive("oxford-iiit-pet/images.tar.gz", "5c4f3ee8e5d25df40f4fd59a7f44e54c"),
-            Archive("oxford-iiit-pet/annotations.tar.gz", "95a8c909bbe2e81eed6a22bccdf3f68f"),
+            Archive("oxford-iiit-pet/images.tar.gz", "5c4f3ee8e5d25df40f4fd59a7f44e54c", 792),
+            Archive("oxford-iiit-pet/annotations.tar.gz", "95a8c909bbe2e81eed6a22bccdf3f68f", 19),
         ),
         ("oxford-iiit-pet/images", "oxford-iiit-pet/annotations"),
         "https://www.robots.ox.ac.uk/~vgg/data/pets/",

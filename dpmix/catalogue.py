@@ -65,6 +65,10 @@ class Catalogue:
         self.params = params
         self.scale = known(scale or params.scale, params.scales, "scale")
         self.spec: ScaleSpec = params.scales[self.scale]
+        # Class names are looked up in the smallest store that an encoder of this scale needs anyway.
+        named = _texts(self.spec.model_dump())
+        encoders = {name: model.resolution for name, model in params.models.items() if isinstance(model, EncoderSpec)}
+        self._names_from = min((side for name, side in encoders.items() if name in named), default=None)
         self.targets: dict[str, list[Artefact]] = {}
         self._cells: dict[str, list[CellSpec]] = {}
         for key, table in self.spec.tables.items():
@@ -305,9 +309,9 @@ class Catalogue:
         if spec.parent is not None:
             return self.synthetic(known(spec.parent, self.params.datasets, f"parent of {dataset}"), where)
         diffusion = self.params.diffusion[known(self.spec.synthetic, self.params.diffusion, "diffusion model")]
-        encoders = [model.resolution for model in self.params.models.values() if isinstance(model, EncoderSpec)]
         size = self.spec.synthetic_size.get(dataset, spec.train)
-        return SyntheticSet(dataset=spec, size=size, diffusion=diffusion, names_from=min(encoders))
+        names_from = self._names_from or diffusion.saved_resolution or diffusion.resolution
+        return SyntheticSet(dataset=spec, size=size, diffusion=diffusion, names_from=names_from)
 
     # Distances and figures ------------------------------------------------------------------------------------------
 
@@ -393,6 +397,15 @@ def of_config(config: Mapping[str, Any], path: str | Path) -> Catalogue:
     if chosen.model_copy(update={"scale": ""}) != read(Path(path)).model_copy(update={"scale": ""}):
         raise ParamsError(f"only scale can be set with --config; for anything else edit {path} or give --configfile")
     return Catalogue(chosen, scale)
+
+
+def _texts(value: Any) -> set[str]:
+    """All strings in a nested value."""
+    if isinstance(value, Mapping):
+        return set().union(*map(_texts, value.values()))
+    if isinstance(value, tuple | list):
+        return set().union(*map(_texts, value))
+    return {value} if isinstance(value, str) else set()
 
 
 def _place(row: Labels, column: Labels) -> str:

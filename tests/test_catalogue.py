@@ -11,7 +11,7 @@ import yaml
 
 from dpmix.catalogue import Bundle, Catalogue, of_config, split_labels
 from dpmix.errors import ParamsError
-from dpmix.experiment import Artefact, Distance, Experiment, GradientRecord, PlanFile, Selection
+from dpmix.experiment import Artefact, Distance, Experiment, GradientRecord, ImageStore, PlanFile, Selection
 from dpmix.params import AccuracyTable, EncoderSpec, parse, read
 from dpmix.tables.captions import TABLES
 from dpmix.tables.published import published
@@ -181,6 +181,12 @@ def test_learning_rates_are_chosen_on_held_out_training_images(catalogues: dict[
     for run in catalogues[scale].of(Experiment):
         assert isinstance(run, Experiment)
         assert run.holdout == 0
+
+
+def test_class_names_are_looked_up_in_a_store_that_runs_need(catalogues: dict[str, Catalogue]) -> None:
+    """Another resolution would decode a whole data set for its names."""
+    for scale, sides in (("demo", {16}), ("paper", {32, 224, 256})):
+        assert {one.resolution for one in catalogues[scale].of(ImageStore) if isinstance(one, ImageStore)} == sides
 
 
 # Jobs -----------------------------------------------------------------------------------------------------------------

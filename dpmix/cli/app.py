@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from dpmix.cli.account import account
+from dpmix.cli.plan import plan
 from dpmix.cli.steps import steps
 
 app = typer.Typer(
@@ -16,6 +17,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(account)
+app.command()(plan)
 app.add_typer(steps, name="step", help="What the workflow's rules run: each makes the files that it is given.")
 
 

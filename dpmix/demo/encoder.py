@@ -36,8 +36,14 @@ _VISION: dict[str, dict[str, Any]] = {
         "timm_proj": "linear",
     },
 }
+ARCHITECTURES = tuple(_VISION)
 # The drawn digits' own mean and standard deviation, to two digits.
 _COLOURS = {"mean": [0.27] * 3, "std": [0.33] * 3, "interpolation": "bicubic", "resize_mode": "squash"}
+
+
+def configuration(architecture: str) -> dict[str, Any]:
+    """The arguments of `open_clip.CLIP` that make one of `ARCHITECTURES`."""
+    return {"embed_dim": _DIM, "vision_cfg": _VISION[architecture], "text_cfg": _TEXT}
 
 
 def train_encoder(
@@ -64,7 +70,7 @@ def train_encoder(
 
     import dpmix.models.tiny_convnext  # noqa: F401  # registers the demo's ConvNeXt
 
-    model_cfg = {"embed_dim": _DIM, "vision_cfg": _VISION[architecture], "text_cfg": _TEXT}
+    model_cfg = configuration(architecture)
     size = _VISION[architecture]["image_size"]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator(seed, "encoder", architecture))))

@@ -269,6 +269,38 @@ def fetch_encoder(architecture: str, pretrained: str, out: Path) -> None:
         _fetch_open_clip(architecture, pretrained, out)
 
 
+def skeleton(architecture: str, device: torch.device) -> tuple[nn.Module, nn.Module, int]:
+    """An architecture without weights: the whole model, its image tower, and the side in pixels that it sees.
+
+    On the meta device it takes no memory, which is enough to count operations and parameters.
+
+    Raises:
+        ParamsError: no such architecture.
+    """
+    if architecture.startswith(TIMM_PREFIX):
+        import timm
+
+        name = architecture.removeprefix(TIMM_PREFIX)
+        _known("timm model", name, timm.list_models())
+        with device:
+            backbone = timm.create_model(name, pretrained=False, num_classes=0).eval()
+        return backbone, backbone, timm.data.resolve_model_data_config(backbone)["input_size"][-1]
+    import open_clip
+
+    from dpmix.demo.encoder import ARCHITECTURES, configuration
+
+    with _quiet(), device:
+        if architecture in ARCHITECTURES:
+            import dpmix.models.tiny_convnext  # noqa: F401  # registers the demo's ConvNeXt
+
+            model = open_clip.CLIP(**configuration(architecture))
+        else:
+            _known("OpenCLIP model", architecture, open_clip.list_models())
+            model = open_clip.create_model(architecture, load_weights=False, pretrained_text=False, device=device)
+    size = model.visual.image_size
+    return model.eval(), model.visual, size if isinstance(size, int) else size[0]
+
+
 def _by_hand(out: Path) -> Path:
     return out.with_name(out.name + ".safetensors")
 

@@ -1,0 +1,163 @@
+"""`dpmix plan`: what tables and figures cost, before anybody pays for them."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from dpmix.catalogue import Catalogue
+    from dpmix.planning import Costs, Estimate, Speed
+
+_COLUMNS = ("target", "runs", "rates", "distances", "jobs", "streams", "passes", "GPU hours", "disk")
+_KINDS = ("downloads", "images", "synthetic", "weights")
+
+
+def plan(
+    scale: Annotated[str | None, typer.Option(help="Which scale of the params; by default the one they name.")] = None,
+    targets: Annotated[
+        list[str] | None, typer.Option(help="Only these, such as table9 or figure2; may be repeated.")
+    ] = None,
+    gpu: Annotated[str, typer.Option(help="Whose published peak to count with.")] = "a100",
+    utilization: Annotated[float, typer.Option(help="The share of the peak that is reached.")] = 0.4,
+    throughput: Annotated[
+        list[str] | None,
+        typer.Option(help="As measured: MODEL=IMAGES_PER_SECOND, or TFLOP/s of every model; may be repeated."),
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Count what is already on disk too.")] = False,
+    csv: Annotated[Path | None, typer.Option(help="Write the table here as well.")] = None,
+    params: Annotated[Path, typer.Option(help="The parameters.")] = Path("params.yaml"),
+    more: Annotated[list[str] | None, typer.Argument(help="Further targets.", metavar="[TARGETS]...")] = None,
+) -> None:
+    """Count runs, jobs, images through each model, GPU hours and disk of tables and figures; trains nothing."""
+    from dpmix.catalogue import Catalogue
+    from dpmix.params import read
+    from dpmix.planning import Costs, estimates, speed
+
+    catalogue = Catalogue(read(params), scale)
+    costs = Costs(catalogue)
+    fast = speed(gpu, utilization, throughput or [], costs)
+    wanted = [*(targets or []), *(more or [])]
+    rows = estimates(catalogue, wanted or None, costs=costs, missing_only=not everything)
+    what = "everything" if everything else "what is not on disk yet"
+    typer.echo(f"Scale {catalogue.scale}, {what}. {_assumed(gpu, fast)}\n")
+    table = [_COLUMNS, *(_row(row, fast, costs) for row in rows)]
+    typer.echo("\n".join(_aligned(table)))
+    details = _details(rows[-1], fast, costs, catalogue.spec.bundle.gpus)
+    for line in details + _beside_the_paper(catalogue, rows, gpu, fast, costs):
+        typer.echo(line)
+    if csv is not None:
+        _write_csv(csv, rows, fast, costs)
+
+
+def _assumed(gpu: str, fast: "Speed") -> str:
+    share = f"{100 * fast.utilization:g} %"
+    stated = (
+        f"Speed: {gpu}, {share} of its {fast.gpu.half:g} TFLOP/s in half precision, for networks from scratch "
+        f"{share} of {fast.gpu.single:g}"
+    )
+    if fast.achieved is not None:
+        stated = f"Speed: {fast.achieved:g} TFLOP/s"
+    if fast.measured:
+        stated += "; " + ", ".join(f"{model} {rate:g} images/s" for model, rate in fast.measured.items())
+    return stated + "."
+
+
+def _row(row: "Estimate", fast: "Speed", costs: "Costs") -> tuple[str, ...]:
+    hours = sum(fast.hours(row, costs).values())
+    counts = (row.runs, row.selections, row.distances, row.jobs, row.streams)
+    return (row.target, *map(str, counts), _count(sum(row.passes.values())), _hours(hours), _bytes(row.disk))
+
+
+def _details(row: "Estimate", fast: "Speed", costs: "Costs", gpus: int) -> list[str]:
+    """Where the last row's hours and bytes come from."""
+    hours = fast.hours(row, costs)
+    lines: list[tuple[str, ...]] = [("model", "images", "GFLOP each", "images/s", "GPU hours")]
+    for model, images in sorted(row.passes.items(), key=lambda item: -hours.get(item[0], 0)):
+        if model not in hours:
+            continue
+        each = f"{row.flops[model] / images / 1e9:,.3g}" if images and model in row.flops else "-"
+        rate = images / hours[model] / 3600 if hours[model] else 0
+        lines.append((model, _count(images), each, f"{rate:,.4g}", _hours(hours[model])))
+    made = ["", *_aligned(lines)] if len(lines) > 1 else []
+    unknown = [model for model in row.passes if model not in hours]
+    for model in unknown:
+        made.append(
+            f"Not counted: {_count(row.passes[model])} images of {model}; measure it and give --throughput "
+            f"{model}=IMAGES_PER_SECOND"
+        )
+    if not gpus:
+        made += ["", "This scale asks for no GPU; on one machine most of its time is the start of processes."]
+    if any(row.disk.values()):
+        parts = ", ".join(f"{kind} {row.disk[kind] / 1e9:.1f}" for kind in _KINDS if row.disk.get(kind))
+        made += ["", f"Disk of {row.target}, GB (synthetic images uncompressed): {parts}"]
+    return made
+
+
+def _beside_the_paper(
+    catalogue: "Catalogue", rows: "list[Estimate]", gpu: str, fast: "Speed", costs: "Costs"
+) -> list[str]:
+    """One run of each method of Table 13, as counted and as the paper timed it."""
+    from dpmix.experiment import Experiment
+    from dpmix.planning import run_hours
+    from dpmix.tables.published import published
+    from dpmix.tables.text import duration
+
+    if catalogue.scale != "paper" or "13" not in catalogue.spec.tables or "table13" not in [row.target for row in rows]:
+        return []
+    parts = []
+    for cell in catalogue.cells("13"):
+        printed = published(13).get(cell.row, cell.column)
+        run = next((one for one in cell.artefacts if isinstance(one, Experiment)), None)
+        if run is not None and printed is not None:
+            counted = duration(60 * run_hours(run, fast, costs))
+            parts.append(f"{cell.column[-1]} {counted} (the paper: {printed.text})")
+    on = gpu if fast.achieved is None else "the given speed"
+    return ["", f"One run of Table 13 on {on}, beside the paper's on one A100: {'; '.join(parts)}"] if parts else []
+
+
+def _write_csv(path: Path, rows: "list[Estimate]", fast: "Speed", costs: "Costs") -> None:
+    import csv
+    import io
+
+    from dpmix.files import write_text
+
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    counts = ("target", "runs", "learning_rates", "distances", "jobs", "streams")
+    writer.writerow([*counts, "passes", "petaflop", "gpu_hours", *(f"{kind}_bytes" for kind in _KINDS)])
+    for row in rows:
+        hours = sum(fast.hours(row, costs).values())
+        writer.writerow(
+            [row.target, row.runs, row.selections, row.distances, row.jobs, row.streams]
+            + [round(sum(row.passes.values())), f"{sum(row.flops.values()) / 1e15:.6g}", f"{hours:.6g}"]
+            + [row.disk.get(kind, 0) for kind in _KINDS]
+        )
+    write_text(path, text.getvalue())
+
+
+def _aligned(lines: "list[tuple[str, ...]]") -> list[str]:
+    """Columns of equal width, the first to the left and numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return [
+        "  ".join(
+            text.rjust(width) if place else text.ljust(width)
+            for place, (text, width) in enumerate(zip(line, widths, strict=True))
+        )
+        for line in lines
+    ]
+
+
+def _count(number: float) -> str:
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= size:
+            return f"{number / size:.3g} {letter}"
+    return f"{number:.0f}"
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:,.1f}" if hours >= 0.05 or not hours else f"{hours:.2g}"
+
+
+def _bytes(disk: "dict[str, int]") -> str:
+    return f"{sum(disk.values()) / 1e9:,.1f} GB"

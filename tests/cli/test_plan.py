@@ -1,0 +1,73 @@
+"""`dpmix plan` from the outside: without network or anything on disk but the params."""
+
+import csv
+import socket
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from dpmix.cli.app import app
+
+
+@pytest.fixture(autouse=True)
+def alone(tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder with the params alone, on a machine without network."""
+    (tmp_path / "params.yaml").write_text((repository / "params.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("no network in tests")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+def planned(*arguments: str) -> list[str]:
+    shown = CliRunner().invoke(app, ["plan", *arguments])
+    assert shown.exit_code == 0, shown.output
+    return shown.output.splitlines()
+
+
+def row(lines: list[str], target: str) -> list[str]:
+    return next(line.split() for line in lines if line.split()[:1] == [target])
+
+
+def test_tables_and_what_they_share(tmp_path: Path) -> None:
+    lines = planned("--scale", "paper", "--targets", "table9", "table13", "--csv", "plans/cost.csv")
+    assert "40 % of its 312 TFLOP/s" in lines[0]
+    assert row(lines, "table9")[1:6] == ["81", "1", "0", "82", "82"]
+    assert row(lines, "together")[1] == "90"
+    assert any("DP-Mix_Self 36 min" in line and "(the paper: 7h 33min)" in line for line in lines)
+    with Path("plans/cost.csv").open(encoding="utf-8") as file:
+        written = list(csv.DictReader(file))
+    assert [line["target"] for line in written] == ["table9", "table13", "together"]
+    assert written[0]["runs"] == "81"
+    assert float(written[0]["gpu_hours"]) == pytest.approx(float(row(lines, "table9")[8]), rel=0.02)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["params.yaml", "plans"]
+
+
+def test_a_faster_gpu_takes_less(tmp_path: Path) -> None:
+    slow, fast = (planned("--scale", "paper", "table13", *more) for more in ([], ["--gpu", "h100"]))
+    hours = [float(row(lines, "vit-b-16")[-1]) for lines in (slow, fast)]
+    assert hours[0] / hours[1] == pytest.approx(989 / 312, rel=0.03)
+    measured = planned("--scale", "paper", "table13", "--throughput", "vit-b-16=1000")
+    assert "vit-b-16 1000 images/s" in measured[0]
+    images = float(row(measured, "vit-b-16")[1]) * 1e6
+    assert float(row(measured, "vit-b-16")[-1]) == pytest.approx(images / 1000 / 3600, rel=0.01)
+
+
+def test_the_demo_asks_for_no_gpu() -> None:
+    lines = planned("table12")
+    assert any(line.startswith("This scale asks for no GPU") for line in lines)
+    assert any(line.startswith("Not counted: 1.44 k images of tiny-diffusion; measure it") for line in lines)
+    assert not any("the paper:" in line for line in lines)
+
+
+def test_a_mistake_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    from dpmix.cli import main
+
+    monkeypatch.setattr("sys.argv", ["dpmix", "plan", "table99"])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert str(caught.value) == "error: params.yaml: unknown target 'table99'; did you mean 'table9'?"
