@@ -170,6 +170,8 @@ class Experiment(Artefact):
     """Everything that determines one trained model and the number in its cell (design: one run, one seed)."""
 
     folder: ClassVar[str] = "runs"
+    # Options that came after the first results: as long as they are off, a run keeps the path that it had before them.
+    added: ClassVar[tuple[str, ...]] = ("clipping", "precision", "ema_decay", "mixing", "release")
     semantics: int = SEMANTICS
     dataset: DatasetSpec
     model: ModelSpec
@@ -179,6 +181,8 @@ class Experiment(Artefact):
     delta: float
     accountant: Literal["rdp", "prv", "pld"]
     clip_norm: float
+    clipping: Literal["flat", "auto-s", "per-layer"] = "flat"
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
     batch_size: int
     epochs: int
     learning_rate: "float | Selection | None"
@@ -190,6 +194,7 @@ class Experiment(Artefact):
     k_diff: int = 0
     mixup_alpha: float = 0.2
     mixup_pairs: Literal["distinct", "independent"] = "distinct"
+    mixing: Literal["mixup", "cutmix"] = "mixup"
     transforms: tuple[str, ...] = ()
     padding: int = 0
     augment_synthetic: bool = True
@@ -258,6 +263,11 @@ class Experiment(Artefact):
     def views(self) -> int:
         """K, the augmentation multiplicity."""
         return self.k_base + self.k_diff + self.k_self
+
+    @override
+    def key(self) -> dict[str, Any]:
+        off = {name for name in self.added if getattr(self, name) == type(self).model_fields[name].default}
+        return {name: value for name, value in super().key().items() if name not in off}
 
     def stream(self) -> str:
         """The hash of all that determines the views: runs that share it can be trained side by side as heads.

@@ -128,6 +128,8 @@ class Settings(BaseModel):
     delta: Annotated[float, Field(gt=0, lt=1)] | None = None
     accountant: Literal["rdp", "prv", "pld"] | None = None
     clip_norm: PositiveFloat | None = None
+    clipping: Literal["flat", "auto-s", "per-layer"] | None = None
+    precision: Literal["float32", "bfloat16", "float16"] | None = None
     batch_size: PositiveInt | None = None
     epochs: PositiveInt | None = None
     learning_rate: PositiveFloat | Literal["tuned"] | dict[PositiveFloat, PositiveFloat] | None = None
@@ -139,6 +141,7 @@ class Settings(BaseModel):
     k_diff: Annotated[int, Field(ge=0)] | None = None
     mixup_alpha: Annotated[float, Field(gt=0, le=1)] | None = None
     mixup_pairs: Literal["distinct", "independent"] | None = None
+    mixing: Literal["mixup", "cutmix"] | None = None
     transforms: tuple[str, ...] | None = None
     padding: Annotated[int, Field(ge=0)] | None = None
     augment_synthetic: bool | None = None

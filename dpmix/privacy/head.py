@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from dpmix.privacy.clipping import clip_factors
+from dpmix.privacy.modes import FLAT, Clipping
 from dpmix.privacy.precision import full_float32
 
 # The work goes in blocks of examples and heads: outputs (heads x classes) in a row of a block, and numbers in it.
@@ -45,7 +46,9 @@ def head_residuals(
 
 
 @torch.no_grad()
-def head_clipped_sum(features: Tensor, targets: Tensor, weights: Tensor, clip_norms: Tensor) -> tuple[Tensor, Tensor]:
+def head_clipped_sum(
+    features: Tensor, targets: Tensor, weights: Tensor, clip_norms: Tensor, mode: Clipping = FLAT
+) -> tuple[Tensor, Tensor]:
     """Clipped sums of H linear heads over one physical batch (Eq. 4's inner sum).
 
     Args:
@@ -53,6 +56,7 @@ def head_clipped_sum(features: Tensor, targets: Tensor, weights: Tensor, clip_no
         targets: float32 [n, K, classes], soft labels whose rows sum to one.
         weights: float32 [H, classes, d].
         clip_norms: float32 [H], C of each head.
+        mode: how gradients are clipped; a linear head is one layer, so that `PerLayer` is `Flat`.
 
     Returns:
         The sums, float32 [H, classes, d], and the norms before clipping, float32 [H, n]. An example whose features or
@@ -80,7 +84,9 @@ def head_clipped_sum(features: Tensor, targets: Tensor, weights: Tensor, clip_no
                 residuals = head_residuals(x, targets[part], w, logits, out)
                 lengths = torch.where(usable[:, None], _norms(factor, residuals, logits), torch.nan).T
                 norms[group, part] = lengths
-                scales = torch.stack([clip_factors(row, c) for row, c in zip(lengths, bounds[group], strict=True)])
+                scales = torch.stack(
+                    [clip_factors(row, c, mode) for row, c in zip(lengths, bounds[group], strict=True)]
+                )
                 _scale(residuals, scales.T / k)
                 rows = residuals.view(x.shape[0] * k, -1)
                 total[group].view(-1, d).addmm_(rows.T, x.view(-1, d))

@@ -19,6 +19,7 @@ from dpmix.errors import PrivacyError
 from dpmix.experiment import Experiment
 from dpmix.mixing import make_views, one_hot
 from dpmix.privacy.head import append_one, head_clipped_sum, head_magnitudes
+from dpmix.privacy.modes import CLIPPING
 from dpmix.privacy.noise import NoiseSource
 from dpmix.privacy.plan import Ledger, Plan
 from dpmix.random import KeyedRandom, generator
@@ -176,6 +177,7 @@ def train_heads(
         name: torch.tensor([getattr(head, name) for head in heads], device=device)[:, None, None]
         for name in ("learning_rate", "momentum", "weight_decay")
     }
+    mode = CLIPPING[experiment.clipping]
     clip_norms = torch.tensor([head.plan.clip_norm for head in heads], device=device)
     expected = torch.tensor([head.plan.expected_units for head in heads], device=device)[:, None, None]
     ends = epoch_ends(plan.steps, experiment.epochs)
@@ -191,7 +193,7 @@ def train_heads(
             views = make_views(data.private, part, settings, random, data.mixed_in, device)
             n, k = views.images.shape[:2]
             features = featurize(views.images.flatten(0, 1)).view(n, k, -1)
-            part_sum, norms = head_clipped_sum(features, views.targets, state.weights, clip_norms)
+            part_sum, norms = head_clipped_sum(features, views.targets, state.weights, clip_norms, mode)
             total += part_sum
             longer += (norms > clip_norms[:, None]).sum(dim=1)
             for index, sums in recorded.items():

@@ -14,6 +14,7 @@ from dpmix.mixing import Views, make_microbatch_views, make_views
 from dpmix.models.wide_resnet import wide_resnet
 from dpmix.params import WideResNetSpec
 from dpmix.privacy.clipping import ExampleLoss, clipped_sum, zero_sum
+from dpmix.privacy.modes import CLIPPING
 from dpmix.privacy.noise import NoiseSource
 from dpmix.privacy.plan import Ledger, Plan
 from dpmix.privacy.sampling import microbatches
@@ -119,15 +120,25 @@ def train_from_scratch(
     started = time.perf_counter() - state.seconds
     loss = ExampleLoss(model)
     refuse_mixing(model, _example_image(data, device))
+    mode = CLIPPING[experiment.clipping]
     units = microbatches(plan.population, plan.microbatch_size, seed=0)
     ends = epoch_ends(plan.steps, experiment.epochs)
     label = f"{experiment.dataset.name} {experiment.method} ε={experiment.epsilon:g} seed {experiment.seed}"
     for step in remaining_steps(state.step, plan.steps, label, workers):
         chosen = draw_sample(experiment, plan, step, workers, device)
-        total = zero_sum(state.params, plan.clip_norm)
+        total = zero_sum(state.params, plan.clip_norm, mode)
         for part in physical_batches(workers.share(chosen), physical_batch):
             views = _views(experiment, data, units[part], step, device)
-            total += clipped_sum(loss, state.params, views.images, views.targets, plan.clip_norm, backend=backend)
+            total += clipped_sum(
+                loss,
+                state.params,
+                views.images,
+                views.targets,
+                plan.clip_norm,
+                backend=backend,
+                mode=mode,
+                precision=experiment.precision,
+            )
         longer = (total.norms > plan.clip_norm).sum()
         workers.add(*total.total.values(), longer)
         for name, value in state.params.items():
