@@ -145,11 +145,12 @@ def clipped_sum(
         return nothing
     if backend == "auto":
         backend = choose_backend(loss.module, views)
-    if backend == "sequential":
-        return _sequential(loss, nothing, params, views, targets, clip_norm, mode, precision)
-    per_example = _reference if backend == "reference" else per_example_gradients
-    rows = per_example(loss, params, views, targets, precision)
-    return _clip_and_add(rows, clip_norm, mode)
+    with autocast("float32", views.device.type):  # the caller's own autocast is none of ours
+        if backend == "sequential":
+            return _sequential(loss, nothing, params, views, targets, clip_norm, mode, precision)
+        per_example = _reference if backend == "reference" else per_example_gradients
+        rows = per_example(loss, params, views, targets, precision)
+        return _clip_and_add(rows, clip_norm, mode)
 
 
 def choose_backend(module: nn.Module, views: Tensor) -> str:

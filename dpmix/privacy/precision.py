@@ -44,8 +44,8 @@ def loss_scale(precision: str) -> float:
     """The power of two that the loss is multiplied with, and each example's float32 gradient divided by: exactly.
 
     Float16 has no numbers below 6e-8, and a view's share of a mean over K is small at every position of an early layer.
-    A fixed scale and no adaptive one, which would let one example change what becomes of another. A gradient that leaves
-    float16's range is not finite, and counts for nothing.
+    The scale is fixed, because an adaptive one would let one example change what becomes of another. A gradient that
+    leaves float16's range is not finite, and counts for nothing.
     """
     return 2.0**8 if precision == "float16" else 1.0
 
