@@ -6,7 +6,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test lint format bench lock clean
+.PHONY: help install demo cifar10 test lint format bench lock clean
 
 CORES ?= all
 VENV := .venv
@@ -36,6 +36,7 @@ endif
 help:
 	@echo 'make install   the pinned environment in $(VENV)'
 	@echo 'make demo      every table and figure and the report, in miniature: minutes on two cores'
+	@echo 'make cifar10 IMAGES=<folder>   rows of Table 3 on real CIFAR-10, from zip archives of images'
 	@echo 'make test      lint and the whole test suite'
 	@echo 'make lint      ruff, snakefmt, snakemake --lint, mypy'
 	@echo 'make format    rewrite the sources in the project'\''s style'
@@ -92,6 +93,23 @@ demo: install
 	@echo 'The report, with every table and figure:          results/demo/report/index.html'
 	@echo 'Tables as CSV, Markdown and LaTeX:                results/demo/tables/'
 	@echo 'Figures as PNG and PDF:                           results/demo/figures/'
+
+# The params name the link, so that they are the same on every machine.
+CIFAR10 := data/raw/cifar10-zips
+cifar10: install
+	@set -e; \
+	if test -n "$(IMAGES)"; then \
+		mkdir -p data/raw; \
+		test ! -e $(CIFAR10) || test -L $(CIFAR10) || { echo "error: $(CIFAR10) is in the way; remove it" >&2; exit 1; }; \
+		ln -sfn "$(abspath $(IMAGES))" $(CIFAR10); \
+	fi; \
+	for archive in train-0.zip test.zip synthetic-sd14.zip; do \
+		test -r "$(CIFAR10)/$$archive" || { echo "error: there is no $$archive in '$(IMAGES)'; see docs/cifar10/README.md and run make cifar10 IMAGES=<folder>" >&2; exit 1; }; \
+	done
+	@$(BIN)/snakemake --cores $(CORES) --rerun-incomplete table3 --configfile docs/cifar10/params.yaml \
+		--quiet rules reason host
+	@echo
+	@echo 'The table, as CSV, Markdown and LaTeX:            results/cifar10/tables/'
 
 test: lint
 	@$(BIN)/python -m pytest -n 2
