@@ -98,13 +98,16 @@ demo: install
 CIFAR10 := data/raw/cifar10-zips
 cifar10: install
 	@set -e; \
+	fail() { echo "error: $$*" >&2; exit 1; }; \
 	if test -n "$(IMAGES)"; then \
+		folder=$$(cd "$(IMAGES)" 2>/dev/null && pwd) || fail "there is no folder $(IMAGES); give that of the zip archives"; \
 		mkdir -p data/raw; \
-		test ! -e $(CIFAR10) || test -L $(CIFAR10) || { echo "error: $(CIFAR10) is in the way; remove it" >&2; exit 1; }; \
-		ln -sfn "$(abspath $(IMAGES))" $(CIFAR10); \
+		test -L $(CIFAR10) || test ! -e $(CIFAR10) || fail "$(CIFAR10) is in the way; remove it"; \
+		ln -sfn "$$folder" $(CIFAR10); \
 	fi; \
-	for archive in train-0.zip test.zip synthetic-sd14.zip; do \
-		test -r "$(CIFAR10)/$$archive" || { echo "error: there is no $$archive in '$(IMAGES)'; see docs/cifar10/README.md and run make cifar10 IMAGES=<folder>" >&2; exit 1; }; \
+	for archive in test.zip synthetic-sd14.zip; do \
+		test -r "$(CIFAR10)/$$archive" \
+			|| fail "no $$archive in $(or $(IMAGES),$(CIFAR10)); say where the archives are: make cifar10 IMAGES=<folder>"; \
 	done
 	@$(BIN)/snakemake --cores $(CORES) --rerun-incomplete table3 --configfile docs/cifar10/params.yaml \
 		--quiet rules reason host

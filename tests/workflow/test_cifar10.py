@@ -5,6 +5,7 @@ import dataclasses
 import io
 import os
 import re
+import statistics
 import subprocess
 import sys
 import zipfile
@@ -135,3 +136,33 @@ def test_the_workflow_takes_the_params_in_place_of_its_own(repository: Path, tmp
     assert "diffusion_model" not in counts
     assert sum(name.startswith("run-") for name in counts) == 9
     assert sum(name.startswith("tune-") for name in counts) == 3
+
+
+def test_the_report_says_what_the_table_says(repository: Path) -> None:
+    folder = repository / "docs/cifar10"
+    report = (folder / "README.md").read_text(encoding="utf-8")
+    with (folder / "table3.csv").open(encoding="utf-8") as lines:
+        rows = list(csv.DictReader(lines))
+    values = {
+        (cell["row"][1], cell["column"][1]): cell["values"] for cell in read_json(folder / "table3.json")["cells"]
+    }
+    assert len(rows) == len(values) == 6
+    # The table, as the workflow rendered it.
+    rendered = [
+        line for line in (folder / "table3.md").read_text(encoding="utf-8").splitlines() if line.startswith("|")
+    ]
+    assert "\n".join(rendered) in report
+    for row in rows:
+        of_seeds = values[row["Method"], row["ε"]]
+        assert len(of_seeds) == int(row["seeds"]) == 3
+        assert float(row["mean"]) == pytest.approx(statistics.mean(of_seeds), abs=1e-3)
+        (cells,) = [line for line in rendered if f"| {row['Method']} |" in line]
+        assert f"{float(row['mean']):.1f} ({float(row['sd']):.1f})".replace("(0.", "(.") in cells
+    # Each difference that the text states, with its standard deviation over seeds.
+    stated = re.findall(r"^- (\S+) − (\S+) at ε = (\d): ([+−]\d+\.\d\d) \((\d+\.\d\d)\)", report, flags=re.MULTILINE)
+    assert len(stated) == 4
+    for first, second, epsilon, mean, deviation in stated:
+        pairs = zip(values[first, f"ε = {epsilon}"], values[second, f"ε = {epsilon}"], strict=True)
+        differences = [one - other for one, other in pairs]
+        assert f"{statistics.mean(differences):+.2f}".replace("-", "−") == mean
+        assert f"{statistics.stdev(differences):.2f}" == deviation
