@@ -6,12 +6,13 @@ nothing stale is ever read, by Snakemake or by DVC, with or without their record
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, PlainSerializer, model_validator
 from typing_extensions import override
 
 from dpmix.augmentation import TRANSFORMS
@@ -21,6 +22,10 @@ from dpmix.params import DatasetSpec, DiffusionSpec, EncoderSpec, ModelSpec, Spe
 SEMANTICS = 1
 
 
+# JSON has no infinity: a run without noise says "inf".
+Epsilon = Annotated[float, PlainSerializer(lambda value: "inf" if value == math.inf else value, when_used="json")]
+
+
 def digest(value: Any, length: int = 10) -> str:
     """The first `length` hex digits of the SHA-256 of a value's canonical JSON."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
@@ -28,7 +33,7 @@ def digest(value: Any, length: int = 10) -> str:
 
 
 def number(value: float) -> str:
-    """A number as it stands in a path: 8, 0.5, 1e-05."""
+    """A number as it stands in a path: 8, 0.5, 1e-05, inf."""
     return f"{value:g}"
 
 
@@ -156,7 +161,7 @@ class PlanFile(Artefact):
     epochs: int
     clip_norm: float
     microbatch_size: int
-    epsilon: float
+    epsilon: Epsilon
     delta: float
     accountant: Literal["rdp", "prv", "pld"]
 
@@ -177,7 +182,7 @@ class Experiment(Artefact):
     model: ModelSpec
     method: str
     synthetic: SyntheticSet | None
-    epsilon: float
+    epsilon: Epsilon
     delta: float
     accountant: Literal["rdp", "prv", "pld"]
     clip_norm: float
@@ -359,6 +364,35 @@ class GradientRecord(Artefact):
     @override
     def path(self, scale: str) -> Path:
         return self.experiment.directory(scale) / "gradients.npz"
+
+
+class ZeroShot(Artefact):
+    """Test accuracy of an encoder's own text tower, asked for the classes by name: no private image is used."""
+
+    folder: ClassVar[str] = "runs"
+    semantics: int = SEMANTICS
+    dataset: DatasetSpec
+    model: EncoderSpec
+    prompts: tuple[str, ...]
+
+    @override
+    def key(self) -> dict[str, Any]:
+        determining = super().key()
+        determining["model"].pop("standardize")  # features are compared with text as they are
+        return determining
+
+    def images(self) -> ImageStore:
+        """The store whose test images are classified."""
+        return ImageStore(dataset=self.dataset, resolution=self.model.resolution)
+
+    @override
+    def inputs(self) -> list[Artefact]:
+        return [self.images(), EncoderModel(encoder=self.model)]
+
+    @override
+    def path(self, scale: str) -> Path:
+        run = f"eps0-{self.hash}"
+        return Path("results", scale, self.folder, self.dataset.name, self.model.name, "zero-shot", run, "metrics.json")
 
 
 class Distance(Artefact):

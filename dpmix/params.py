@@ -25,6 +25,13 @@ def _distinct(values: tuple[int, ...]) -> tuple[int, ...]:
     return values
 
 
+def _with_a_place(prompt: str) -> str:
+    if "{}" not in prompt:
+        raise ValueError(f"the prompt {prompt!r} does not name the class; write {{}} where the name goes")
+    return prompt
+
+
+Prompt = Annotated[str, AfterValidator(_with_a_place)]
 Seeds = Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_distinct)]
 
 
@@ -92,6 +99,11 @@ class EncoderSpec(Spec):
     weights: str
     resolution: PositiveInt
     standardize: Literal["none", "public"] = "none"
+
+    @property
+    def has_text(self) -> bool:
+        """Whether a text tower comes with it, for zero-shot classification; timm's backbones have none."""
+        return not self.architecture.startswith("timm/")
 
 
 ModelSpec = Annotated[WideResNetSpec | EncoderSpec, Field(discriminator="kind")]
@@ -186,7 +198,11 @@ class Axis(Spec):
 
 
 class AccuracyTable(Spec):
-    """A grid of experiments: one cell for each row and column, averaged over the seeds."""
+    """A grid of experiments: one cell for each row and column, averaged over the seeds.
+
+    `ladder` adds the two ends of the privacy ladder: zero-shot classification (ε = 0), and the head that its settings
+    describe, such as a method, without noise (ε = ∞).
+    """
 
     kind: Literal["accuracy", "runtime"]
     rows: tuple[Axis, ...] = ()
@@ -195,6 +211,13 @@ class AccuracyTable(Spec):
     tuned_as: Settings | None = None
     omit: tuple[dict[str, str], ...] = ()
     seeds: Seeds | None = None
+    ladder: Settings | None = None
+
+    @model_validator(mode="after")
+    def _ladder_is_of_accuracies(self) -> "AccuracyTable":
+        if self.ladder is not None and self.kind != "accuracy":
+            raise ValueError("a ladder is for tables of kind accuracy; remove it")
+        return self
 
 
 class FidTable(Spec):
@@ -254,7 +277,10 @@ class Bundling(Spec):
 
 
 class ScaleSpec(Spec):
-    """One scale: its data, its default settings, and its tables and figures."""
+    """One scale: its data, its default settings, and its tables and figures.
+
+    `prompts` are what an encoder's text tower is asked for each class, zero-shot; embeddings of several are averaged.
+    """
 
     synthetic: str
     synthetic_size: dict[str, PositiveInt] = {}
@@ -267,6 +293,7 @@ class ScaleSpec(Spec):
     dataset_methods: dict[str, dict[str, Settings]] = {}
     tables: dict[TableNumber, TableSpec]
     figures: dict[Literal["1", "2"], FigureSpec]
+    prompts: Annotated[tuple[Prompt, ...], Field(min_length=1)] = ("a photo of a {}",)
 
 
 class Params(Spec):

@@ -1,5 +1,6 @@
 """What determines a result is in its path, and nothing else is."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -229,6 +230,17 @@ def test_what_does_not_fit_together_is_refused(changes: dict[str, Any], words: s
 
 def test_independent_pairs_may_come_from_one_member() -> None:
     assert experiment(k_base=1, k_diff=0, k_self=2, mixup_pairs="independent").views == 3
+
+
+def test_a_run_without_noise_is_named_and_written_without_infinity() -> None:
+    run = experiment(epsilon=math.inf)
+    assert run.path("demo").name == "metrics.json"
+    assert run.path("demo").parent.name.startswith("epsinf-k4-3-2-seed1-")
+    assert run.plan().path("demo").name.startswith("n200-b50-e3-epsinf-")
+    assert run.model_dump(mode="json")["epsilon"] == run.plan().model_dump(mode="json")["epsilon"] == "inf"
+    assert run.plan().model_dump()["epsilon"] == math.inf
+    assert Experiment.model_validate_json(run.model_dump_json()) == run
+    assert experiment(epsilon=8.0).model_dump(mode="json")["epsilon"] == 8.0
 
 
 def test_digests_and_numbers_are_canonical() -> None:

@@ -180,6 +180,17 @@ def train(
     )
 
 
+@steps.command("zero-shot")
+def zero_shot(outputs: Outputs, params: ParamsPath = _PARAMS, scale: Scale = None) -> None:
+    """Classify test images by the names of their classes alone, with an encoder's text tower."""
+    from dpmix.experiment import ZeroShot
+    from dpmix.training.runner import default_device
+    from dpmix.zero_shot import measure
+
+    catalogue = _catalogue(params, scale)
+    measure([_find(catalogue, path, ZeroShot) for path in outputs], catalogue.scale, default_device())
+
+
 @steps.command()
 def distances(outputs: Outputs, params: ParamsPath = _PARAMS, scale: Scale = None) -> None:
     """Measure the Fréchet distances that these files stand for."""

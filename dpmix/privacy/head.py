@@ -125,7 +125,7 @@ def _norms(factor: Tensor, residuals: Tensor, out: Tensor) -> Tensor:
 
 
 def _scale(residuals: Tensor, factors: Tensor) -> None:
-    """Multiply residuals [n, K, H, c] by factors [n, H] in place; those whose factor is zero become zero, nan or not."""
+    """Multiply residuals [n, K, H, c] by factors [n, H] in place; where the factor is zero, whatever was there goes."""
     residuals *= factors[:, None, :, None]
     left_out = factors == 0
     if left_out.any():
