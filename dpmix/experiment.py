@@ -74,6 +74,12 @@ def _determining(value: Any) -> Any:
     return value
 
 
+def _without_defaults(artefact: Artefact, *names: str) -> dict[str, Any]:
+    """An artefact's key without those of the named fields that are as they are by default."""
+    off = {name for name in names if getattr(artefact, name) == type(artefact).model_fields[name].default}
+    return {name: value for name, value in Artefact.key(artefact).items() if name not in off}
+
+
 class ImageStore(Artefact):
     """A private data set, decoded once at one resolution."""
 
@@ -164,6 +170,11 @@ class PlanFile(Artefact):
     epsilon: Epsilon
     delta: float
     accountant: Literal["rdp", "prv", "pld"]
+    bands: int = 1
+
+    @override
+    def key(self) -> dict[str, Any]:
+        return _without_defaults(self, "bands")
 
     @override
     def path(self, scale: str) -> Path:
@@ -176,7 +187,7 @@ class Experiment(Artefact):
 
     folder: ClassVar[str] = "runs"
     # Options that came after the first results: as long as they are off, a run keeps the path that it had before them.
-    added: ClassVar[tuple[str, ...]] = ("clipping", "precision", "ema_decay", "mixing", "release")
+    added: ClassVar[tuple[str, ...]] = ("bands", "clipping", "precision", "ema_decay", "mixing", "release")
     semantics: int = SEMANTICS
     dataset: DatasetSpec
     model: ModelSpec
@@ -188,6 +199,7 @@ class Experiment(Artefact):
     clip_norm: float
     clipping: Literal["flat", "auto-s", "per-layer"] = "flat"
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    bands: int = 1
     batch_size: int
     epochs: int
     learning_rate: "float | Selection | None"
@@ -222,6 +234,13 @@ class Experiment(Artefact):
         if self.batch_size > self.population:
             of = "images that the tuning run trains on" if self.holdout else "training images"
             raise ValueError(f"{where}: batch_size {self.batch_size} exceeds the {self.population} {of}; lower it")
+        if self.bands > 1 and self.microbatch_size > 1:
+            raise ValueError(f"{where}: banded noise is not accounted for with microbatches; set bands: 1")
+        if self.bands * self.batch_size > self.population:
+            raise ValueError(
+                f"{where}: {self.bands} bands sample from {self.population // self.bands} images at a time, fewer than "
+                f"batch_size {self.batch_size}; lower one of them"
+            )
         for name in self.transforms:
             if name not in TRANSFORMS:
                 raise ValueError(f"{where}: unknown transform {name!r}; {suggestion(name, sorted(TRANSFORMS))}")
@@ -271,8 +290,7 @@ class Experiment(Artefact):
 
     @override
     def key(self) -> dict[str, Any]:
-        off = {name for name in self.added if getattr(self, name) == type(self).model_fields[name].default}
-        return {name: value for name, value in super().key().items() if name not in off}
+        return _without_defaults(self, *self.added)
 
     def stream(self) -> str:
         """The hash of all that determines the views: runs that share it can be trained side by side as heads.
@@ -307,6 +325,7 @@ class Experiment(Artefact):
             epsilon=self.epsilon,
             delta=self.delta,
             accountant=self.accountant,
+            bands=self.bands,
         )
 
     @override

@@ -142,6 +142,7 @@ class Settings(BaseModel):
     clip_norm: PositiveFloat | None = None
     clipping: Literal["flat", "auto-s", "per-layer"] | None = None
     precision: Literal["float32", "bfloat16", "float16"] | None = None
+    bands: PositiveInt | None = None
     batch_size: PositiveInt | None = None
     epochs: PositiveInt | None = None
     learning_rate: PositiveFloat | Literal["tuned"] | dict[PositiveFloat, PositiveFloat] | None = None

@@ -162,8 +162,8 @@ def train_heads(
     Raises:
         PrivacyError: if the heads' plans do not sample alike.
     """
-    noise = noise or noise_source(experiment)
     plan = heads[0].plan
+    noise = noise or noise_source(experiment, plan)
     if any((h.plan.sampling_rate, h.plan.steps) != (plan.sampling_rate, plan.steps) for h in heads):
         raise PrivacyError("heads of one stream must have the same sampling rate and steps; train them apart")
     started = time.perf_counter()

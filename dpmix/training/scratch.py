@@ -113,7 +113,7 @@ def train_from_scratch(
     """
     assert isinstance(experiment.model, WideResNetSpec)
     assert isinstance(experiment.learning_rate, float)
-    noise = noise or noise_source(experiment)
+    noise = noise or noise_source(experiment, plan)
     model = wide_resnet(experiment.model, experiment.dataset.channels, experiment.dataset.classes, experiment.seed)
     model = model.to(device).train()
     state = _State({name: value.detach() for name, value in model.named_parameters()}, experiment.ema_decay > 0)
