@@ -130,8 +130,7 @@ def clipped_sum(
             if the mode's bounds do not fit the layers.
         ValueError: for an unknown backend, a clip norm that is not positive, or shapes that do not agree.
     """
-    if backend not in BACKENDS:
-        raise ValueError(f"unknown backend {backend!r}; there are {', '.join(BACKENDS)}")
+    _check_backend(backend)
     if not clip_norm > 0:
         raise ValueError(f"the clip norm must be positive, not {clip_norm}")
     if views.shape[:2] != targets.shape[:2]:
@@ -167,10 +166,16 @@ def choose_backend(module: nn.Module, views: Tensor) -> str:
 
 def explain_backend(module: nn.Module, views: Tensor, backend: str = "auto") -> str:
     """One line for views [n, K, ...]: which backend computes the clipped sum, and why."""
+    _check_backend(backend)
     if backend != "auto":
         return f"{backend}: asked for"
     backend, reason, _ = _choice(module, views)
     return f"{backend}: {reason}"
+
+
+def _check_backend(backend: str) -> None:
+    if backend not in BACKENDS:
+        raise ValueError(f"unknown backend {backend!r}; there are {', '.join(BACKENDS)}")
 
 
 _TOLD: WeakSet[nn.Module] = WeakSet()

@@ -94,7 +94,11 @@ class PhysicalBatches:
         smaller = min(self.size, len(part)) // 2
         _LOG.warning("out of memory with %d examples at a time; going on with %d", len(part), smaller)
         self.size = smaller
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        _free()
         return []
+
+
+def _free() -> None:
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
