@@ -13,7 +13,7 @@ def full_precision() -> Iterator[None]:
     Where a norm and the sum that it bounds come from different products, TF32 or bfloat16 would round them differently
     and the bound would be off by up to 2^-8, times whatever the summands cancel.
     """
-    settings = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
+    settings = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)  # type: ignore[attr-defined]
     before = [setting.fp32_precision for setting in settings]
     try:
         for setting in settings:
