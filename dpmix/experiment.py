@@ -155,7 +155,9 @@ class EncoderModel(Artefact):
 
     @override
     def path(self, scale: str) -> Path:
-        return Path(self.folder, f"{self.encoder.name}-{self.hash}", "open_clip_config.json")
+        # OpenCLIP and timm each read a folder of their own kind.
+        config = "open_clip_config.json" if self.encoder.has_text else "config.json"
+        return Path(self.folder, f"{self.encoder.name}-{self.hash}", config)
 
 
 class PlanFile(Artefact):

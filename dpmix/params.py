@@ -86,9 +86,9 @@ class WideResNetSpec(Spec):
 
 
 class EncoderSpec(Spec):
-    """A frozen OpenCLIP image encoder under a linear head.
+    """A frozen image encoder under a linear head: any of OpenCLIP's, or `timm/<model>` for any backbone of timm's.
 
-    `weights` names a pretrained tag of OpenCLIP's, or `strokes` for the demo's encoders, which are trained on drawn
+    `weights` names a pretrained tag of either library, or `strokes` for the demo's encoders, which are trained on drawn
     digits. `standardize: public` centres and scales features by the statistics of D, which is public.
     """
 
@@ -268,13 +268,16 @@ class Bundling(Spec):
     """How many streams one job takes, and what it gets. None of it changes a result beyond rounding.
 
     `stream` suits a cluster; `model` suits one machine, where starting a process costs most. `physical_batch` is how
-    many examples go through the network together.
+    many examples go through the network together. `precision` is that of frozen encoders: `auto` is half precision on a
+    GPU; `compile` has torch compile them there.
     """
 
     by: Literal["stream", "model"]
     threads: PositiveInt = 1
     gpus: Annotated[int, Field(ge=0)] = 0
     physical_batch: PositiveInt = 64
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    compile: bool = False
 
 
 class ScaleSpec(Spec):

@@ -36,6 +36,13 @@ def _find(catalogue: Any, path: Path, kind: type[Kind]) -> Kind:
     return artefact
 
 
+def _execution(catalogue: Any) -> None:
+    """Let frozen encoders compute as the scale says."""
+    from dpmix.models.encoders import set_execution
+
+    set_execution(catalogue.spec.bundle.precision, catalogue.spec.bundle.compile)
+
+
 def _strokes() -> tuple[Any, Any, list[str]]:
     """The demo's public data: drawn digits, with the class names of the private ones."""
     from dpmix.demo.strokes import draw
@@ -171,6 +178,7 @@ def train(
     if threads:
         torch.set_num_threads(threads)
     catalogue = _catalogue(params, scale)
+    _execution(catalogue)
     make(
         [catalogue.find(path) for path in outputs],
         catalogue.scale,
@@ -190,6 +198,7 @@ def zero_shot(outputs: Outputs, params: ParamsPath = _PARAMS, scale: Scale = Non
     from dpmix.zero_shot import measure
 
     catalogue = _catalogue(params, scale)
+    _execution(catalogue)
     measure([_find(catalogue, path, ZeroShot) for path in outputs], catalogue.scale, default_device())
 
 
@@ -201,6 +210,7 @@ def distances(outputs: Outputs, params: ParamsPath = _PARAMS, scale: Scale = Non
     from dpmix.training.runner import default_device
 
     catalogue = _catalogue(params, scale)
+    _execution(catalogue)
     measure([_find(catalogue, path, Distance) for path in outputs], catalogue.scale, default_device())
 
 
