@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dpmix.errors import DataError, ParamsError
+from dpmix.network import full_disk, retried
 
 # A mirror that accepts a connection and then stays silent would hang for ever.
 TIMEOUT_S = 60.0
@@ -68,7 +69,8 @@ def fetch(name: str, raw: Path) -> Published:
 
     Raises:
         ParamsError: for an unknown name.
-        DataError: if it cannot be downloaded or unpacked; the message says what to fetch by hand and where to put it.
+        DataError: if it cannot be downloaded, in four attempts, or unpacked; the message says what to fetch by hand and
+            where to put it.
     """
     if name not in SOURCES:
         raise ParamsError(f"unknown torchvision data set {name!r}; there are {', '.join(SOURCES)}")
@@ -98,7 +100,7 @@ def _fetched(name: str, source: _Source, raw: Path) -> Any:
     timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(TIMEOUT_S)
     try:
-        return source.fetch(datasets, raw)
+        return retried(lambda: source.fetch(datasets, raw), name)
     except BaseException as error:
         for folder in absent:
             # torchvision takes a folder that exists for a whole one.
@@ -121,6 +123,12 @@ def _complaint(name: str, source: _Source, raw: Path, error: Exception, absent: 
         f"fetch {' and '.join(file.name for file in files)} from {source.page} and put it at "
         f"{' and '.join(map(str, files))}, or its contents at {folders}"
     )
+    if full_disk(error):
+        gigabytes = 2 * sum(archive.megabytes for archive in source.archives) / 1000
+        return (
+            f"{name}: no space left on the disk of {raw}; free {gigabytes:.1f} GB for the archive and its contents and "
+            "run the same command again"
+        )
     if not absent:
         return f"{name}: {folders} is incomplete or damaged ({reason}); delete it and run again, or {by_hand}"
     damaged = [

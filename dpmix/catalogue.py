@@ -5,6 +5,7 @@ method's, those of the method on this data set, the table's `fixed`, then the ce
 """
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,17 @@ from typing import Any
 from pydantic import ValidationError
 
 from dpmix.errors import ParamsError
-from dpmix.experiment import Artefact, Distance, Experiment, GradientRecord, PlanFile, Selection, SyntheticSet, digest
+from dpmix.experiment import (
+    Artefact,
+    Distance,
+    Experiment,
+    GradientRecord,
+    PlanFile,
+    Selection,
+    SyntheticSet,
+    ZeroShot,
+    digest,
+)
 from dpmix.params import (
     AccuracyTable,
     Axis,
@@ -33,14 +44,20 @@ from dpmix.tables.captions import TABLES
 
 Labels = tuple[str, ...]
 
+ZERO_SHOT, NON_PRIVATE = "Zero-shot (ε = 0)", "Non-private (ε = ∞)"
+
 
 @dataclass(frozen=True)
 class CellSpec:
-    """One cell of a table: where it stands and what must be computed for it (nothing for an external result)."""
+    """One cell of a table: where it stands and what must be computed for it (nothing for an external result).
+
+    `end` marks the two ends of a ladder, which the paper's tables do not have.
+    """
 
     row: Labels
     column: Labels
     artefacts: tuple[Artefact, ...]
+    end: bool = False
 
 
 @dataclass(frozen=True)
@@ -174,21 +191,55 @@ class Catalogue:
             yield from self._expand_distances(where, table)
             return
         rows, columns = list(self._points(where, table.rows)), list(self._points(where, table.columns))
-        if isinstance(table, AccuracyTable):
-            _check_omit(where, table, [(row, column) for row, _ in rows for column, _ in columns])
-        for row, row_settings in rows:
-            for column, column_settings in columns:
-                if isinstance(table, ExternalTable):
-                    yield CellSpec(row, column, ())
-                    continue
-                if any(_omits(rule, table, row, column) for rule in table.omit):
-                    yield CellSpec(row, column, ())
-                    continue
-                cell = column_settings.over(row_settings).over(table.fixed)
-                place = f"{where}, {_place(row, column)}"
-                seeds = table.seeds or self.spec.seeds
-                runs = tuple(self.experiment(cell, seed, place, table.tuned_as) for seed in seeds)
-                yield CellSpec(row, column, runs)
+        if isinstance(table, ExternalTable):
+            yield from (CellSpec(row, column, ()) for row, _ in rows for column, _ in columns)
+            return
+        _check_omit(where, table, [(row, column) for row, _ in rows for column, _ in columns])
+        cells = []
+        for (row, row_settings), (column, column_settings) in itertools.product(rows, columns):
+            if any(_omits(rule, table, row, column) for rule in table.omit):
+                cells.append(CellSpec(row, column, ()))
+                continue
+            cell = column_settings.over(row_settings).over(table.fixed)
+            cells.append(CellSpec(row, column, self._runs(cell, f"{where}, {_place(row, column)}", table)))
+        yield from self._with_ends(where, table, cells) if table.ladder else cells
+
+    def _runs(self, cell: Settings, where: str, table: AccuracyTable) -> tuple[Experiment, ...]:
+        return tuple(self.experiment(cell, seed, where, table.tuned_as) for seed in table.seeds or self.spec.seeds)
+
+    def _with_ends(self, where: str, table: AccuracyTable, cells: list[CellSpec]) -> list[CellSpec]:
+        """The cells, and the two ends of the ladder below each block of rows, or else beside the columns.
+
+        A block is what the leading axes that name data sets or models span; the ends take the place of the others.
+        """
+        below = not all(map(_names_data, table.rows))
+        side, across = (table.rows, table.columns) if below else (table.columns, table.rows)
+        kept = tuple(itertools.takewhile(_names_data, side))
+        depth = len(axis_names(kept))
+        rest = ("",) * (len(axis_names(side)) - depth - 1)
+        made = list(cells)
+        for (block, outer), (other, inner), end in itertools.product(
+            self._points(where, kept), self._points(where, across), (ZERO_SHOT, NON_PRIVATE)
+        ):
+            label = (*block, end, *rest)
+            row, column = (label, other) if below else (other, label)
+            artefacts = self._end(inner.over(outer).over(table.fixed), end, f"{where}, {_place(row, column)}", table)
+            if artefacts:
+                made.append(CellSpec(row, column, artefacts, end=True))
+        order = {row[:depth] if below else row: place for place, row in reversed([*enumerate(c.row for c in cells)])}
+        return sorted(made, key=lambda cell: (order[cell.row[:depth] if below else cell.row], cell.end))
+
+    def _end(self, cell: Settings, end: str, where: str, table: AccuracyTable) -> tuple[Artefact, ...]:
+        """What one end of the ladder shows for a data set and model; nothing for a network trained from scratch."""
+        assert table.ladder is not None
+        full = self._resolve(table.ladder.over(cell), where)
+        dataset, model = self.params.datasets[str(full.dataset)], self.params.models[str(full.model)]
+        if not isinstance(model, EncoderSpec):
+            return ()
+        if end == NON_PRIVATE:
+            endless = Settings(epsilon=math.inf).over(table.ladder.over(cell))
+            return self._runs(endless, where, table.model_copy(update={"tuned_as": None}))
+        return (ZeroShot(dataset=dataset, model=model, prompts=self.spec.prompts),) if model.has_text else ()
 
     def _check_grid(self, key: str) -> None:
         """A table has the paper's levels, and each of its places once."""
@@ -230,7 +281,9 @@ class Catalogue:
         }
         if key in named:
             return str(named[key][known(str(value), named[key], f"{key} in {where}")].label)
-        return f"ε = {value:g}" if key == "epsilon" else str(value)
+        if key == "epsilon":
+            return "ε = ∞" if value == math.inf else f"ε = {value:g}"
+        return str(value)
 
     # Experiments ----------------------------------------------------------------------------------------------------
 
@@ -427,6 +480,13 @@ def _check_omit(where: str, table: AccuracyTable, places: list[tuple[Labels, Lab
             known(label, labels, f"{axis} in omit of {where}:")
 
 
+def _names_data(axis: Axis) -> bool:
+    """Whether an axis goes through data sets or models, rather than through what is done with them."""
+    if axis.values is None:
+        return axis.dataset is not None or axis.model is not None
+    return all((one.dataset or one.model) and not one.method for one in axis.values.values())
+
+
 def _omits(rule: dict[str, str], table: AccuracyTable, row: Labels, column: Labels) -> bool:
     names = axis_names((*table.rows, *table.columns))
     here = dict(zip(names, (*row, *column), strict=True))
@@ -440,6 +500,8 @@ def _share(artefact: Artefact) -> tuple[str, str, str, str]:
         return ("distance", extractor, "", artefact.dataset.name)
     if isinstance(artefact, PlanFile):
         return ("plan", "", "", artefact.hash)
+    if isinstance(artefact, ZeroShot):
+        return ("zero-shot", artefact.model.name, "", artefact.dataset.name)
     assert isinstance(artefact, Experiment | Selection | GradientRecord)
     experiment = artefact if isinstance(artefact, Experiment) else artefact.experiment
     kind = "tune" if isinstance(artefact, Selection) else "run"

@@ -4,10 +4,13 @@ An image store is a folder that every later step reads:
 
     <split>_images.npy   uint8 [N, C, R, R]
     <split>_labels.npy   int64 [N]
-    meta.json            classes, resolution, channels, sizes of the splits, source
+    meta.json            classes, resolution, channels, sizes of the splits, source, digest of a drawn split
 
 with the splits `train` and `test`, or `train` alone for a synthetic set D. An image is resized by bicubic interpolation
 with antialiasing until its shorter side is R, then cropped at the centre, as the encoders' own preprocessing does.
+
+A store is decoded in a folder beside its own, `.<name>.partial`, and moved when it is whole. Work that stops because an
+image is damaged, the disk is full or the machine goes down is gone on with where it stopped.
 
 Splits (appendix C): CIFAR and Oxford-IIIT Pet come with theirs. EuroSAT, Caltech 256 and SUN397 have none and the paper
 does not publish its own, so theirs are drawn here, as are those of digits and of image folders without one: stratified
@@ -17,8 +20,13 @@ description of the data; epsilon speaks of these records.
 
 import contextlib
 import functools
+import hashlib
 import io
+import itertools
+import json
+import math
 import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -30,7 +38,7 @@ import numpy.typing as npt
 
 from dpmix import zips
 from dpmix.errors import DataError, DpmixError
-from dpmix.files import atomic_directory, read_json, write_json
+from dpmix.files import read_json, write_json
 from dpmix.progress import progress
 
 if TYPE_CHECKING:
@@ -40,6 +48,8 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "test")
 SPLIT_SEED = 2023
+# `split_digest` of splits that results rest on, by the name that keys them and the number of images split.
+SPLIT_DIGESTS = {("digits", 1797): "2bce76d40c55b73c1a11ca46405ee88ae1c7243705e162799444f9b6002cf4b2"}
 DIGITS_TRAIN, DIGITS_TEST = 1437, 360
 
 # Files that operating systems leave in folders.
@@ -47,6 +57,7 @@ _LITTER = frozenset({"thumbs.db", "desktop.ini"})
 # Formats that Pillow passes to other programs, or lists without being able to decode them.
 _NOT_PICTURES = frozenset({"EPS", "WMF", "MPEG", "HDF5", "GRIB", "BUFR", "FITS"})
 _DECODED_AT_A_TIME = 256
+_SAVED_AT_A_TIME = 2048
 _ORIENTATION = 0x0112
 
 
@@ -115,8 +126,11 @@ def prepare(spec: "DatasetSpec", resolution: int, raw: Path, out: Path) -> None:
         raw: where downloads are kept, shared by all data sets; unused for other sources.
         out: the image store to write; one that is there is replaced.
 
+    What was decoded before an error is kept in `.<out>.partial` beside `out`, and the next call goes on from there.
+
     Raises:
         DataError: if it cannot be fetched, an image cannot be read, or a size is not the published one.
+        DpmixError: if the disk is full or not writable.
     """
     if spec.source == "torchvision":
         pool = _from_torchvision(spec, Path(raw))
@@ -209,14 +223,25 @@ def stratified_split(
     return np.flatnonzero(~chosen), np.flatnonzero(chosen)
 
 
+def split_digest(test: npt.NDArray[np.int64]) -> str:
+    """The SHA-256 of a split: of the sorted indices, int64 [m], of the images that went to the test part."""
+    return hashlib.sha256(np.sort(np.asarray(test)).astype("<i8").tobytes()).hexdigest()
+
+
 class _Part(NamedTuple):
-    """One split before decoding: `open(i)` is image i."""
+    """One split before decoding: `open(i)` is image i, and `file(i)` where it lies; None if images have no files."""
 
     labels: npt.NDArray[np.int64]
     open: Callable[[int], "Image.Image"]
+    file: Callable[[int], Path] | None = None
 
     def only(self, indices: npt.NDArray[np.int64]) -> "_Part":
-        return _Part(self.labels[indices], lambda index: self.open(int(indices[index])))
+        def file(index: int) -> Path:
+            assert self.file is not None
+            return self.file(int(indices[index]))
+
+        of_file = file if self.file is not None else None
+        return _Part(self.labels[indices], lambda index: self.open(int(indices[index])), of_file)
 
 
 class _Pool(NamedTuple):
@@ -270,44 +295,146 @@ def _fit(image: "Image.Image", resolution: int, channels: int) -> npt.NDArray[np
 
 
 def _write_store(out: Path, pool: _Pool, resolution: int, channels: int, name: str) -> None:
-    with atomic_directory(out) as folder:
+    meta = {
+        "classes": list(pool.classes),
+        "resolution": resolution,
+        "channels": channels,
+        "sizes": {split: len(part.labels) for split, part in pool.parts.items()},
+        "name": name,
+        **pool.source,
+    }
+    with _partial_store(out, meta) as folder:
         for split, part in pool.parts.items():
-            shape = (len(part.labels), channels, resolution, resolution)
-            decoded = _decoded(part, resolution, channels)
-            images = progress(decoded, f"{name} {split}", "image", len(part.labels))
-            _write_images(folder / f"{split}_images.npy", images, shape)
+            _write_images(folder / f"{split}_images.npy", part, (channels, resolution, resolution), f"{name} {split}")
             np.save(folder / f"{split}_labels.npy", part.labels, allow_pickle=False)
-        meta = {
-            "classes": list(pool.classes),
-            "resolution": resolution,
-            "channels": channels,
-            "sizes": {split: len(part.labels) for split, part in pool.parts.items()},
-            "name": name,
-            **pool.source,
-        }
         write_json(folder / "meta.json", meta)
+        for leftover in (*folder.glob("*.progress"), folder / _SETTINGS):
+            leftover.unlink()
 
 
-def _write_images(path: Path, images: Iterable[npt.NDArray[np.uint8]], shape: tuple[int, ...]) -> None:
-    """Stream images into an .npy file of known shape.
+_SETTINGS = "settings.json"
+
+
+@contextlib.contextmanager
+def _partial_store(out: Path, settings: Mapping[str, Any]) -> Iterator[Path]:
+    """The folder in which `out` grows, kept when something goes wrong; on success it replaces `out`.
+
+    What an earlier call left is kept if it had the same settings. One process at a time works on it.
+    """
+    folder = out.with_name(f".{out.name}.partial")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / ".lock").open("w") as lock:
+            _lock(lock, out)
+            known = folder / _SETTINGS
+            if not (known.is_file() and known.read_text(encoding="utf-8") == json.dumps(settings, sort_keys=True)):
+                for old in folder.iterdir():
+                    if old.name != ".lock":
+                        old.unlink()
+                known.write_text(json.dumps(settings, sort_keys=True), encoding="utf-8")
+            yield folder
+            if out.exists():
+                shutil.rmtree(out)
+            os.replace(folder, out)
+            (out / ".lock").unlink()
+    except OSError as error:
+        raise DpmixError(
+            f"cannot write {out}: {error.strerror}; free space or choose another folder, and run the same command "
+            f"again (what is decoded stays in {folder})"
+        ) from error
+
+
+def _lock(file: IO[str], out: Path) -> None:
+    # Some file systems have no locks; two processes at once are then the user's to avoid.
+    try:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise DataError(f"another process is making {out}; wait for it, or stop it") from error
+    except (ImportError, OSError):
+        return
+
+
+def _write_images(path: Path, part: _Part, shape: tuple[int, int, int], label: str) -> None:
+    """Decode a part into the .npy file `path`, uint8 [N, *shape], going on where an earlier call stopped.
 
     Written rather than memory-mapped: on a full disk a write raises an error, where a mapped page kills the process.
     """
-    with path.open("wb") as file:
-        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
-        for image in images:
-            file.write(image.data)
+    count, size = len(part.labels), math.prod(shape)
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": (count, *shape)})
+    begin = header.tell()
+    progress_file = path.with_suffix(".progress")
+    done, seen = _decoded_before(progress_file, path, part, begin, size)
+    with path.open("r+b" if done else "wb") as file:
+        if not done:
+            file.write(header.getvalue())
+        file.seek(begin + done * size)
+        file.truncate()
+        if done:
+            label = f"{label}, from image {done} of {count}"
+        images = iter(progress(_decoded(part, shape[1], shape[0], done), label, "image", count - done))
+        try:
+            while done < count:
+                for image in itertools.islice(images, _SAVED_AT_A_TIME):
+                    stamp = _stamp(part, done)
+                    file.write(image.data)
+                    seen.update(stamp)
+                    done += 1
+                _save_progress(file, progress_file, done, seen)
+        except BaseException:
+            with contextlib.suppress(OSError, DpmixError):
+                _save_progress(file, progress_file, done, seen)
+            raise
 
 
-def _decoded(part: _Part, resolution: int, channels: int) -> Iterator[npt.NDArray[np.uint8]]:
-    """Each image of a part in order, decoded on all cores (Pillow releases the interpreter's lock)."""
+def _save_progress(file: IO[bytes], progress_file: Path, done: int, seen: "hashlib._Hash") -> None:
+    """Images are on disk before they are said to be."""
+    file.flush()
+    os.fsync(file.fileno())
+    write_json(progress_file, {"images": done, "files": seen.hexdigest()})
+
+
+def _decoded_before(progress_file: Path, path: Path, part: _Part, begin: int, size: int) -> tuple[int, "hashlib._Hash"]:
+    """How many images of `path` are there to stay, their files being the same since, and the digest of those files."""
+    fresh = (0, hashlib.sha256())
+    if part.file is None or not progress_file.is_file() or not path.is_file():
+        return fresh
+    try:
+        before = read_json(progress_file)
+        done, files = int(before["images"]), str(before["files"])
+    except (DpmixError, KeyError, TypeError, ValueError):
+        return fresh
+    if not 0 < done <= len(part.labels) or path.stat().st_size < begin + done * size:
+        return fresh
+    seen = hashlib.sha256()
+    for index in range(done):
+        seen.update(_stamp(part, index))
+    return (done, seen) if seen.hexdigest() == files else fresh
+
+
+def _stamp(part: _Part, index: int) -> bytes:
+    """What tells that an image's file was replaced: its path, size and time."""
+    if part.file is None:
+        return b""
+    path = part.file(index)
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}); replace it and run again") from error
+    return f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode()
+
+
+def _decoded(part: _Part, resolution: int, channels: int, first: int = 0) -> Iterator[npt.NDArray[np.uint8]]:
+    """Each image of a part in order from `first` on, decoded on all cores (Pillow releases the interpreter's lock)."""
 
     def one(index: int) -> npt.NDArray[np.uint8]:
         return _fit(part.open(index), resolution, channels)
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with ThreadPoolExecutor(max_workers=min(cores, 16)) as workers:
-        for start in range(0, len(part.labels), _DECODED_AT_A_TIME):
+        for start in range(first, len(part.labels), _DECODED_AT_A_TIME):
             yield from workers.map(one, range(start, min(start + _DECODED_AT_A_TIME, len(part.labels))))
 
 
@@ -360,7 +487,7 @@ def _files(folders: Sequence[Path]) -> _Part:
 
 
 def _of_paths(paths: Sequence[Path], labels: npt.ArrayLike) -> _Part:
-    return _Part(np.asarray(labels, dtype=np.int64), lambda index: _open(paths[index]))
+    return _Part(np.asarray(labels, dtype=np.int64), lambda index: _open(paths[index]), lambda index: paths[index])
 
 
 def _has_split(root: Path) -> bool:
@@ -386,8 +513,8 @@ def _from_folder(root: Path, test: int) -> _Pool:
         return _Pool(classes, parts, origin, remedy, {"source": "folder", "split": "given"})
     class_folders = _class_folders(root)
     classes = tuple(folder.name for folder in class_folders)
-    parts = _split_parts(_files(class_folders), test, "folder", f"{root}: ")
-    return _Pool(classes, parts, origin, remedy, {"source": "folder", **_drawn("folder")})
+    parts, drawn = _split_parts(_files(class_folders), test, "folder", f"{root}: ")
+    return _Pool(classes, parts, origin, remedy, {"source": "folder", **drawn})
 
 
 def _from_zips(root: Path, test: int, remedy: str) -> _Pool:
@@ -395,8 +522,8 @@ def _from_zips(root: Path, test: int, remedy: str) -> _Pool:
     source = {"source": "folder"}
     if "all" in splits:
         by_class = splits["all"]
-        parts = _split_parts(_of_files(by_class.values()), test, "folder", f"{root}: ")
-        return _Pool(tuple(by_class), parts, str(root), remedy, {**source, **_drawn("folder")})
+        parts, drawn = _split_parts(_of_files(by_class.values()), test, "folder", f"{root}: ")
+        return _Pool(tuple(by_class), parts, str(root), remedy, {**source, **drawn})
     classes = tuple(splits["train"])
     if strange := sorted(set(classes) ^ set(splits["test"])):
         raise DataError(f"{root}: class {strange[0]!r} is in one of train and test only; add or remove it")
@@ -409,7 +536,11 @@ def _of_files(by_class: Iterable[Sequence[zips.File]]) -> _Part:
     listed = [list(files) for files in by_class]
     files = [file for of_class in listed for file in of_class]
     labels = np.repeat(np.arange(len(listed)), [len(of_class) for of_class in listed]).astype(np.int64)
-    return _Part(labels, lambda index: _open(files[index].path, io.BytesIO(files[index].read())))
+    return _Part(
+        labels,
+        lambda index: _open(files[index].path, io.BytesIO(files[index].read())),
+        lambda index: files[index].on_disk,
+    )
 
 
 def class_files(source: Path) -> dict[str, list[zips.File]]:
@@ -445,17 +576,20 @@ def read_public(source: Path, resolution: int) -> Images:
     return Images(images, part.labels, tuple(map(readable, by_class)))
 
 
-def _split_parts(part: _Part, test: int, name: str, where: str) -> dict[str, _Part]:
-    if test >= len(part.labels):
-        raise DataError(
-            f"{where}{test} test images asked for, but there are {len(part.labels)} images in all; ask for fewer"
-        )
+def _split_parts(part: _Part, test: int, name: str, where: str) -> tuple[dict[str, _Part], dict[str, Any]]:
+    """A split drawn here, and what meta.json says of it."""
+    total = len(part.labels)
+    if test >= total:
+        raise DataError(f"{where}{test} test images asked for, but there are {total} images in all; ask for fewer")
     train, held = stratified_split(part.labels, test, name)
-    return {"train": part.only(train), "test": part.only(held)}
-
-
-def _drawn(name: str) -> dict[str, Any]:
-    return {"split": f"stratified, keyed by {name!r}", "split_seed": SPLIT_SEED}
+    digest = split_digest(held)
+    if SPLIT_DIGESTS.get((name, total), digest) != digest:
+        raise DataError(
+            f"{where}the split drawn is not the one that results rest on, so the images or their classes have changed; "
+            "fetch them again"
+        )
+    drawn = {"split": f"stratified, keyed by {name!r}", "split_seed": SPLIT_SEED, "split_sha256": digest}
+    return {"train": part.only(train), "test": part.only(held)}, drawn
 
 
 # Published data sets
@@ -469,13 +603,13 @@ def _from_scikit_learn(spec: "DatasetSpec") -> _Pool:
     digits = load_digits()
     pixels = np.rint(digits.images * (255 / 16)).astype(np.uint8)
     whole = _Part(digits.target.astype(np.int64), lambda index: Image.fromarray(pixels[index]))
-    parts = _split_parts(whole, DIGITS_TEST, "digits", "digits: ")
+    parts, drawn = _split_parts(whole, DIGITS_TEST, "digits", "digits: ")
     if spec.train < DIGITS_TRAIN:
         _, subset = stratified_split(parts["train"].labels, spec.train, "digits/subset")
         parts["train"] = parts["train"].only(subset)
     classes = tuple(str(name) for name in digits.target_names)
     remedy = f"give train at most {DIGITS_TRAIN}, test {DIGITS_TEST} and classes 10"
-    return _Pool(classes, parts, "scikit-learn", remedy, {"source": "scikit-learn", **_drawn("digits")})
+    return _Pool(classes, parts, "scikit-learn", remedy, {"source": "scikit-learn", **drawn})
 
 
 def _from_torchvision(spec: "DatasetSpec", raw: Path) -> _Pool:
@@ -493,8 +627,8 @@ def _from_torchvision(spec: "DatasetSpec", raw: Path) -> _Pool:
     parts = {name: part(listing) for name, listing in published.listings.items()}
     source = {"source": "torchvision", "split": "official"}
     if "test" not in parts:
-        parts = _split_parts(parts["train"], spec.test, spec.name, f"{spec.name}: ")
-        source |= _drawn(spec.name)
+        parts, drawn = _split_parts(parts["train"], spec.test, spec.name, f"{spec.name}: ")
+        source |= drawn
     folders = " and ".join(map(str, published.folders))
     return _Pool(published.classes, parts, folders, f"delete {folders} and run again, to unpack it anew", source)
 

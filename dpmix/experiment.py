@@ -6,12 +6,13 @@ nothing stale is ever read, by Snakemake or by DVC, with or without their record
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, PlainSerializer, model_validator
 from typing_extensions import override
 
 from dpmix.augmentation import TRANSFORMS
@@ -30,6 +31,10 @@ from dpmix.params import (
 SEMANTICS = 1
 
 
+# JSON has no infinity: a run without noise says "inf".
+Epsilon = Annotated[float, PlainSerializer(lambda value: "inf" if value == math.inf else value, when_used="json")]
+
+
 def digest(value: Any, length: int = 10) -> str:
     """The first `length` hex digits of the SHA-256 of a value's canonical JSON."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
@@ -37,7 +42,7 @@ def digest(value: Any, length: int = 10) -> str:
 
 
 def number(value: float) -> str:
-    """A number as it stands in a path: 8, 0.5, 1e-05."""
+    """A number as it stands in a path: 8, 0.5, 1e-05, inf."""
     return f"{value:g}"
 
 
@@ -76,6 +81,12 @@ def _determining(value: Any) -> Any:
     if isinstance(value, list):
         return [_determining(entry) for entry in value]
     return value
+
+
+def _without_defaults(artefact: Artefact, *names: str) -> dict[str, Any]:
+    """An artefact's key without those of the named fields that are as they are by default."""
+    off = {name for name in names if getattr(artefact, name) == type(artefact).model_fields[name].default}
+    return {name: value for name, value in Artefact.key(artefact).items() if name not in off}
 
 
 class ImageStore(Artefact):
@@ -158,7 +169,9 @@ class EncoderModel(Artefact):
 
     @override
     def path(self, scale: str) -> Path:
-        return Path(self.folder, f"{self.encoder.name}-{self.hash}", "open_clip_config.json")
+        # OpenCLIP and timm each read a folder of their own kind.
+        config = "open_clip_config.json" if self.encoder.has_text else "config.json"
+        return Path(self.folder, f"{self.encoder.name}-{self.hash}", config)
 
 
 class PlanFile(Artefact):
@@ -170,9 +183,14 @@ class PlanFile(Artefact):
     epochs: int
     clip_norm: float
     microbatch_size: int
-    epsilon: float
+    epsilon: Epsilon
     delta: float
     accountant: Literal["rdp", "prv", "pld"]
+    bands: int = 1
+
+    @override
+    def key(self) -> dict[str, Any]:
+        return _without_defaults(self, "bands")
 
     @override
     def path(self, scale: str) -> Path:
@@ -185,18 +203,19 @@ class Experiment(Artefact):
 
     folder: ClassVar[str] = "runs"
     # Options that came after the first results: as long as they are off, a run keeps the path that it had before them.
-    added: ClassVar[tuple[str, ...]] = ("clipping", "precision", "ema_decay", "mixing", "release")
+    added: ClassVar[tuple[str, ...]] = ("bands", "clipping", "precision", "ema_decay", "mixing", "release")
     semantics: int = SEMANTICS
     dataset: DatasetSpec
     model: ModelSpec
     method: str
     synthetic: SyntheticSet | None
-    epsilon: float
+    epsilon: Epsilon
     delta: float
     accountant: Literal["rdp", "prv", "pld"]
     clip_norm: float
     clipping: Literal["flat", "auto-s", "per-layer"] = "flat"
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    bands: int = 1
     batch_size: int
     epochs: int
     learning_rate: "float | Selection | None"
@@ -231,6 +250,13 @@ class Experiment(Artefact):
         if self.batch_size > self.population:
             of = "images that the tuning run trains on" if self.holdout else "training images"
             raise ValueError(f"{where}: batch_size {self.batch_size} exceeds the {self.population} {of}; lower it")
+        if self.bands > 1 and self.microbatch_size > 1:
+            raise ValueError(f"{where}: banded noise is not accounted for with microbatches; set bands: 1")
+        if self.bands * self.batch_size > self.population:
+            raise ValueError(
+                f"{where}: {self.bands} bands sample from {self.population // self.bands} images at a time, fewer than "
+                f"batch_size {self.batch_size}; lower one of them"
+            )
         for name in self.transforms:
             if name not in TRANSFORMS:
                 raise ValueError(f"{where}: unknown transform {name!r}; {suggestion(name, sorted(TRANSFORMS))}")
@@ -280,8 +306,7 @@ class Experiment(Artefact):
 
     @override
     def key(self) -> dict[str, Any]:
-        off = {name for name in self.added if getattr(self, name) == type(self).model_fields[name].default}
-        return {name: value for name, value in super().key().items() if name not in off}
+        return _without_defaults(self, *self.added)
 
     def stream(self) -> str:
         """The hash of all that determines the views: runs that share it can be trained side by side as heads.
@@ -316,6 +341,7 @@ class Experiment(Artefact):
             epsilon=self.epsilon,
             delta=self.delta,
             accountant=self.accountant,
+            bands=self.bands,
         )
 
     @override
@@ -373,6 +399,35 @@ class GradientRecord(Artefact):
     @override
     def path(self, scale: str) -> Path:
         return self.experiment.directory(scale) / "gradients.npz"
+
+
+class ZeroShot(Artefact):
+    """Test accuracy of an encoder's own text tower, asked for the classes by name: no private image is used."""
+
+    folder: ClassVar[str] = "runs"
+    semantics: int = SEMANTICS
+    dataset: DatasetSpec
+    model: EncoderSpec
+    prompts: tuple[str, ...]
+
+    @override
+    def key(self) -> dict[str, Any]:
+        determining = super().key()
+        determining["model"].pop("standardize")  # features are compared with text as they are
+        return determining
+
+    def images(self) -> ImageStore:
+        """The store whose test images are classified."""
+        return ImageStore(dataset=self.dataset, resolution=self.model.resolution)
+
+    @override
+    def inputs(self) -> list[Artefact]:
+        return [self.images(), EncoderModel(encoder=self.model)]
+
+    @override
+    def path(self, scale: str) -> Path:
+        run = f"eps0-{self.hash}"
+        return Path("results", scale, self.folder, self.dataset.name, self.model.name, "zero-shot", run, "metrics.json")
 
 
 class Distance(Artefact):

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from dpmix.errors import DataError
+from dpmix.network import retried
 from dpmix.progress import progress
 
 if TYPE_CHECKING:
@@ -129,7 +130,10 @@ def _inception_weights() -> Path:
     if not path.is_file():
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            torch.hub.download_url_to_file(_INCEPTION_URL, str(path), hash_prefix=_INCEPTION_FILE[-12:-4])
+            prefix = _INCEPTION_FILE[-12:-4]
+            retried(
+                lambda: torch.hub.download_url_to_file(_INCEPTION_URL, str(path), hash_prefix=prefix), "InceptionV3"
+            )
         except (urllib.error.URLError, OSError, RuntimeError) as error:
             raise DataError(
                 f"InceptionV3's weights could not be downloaded; on a machine with network get {_INCEPTION_URL} and "

@@ -25,6 +25,13 @@ def _distinct(values: tuple[int, ...]) -> tuple[int, ...]:
     return values
 
 
+def _with_a_place(prompt: str) -> str:
+    if "{}" not in prompt:
+        raise ValueError(f"the prompt {prompt!r} does not name the class; write {{}} where the name goes")
+    return prompt
+
+
+Prompt = Annotated[str, AfterValidator(_with_a_place)]
 Seeds = Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_distinct)]
 
 
@@ -83,9 +90,9 @@ class WideResNetSpec(Spec):
 
 
 class EncoderSpec(Spec):
-    """A frozen OpenCLIP image encoder under a linear head.
+    """A frozen image encoder under a linear head: any of OpenCLIP's, or `timm/<model>` for any backbone of timm's.
 
-    `weights` names a pretrained tag of OpenCLIP's, or `strokes` for the demo's encoders, which are trained on drawn
+    `weights` names a pretrained tag of either library, or `strokes` for the demo's encoders, which are trained on drawn
     digits, or `public` for one that is trained here on the public images at `images`, class folders on disk or in a zip
     archive. `standardize: public` centres and scales features by the statistics of D, which is public.
     """
@@ -107,6 +114,11 @@ class EncoderSpec(Spec):
                 "weights: public goes with images: <folder or zip archive of public images>, and only with it"
             )
         return self
+
+    @property
+    def has_text(self) -> bool:
+        """Whether a text tower comes with it, for zero-shot classification; timm's backbones have none."""
+        return not self.architecture.startswith("timm/")
 
 
 ModelSpec = Annotated[WideResNetSpec | EncoderSpec, Field(discriminator="kind")]
@@ -162,6 +174,7 @@ class Settings(BaseModel):
     clip_norm: PositiveFloat | None = None
     clipping: Literal["flat", "auto-s", "per-layer"] | None = None
     precision: Literal["float32", "bfloat16", "float16"] | None = None
+    bands: PositiveInt | None = None
     batch_size: PositiveInt | None = None
     epochs: PositiveInt | None = None
     learning_rate: PositiveFloat | Literal["tuned"] | dict[PositiveFloat, PositiveFloat] | None = None
@@ -218,7 +231,11 @@ class Axis(Spec):
 
 
 class AccuracyTable(Spec):
-    """A grid of experiments: one cell for each row and column, averaged over the seeds."""
+    """A grid of experiments: one cell for each row and column, averaged over the seeds.
+
+    `ladder` adds the two ends of the privacy ladder: zero-shot classification (ε = 0), and the head that its settings
+    describe, such as a method, without noise (ε = ∞).
+    """
 
     kind: Literal["accuracy", "runtime"]
     rows: tuple[Axis, ...] = ()
@@ -227,6 +244,13 @@ class AccuracyTable(Spec):
     tuned_as: Settings | None = None
     omit: tuple[dict[str, str], ...] = ()
     seeds: Seeds | None = None
+    ladder: Settings | None = None
+
+    @model_validator(mode="after")
+    def _ladder_is_of_accuracies(self) -> "AccuracyTable":
+        if self.ladder is not None and self.kind != "accuracy":
+            raise ValueError("a ladder is for tables of kind accuracy; remove it")
+        return self
 
 
 class FidTable(Spec):
@@ -276,17 +300,23 @@ class Bundling(Spec):
     """How many streams one job takes, and what it gets. None of it changes a result beyond rounding.
 
     `stream` suits a cluster; `model` suits one machine, where starting a process costs most. `physical_batch` is how
-    many examples go through the network together.
+    many examples go through the network together. `precision` is that of frozen encoders: `auto` is half precision on a
+    GPU; `compile` has torch compile them there.
     """
 
     by: Literal["stream", "model"]
     threads: PositiveInt = 1
     gpus: Annotated[int, Field(ge=0)] = 0
     physical_batch: PositiveInt = 64
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    compile: bool = False
 
 
 class ScaleSpec(Spec):
-    """One scale: its data, its default settings, and its tables and figures."""
+    """One scale: its data, its default settings, and its tables and figures.
+
+    `prompts` are what an encoder's text tower is asked for each class, zero-shot; embeddings of several are averaged.
+    """
 
     synthetic: str
     synthetic_size: dict[str, PositiveInt] = {}
@@ -299,6 +329,7 @@ class ScaleSpec(Spec):
     dataset_methods: dict[str, dict[str, Settings]] = {}
     tables: dict[TableNumber, TableSpec]
     figures: dict[Literal["1", "2"], FigureSpec]
+    prompts: Annotated[tuple[Prompt, ...], Field(min_length=1)] = ("a photo of a {}",)
 
 
 class Params(Spec):

@@ -31,6 +31,7 @@ from dpmix.experiment import (
     Selection,
     SyntheticSet,
     SyntheticStore,
+    ZeroShot,
 )
 from dpmix.params import DatasetSpec, DiffusionSpec, EncoderSpec, GivenImagesSpec, ModelSpec, WideResNetSpec, known
 from dpmix.privacy.plan import Plan
@@ -102,7 +103,7 @@ class Estimate:
         runs: models to train, gradient records included.
         selections: learning rates to choose.
         distances: Fréchet distances to measure.
-        jobs: of training, selection and distances.
+        jobs: of training, selection, zero-shot classification and distances.
         streams: passes over views that heads share.
         passes: images through each model, by its name in the params; `inception` for FID's, and for a text-to-image
             model the images drawn.
@@ -139,7 +140,7 @@ class Estimate:
         self.flops[name] += trained * cost.training + evaluated * cost.forward
 
     def add_job(self, artefacts: Iterable[Artefact], costs: "Costs") -> None:
-        """Count a job of training, selection or distances."""
+        """Count a job of training, selection, zero-shot classification or distances."""
         self.jobs += 1
         streams: dict[str, Experiment] = {}
         for artefact in artefacts:
@@ -147,6 +148,9 @@ class Estimate:
                 self.distances += 1
                 extractor = artefact.extractor.name if artefact.extractor else INCEPTION
                 self.add_passes(extractor, distance_passes(artefact), costs)
+                continue
+            if isinstance(artefact, ZeroShot):
+                self.add_passes(artefact.model.name, artefact.dataset.test, costs)
                 continue
             assert isinstance(artefact, Experiment | Selection | GradientRecord)
             self.selections += isinstance(artefact, Selection)
@@ -264,7 +268,8 @@ class _Counting:
             bundles = functools.partial(catalogue.bundles, missing_only=missing_only, everything=whole)
             self._jobs[whole] = [
                 (job, set().union(*(catalogue.needed_by[catalogue.path(artefact)] for artefact in job.artefacts)))
-                for job in bundles(Selection) + bundles(Experiment, GradientRecord) + bundles(Distance)
+                for kinds in ((Selection,), (Experiment, GradientRecord), (ZeroShot,), (Distance,))
+                for job in bundles(*kinds)
             ]
         self._files = [
             (artefact, catalogue.needed_by[path])

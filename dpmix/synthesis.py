@@ -26,6 +26,7 @@ from tqdm import tqdm
 
 from dpmix.errors import DataError, DpmixError, ParamsError
 from dpmix.files import atomic_directory, atomic_file, read_json, write_json, write_text
+from dpmix.network import disk_errors, full_disk, retried
 from dpmix.random import generator
 
 # Trained on LAION-2B-en and subsets of it, as the paper's encoders are, and still published with safetensors.
@@ -222,7 +223,8 @@ def fetch_model(model: str, out: Path, revision: str | None = None) -> None:
 def save_model(pipeline: Any, out: Path) -> None:
     """Write a diffusers pipeline to the folder `out`, whole or not at all."""
     with atomic_directory(Path(out)) as folder:
-        pipeline.save_pretrained(folder, safe_serialization=True)
+        with disk_errors():
+            pipeline.save_pretrained(folder, safe_serialization=True)
         mode = folder.stat().st_mode & 0o666
         for file in folder.rglob("*.safetensors"):  # saved readable by their owner alone
             file.chmod(mode)
@@ -368,12 +370,17 @@ def _load(
     if dtype is None:
         dtype = torch.float16 if device.type == "cuda" else torch.float32
     try:
-        pipeline = diffusers.DiffusionPipeline.from_pretrained(
-            str(model), revision=revision, use_safetensors=True, dtype=dtype
+        pipeline = retried(
+            lambda: diffusers.DiffusionPipeline.from_pretrained(
+                str(model), revision=revision, use_safetensors=True, dtype=dtype
+            ),
+            str(model),
         )
         if scheduler != "default":
             pipeline.scheduler = getattr(diffusers, scheduler).from_config(pipeline.scheduler.config)
     except Exception as error:  # the libraries below raise their own errors for files, network and formats
+        if full_disk(error):
+            raise DataError(f"no space left to download {model}; free some and run the same command again") from error
         reason = " ".join(str(error).split())[:160]
         download = f"hf download {model}" + (f" --revision {revision}" if revision else "")
         remedy = (

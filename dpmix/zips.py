@@ -24,6 +24,11 @@ class File(NamedTuple):
     archive: zipfile.ZipFile | None = None
     member: zipfile.ZipInfo | None = None
 
+    @property
+    def on_disk(self) -> Path:
+        """The file that holds it."""
+        return self.path if self.archive is None else Path(str(self.archive.filename))
+
     def read(self) -> bytes:
         """Its bytes.
 

@@ -18,6 +18,12 @@ hypothesis.settings.load_profile("dpmix")
 ROOT = Path(__file__).resolve().parents[1]
 
 
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Downloads that fail are tried again at once."""
+    monkeypatch.setattr("dpmix.network.PAUSES", (0.0, 0.0, 0.0))
+
+
 @pytest.fixture(scope="session")
 def repository() -> Path:
     """The repository's root."""

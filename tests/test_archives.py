@@ -145,9 +145,42 @@ def test_an_archive_that_stops_unpacking_leaves_no_half_folder(tmp_path: Path, m
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("torchvision.datasets.eurosat.download_and_extract_archive", unpack)
-    with pytest.raises(DataError, match="No space left on device"):
+    with pytest.raises(DataError, match=r"no space left on the disk of .*; free 0\.2 GB") as caught:
         fetch("eurosat", tmp_path)
+    assert "\n" not in str(caught.value)
     assert not (tmp_path / "eurosat" / "2750").exists()
+
+
+def test_a_mirror_that_recovers_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    attempts = []
+
+    def unpack(*_: object, **__: object) -> None:
+        attempts.append(1)
+        if len(attempts) < 3:
+            raise urllib.error.HTTPError("http://mirror", 503, "busy", None, None)  # type: ignore[arg-type]
+        eurosat(tmp_path)
+
+    monkeypatch.setattr("torchvision.datasets.eurosat.download_and_extract_archive", unpack)
+    assert fetch("eurosat", tmp_path).classes == ("annual crop", "sea lake")
+    assert len(attempts) == 3
+    told = capsys.readouterr().err.splitlines()
+    assert [line.startswith("eurosat: HTTP Error 503: busy; trying again in") for line in told] == [True, True]
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_a_dead_mirror_is_tried_four_times(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+
+    def dead(request: object, *_: object, **__: object) -> None:
+        asked.append(request)
+        raise ConnectionRefusedError(111, "Connection refused")
+
+    monkeypatch.setattr(urllib.request, "urlopen", dead)
+    with pytest.raises(DataError, match=rf"^{name} cannot be downloaded \(.*Connection refused\); fetch .* put it at"):
+        fetch(name, tmp_path)
+    assert len(asked) == 4
 
 
 def test_an_interrupted_unpacking_leaves_no_half_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

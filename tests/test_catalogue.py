@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import math
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,20 @@ from typing import Any
 import pytest
 import yaml
 
-from dpmix.catalogue import Bundle, Catalogue, of_config, split_labels
+from dpmix.catalogue import NON_PRIVATE, ZERO_SHOT, Bundle, Catalogue, CellSpec, of_config, split_labels
 from dpmix.errors import ParamsError
-from dpmix.experiment import Artefact, Distance, Experiment, GradientRecord, ImageStore, PlanFile, Selection
+from dpmix.experiment import Artefact, Distance, Experiment, GradientRecord, ImageStore, PlanFile, Selection, ZeroShot
 from dpmix.params import AccuracyTable, EncoderSpec, parse, read
 from dpmix.tables.captions import TABLES
 from dpmix.tables.published import published
 
-KINDS: tuple[tuple[type[Artefact], ...], ...] = ((PlanFile,), (Selection,), (Experiment, GradientRecord), (Distance,))
+KINDS: tuple[tuple[type[Artefact], ...], ...] = (
+    (PlanFile,),
+    (Selection,),
+    (Experiment, GradientRecord),
+    (ZeroShot,),
+    (Distance,),
+)
 TABLE_NUMBERS = [str(number) for number in range(1, 14)]
 
 
@@ -41,8 +48,13 @@ def nothing_is_there_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.chdir(tmp_path)
 
 
+def inner(catalogue: Catalogue, table: str) -> list[CellSpec]:
+    """The cells of a table that the paper could have: without the ends of the ladder."""
+    return [cell for cell in catalogue.cells(table) if not cell.end]
+
+
 def runs(catalogue: Catalogue, table: str) -> list[Experiment]:
-    return [one for cell in catalogue.cells(table) for one in cell.artefacts if isinstance(one, Experiment)]
+    return [one for cell in inner(catalogue, table) for one in cell.artefacts if isinstance(one, Experiment)]
 
 
 # Tables ---------------------------------------------------------------------------------------------------------------
@@ -66,7 +78,7 @@ def test_all_tables_and_figures_are_there_in_the_papers_layout(catalogues: dict[
 
 @pytest.mark.parametrize("table", TABLE_NUMBERS)
 def test_every_cell_of_the_paper_is_here_once_and_no_other(paper: Catalogue, table: str) -> None:
-    here = Counter((cell.row, cell.column) for cell in paper.cells(table))
+    here = Counter((cell.row, cell.column) for cell in inner(paper, table))
     printed = set(published(int(table)).values)
     extra = {key for key in here if key[0] == ("DP-SGD w/ Mixup (alone)",)} if table == "1" else set()
     assert set(here) - extra == printed
@@ -77,7 +89,7 @@ def test_every_cell_of_the_paper_is_here_once_and_no_other(paper: Catalogue, tab
 
 @pytest.mark.parametrize("table", [n for n in TABLE_NUMBERS if n not in ("7", "8", "11")])
 def test_a_cell_is_run_unless_the_paper_has_none(paper: Catalogue, table: str) -> None:
-    for cell in paper.cells(table):
+    for cell in inner(paper, table):
         printed = published(int(table)).get(cell.row, cell.column)
         not_applicable = "Mixup" in cell.row[0] and cell.column == ("Microbatch Size = 1",) if table == "1" else False
         assert bool(cell.artefacts) != not_applicable
@@ -116,7 +128,7 @@ def test_the_papers_numbers_of_views(paper: Catalogue) -> None:
         expected = {"mixed-ghost": (1, 0, 0), "self-aug": (16, 0, 0), "dp-mix-self": (16, 16, 0), "dp-mix-diff": diff}
         assert found == {expected[method]}, (dataset, method)
     assert ks("12")["cifar-100", "pure-dp-mix-diff"] == {(0, 18, 18)}
-    for cell in paper.cells("9"):
+    for cell in inner(paper, "9"):
         for run in cell.artefacts:
             assert isinstance(run, Experiment)
             assert tuple(map(str, (run.k_base, run.k_self, run.k_diff))) == cell.column
@@ -187,6 +199,86 @@ def test_class_names_are_looked_up_in_a_store_that_runs_need(catalogues: dict[st
     """Another resolution would decode a whole data set for its names."""
     for scale, sides in (("demo", {16}), ("paper", {32, 224, 256})):
         assert {one.resolution for one in catalogues[scale].of(ImageStore) if isinstance(one, ImageStore)} == sides
+
+
+# The ladder -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("table", ["3", "4", "5", "6", "9", "10", "12"])
+def test_fine_tuning_tables_show_both_ends(paper: Catalogue, table: str) -> None:
+    ends = [cell for cell in paper.cells(table) if cell.end]
+    shown = {run.model.name for run in runs(paper, table) if isinstance(run.model, EncoderSpec)}
+    datasets = {run.dataset.name for run in runs(paper, table)}
+    for label, kind in ((ZERO_SHOT, ZeroShot), (NON_PRIVATE, Experiment)):
+        made = [one for cell in ends if label in (*cell.row, *cell.column) for one in cell.artefacts]
+        assert all(isinstance(one, kind) for one in made)
+        assert {(one.dataset.name, one.model.name) for one in made} == set(itertools.product(datasets, shown))  # type: ignore[attr-defined]
+    for cell in ends:
+        assert published(int(table)).get(cell.row, cell.column) is None
+        runs_without_noise = [one for one in cell.artefacts if isinstance(one, Experiment)]
+        assert [run.seed for run in runs_without_noise] in ([], [1, 2, 3])
+        for run in runs_without_noise:
+            assert run.epsilon == math.inf
+            assert isinstance(run.learning_rate, Selection)
+            assert run.learning_rate.experiment.epsilon == math.inf
+            assert run.learning_rate.experiment.holdout > 0
+
+
+def test_tables_from_scratch_and_of_times_have_no_ladder(catalogues: dict[str, Catalogue]) -> None:
+    for catalogue in catalogues.values():
+        for table in ("1", "2", "7", "8", "11", "13"):
+            assert not any(cell.end for cell in catalogue.cells(table))
+    with_ladder = [table for table in TABLE_NUMBERS if any(cell.end for cell in catalogues["demo"].cells(table))]
+    assert with_ladder == ["3"]
+
+
+@pytest.mark.parametrize("scale", ["demo", "paper"])
+def test_the_non_private_end_costs_no_views(catalogues: dict[str, Catalogue], scale: str) -> None:
+    """Its heads join streams that private heads need anyway."""
+    trained = [one for one in catalogues[scale].of(Experiment) if isinstance(one, Experiment)]
+    without = {run.stream() for run in trained if run.epsilon == math.inf}
+    assert without
+    assert without <= {run.stream() for run in trained if run.epsilon < math.inf}
+
+
+def test_a_ladder_is_as_its_settings_say(raw: dict[str, Any]) -> None:
+    changed = copy.deepcopy(raw)
+    changed["scales"]["demo"]["tables"]["3"]["ladder"] = {"method": "dp-mix-self", "clip_norm": 1000}
+    changed["scales"]["demo"]["prompts"] = ["a photo of a {}", "a drawing of a {}"]
+    cells = [cell for cell in Catalogue(parse(changed), "demo").cells("3") if cell.end]
+    for cell in cells:
+        for one in cell.artefacts:
+            if isinstance(one, Experiment):
+                assert (one.method, one.clip_norm, one.epsilon) == ("dp-mix-self", 1000, math.inf)
+            if isinstance(one, ZeroShot):
+                assert one.prompts == ("a photo of a {}", "a drawing of a {}")
+    changed["scales"]["demo"]["prompts"] = ["a digit"]
+    with pytest.raises(ParamsError, match=r"scales\.demo\.prompts\.0: the prompt 'a digit' does not name the class"):
+        parse(changed)
+    changed = copy.deepcopy(raw)
+    changed["scales"]["demo"]["tables"]["13"]["ladder"] = {"method": "self-aug"}
+    with pytest.raises(ParamsError, match="a ladder is for tables of kind accuracy; remove it"):
+        parse(changed)
+
+
+def test_an_encoder_without_text_has_no_zero_shot_end(raw: dict[str, Any]) -> None:
+    changed = copy.deepcopy(raw)
+    changed["models"]["tiny-convnext"]["architecture"] = "timm/test_convnext"
+    ends = [cell for cell in Catalogue(parse(changed), "demo").cells("3") if cell.end]
+    assert {cell.column[0] for cell in ends if cell.row[1] == ZERO_SHOT} == {"Tiny ViT"}
+    assert {cell.column[0] for cell in ends if cell.row[1] == NON_PRIVATE} == {"Tiny ViT", "Tiny ConvNeXt"}
+
+
+def test_zero_shot_depends_on_the_prompts_and_not_on_standardised_features(
+    catalogues: dict[str, Catalogue],
+) -> None:
+    one = catalogues["demo"].of(ZeroShot)[0]
+    assert isinstance(one, ZeroShot)
+    assert one.path("demo").parts[:2] == ("results", "demo")
+    assert one.path("demo").name == "metrics.json"
+    scaled = one.model_copy(update={"model": one.model.model_copy(update={"standardize": "none"})})
+    assert scaled.path("demo") == one.path("demo")
+    assert one.model_copy(update={"prompts": ("{}",)}).path("demo") != one.path("demo")
 
 
 # Jobs -----------------------------------------------------------------------------------------------------------------

@@ -2,7 +2,9 @@
 
 import errno
 import json
+import subprocess
 import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as reference
 
 from dpmix import datasets
-from dpmix.datasets import folder_sizes, load, pack_folder, prepare, stratified_split
+from dpmix.datasets import folder_sizes, load, pack_folder, prepare, split_digest, stratified_split
 from dpmix.errors import DataError, DpmixError
 from dpmix.params import DatasetSpec
 
@@ -162,6 +164,40 @@ def test_the_papers_sizes_are_the_last_fifth_rounded_up(size: int, train: int, t
     assert test == -(-size // 5)
 
 
+# What decides each split: the images that go to the test part if all were of one class. Labels only sort these draws.
+DRAWS = {
+    ("eurosat", 27000, 5400): "2f982199e67c5fd43fcbbb46c0bf2bbbc499bdda45e51c9d7b09ce8f99862146",
+    ("caltech256", 30607, 6122): "13bb99af1b72cf8cd02a5c176d807ec0c37bcef42d46e576fc1c1a7c168d8dc2",
+    ("sun397", 108754, 21751): "df3bdf71c25f7d0b577ebf9ff399218143483626edf9bffbfe6e5ea787fd5d72",
+}
+# EuroSAT's split itself, from the sizes of its classes in alphabetical order.
+EUROSAT = "1bd68d62934153c256581d5cd4a642b64249213c33b753093211f16f5d152659"
+EUROSAT_CLASSES = (3000, 3000, 3000, 2500, 2500, 2000, 2500, 3000, 2500, 3000)
+
+
+@pytest.mark.parametrize(("name", "images", "test"), DRAWS)
+def test_the_draws_behind_a_split_never_change(name: str, images: int, test: int) -> None:
+    _, held = stratified_split(np.zeros(images, dtype=np.int64), test, name)
+    assert split_digest(held) == DRAWS[name, images, test]
+
+
+def test_eurosats_split_never_changes() -> None:
+    labels = np.repeat(np.arange(10), EUROSAT_CLASSES)
+    _, held = stratified_split(labels, 5400, "eurosat")
+    assert split_digest(held) == EUROSAT
+    assert np.bincount(labels[held]).tolist() == [size // 5 for size in EUROSAT_CLASSES]
+
+
+def test_a_store_says_which_split_it_holds(digits: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    meta = json.loads((digits / "meta.json").read_text())
+    assert meta["split_sha256"] == datasets.SPLIT_DIGESTS["digits", 1797]
+    monkeypatch.setitem(datasets.SPLIT_DIGESTS, ("digits", 1797), "another")
+    with pytest.raises(DataError, match=r"^digits: the split drawn is not the one that results rest on") as caught:
+        prepare(digits_of(1437), 8, tmp_path, tmp_path / "store")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "store").exists()
+
+
 def test_split_of_more_than_there_is_is_refused() -> None:
     with pytest.raises(ValueError, match="cannot take 4"):
         stratified_split(np.zeros(3, dtype=np.int64), 4, "x")
@@ -269,14 +305,23 @@ def test_real_images_survive_untouched(shared_data: Path, tmp_path: Path) -> Non
 # What is refused
 
 
-def test_a_damaged_image_is_named_and_nothing_is_left(tmp_path: Path) -> None:
+def assert_unfinished(out: Path) -> None:
+    """There is no store, and what grew beside it is none either."""
+    assert [path.name for path in out.parent.iterdir()] == [f".{out.name}.partial"]
+    for folder in (out, out.parent / f".{out.name}.partial"):
+        with pytest.raises(DataError, match="is not an image store"):
+            load(folder)
+
+
+def test_a_damaged_image_is_named_and_no_store_is_left(tmp_path: Path) -> None:
     root = folder_of(tmp_path / "in", {"a": 6}, size=(60, 60))
     victim = root / "a" / "003.png"
     victim.write_bytes(victim.read_bytes()[:2000])
+    out = tmp_path / "made" / "out"
     with pytest.raises(DataError, match=r"a/003\.png cannot be read as an image .*; replace or remove it") as caught:
-        prepare(spec_of(root, 1, 4, 2), 12, tmp_path / "raw", tmp_path / "made" / "out")
+        prepare(spec_of(root, 1, 4, 2), 12, tmp_path / "raw", out)
     assert "\n" not in str(caught.value)
-    assert list((tmp_path / "made").iterdir()) == []
+    assert_unfinished(out)
     victim.write_text("not an image at all")
     with pytest.raises(DataError, match=r"a/003\.png cannot be read as an image"):
         prepare(spec_of(root, 1, 4, 2), 12, tmp_path / "raw", tmp_path / "made" / "out")
@@ -327,15 +372,160 @@ def test_sizes_other_than_the_published_ones_are_refused(classes: int, train: in
         prepare(spec_of(root, 2, 1, 10), 12, tmp_path, tmp_path / "out")
 
 
-def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_one_line_and_leaves_no_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(datasets, "_write_images", full)
+    monkeypatch.setattr(datasets.os, "fsync", full)
     root = folder_of(tmp_path / "in", {"a": 5})
-    with pytest.raises(DpmixError, match="No space left on device"):
-        prepare(spec_of(root, 1, 4, 1), 12, tmp_path, tmp_path / "made" / "out")
-    assert list((tmp_path / "made").iterdir()) == []
+    out = tmp_path / "made" / "out"
+    with pytest.raises(DpmixError, match=r"made/out: No space left on device; free space .* run the same") as caught:
+        prepare(spec_of(root, 1, 4, 1), 12, tmp_path, out)
+    assert "\n" not in str(caught.value)
+    assert_unfinished(out)
+    monkeypatch.undo()
+    prepare(spec_of(root, 1, 4, 1), 12, tmp_path, out)
+    assert [path.name for path in out.parent.iterdir()] == ["out"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        "meta.json", "test_images.npy", "test_labels.npy", "train_images.npy", "train_labels.npy",
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """`small_disk(size)` mounts a disk of that size, or gives the mounted one another size."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = []
+
+    def mount(size: str) -> Path:
+        options = ["-o", f"remount,size={size}" if mounted else f"size={size}"]
+        made = subprocess.run(["mount", "-t", "tmpfs", *options, "tmpfs", str(folder)], capture_output=True)
+        if made.returncode:
+            pytest.skip("only an administrator can mount a small disk")
+        mounted.append(size)
+        return folder
+
+    yield mount
+    if mounted:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_disk_that_is_really_full_can_be_freed_and_the_work_gone_on_with(
+    tmp_path: Path, small_disk: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datasets, "_SAVED_AT_A_TIME", 4)
+    root = folder_of(tmp_path / "in", {"a": 30}, size=(32, 32))
+    spec, out = spec_of(root, 1, 24, 6), small_disk("48k") / "out"
+    with pytest.raises(DpmixError, match=r"cannot write .*: No space left on device; free space") as caught:
+        prepare(spec, 32, tmp_path, out)
+    assert "\n" not in str(caught.value)
+    assert_unfinished(out)
+    small_disk("1m")
+    opened = count_opened(monkeypatch)
+    prepare(spec, 32, tmp_path, out)
+    assert len(opened) < 30
+    prepare(spec, 32, tmp_path, tmp_path / "at-once")
+    for split in ("train", "test"):
+        assert np.array_equal(load(out, split).images, load(tmp_path / "at-once", split).images)
+
+
+# Going on
+
+
+def count_opened(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The image files that are decoded from here on."""
+    opened: list[Path] = []
+    read = datasets._open
+
+    def counted(path: Path) -> Image.Image:
+        opened.append(path)
+        return read(path)
+
+    monkeypatch.setattr(datasets, "_open", counted)
+    return opened
+
+
+@pytest.fixture
+def halfway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[DatasetSpec, Path, list[Path]]:
+    """A store of 40 training images whose decoding stopped at the 25th, which was damaged and is mended."""
+    monkeypatch.setattr(datasets, "_SAVED_AT_A_TIME", 10)
+    monkeypatch.setattr(datasets, "_DECODED_AT_A_TIME", 1)
+    root = folder_of(tmp_path / "in" / "train", {"a": 40})
+    folder_of(tmp_path / "in" / "test", {"a": 3})
+    victim = root / "a" / "024.png"
+    whole = victim.read_bytes()
+    victim.write_bytes(whole[:100])
+    spec, out = spec_of(tmp_path / "in", 1, 40, 3), tmp_path / "out"
+    with pytest.raises(DataError, match=r"024\.png cannot be read as an image"):
+        prepare(spec, 12, tmp_path, out)
+    assert not out.exists()
+    victim.write_bytes(whole)
+    return spec, out, count_opened(monkeypatch)
+
+
+def test_decoding_goes_on_where_it_stopped(
+    halfway: tuple[DatasetSpec, Path, list[Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec, out, opened = halfway
+    prepare(spec, 12, tmp_path, out)
+    assert sorted(path.name for path in opened if path.parts[-3] == "train") == [f"{i:03d}.png" for i in range(24, 40)]
+    opened.clear()
+    prepare(spec, 12, tmp_path, tmp_path / "at-once")
+    assert len(opened) == 43
+    for split in ("train", "test"):
+        assert np.array_equal(load(out, split).images, load(tmp_path / "at-once", split).images)
+    assert (out / "meta.json").read_bytes() == (tmp_path / "at-once" / "meta.json").read_bytes()
+
+
+def test_an_image_that_was_replaced_meanwhile_is_decoded_again(
+    halfway: tuple[DatasetSpec, Path, list[Path]], tmp_path: Path
+) -> None:
+    spec, out, opened = halfway
+    save(picture(777), Path(str(spec.path)) / "train" / "a" / "003.png")
+    prepare(spec, 12, tmp_path, out)
+    assert len([path for path in opened if path.parts[-3] == "train"]) == 40
+    expected = np.asarray(picture(777)).transpose(2, 0, 1)
+    assert np.array_equal(load(out).images[3], expected)
+
+
+def test_another_resolution_begins_anew(halfway: tuple[DatasetSpec, Path, list[Path]], tmp_path: Path) -> None:
+    spec, out, opened = halfway
+    prepare(spec, 8, tmp_path, out)
+    assert len(opened) == 43
+    assert load(out).images.shape == (40, 3, 8, 8)
+
+
+@pytest.mark.parametrize("damage", ["", "{", '{"images": 99, "files": "x"}', '{"images": "many"}'])
+def test_a_damaged_record_of_progress_begins_anew(
+    damage: str, halfway: tuple[DatasetSpec, Path, list[Path]], tmp_path: Path
+) -> None:
+    spec, out, opened = halfway
+    (tmp_path / ".out.partial" / "train_images.progress").write_text(damage)
+    prepare(spec, 12, tmp_path, out)
+    assert len(opened) == 43
+
+
+def test_pixels_that_never_reached_the_disk_are_decoded_again(
+    halfway: tuple[DatasetSpec, Path, list[Path]], tmp_path: Path
+) -> None:
+    spec, out, opened = halfway
+    path = tmp_path / ".out.partial" / "train_images.npy"
+    path.write_bytes(path.read_bytes()[:-1])
+    prepare(spec, 12, tmp_path, out)
+    assert len(opened) == 43
+
+
+def test_one_process_at_a_time_makes_a_store(tmp_path: Path) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    root = folder_of(tmp_path / "in", {"a": 5})
+    (tmp_path / ".out.partial").mkdir()
+    with (tmp_path / ".out.partial" / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(DataError, match=r"another process is making .*/out; wait for it, or stop it"):
+            prepare(spec_of(root, 1, 4, 1), 12, tmp_path, tmp_path / "out")
+    prepare(spec_of(root, 1, 4, 1), 12, tmp_path, tmp_path / "out")
+    assert len(load(tmp_path / "out")) == 4
 
 
 # Stores

@@ -1,5 +1,6 @@
 """What determines a result is in its path, and nothing else is."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "clip_norm": {"clip_norm": 0.05},
     "clipping": {"clipping": "auto-s"},
     "precision": {"precision": "bfloat16"},
+    "bands": {"bands": 2},
     "batch_size": {"batch_size": 51},
     "epochs": {"epochs": 4},
     "learning_rate": {"learning_rate": 0.25},
@@ -117,7 +119,7 @@ def test_labels_are_for_people() -> None:
     assert renamed.path("demo") == experiment().path("demo")
 
 
-@given(st.lists(st.sampled_from(sorted(set(CHANGES) - {"microbatch_size", "microbatch_mixup"})), unique=True))
+@given(st.lists(st.sampled_from(sorted(set(CHANGES) - {"microbatch_size", "microbatch_mixup", "bands"})), unique=True))
 def test_different_experiments_never_share_a_path(fields: list[str]) -> None:
     merged = {key: value for field in fields for key, value in CHANGES[field].items()}
     assert (experiment(**merged).hash == experiment().hash) == (not fields)
@@ -229,6 +231,17 @@ def test_what_does_not_fit_together_is_refused(changes: dict[str, Any], words: s
 
 def test_independent_pairs_may_come_from_one_member() -> None:
     assert experiment(k_base=1, k_diff=0, k_self=2, mixup_pairs="independent").views == 3
+
+
+def test_a_run_without_noise_is_named_and_written_without_infinity() -> None:
+    run = experiment(epsilon=math.inf)
+    assert run.path("demo").name == "metrics.json"
+    assert run.path("demo").parent.name.startswith("epsinf-k4-3-2-seed1-")
+    assert run.plan().path("demo").name.startswith("n200-b50-e3-epsinf-")
+    assert run.model_dump(mode="json")["epsilon"] == run.plan().model_dump(mode="json")["epsilon"] == "inf"
+    assert run.plan().model_dump(exclude={"bands"})["epsilon"] == math.inf
+    assert Experiment.model_validate_json(run.model_dump_json()) == run
+    assert experiment(epsilon=8.0).model_dump(mode="json")["epsilon"] == 8.0
 
 
 def test_digests_and_numbers_are_canonical() -> None:

@@ -36,6 +36,13 @@ def _find(catalogue: Any, path: Path, kind: type[Kind]) -> Kind:
     return artefact
 
 
+def _execution(catalogue: Any) -> None:
+    """Let frozen encoders compute as the scale says."""
+    from dpmix.models.encoders import set_execution
+
+    set_execution(catalogue.spec.bundle.precision, catalogue.spec.bundle.compile)
+
+
 def _strokes() -> tuple[Any, Any, list[str]]:
     """The demo's public data: drawn digits, with the class names of the private ones."""
     from dpmix.demo.strokes import draw
@@ -145,13 +152,15 @@ def plans(outputs: Outputs, params: ParamsPath = _PARAMS, scale: Scale = None) -
     """Calibrate the noise of each plan."""
     from dpmix.experiment import PlanFile
     from dpmix.files import write_json
+    from dpmix.privacy.matrix_factorization import banded_plan
     from dpmix.privacy.plan import Plan
     from dpmix.progress import progress
 
     catalogue = _catalogue(params, scale)
     for output in progress(outputs, "calibrating", "plan"):
         spec = _find(catalogue, output, PlanFile)
-        plan = Plan.calibrated(**spec.model_dump())
+        values = spec.model_dump(exclude={"bands"})
+        plan = banded_plan(**values, bands=spec.bands) if spec.bands > 1 else Plan.calibrated(**values)
         write_json(output, plan.to_json())
 
 
@@ -180,6 +189,7 @@ def train(
     if threads:
         torch.set_num_threads(threads)
     catalogue = _catalogue(params, scale)
+    _execution(catalogue)
     make(
         [catalogue.find(path) for path in outputs],
         catalogue.scale,
@@ -191,6 +201,18 @@ def train(
     )
 
 
+@steps.command("zero-shot")
+def zero_shot(outputs: Outputs, params: ParamsPath = _PARAMS, scale: Scale = None) -> None:
+    """Classify test images by the names of their classes alone, with an encoder's text tower."""
+    from dpmix.experiment import ZeroShot
+    from dpmix.training.runner import default_device
+    from dpmix.zero_shot import measure
+
+    catalogue = _catalogue(params, scale)
+    _execution(catalogue)
+    measure([_find(catalogue, path, ZeroShot) for path in outputs], catalogue.scale, default_device())
+
+
 @steps.command()
 def distances(outputs: Outputs, params: ParamsPath = _PARAMS, scale: Scale = None) -> None:
     """Measure the Fréchet distances that these files stand for."""
@@ -199,6 +221,7 @@ def distances(outputs: Outputs, params: ParamsPath = _PARAMS, scale: Scale = Non
     from dpmix.training.runner import default_device
 
     catalogue = _catalogue(params, scale)
+    _execution(catalogue)
     measure([_find(catalogue, path, Distance) for path in outputs], catalogue.scale, default_device())
 
 

@@ -13,9 +13,10 @@ import contextlib
 import difflib
 import functools
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as functional
@@ -23,10 +24,47 @@ from torch import Tensor, nn
 
 from dpmix.errors import DataError, ParamsError
 from dpmix.files import atomic_directory, read_json, write_json
+from dpmix.network import disk_errors, full_disk, retried
 
 OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
 TIMM_CONFIG, TIMM_WEIGHTS = "config.json", "model.safetensors"
 TIMM_PREFIX = "timm/"
+
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+@dataclass
+class _Execution:
+    """How encoders compute in this process unless `load_encoder` is told otherwise."""
+
+    precision: Precision = "auto"
+    compiled: bool = False
+
+
+_EXECUTION = _Execution()
+
+
+def set_execution(precision: Precision = "auto", compiled: bool = False) -> None:
+    """Say how encoders that are loaded from here on compute, as `torch.set_num_threads` does for threads.
+
+    Args:
+        precision: of the forward pass; `auto` is float32 on the CPU and half precision on a GPU: bfloat16, or float16
+            where the GPU has none. Embeddings are float32 either way.
+        compiled: whether `torch.compile` makes kernels for the network, which takes a minute once; on a GPU only.
+    """
+    _EXECUTION.precision, _EXECUTION.compiled = precision, compiled
+
+
+def _dtype(precision: Precision, device: torch.device) -> torch.dtype | None:
+    if precision != "auto":
+        return None if precision == "float32" else getattr(torch, precision)
+    if device.type != "cuda":
+        return None
+    return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+
+
+def _compiled(visual: nn.Module, device: torch.device, wanted: bool) -> Callable[[Tensor], Any]:
+    return torch.compile(visual) if wanted and device.type == "cuda" else visual
 
 
 class Encoder:
@@ -55,6 +93,7 @@ class Encoder:
         batch_size: int = 512,
         name: str = "encoder",
         text: "_Text | None" = None,
+        compiled: bool = False,
     ) -> None:
         if dtype not in (None, torch.float32, torch.bfloat16, torch.float16):
             raise ParamsError(f"an encoder computes in float32, bfloat16 or float16, not in {dtype}")
@@ -70,6 +109,8 @@ class Encoder:
         self._text = text
         self.logit_scale = None if text is None else text.logit_scale
         self.dim = refuse_mixing(self._visual, self.resolution, self.device, name)
+        # Compiled for itself, the network stays what it is for whoever looks into it.
+        self._run = _compiled(self._visual, self.device, compiled)
 
     def __call__(self, images: Tensor) -> Tensor:
         """Embed images float [m, C, R, R] in [0, 1], C = 1 or 3, any R: float32 [m, dim] on the encoder's device.
@@ -85,7 +126,7 @@ class Encoder:
         with torch.inference_mode(), torch.autocast(self.device.type, self._dtype, enabled=self._dtype is not None):
             for start in range(0, len(images), self.batch_size):
                 batch = slice(start, start + self.batch_size)
-                features[batch] = _embed(self._visual, self._normalised(images[batch]))
+                features[batch] = _embed(self._run, self._normalised(images[batch]))
         return features
 
     def _normalised(self, images: Tensor) -> Tensor:
@@ -129,7 +170,7 @@ class _Text:
         return embeddings.float()
 
 
-def _embed(visual: nn.Module, images: Tensor) -> Tensor:
+def _embed(visual: Callable[[Tensor], Any], images: Tensor) -> Tensor:
     output = visual(images)
     # CoCa's tower also returns the tokens that its captioner reads.
     embeddings: Tensor = output[0] if isinstance(output, tuple) else output
@@ -166,26 +207,34 @@ def refuse_mixing(visual: nn.Module, resolution: int, device: torch.device, name
 
 @functools.cache
 def shared_encoder(directory: Path, device: str) -> "Encoder":
-    """The encoder in a folder, loaded once in a process: bfloat16 on a GPU, float32 elsewhere."""
-    return load_encoder(directory, device=device, dtype=torch.bfloat16 if device.startswith("cuda") else None)
+    """The encoder in a folder, loaded once in a process, computing as `set_execution` says."""
+    return load_encoder(directory, device=device)
 
 
 def load_encoder(
-    directory: Path, device: str | torch.device = "cpu", dtype: torch.dtype | None = None, batch_size: int = 512
+    directory: Path,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype | None = None,
+    batch_size: int = 512,
+    compiled: bool | None = None,
 ) -> Encoder:
     """Read an encoder from the folder that `fetch_encoder` or the demo wrote; never touches the network.
 
     Args:
         directory: the folder, in OpenCLIP's or timm's own format, with safetensors weights.
         device: where to compute.
-        dtype: bfloat16 or float16 for autocast; None or float32 for full precision. Embeddings are float32 either way.
+        dtype: bfloat16 or float16 for autocast, or float32; None is what `set_execution` says, by default float32 on
+            the CPU and half precision on a GPU. Embeddings are float32 either way.
         batch_size: images per forward pass.
+        compiled: whether to compile the network, on a GPU; None is what `set_execution` says, by default no.
 
     Raises:
         DataError: files are missing, damaged or do not fit together, or the model mixes examples. Weights that are
             missing are never replaced by random ones.
     """
-    directory = Path(directory)
+    directory, device = Path(directory), torch.device(device)
+    dtype = _dtype(_EXECUTION.precision, device) if dtype is None else dtype
+    compiled = _EXECUTION.compiled if compiled is None else compiled
     for config, weights, load in (
         (OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, _load_open_clip),
         (TIMM_CONFIG, TIMM_WEIGHTS, _load_timm),
@@ -200,7 +249,8 @@ def load_encoder(
                 reason = " ".join(str(error).split())[:200]
                 raise DataError(f"{directory} is not a whole encoder ({reason}); fetch or train it again") from error
             name = str(directory)
-            return Encoder(**arguments, device=device, dtype=dtype, batch_size=batch_size, name=name)
+            how: dict[str, Any] = {"device": device, "dtype": dtype, "batch_size": batch_size, "compiled": compiled}
+            return Encoder(**arguments, **how, name=name)
     raise DataError(f"{directory} holds no encoder ({OPEN_CLIP_CONFIG} is missing); fetch or train it first")
 
 
@@ -246,7 +296,8 @@ def save_encoder(model: nn.Module, model_cfg: dict[str, Any], preprocess_cfg: di
     with atomic_directory(Path(out)) as folder:
         write_json(folder / OPEN_CLIP_CONFIG, {"model_cfg": model_cfg, "preprocess_cfg": preprocess_cfg})
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-        save_file(weights, folder / OPEN_CLIP_WEIGHTS, metadata={"format": "pt"})
+        with disk_errors():
+            save_file(weights, folder / OPEN_CLIP_WEIGHTS, metadata={"format": "pt"})
 
 
 def fetch_encoder(architecture: str, pretrained: str, out: Path) -> None:
@@ -323,14 +374,18 @@ def _fetch_open_clip(architecture: str, pretrained: str, out: Path) -> None:
     colours = {key: tag[key] for key in ("mean", "std", "interpolation", "resize_mode") if tag.get(key) is not None}
     try:
         with _quiet():
-            model = open_clip.create_model(
-                architecture,
-                pretrained=str(by_hand) if by_hand.is_file() else pretrained,
-                force_quick_gelu=quick_gelu,
-                force_preprocess_cfg=colours,
-                require_pretrained=True,
+            model = retried(
+                lambda: open_clip.create_model(
+                    architecture,
+                    pretrained=str(by_hand) if by_hand.is_file() else pretrained,
+                    force_quick_gelu=quick_gelu,
+                    force_preprocess_cfg=colours,
+                    require_pretrained=True,
+                ),
+                f"{architecture} / {pretrained}",
             )
     except Exception as error:
+        _refuse_full_disk(error, out)
         if by_hand.is_file():
             raise DataError(f"{by_hand} does not hold the weights of {architecture}; fetch the file again") from error
         hub = str(tag.get("hf_hub") or "")
@@ -353,8 +408,12 @@ def _fetch_timm(architecture: str, pretrained: str, out: Path) -> None:
     by_hand = _by_hand(out)
     overlay = {"file": str(by_hand)} if by_hand.is_file() else None
     try:
-        model = timm.create_model(name, pretrained=True, num_classes=0, pretrained_cfg_overlay=overlay)
+        with _every_weight():
+            model = retried(
+                lambda: timm.create_model(name, pretrained=True, num_classes=0, pretrained_cfg_overlay=overlay), name
+            )
     except Exception as error:
+        _refuse_full_disk(error, out)
         if overlay:
             raise DataError(f"{by_hand} does not hold the weights of {name}; fetch the file again") from error
         raise DataError(
@@ -364,18 +423,41 @@ def _fetch_timm(architecture: str, pretrained: str, out: Path) -> None:
     save_timm_encoder(model, out)
 
 
+@contextlib.contextmanager
+def _every_weight() -> Iterator[None]:
+    """Refuse weights that leave a part of a network random: without its classifier, timm loads what there is."""
+    load = nn.Module.load_state_dict
+
+    def complete(self: nn.Module, *arguments: Any, **options: Any) -> Any:
+        result = load(self, *arguments, **options)
+        if result.missing_keys:
+            raise ValueError(f"no weights for {', '.join(result.missing_keys)}")
+        return result
+
+    nn.Module.load_state_dict = complete  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        nn.Module.load_state_dict = load  # type: ignore[method-assign]
+
+
 def save_timm_encoder(model: nn.Module, out: Path) -> None:
     """Write a timm backbone (made with `num_classes=0`) as the folder that `load_encoder` reads."""
     from timm.models import save_for_hf
 
-    with atomic_directory(Path(out)) as folder:
+    with atomic_directory(Path(out)) as folder, disk_errors():
         save_for_hf(model, str(folder), safe_serialization=True)
+
+
+def _refuse_full_disk(error: Exception, out: Path) -> None:
+    if full_disk(error):
+        raise DataError(f"no space left for the weights of {out}; free some and run the same command again") from error
 
 
 def _known(kind: str, name: str, names: Sequence[str]) -> None:
     if name not in names:
         close = difflib.get_close_matches(name, names, n=5, cutoff=0.3) or list(names)[:5]
-        raise ParamsError(f"no {kind} is called {name!r}; the nearest are {', '.join(close)}")
+        raise ParamsError(f"no {kind} is called {name!r}; the nearest are {', '.join(close)}; correct params.yaml")
 
 
 @contextlib.contextmanager

@@ -1,8 +1,8 @@
 """A small RepVGG (Ding et al., 2021) for 32 px, registered with timm so that OpenCLIP builds it like any other.
 
 Importing this module registers `dpmix_repvgg_small32`. It is trained with three branches to a block, each with batch
-norm, and used as what these add up to: five convolutions of 3 x 3 and nothing else. So the encoder that is saved is fast
-on a processor, and has no batch norm left that could mix examples.
+norm, and used as what these add up to: five convolutions of 3 x 3 and nothing else. So the encoder that is saved is
+fast on a processor, and has no batch norm left that could mix examples.
 """
 
 from typing import Any

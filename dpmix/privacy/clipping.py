@@ -130,8 +130,7 @@ def clipped_sum(
             if the mode's bounds do not fit the layers.
         ValueError: for an unknown backend, a clip norm that is not positive, or shapes that do not agree.
     """
-    if backend not in BACKENDS:
-        raise ValueError(f"unknown backend {backend!r}; there are {', '.join(BACKENDS)}")
+    _check_backend(backend)
     if not clip_norm > 0:
         raise ValueError(f"the clip norm must be positive, not {clip_norm}")
     if views.shape[:2] != targets.shape[:2]:
@@ -167,10 +166,16 @@ def choose_backend(module: nn.Module, views: Tensor) -> str:
 
 def explain_backend(module: nn.Module, views: Tensor, backend: str = "auto") -> str:
     """One line for views [n, K, ...]: which backend computes the clipped sum, and why."""
+    _check_backend(backend)
     if backend != "auto":
         return f"{backend}: asked for"
     backend, reason, _ = _choice(module, views)
     return f"{backend}: {reason}"
+
+
+def _check_backend(backend: str) -> None:
+    if backend not in BACKENDS:
+        raise ValueError(f"unknown backend {backend!r}; there are {', '.join(BACKENDS)}")
 
 
 _TOLD: WeakSet[nn.Module] = WeakSet()
@@ -252,7 +257,7 @@ def _clip_and_add(rows: Mapping[str, Tensor], clip_norm: float, mode: Clipping) 
     names = list(rows)
     with full_float32(rows[names[0]].device.type):
         rows = {name: value.detach().float() for name, value in rows.items()}
-        squares = torch.stack([value.flatten(1).square().sum(dim=1) for value in rows.values()])
+        squares = torch.stack([value.reshape(len(value), -1).square().sum(dim=1) for value in rows.values()])
         norms, factors = _factors(squares, names, clip_norm, mode)
         counted = (factors > 0).all(dim=0)
         if not bool(counted.all()):

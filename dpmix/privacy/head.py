@@ -18,10 +18,10 @@ from dpmix.privacy.clipping import clip_factors
 from dpmix.privacy.modes import FLAT, Clipping
 from dpmix.privacy.precision import full_float32
 
-# The work goes in blocks of examples and heads: outputs (heads x classes) in a row of a block, and numbers in it.
+# The work goes in blocks of examples and heads: about so many outputs (heads x classes) in a row, and numbers in all.
 # On the CPU a block stays in the cache from one operation to the next; a GPU wants few, large products.
-_OUTPUTS = {"cpu": 1 << 10, "cuda": 1 << 13}
-_NUMBERS = {"cpu": 1 << 20, "cuda": 1 << 26}
+_OUTPUTS = {"cpu": 1 << 11, "cuda": 1 << 13}
+_NUMBERS = {"cpu": 1 << 21, "cuda": 1 << 26}
 
 
 def append_one(features: Tensor) -> Tensor:
@@ -74,29 +74,25 @@ def head_clipped_sum(
         for start in range(0, n, examples):
             part = slice(start, start + examples)
             usable = torch.isfinite(features[part]).all(dim=2).all(dim=1)
-            x = torch.where(usable[:, None, None], features[part], 0.0)
-            factor = view_factor(x)
+            x = torch.where(usable[:, None, None], features[part], 0.0).contiguous()
+            turn = torch.where(usable[:, None, None], view_factor(x), torch.nan)
             for first in range(0, heads, together):
                 group = slice(first, first + together)
-                w = weights[group]
-                size = x.shape[0] * k * w.shape[0] * classes
-                logits, out = buffers[:, :size]
-                residuals = head_residuals(x, targets[part], w, logits, out)
-                lengths = torch.where(usable[:, None], _norms(factor, residuals, logits), torch.nan).T
-                norms[group, part] = lengths
-                scales = torch.stack(
+                logits, out = buffers[:, : x.shape[0] * k * weights[group].shape[0] * classes]
+                residuals = head_residuals(x, targets[part], weights[group], logits, out)
+                norms[group, part] = lengths = _norms(turn, residuals, logits).T
+                factors = torch.stack(
                     [clip_factors(row, c, mode) for row, c in zip(lengths, bounds[group], strict=True)]
                 )
-                _scale(residuals, scales.T / k)
-                rows = residuals.view(x.shape[0] * k, -1)
-                total[group].view(-1, d).addmm_(rows.T, x.view(-1, d))
+                _scale(residuals, factors.T / k)
+                total[group].view(-1, d).addmm_(residuals.view(x.shape[0] * k, -1).T, x.view(-1, d))
     return total, norms
 
 
 def _block(n: int, k: int, d: int, heads: int, classes: int, device: str) -> tuple[int, int]:
     """Heads and examples that are computed together."""
     kind = device if device in _OUTPUTS else "cuda"
-    together = min(heads, max(1, _OUTPUTS[kind] // classes))
+    together = min(heads, max(1, round(_OUTPUTS[kind] / classes)))
     return together, max(1, min(n, _NUMBERS[kind] // (k * max(d, together * classes))))
 
 
@@ -104,8 +100,8 @@ def view_factor(features: Tensor) -> Tensor:
     """S [n, K, K] with S^T S = F F^T, upper triangular: features [n, K, d] -> their dtype.
 
     By Cholesky's decomposition in float64 of F F^T + e I, where e, (d + K) ulp of the trace, is more than rounding can
-    take from the Gram matrix and its decomposition together. So ||S R|| is not below ||F^T R||, and above it by at most
-    some 1e-7 ||F|| ||R||; views may be equal, or more than there are features.
+    take from the Gram matrix and its decomposition together. So ||S R|| is not below ||F^T R|| but for float32's
+    rounding, and above it by at most some 1e-7 ||F|| ||R||; views may be equal, or more than there are features.
     """
     _, k, d = features.shape
     precise = features.double()
@@ -125,7 +121,7 @@ def _norms(factor: Tensor, residuals: Tensor, out: Tensor) -> Tensor:
 
 
 def _scale(residuals: Tensor, factors: Tensor) -> None:
-    """Multiply residuals [n, K, H, c] by factors [n, H] in place; those whose factor is zero become zero, nan or not."""
+    """Residuals [n, K, H, c] times factors [n, H], in place; where a factor is zero, whatever was there goes."""
     residuals *= factors[:, None, :, None]
     left_out = factors == 0
     if left_out.any():

@@ -1,11 +1,12 @@
 """From finished runs to a table: each cell's numbers, read from the files that its artefacts left."""
 
 import importlib.util
+import math
 from pathlib import Path
 from typing import Any
 
 from dpmix.catalogue import Catalogue, CellSpec
-from dpmix.experiment import Artefact, Distance
+from dpmix.experiment import Artefact, Distance, Experiment, ZeroShot
 from dpmix.files import read_json
 from dpmix.params import AccuracyTable, ExternalTable, FidTable
 from dpmix.tables.captions import TABLES
@@ -54,13 +55,22 @@ def _cell(number: str, cell: CellSpec, catalogue: Catalogue) -> Cell:
     values = tuple(_value(artefact, record, spec) for artefact, record in zip(cell.artefacts, records, strict=True))
     if isinstance(spec, FidTable):
         return Cell(cell.row, cell.column, values, paper=paper)
-    epsilons = [spent for record in records if (spent := _epsilon(record)) is not None]
-    return Cell(cell.row, cell.column, values, epsilon=max(epsilons, default=None), paper=paper)
+    spent = [_epsilon(artefact, record) for artefact, record in zip(cell.artefacts, records, strict=True)]
+    largest = max((epsilon for epsilon in spent if epsilon is not None), default=None)
+    return Cell(cell.row, cell.column, values, epsilon=largest, paper=paper, end=cell.end)
 
 
-def _epsilon(record: dict[str, Any]) -> float | None:
-    """The ε that a table states: that of the accountant the noise was calibrated with; None for a run without noise."""
-    spent = record["epsilon"].get(record["experiment"]["accountant"])
+def _epsilon(artefact: Artefact, record: dict[str, Any]) -> float | None:
+    """The ε that a table states: that of the accountant which the noise was calibrated with.
+
+    Infinite for a run without noise, and 0 where no private image was used.
+    """
+    if isinstance(artefact, ZeroShot):
+        return 0.0
+    assert isinstance(artefact, Experiment)
+    if artefact.epsilon == math.inf:
+        return math.inf
+    spent = record["epsilon"].get(artefact.accountant)
     return None if spent is None else float(spent)
 
 
@@ -82,6 +92,16 @@ def _notes(number: str, catalogue: Catalogue) -> list[str]:
     notes = []
     if catalogue.scale == "demo":
         notes.append("The demo's miniature: handwritten digits, tiny models, few views; not comparable with the paper.")
+    spec = catalogue.spec.tables[number]
+    if isinstance(spec, AccuracyTable) and spec.ladder is not None:
+        prompts = " and ".join(f"“{prompt.format('…')}”" for prompt in catalogue.spec.prompts)
+        method = spec.ladder.method or spec.fixed.method
+        label = f"{catalogue.params.methods[method].label} " if method else ""
+        notes.append(
+            f"Zero-shot (ε = 0): the encoder with its own text tower, asked for {prompts} with each class's name; no "
+            f"private image is used, and nothing is random. Non-private (ε = ∞): {label}without noise, with a learning "
+            "rate of its own. The paper has neither."
+        )
     if number == "1":
         notes.append(
             "The paper describes two ways to mix a microbatch and does not say which one its row shows; here the mixed "

@@ -1,5 +1,6 @@
 """The grid of a table: what was measured in each cell, beside what the paper printed there."""
 
+import math
 import statistics
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -22,8 +23,9 @@ class Cell:
     """One entry of a table.
 
     `values` has one number per seed, in the table's unit; it is empty where nothing was run, and `note` then says why.
-    `epsilon` is the largest ε that the cell's runs executed, None for runs that spend no privacy.
+    `epsilon` is the largest ε that the cell's runs executed: infinite without noise, None for what is no accuracy.
     `statistic` is what the cell shows for its values: the mean, except in Table 11.
+    `end` marks the two ends of the privacy ladder, which stand beside the paper's cells and are none.
     """
 
     row: Key
@@ -33,6 +35,7 @@ class Cell:
     note: str = ""
     paper: PaperValue | None = None
     statistic: Literal["mean", "median"] = "mean"
+    end: bool = False
 
     @property
     def mean(self) -> float | None:
@@ -114,8 +117,12 @@ class Table:
 
 
 def to_json(table: Table) -> dict[str, Any]:
-    """Plain values that hold all of `table`, seed by seed."""
-    return asdict(table)
+    """Plain values that hold all of `table`, seed by seed, an infinite ε being the string "inf"."""
+    values = asdict(table)
+    for cell in values["cells"]:
+        if cell["epsilon"] == math.inf:
+            cell["epsilon"] = "inf"
+    return values
 
 
 def from_json(values: Mapping[str, Any]) -> Table:
@@ -127,6 +134,7 @@ def from_json(values: Mapping[str, Any]) -> Table:
                 "row": tuple(cell["row"]),
                 "column": tuple(cell["column"]),
                 "values": tuple(cell["values"]),
+                "epsilon": None if cell["epsilon"] is None else float(cell["epsilon"]),
                 "paper": None if cell["paper"] is None else PaperValue(**cell["paper"]),
             }
         )

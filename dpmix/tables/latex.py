@@ -39,7 +39,7 @@ _PLAIN = {
     "…": r"\dots{}",
     "\u00a0": "~",
 }
-_EQUATION = re.compile(r"(ε|δ|σ|λ|K_[A-Z]+) ([=≤≥<>]) (\d+(?:\.\d+)?)")
+_EQUATION = re.compile(r"(ε|δ|σ|λ|K_[A-Z]+) ([=≤≥<>]) (\d+(?:\.\d+)?|∞)")
 
 
 def escape(text: str) -> str:
@@ -106,6 +106,9 @@ def _body(table: Table, columns: tuple[Key, ...], stacked: bool) -> list[str]:
             lines.append(r"\midrule")
         labels = [escape(label) if level >= start else "" for level, label in enumerate(row)] or [escape(stub(table))]
         cells = [grid.get((row, column)) for column in columns]
+        ends = [other for other in table.rows if all(cell.end for cell in table.cells if cell.row == other)]
+        if row in ends and table.rows[index - 1] not in ends:
+            lines.append(r"\addlinespace")
         entries = [_cell(cell, table) for cell in cells]
         printed = [papers(cell) for cell in cells]
         if not stacked:

@@ -1,7 +1,7 @@
 """A table as Markdown in the paper's layout, with the headers of several levels flattened into one line."""
 
 from dpmix.tables.cells import Cell, Table
-from dpmix.tables.text import blocks, footers, group_starts, marks, ours, papers, stub
+from dpmix.tables.text import blocks, footers, group_starts, heading, marks, ours, papers, stub
 
 
 def escape(text: str) -> str:
@@ -25,7 +25,7 @@ def markdown(table: Table) -> str:
     left = [escape(name) for name in table.row_names] or [escape(", ".join(table.column_names))]
     grid = table.grid
     for columns in blocks(table):
-        heads = [escape(", ".join(column)) or escape(stub(table)) for column in columns]
+        heads = [escape(heading(column)) or escape(stub(table)) for column in columns]
         lines.append(f"| {' | '.join(left + heads)} |")
         lines.append(f"|{'|'.join([' :-- '] * len(left) + [' --: '] * len(heads))}|")
         for row, start in zip(table.rows, group_starts(table.rows), strict=True):

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from pathlib import Path
 
 from dpmix.errors import DataError
@@ -16,6 +17,12 @@ def _plain(value: float | None) -> str:
     return "" if value is None else f"{value:.6g}"
 
 
+def _epsilon(value: float | None) -> str:
+    if value is None:
+        return ""
+    return epsilon_up(value, digits=6) if math.isfinite(value) else "inf"
+
+
 def _record(cell: Cell) -> list[str]:
     paper = cell.paper
     return [
@@ -24,7 +31,7 @@ def _record(cell: Cell) -> list[str]:
         _plain(cell.center),
         _plain(cell.sd),
         str(cell.seeds),
-        "" if cell.epsilon is None else epsilon_up(cell.epsilon, digits=6),
+        _epsilon(cell.epsilon),
         _plain(paper.mean) if paper else "",
         _plain(paper.sd) if paper else "",
         _plain(cell.difference),

@@ -72,11 +72,24 @@ def stub(table: Table) -> str:
 
 
 def blocks(table: Table) -> list[tuple[Key, ...]]:
-    """The columns, cut into as few parts of equal width as keep each within `BLOCK`."""
+    """The columns, cut into as few parts of equal width as keep each within `BLOCK`.
+
+    Columns that hold the ends of a ladder alone are a part of their own unless all columns fit into one.
+    """
     columns = table.columns
-    parts = max(1, math.ceil(len(columns) / BLOCK))
-    width = math.ceil(len(columns) / parts)
-    return [columns[start : start + width] for start in range(0, max(len(columns), 1), max(width, 1))]
+    if len(columns) <= BLOCK:
+        return [columns]
+    inner = {cell.column for cell in table.cells if not cell.end}
+    cut = []
+    for part in ([c for c in columns if c in inner], [c for c in columns if c not in inner]):
+        width = math.ceil(len(part) / math.ceil(len(part) / BLOCK)) if part else 1
+        cut += [tuple(part[start : start + width]) for start in range(0, len(part), width)]
+    return cut
+
+
+def heading(column: Key) -> str:
+    """The labels of a column on one line; the ends of a ladder leave some empty."""
+    return ", ".join(label for label in column if label)
 
 
 def group_starts(keys: Iterable[Key]) -> list[int]:
@@ -116,7 +129,7 @@ def _by_label(table: Table, per_column: Mapping[Key, str]) -> str:
 def _per_column(table: Table, describe: Callable[[list[Cell]], str]) -> dict[Key, str]:
     described = {}
     for column in table.columns:
-        cells = [cell for cell in table.cells if cell.column == column and cell.values]
+        cells = [cell for cell in table.cells if cell.column == column and cell.values and not cell.end]
         if cells:
             described[column] = describe(cells)
     return described
@@ -137,7 +150,7 @@ def footers(table: Table, stacked: bool = False) -> tuple[str, ...]:
 
     `stacked` says that the paper's values stand below the measured ones, not beside them.
     """
-    measured = [cell for cell in table.cells if cell.values]
+    measured = [cell for cell in table.cells if cell.values and not cell.end]
     center = "median" if any(cell.statistic == "median" for cell in table.cells) else "mean"
     lines = [f"Cells: {center} (sample standard deviation over seeds)."]
     if table.has_paper:

@@ -21,6 +21,7 @@ from dpmix.mixing import make_views, one_hot
 from dpmix.privacy.head import append_one, head_clipped_sum, head_magnitudes
 from dpmix.privacy.modes import CLIPPING
 from dpmix.privacy.noise import NoiseSource
+from dpmix.privacy.physical import PhysicalBatches
 from dpmix.privacy.plan import Ledger, Plan
 from dpmix.random import KeyedRandom, generator
 from dpmix.training.averaging import update_average
@@ -32,7 +33,6 @@ from dpmix.training.loop import (
     epoch_of,
     noise_source,
     percent_correct,
-    physical_batches,
     remaining_steps,
 )
 from dpmix.training.outcome import Outcome
@@ -153,7 +153,8 @@ def train_heads(
         data: as `load_data` gives it.
         featurize: the frozen encoder.
         device: where views are made and encoded.
-        physical_batch: examples whose views are encoded together; the result does not depend on it beyond rounding.
+        physical_batch: examples whose views are encoded together; halved when memory runs out. The result does not
+            depend on it beyond rounding.
         noise: where the Gaussian noise comes from; by default as `noise_source` says, keyed by the head's name.
         workers: the processes that share the encoder's work; the result is that of one.
         checkpoint: where the state is kept while the stream lasts, and taken up from if it is there.
@@ -161,8 +162,8 @@ def train_heads(
     Raises:
         PrivacyError: if the heads' plans do not sample alike.
     """
-    noise = noise or noise_source(experiment)
     plan = heads[0].plan
+    noise = noise or noise_source(experiment, plan)
     if any((h.plan.sampling_rate, h.plan.steps) != (plan.sampling_rate, plan.steps) for h in heads):
         raise PrivacyError("heads of one stream must have the same sampling rate and steps; train them apart")
     started = time.perf_counter()
@@ -177,7 +178,7 @@ def train_heads(
         name: torch.tensor([getattr(head, name) for head in heads], device=device)[:, None, None]
         for name in ("learning_rate", "momentum", "weight_decay")
     }
-    mode = CLIPPING[experiment.clipping]
+    mode, batches = CLIPPING[experiment.clipping], PhysicalBatches(physical_batch)
     clip_norms = torch.tensor([head.plan.clip_norm for head in heads], device=device)
     expected = torch.tensor([head.plan.expected_units for head in heads], device=device)[:, None, None]
     ends = epoch_ends(plan.steps, experiment.epochs)
@@ -188,16 +189,21 @@ def train_heads(
         total = torch.zeros_like(state.weights)
         longer = torch.zeros_like(state.longer)
         recorded = {index: torch.zeros_like(record.sums[epoch]) for index, record in state.magnitudes.items()}
-        for part in physical_batches(workers.share(chosen), physical_batch):
-            random = KeyedRandom(experiment.seed, step, part)
-            views = make_views(data.private, part, settings, random, data.mixed_in, device)
+
+        def clipped(part: np.ndarray, step: int = step) -> tuple[Tensor, Tensor, list[Tensor]]:
+            views = make_views(
+                data.private, part, settings, KeyedRandom(experiment.seed, step, part), data.mixed_in, device
+            )
             n, k = views.images.shape[:2]
             features = featurize(views.images.flatten(0, 1)).view(n, k, -1)
-            part_sum, norms = head_clipped_sum(features, views.targets, state.weights, clip_norms, mode)
+            magnitudes = [head_magnitudes(features, views.targets, state.weights[int(i)]) for i in state.magnitudes]
+            return *head_clipped_sum(features, views.targets, state.weights, clip_norms, mode=mode), magnitudes
+
+        for part_sum, norms, magnitudes in batches.run(workers.share(chosen), clipped):
             total += part_sum
             longer += (norms > clip_norms[:, None]).sum(dim=1)
-            for index, sums in recorded.items():
-                sums += head_magnitudes(features, views.targets, state.weights[int(index)])
+            for sums, more in zip(recorded.values(), magnitudes, strict=True):
+                sums += more
         workers.add(total, longer, *recorded.values())
         if workers.leads:
             for head, one in zip(heads, total, strict=True):

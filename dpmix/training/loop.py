@@ -7,6 +7,12 @@ import torch
 from torch import Tensor
 
 from dpmix.experiment import Experiment
+from dpmix.privacy.matrix_factorization import (
+    BandedNoise,
+    BandedPlan,
+    cyclic_poisson_sample,
+    secure_cyclic_poisson_sample,
+)
 from dpmix.privacy.noise import NoiseSource, Release, Research
 from dpmix.privacy.plan import Plan
 from dpmix.privacy.sampling import poisson_sample, secure_poisson_sample
@@ -24,8 +30,10 @@ def epoch_of(step: int, steps: int, epochs: int) -> int:
     return next(epoch for epoch in range(epochs) if step < (epoch + 1) * steps // epochs)
 
 
-def noise_source(experiment: Experiment) -> NoiseSource:
+def noise_source(experiment: Experiment, plan: Plan) -> NoiseSource:
     """Keyed by the run's seed; for a run whose model is to be released, from the operating system's entropy."""
+    if isinstance(plan, BandedPlan):
+        return BandedNoise(plan.coefficients, None if experiment.release else experiment.seed)
     return Release() if experiment.release else Research(experiment.seed)
 
 
@@ -34,11 +42,18 @@ def draw_sample(experiment: Experiment, plan: Plan, step: int, workers: Workers,
 
     For release it is drawn by the leading process from the operating system's entropy, and kept nowhere.
     """
+    bands = plan.bands if isinstance(plan, BandedPlan) else 1
     if not experiment.release:
+        if bands > 1:
+            return cyclic_poisson_sample(experiment.seed, step, plan.population, plan.batch_size, bands)
         return poisson_sample(experiment.seed, step, plan.units, plan.sampling_rate)
     taken = torch.zeros(plan.units, dtype=torch.uint8, device=device)
     if workers.leads:
-        taken[torch.from_numpy(secure_poisson_sample(plan.units, plan.sampling_rate)).to(device)] = 1
+        if bands > 1:
+            drawn = secure_cyclic_poisson_sample(step, plan.population, plan.batch_size, bands)
+        else:
+            drawn = secure_poisson_sample(plan.units, plan.sampling_rate)
+        taken[torch.from_numpy(drawn).to(device)] = 1
     return np.flatnonzero(workers.agree(taken).cpu().numpy())
 
 

@@ -84,11 +84,19 @@ def learning_rate(experiment: Experiment, scale: str) -> float:
 
 
 def _plan(experiment: Experiment, scale: str) -> Plan:
-    return Plan.from_json(read_json(experiment.plan().path(scale)))
+    from dpmix.privacy.matrix_factorization import plan_from_json
+
+    return plan_from_json(read_json(experiment.plan().path(scale)))
 
 
-def _checkpoint(name: str, scale: str, execution: Execution, *identity: object) -> Checkpoint:
-    """The file of one unfinished run or stream, named by everything that determines its state."""
+def _checkpoint(experiment: Experiment, scale: str, execution: Execution, *identity: object) -> Checkpoint | None:
+    """The file of one unfinished run or stream, named by everything that determines its state.
+
+    None for a release with banded noise: what its noise depends on would have to be on disk, where it must not be.
+    """
+    if experiment.release and experiment.bands > 1:
+        return None
+    name = f"{experiment.dataset.name}-{experiment.model.name}-{experiment.method}"
     path = Path("results", scale, "checkpoints", f"{name}-{digest(identity)}.safetensors")
     return Checkpoint(path, execution.checkpoint_seconds)
 
@@ -104,8 +112,7 @@ def _make_scratch(wanted: Sequence[Artefact], scale: str, execution: Execution, 
         )
     plan = _plan(experiment, scale)
     numbered = experiment.model_copy(update={"learning_rate": learning_rate(experiment, scale)})
-    name = f"{experiment.dataset.name}-{experiment.model.name}-{experiment.method}"
-    checkpoint = _checkpoint(name, scale, execution, numbered.key(), plan.to_json())
+    checkpoint = _checkpoint(experiment, scale, execution, numbered.key(), plan.to_json())
     outcome = train_from_scratch(
         numbered,
         plan,
@@ -118,7 +125,8 @@ def _make_scratch(wanted: Sequence[Artefact], scale: str, execution: Execution, 
     )
     if workers.leads:
         write_run(experiment, plan, outcome, scale)
-        checkpoint.remove()
+        if checkpoint:
+            checkpoint.remove()
     workers.wait()
 
 
@@ -145,19 +153,21 @@ def _make_stream(wanted: Sequence[Artefact], scale: str, execution: Execution, w
         for rate in rates[artefact.hash]:
             plan = _plan(experiment, scale)
             key = (experiment, rate)
+            # Candidates that are compared share their noise, to differ by rate alone; released models never share any.
+            name = f"ε={experiment.epsilon:g} C={experiment.clip_norm:g}"
+            if experiment.release:
+                name += f" {experiment.hash} {rate:g}"
             recording = isinstance(artefact, GradientRecord) or (key in heads and heads[key].record_magnitudes)
             heads[key] = Head(
                 plan,
                 rate,
-                # Not by learning rate: candidates compared under the same noise differ by their rate alone.
-                f"ε={experiment.epsilon:g} C={experiment.clip_norm:g}",
+                name,
                 experiment.momentum,
                 experiment.weight_decay,
                 recording,
             )
-    name = f"{first.dataset.name}-{first.model.name}-{first.method}"
     identity = [{**asdict(head), "plan": head.plan.to_json()} for head in heads.values()]
-    checkpoint = _checkpoint(name, scale, execution, first.stream(), identity)
+    checkpoint = _checkpoint(first, scale, execution, first.stream(), identity)
     trained = train_heads(
         first,
         list(heads.values()),
@@ -170,7 +180,8 @@ def _make_stream(wanted: Sequence[Artefact], scale: str, execution: Execution, w
     )
     if workers.leads:
         _write_stream(wanted, rates, dict(zip(heads, trained, strict=True)), scale)
-        checkpoint.remove()
+        if checkpoint:
+            checkpoint.remove()
     workers.wait()
 
 

@@ -1,5 +1,6 @@
 """DP-SGD from scratch on the views of Algorithm 1, and its microbatch variants (Tables 1, 2 and 5)."""
 
+import sys
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -13,9 +14,10 @@ from dpmix.experiment import Experiment
 from dpmix.mixing import Views, make_microbatch_views, make_views
 from dpmix.models.wide_resnet import wide_resnet
 from dpmix.params import WideResNetSpec
-from dpmix.privacy.clipping import ExampleLoss, clipped_sum, zero_sum
+from dpmix.privacy.clipping import ClippedSum, ExampleLoss, clipped_sum, explain_backend, zero_sum
 from dpmix.privacy.modes import CLIPPING
 from dpmix.privacy.noise import NoiseSource
+from dpmix.privacy.physical import PhysicalBatches
 from dpmix.privacy.plan import Ledger, Plan
 from dpmix.privacy.sampling import microbatches
 from dpmix.privacy.trials import refuse_mixing
@@ -99,9 +101,9 @@ def train_from_scratch(
         plan: sampling, sensitivity, noise and steps; executed to the letter.
         data: as `load_data` gives it.
         device: where the network and the views live.
-        physical_batch: units (examples or microbatches) whose gradients are computed together; the result does not
-            depend on it beyond rounding.
-        backend: of `clipped_sum`.
+        physical_batch: units (examples or microbatches) whose gradients are computed together; halved when memory
+            runs out. The result does not depend on it beyond rounding.
+        backend: of `clipped_sum`; which one is used is said on stderr.
         noise: where the Gaussian noise comes from; by default as `noise_source` says.
         workers: the processes that share the work; the result is that of one.
         checkpoint: where the state is kept while the run lasts, and taken up from if it is there.
@@ -111,7 +113,7 @@ def train_from_scratch(
     """
     assert isinstance(experiment.model, WideResNetSpec)
     assert isinstance(experiment.learning_rate, float)
-    noise = noise or noise_source(experiment)
+    noise = noise or noise_source(experiment, plan)
     model = wide_resnet(experiment.model, experiment.dataset.channels, experiment.dataset.classes, experiment.seed)
     model = model.to(device).train()
     state = _State({name: value.detach() for name, value in model.named_parameters()}, experiment.ema_decay > 0)
@@ -119,17 +121,23 @@ def train_from_scratch(
         state.restore(*saved)
     started = time.perf_counter() - state.seconds
     loss = ExampleLoss(model)
-    refuse_mixing(model, _example_image(data, device))
-    mode = CLIPPING[experiment.clipping]
+    # A black image of the right shape: no record is looked at before the first noisy step.
+    image = torch.zeros(data.private.images.shape[1:], device=device)
+    refuse_mixing(model, image)
+    mode, batches = CLIPPING[experiment.clipping], PhysicalBatches(physical_batch)
+    if workers.leads:
+        example = torch.zeros(1, view_settings(experiment).views, *image.shape, device=device)
+        print(f"clipped gradients: {explain_backend(model, example, backend)}", file=sys.stderr)
     units = microbatches(plan.population, plan.microbatch_size, seed=0)
     ends = epoch_ends(plan.steps, experiment.epochs)
     label = f"{experiment.dataset.name} {experiment.method} ε={experiment.epsilon:g} seed {experiment.seed}"
     for step in remaining_steps(state.step, plan.steps, label, workers):
         chosen = draw_sample(experiment, plan, step, workers, device)
         total = zero_sum(state.params, plan.clip_norm, mode)
-        for part in physical_batches(workers.share(chosen), physical_batch):
+
+        def clipped(part: np.ndarray, step: int = step) -> ClippedSum:
             views = _views(experiment, data, units[part], step, device)
-            total += clipped_sum(
+            return clipped_sum(
                 loss,
                 state.params,
                 views.images,
@@ -139,6 +147,9 @@ def train_from_scratch(
                 mode=mode,
                 precision=experiment.precision,
             )
+
+        for part_sum in batches.run(workers.share(chosen), clipped):
+            total += part_sum
         longer = (total.norms > plan.clip_norm).sum()
         workers.add(*total.total.values(), longer)
         for name, value in state.params.items():
@@ -167,11 +178,6 @@ def train_from_scratch(
         state.seconds,
         weights=dict(state.weights),
     )
-
-
-def _example_image(data: TrainingData, device: str) -> Tensor:
-    """A black image of the right shape: looking for layers that mix examples reads no data."""
-    return torch.zeros(data.private.images.shape[1:], device=device)
 
 
 def _views(experiment: Experiment, data: TrainingData, units: np.ndarray, step: int, device: str) -> Views:

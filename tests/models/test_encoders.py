@@ -1,5 +1,5 @@
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +8,17 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from dpmix.errors import DataError, ParamsError
+from dpmix.errors import DataError, DpmixError, ParamsError
 from dpmix.models import encoders
-from dpmix.models.encoders import Encoder, fetch_encoder, load_encoder, save_encoder, save_timm_encoder
+from dpmix.models.encoders import (
+    Encoder,
+    fetch_encoder,
+    load_encoder,
+    save_encoder,
+    save_timm_encoder,
+    set_execution,
+    skeleton,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 MEAN, STD = (0.1, 0.2, 0.3), (0.5, 0.6, 0.7)
@@ -210,11 +218,63 @@ def test_damaged_folders_are_one_line(folder: Path, tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+# How it computes ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def execution() -> Iterator[None]:
+    """What a test says of the process's encoders holds for that test."""
+    yield
+    set_execution()
+
+
+def test_a_process_says_how_its_encoders_compute(folder: Path, images: Tensor, execution: None) -> None:
+    exact = load_encoder(folder)(images)
+    set_execution("bfloat16")
+    half = load_encoder(folder)(images)
+    assert not torch.equal(half, exact)
+    torch.testing.assert_close(half, load_encoder(folder, dtype=torch.bfloat16)(images))
+    torch.testing.assert_close(load_encoder(folder, dtype=torch.float32)(images), exact)
+    set_execution()
+    assert torch.equal(load_encoder(folder)(images), exact)
+
+
+def test_half_precision_is_for_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
+    assert [encoders._dtype("auto", device) for device in (cpu, cuda)] == [None, torch.bfloat16]
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: False)
+    assert [encoders._dtype("auto", device) for device in (cpu, cuda)] == [None, torch.float16]
+    for device in (cpu, cuda):
+        assert encoders._dtype("float32", device) is None
+        assert encoders._dtype("bfloat16", device) == torch.bfloat16
+
+
+def test_a_network_is_compiled_where_asked_and_on_a_gpu_alone(
+    folder: Path, images: Tensor, execution: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[nn.Module] = []
+
+    def compiled(module: nn.Module) -> Callable[[Tensor], Tensor]:
+        asked.append(module)
+        return lambda batch: module(batch) + 1
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    plain = load_encoder(folder)(images)
+    set_execution(compiled=True)
+    assert torch.equal(load_encoder(folder)(images), plain)
+    assert not asked
+    assert torch.equal(encoders._compiled(nn.Identity(), torch.device("cuda"), True)(images), images + 1)
+    assert len(asked) == 1
+    identity = nn.Identity()
+    assert encoders._compiled(identity, torch.device("cuda"), False) is identity
+
+
 # Fetching -----------------------------------------------------------------------------------------------------------
 
 
 def test_names_that_do_not_exist_are_answered_with_near_ones(tmp_path: Path) -> None:
-    with pytest.raises(ParamsError, match=r"'ViT-B16'; the nearest are .*ViT-B-16"):
+    with pytest.raises(ParamsError, match=r"'ViT-B16'; the nearest are .*ViT-B-16.*; correct params\.yaml"):
         fetch_encoder("ViT-B16", "laion2b_s34b_b88k", tmp_path / "out")
     with pytest.raises(ParamsError, match=r"the nearest are .*laion2b_s34b_b88k"):
         fetch_encoder("ViT-B-16", "laion2b", tmp_path / "out")
@@ -286,3 +346,119 @@ def test_a_backbone_of_timm_is_an_encoder_without_text(tmp_path: Path) -> None:
     (tmp_path / "vit" / "model.safetensors").unlink()
     with pytest.raises(DataError, match="does not exist"):
         load_encoder(tmp_path / "vit")
+
+
+def backbone(seed: int = 0) -> nn.Module:
+    import timm
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model: nn.Module = timm.create_model("test_vit", num_classes=0).eval()
+    return model
+
+
+def test_a_backbone_of_timm_by_params_is_fetched_and_read_without_network(
+    tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From its name in params.yaml to embeddings, with random weights put where a download would have put them."""
+    import socket
+
+    import yaml
+    from safetensors.torch import save_file
+    from typer.testing import CliRunner
+
+    from dpmix.catalogue import Catalogue
+    from dpmix.cli.app import app
+    from dpmix.experiment import EncoderModel
+    from dpmix.params import parse
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("no network in tests")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.chdir(tmp_path)
+    params = yaml.safe_load((repository / "params.yaml").read_text(encoding="utf-8"))
+    params["models"]["tiny-vit"] |= {"architecture": "timm/test_vit", "weights": "r160_in1k", "resolution": 160}
+    Path("params.yaml").write_text(yaml.safe_dump(params, allow_unicode=True), encoding="utf-8")
+    wanted = [one for one in Catalogue(parse(params), "demo").of(EncoderModel) if isinstance(one, EncoderModel)]
+    path = next(one.path("demo") for one in wanted if one.encoder.name == "tiny-vit")
+    assert path.name == "config.json"
+
+    model = backbone()
+    by_hand = path.parent.with_name(path.parent.name + ".safetensors")
+    by_hand.parent.mkdir(parents=True)
+    save_file(model.state_dict(), by_hand)
+    shown = CliRunner().invoke(app, ["step", "encoder", path.as_posix()])
+    assert shown.exit_code == 0, shown.output
+    assert path.is_file()
+    by_hand.unlink()
+    encoder = load_encoder(path.parent)
+    images = torch.rand(2, 3, 160, 160, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.testing.assert_close(encoder(images), model((images - 0.5) / 0.5), rtol=1e-4, atol=1e-5)
+    assert (encoder.dim, encoder.resolution) == (64, 160)
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file({"nothing": torch.zeros(1)}, tmp_path / "out.safetensors")
+    with pytest.raises(DataError, match=r"out\.safetensors does not hold the weights of .*; fetch the file again"):
+        fetch_encoder("timm/test_vit", "r160_in1k", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_download_that_breaks_off_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import timm
+
+    create, attempts = timm.create_model, []
+
+    def flaky(*arguments: Any, **options: Any) -> nn.Module:
+        attempts.append(1)
+        if len(attempts) < 3:
+            raise RuntimeError("cannot load") from ConnectionResetError("reset")
+        model: nn.Module = create("test_vit", num_classes=0)
+        return model
+
+    monkeypatch.setattr(timm, "create_model", flaky)
+    fetch_encoder("timm/test_vit", "r160_in1k", tmp_path / "out")
+    assert len(attempts) == 3
+    monkeypatch.undo()
+    assert load_encoder(tmp_path / "out").dim == 64
+
+
+def test_a_full_disk_is_one_line_and_leaves_no_folder(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import safetensors.torch
+
+    def full(*_: object, **__: object) -> None:
+        raise RuntimeError("I/O error: No space left on device (os error 28)")  # as safetensors puts it
+
+    model, config = build(VISION["vit"])
+    monkeypatch.setattr(safetensors.torch, "save_file", full)
+    with pytest.raises(DpmixError, match=r"cannot write .*/out: No space left on device; free space") as caught:
+        save_encoder(model, config, PREPROCESS, tmp_path / "out")
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_during_a_download_is_no_missing_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import timm
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(timm, "create_model", full)
+    with pytest.raises(DataError, match=r"no space left for the weights of .*/out; free some and run the same command"):
+        fetch_encoder("timm/test_vit", "r160_in1k", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("architecture", "side", "dim"), [("ViT-B-16", 224, 512), ("timm/test_vit", 160, 64), ("tiny-convnext", 16, 64)]
+)
+def test_a_skeleton_has_the_shape_of_the_real_one_and_no_memory(architecture: str, side: int, dim: int) -> None:
+    model, visual, resolution = skeleton(architecture, torch.device("meta"))
+    assert resolution == side
+    assert visual(torch.empty(2, 3, side, side, device="meta")).shape == (2, dim)
+    assert all(parameter.is_meta for parameter in model.parameters())

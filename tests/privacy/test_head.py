@@ -223,6 +223,20 @@ def test_the_same_bits_again():
     assert torch.equal(first[1], again[1])
 
 
+def test_the_bits_do_not_depend_on_the_precision_that_is_allowed():
+    features, targets, weights = problem(30, 7, 200, 11, 3, seed=6)
+    clip_norms = torch.tensor([0.1, 1.0, 10.0])
+    expected = head_clipped_sum(features, targets, weights, clip_norms)
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        found = head_clipped_sum(features, targets, weights, clip_norms)
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert torch.equal(found[0], expected[0])
+    assert torch.equal(found[1], expected[1])
+
+
 @pytest.mark.parametrize(("numbers", "outputs"), [(1, 1), (300, 3), (4000, 7), (1 << 20, 1 << 10)])
 def test_blocks_do_not_matter(monkeypatch, numbers, outputs):
     features, targets, weights = problem(7, 5, 40, 3, 4, seed=7)

@@ -1,14 +1,15 @@
 """A table's numbers are those that its runs left, and nothing else."""
 
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from dpmix.catalogue import Catalogue
+from dpmix.catalogue import NON_PRIVATE, ZERO_SHOT, Catalogue
 from dpmix.errors import DpmixError
-from dpmix.experiment import Distance, Experiment
+from dpmix.experiment import Distance, Experiment, ZeroShot
 from dpmix.files import write_json
 from dpmix.params import parse
 from dpmix.tables.build import build, paths_of
@@ -40,10 +41,14 @@ def leave_records(catalogue: Catalogue, table: str) -> dict[Path, float]:
         if isinstance(artefact, Distance):
             write_json(path, {"distance": numbers[path]})
             continue
+        if isinstance(artefact, ZeroShot):
+            write_json(path, {"accuracy": numbers[path], "epsilon": {}, "experiment": {}})
+            continue
         assert isinstance(artefact, Experiment)
+        private = {"rdp": artefact.epsilon - 0.01, "pld": artefact.epsilon - 0.1}
         record = {
             "accuracy": numbers[path],
-            "epsilon": {"target": artefact.epsilon, "rdp": artefact.epsilon - 0.01, "pld": artefact.epsilon - 0.1},
+            "epsilon": {"target": artefact.epsilon, **private} if artefact.epsilon < math.inf else {},
             "experiment": {"accountant": artefact.accountant},
             "times": {"seconds": 60 * numbers[path], "hardware": "an abacus"},
         }
@@ -63,8 +68,11 @@ def test_every_value_is_its_runs(catalogues: dict[str, Catalogue], scale: str, n
         assert (cell.row, cell.column) == (spec.row, spec.column)
         assert cell.values == tuple(numbers[artefact.path(scale)] for artefact in spec.artefacts)
         assert bool(cell.note) == (not spec.artefacts)
+        assert cell.end == spec.end
+        assert cell.paper is None or not cell.end
         runs = [artefact for artefact in spec.artefacts if isinstance(artefact, Experiment)]
-        assert cell.epsilon == (max(run.epsilon - 0.01 for run in runs) if runs else None)
+        zero_shot = any(isinstance(artefact, ZeroShot) for artefact in spec.artefacts)
+        assert cell.epsilon == (0 if zero_shot else max((run.epsilon - 0.01 for run in runs), default=None))
     assert from_json(to_json(table)) == table
     assert set(paths_of(number, catalogue)) == set(numbers)
 
@@ -91,7 +99,24 @@ def test_a_missing_run_is_named(catalogues: dict[str, Catalogue]) -> None:
     assert first.as_posix() in str(caught.value)
 
 
-def test_without_privacy_there_is_no_epsilon(raw: dict[str, Any]) -> None:
+def test_both_ends_of_the_ladder_stand_below_each_data_set(catalogues: dict[str, Catalogue]) -> None:
+    leave_records(catalogues["paper"], "3")
+    table = build("3", catalogues["paper"])
+    labels = ["Mixed Ghost", "Self-Aug", "DP-Mix_Self", "DP-Mix_Diff", ZERO_SHOT, NON_PRIVATE]
+    assert [row[1] for row in table.rows] == 6 * labels
+    for row in table.rows:
+        assert {table.grid[row, column].end for column in table.columns} == {row[1] in (ZERO_SHOT, NON_PRIVATE)}
+        if row[1] == ZERO_SHOT:
+            for model in ("Vit-B-16", "ConvNext"):
+                cells = [table.grid[row, column] for column in table.columns if column[0] == model]
+                assert len({cell.values for cell in cells}) == 1
+                assert {(cell.seeds, cell.sd, cell.epsilon) for cell in cells} == {(1, None, 0.0)}
+    assert any("“a photo of a …”" in note and "Self-Aug without noise" in note for note in table.notes)
+    leave_records(catalogues["paper"], "1")
+    assert not any(cell.end for cell in build("1", catalogues["paper"]).cells)
+
+
+def test_without_noise_epsilon_is_infinite(raw: dict[str, Any]) -> None:
     table = {**raw["scales"]["demo"]["tables"]["12"]}
     table["fixed"] = {**table["fixed"], "epsilon": float("inf")}
     demo = {**raw["scales"]["demo"], "tables": {"12": table}, "figures": {}}
@@ -102,4 +127,4 @@ def test_without_privacy_there_is_no_epsilon(raw: dict[str, Any]) -> None:
             write_json(
                 run.path("demo"), {"accuracy": 50.0, "epsilon": {}, "experiment": {"accountant": run.accountant}}
             )
-    assert {cell.epsilon for cell in build("12", catalogue).cells} == {None}
+    assert {cell.epsilon for cell in build("12", catalogue).cells} == {math.inf}

@@ -47,6 +47,28 @@ def grid_lines(text: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
 
 
+def test_the_ends_of_a_ladder_are_written_in_every_format(tmp_path: Path) -> None:
+    table = small(
+        Cell(("A", "x"), ("V", "1"), (70.0, 72.0), 0.5),
+        Cell(("A", "Zero-shot (ε = 0)"), ("V", "1"), (66.0,), 0.0, end=True),
+        Cell(("A", "Non-private (ε = ∞)"), ("V", "1"), (90.0, 92.0), float("inf"), end=True),
+        Cell(("B", "x"), ("V", "1"), (80.0, 80.0), 0.5),
+    )
+    rows = list(csv.DictReader(io.StringIO(tidy_csv(table))))
+    assert [row["epsilon"] for row in rows] == ["0.500000", "0.000000", "inf", "0.500000"]
+    assert [row["seeds"] for row in rows] == ["2", "1", "2", "2"]
+    assert grid_lines(markdown(table))[3:5] == [
+        ["", "Zero-shot (ε = 0)", "66.0"],
+        ["", "Non-private (ε = ∞)", "91.0 (1.4)"],
+    ]
+    assert latex(table).count("\\addlinespace") == 1
+    assert r"Non-private (\ensuremath{\varepsilon}~\ensuremath{=}~\ensuremath{\infty})" in latex(table)
+    assert 'data-value="66"' in html(table)
+    paths = write(table, tmp_path)
+    assert "Infinity" not in paths[3].read_text(encoding="utf-8")
+    assert read(paths[3]) == table
+
+
 def test_csv_has_one_line_per_cell() -> None:
     rows = list(csv.DictReader(io.StringIO(tidy_csv(RAGGED))))
     assert list(rows[0]) == [

@@ -1,10 +1,24 @@
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dpmix.tables.captions import MINUTES
 from dpmix.tables.cells import Cell, PaperValue, Table
-from dpmix.tables.text import BLOCK, blocks, duration, epsilon_up, footers, group_starts, marks, number, ours, papers
+from dpmix.tables.text import (
+    BLOCK,
+    blocks,
+    duration,
+    epsilon_up,
+    footers,
+    group_starts,
+    heading,
+    marks,
+    number,
+    ours,
+    papers,
+)
 
 
 def table(*cells: Cell, unit: str = "test accuracy (%)", decimals: int = 1) -> Table:
@@ -73,6 +87,31 @@ def test_blocks_are_narrow_enough_and_lose_nothing(count: int) -> None:
     assert [column for part in parts for column in part] == list(wide.columns)
     assert all(len(part) <= BLOCK for part in parts)
     assert len(parts) == max(1, -(-count // BLOCK))
+
+
+def test_the_ends_of_a_ladder_leave_the_papers_blocks_alone() -> None:
+    ends = [Cell(("a",), (label,), (1.0,), math.inf, end=True) for label in ("zero", "infinite")]
+    narrow = table(*(Cell(("a",), (str(index),)) for index in range(4)), *ends)
+    assert blocks(narrow) == [narrow.columns]
+    wide = table(*(Cell(("a",), (str(index),)) for index in range(27)), *ends)
+    assert [len(part) for part in blocks(wide)] == [9, 9, 9, 2]
+    assert blocks(wide)[-1] == (("zero",), ("infinite",))
+
+
+def test_seeds_and_epsilon_are_those_of_private_runs() -> None:
+    lines = footers(
+        table(
+            Cell(("a",), ("1",), (1.0, 2.0), 0.5),
+            Cell(("zero",), ("1",), (3.0,), 0.0, end=True),
+            Cell(("infinite",), ("1",), (1.0, 2.0), math.inf, end=True),
+        )
+    )
+    assert lines[1:] == ("Seeds: 2.", "Largest ε executed: 0.500.")
+
+
+def test_a_heading_leaves_out_empty_labels() -> None:
+    assert heading(("K", "", "2")) == "K, 2"
+    assert heading(()) == ""
 
 
 def test_group_starts() -> None:

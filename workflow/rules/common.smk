@@ -3,7 +3,14 @@ import sys
 
 from dpmix.catalogue import of_config
 from dpmix.errors import DpmixError
-from dpmix.experiment import Distance, Experiment, GradientRecord, PlanFile, Selection
+from dpmix.experiment import (
+    Distance,
+    Experiment,
+    GradientRecord,
+    PlanFile,
+    Selection,
+    ZeroShot,
+)
 from snakemake.exceptions import WorkflowError
 
 PARAMS = os.path.relpath(workflow.configfiles[-1])

@@ -18,9 +18,11 @@ rule images:
 
 rule encoder:
     output:
-        "data/encoders/{name}/open_clip_config.json",
+        "data/encoders/{name}/{config}",
     log:
-        "logs/encoders/{name}.log",
+        "logs/encoders/{name}-{config}.log",
+    wildcard_constraints:
+        config=r"open_clip_config\.json|config\.json",
     priority: FIRST
     conda:
         "../../environment.yml"

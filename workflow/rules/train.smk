@@ -40,3 +40,25 @@ for bundle in jobs_for(Selection) + jobs_for(Experiment, GradientRecord):
             step=STEP,
         shell:
             "{params.launch} step train {output} {params.step} --threads {threads} 2> >(tee {log} >&2)"
+
+
+for bundle in jobs_for(ZeroShot):
+
+    rule:
+        name:
+            bundle.name
+        input:
+            inputs_of(bundle),
+        output:
+            outputs_of(bundle),
+        log:
+            f"logs/train/{bundle.name}.log",
+        conda:
+            "../../environment.yml"
+        threads: CATALOGUE.spec.bundle.threads
+        resources:
+            gpu=min(GPUS, 1),
+        params:
+            step=STEP,
+        shell:
+            "python -m dpmix step zero-shot {output} {params.step} 2> >(tee {log} >&2)"
