@@ -17,6 +17,8 @@ STAMP := $(VENV)/.installed
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Another project's environment must not leak into this one.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV CONDA_PREFIX
+# Without compiled bytecode each of some forty jobs spends longer on imports than on its work.
+unexport PYTHONDONTWRITEBYTECODE
 export PIP_USER := 0
 export UV_HTTP_TIMEOUT ?= 120
 # Snakemake, matplotlib, uv and DVC each keep a cache under HOME; without a usable one they fail in four different ways.
@@ -76,6 +78,10 @@ $(STAMP): requirements.lock pyproject.toml
 		|| fail "the pinned environment is incomplete; check the network and the free disk space (6 GB), then make install again (details: $$log)"; \
 	$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --no-build-isolation --editable . \
 		|| fail "dpmix itself could not be installed"; \
+	echo "Compiling what every job imports"; \
+	$(BIN)/python -c "import open_clip, opacus, dp_accounting.pld, pandas, sklearn.datasets, torchmetrics.image.fid, dvc.cli; \
+from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline, UNet2DConditionModel; import matplotlib.pyplot" \
+		>$$log 2>&1 || fail "the environment does not import: $$(tail -n 1 $$log)"; \
 	touch $(STAMP); \
 	echo "Done. To use it: . $(BIN)/activate"
 

@@ -1,117 +1,111 @@
-"""`make bench`: a table of time and memory, and one line of ratios.
+"""`make bench`: a table of time and memory, and one line of ratios. `--gpu` measures on a GPU instead.
 
 Times of one comparison are taken in turns in one process, and their ratio is the median over rounds, because machines
 are noisy. Peak memory is that of a process of its own, less what it held before its first step.
 """
 
-import csv
-import io
-import json
-import os
-import platform
-import re
-import resource
+import argparse
 import statistics
 import subprocess
 import sys
-import time
-from pathlib import Path
+from collections.abc import Callable
 
 import torch
 
-from benchmarks import cases
-from dpmix.files import write_text
-from dpmix.training.outcome import hardware
+from benchmarks import cases, gpu
+from benchmarks.cases import Problem, Step
+from benchmarks.measure import fastest, machine, memory_of, ratio, tell, times, write_table
+from dpmix.errors import DpmixError
 
-RESULTS = Path(__file__).parent / "results"
 K = 34
-ROUNDS = 3
+EIGHT, FOUR = Problem(8, K), Problem(4, K)
 HEAD = {"n": 1000, "k": 36, "d": 512, "classes": 257}
 
+OURS, OURS_FOUR = "ours (auto), n = 8", "ours (auto), n = 4"
+OPACUS = "Opacus hooks, mean over K, n = 4"
+ONE_HEAD, HEADS = "one head, materialised", "32 heads, closed form"
 
-def cases_by_name() -> dict[str, tuple[str, object]]:
-    """Name -> (what it is compared with, a function that builds its step)."""
-    return {
-        **{
-            f"non-private, n = 8, physical batch {size}": ("n = 8", lambda size=size: cases.non_private(8, K, size))
-            for size in (34, 68, 272)
+# Cases that are compared with each other, and in how many rounds.
+GROUPS: list[tuple[int, dict[str, Callable[[], Step]]]] = [
+    (
+        5,
+        {
+            OURS: lambda: cases.clipped(EIGHT, "auto", 8),
+            **{f"non-private, n = 8, {size} images at a time": lambda size=size: cases.non_private(EIGHT, size)
+               for size in (34, 68, 136)},
         },
-        "clipped, sequential, n = 8": ("n = 8", lambda: cases.clipped(8, K, "sequential", 8)),
-        "clipped, sequential, n = 4": ("n = 4", lambda: cases.clipped(4, K, "sequential", 4)),
-        "clipped, vectorized, n = 4": ("n = 4", lambda: cases.clipped(4, K, "vectorized", 4)),
-        "clipped, reference (vmap), n = 4": ("n = 4", lambda: cases.clipped(4, K, "reference", 4)),
-        "Opacus hooks, mean over K, n = 4": ("n = 4", lambda: cases.opacus(4, K)),
-        "one head, materialised": ("heads", lambda: cases.one_head_materialised(physical=125, **HEAD)),
-        "one head, closed form": ("heads", lambda: cases.heads(1, physical=125, **HEAD)),
-        "32 heads, closed form": ("heads", lambda: cases.heads(32, physical=25, **HEAD)),
-    }
+    ),
+    (
+        3,
+        {
+            OURS_FOUR: lambda: cases.clipped(FOUR, "auto", 4),
+            "ours, sequential, n = 4": lambda: cases.clipped(FOUR, "sequential", 4),
+            "ours, vectorized, n = 4": lambda: cases.clipped(FOUR, "vectorized", 4),
+            "ours, reference (vmap over examples), n = 4": lambda: cases.clipped(FOUR, "reference", 4),
+            "vmap over views, mean over K, n = 4": lambda: cases.vmap_per_view(FOUR),
+            OPACUS: lambda: cases.opacus(FOUR),
+        },
+    ),
+    (
+        3,
+        {
+            ONE_HEAD: lambda: cases.one_head_materialised(physical=125, **HEAD),
+            "one head, closed form": lambda: cases.heads(1, physical=125, **HEAD),
+            HEADS: lambda: cases.heads(32, physical=25, **HEAD),
+        },
+    ),
+]  # fmt: skip
 
 
 def peak_memory(name: str) -> float:
     """MiB that two steps of a case need beyond the process at rest."""
     command = [sys.executable, "-m", "benchmarks", "--memory", name]
-    result = subprocess.run(command, capture_output=True, text=True, check=True)
-    return float(json.loads(result.stdout)["mib"])
+    result = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    mib = float(result.stdout)
+    tell(f"  memory: {name}: {mib:.0f} MiB")
+    return mib
 
 
-def _memory(name: str) -> None:
-    step = cases_by_name()[name][1]()  # type: ignore[operator]
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    step()
-    step()
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(json.dumps({"mib": (after - before) / 1024}))
-
-
-def _times() -> dict[str, list[float]]:
-    """Seconds of each case, one per round, cases of a comparison in turns."""
+def run() -> str:
+    """Measure everything, write the table, and give the line of ratios."""
     seconds: dict[str, list[float]] = {}
-    groups: dict[str, list[str]] = {}
-    for name, (group, _) in cases_by_name().items():
-        groups.setdefault(group, []).append(name)
-    for names in groups.values():
-        steps = {name: cases_by_name()[name][1]() for name in names}  # type: ignore[operator]
-        for round_ in range(ROUNDS + 1):
-            for name, step in steps.items():
-                started = time.perf_counter()
-                step()
-                if round_ > 0:  # the first warms up
-                    seconds.setdefault(name, []).append(time.perf_counter() - started)
-                print(f"  {name}: {time.perf_counter() - started:.2f} s", file=sys.stderr, flush=True)
-    return seconds
-
-
-def _ratio(seconds: dict[str, list[float]], above: str, below: str) -> float:
-    return statistics.median(a / b for a, b in zip(seconds[above], seconds[below], strict=True))
-
-
-def main() -> None:
-    if len(sys.argv) == 3 and sys.argv[1] == "--memory":
-        _memory(sys.argv[2])
-        return
-    print(f"{hardware()}, torch {torch.__version__}, {torch.get_num_threads()} threads", file=sys.stderr)
-    seconds = _times()
+    for rounds, makers in GROUPS:
+        seconds |= times({name: make() for name, make in makers.items()}, rounds)
     memory = {name: peak_memory(name) for name in seconds if "head" not in name}
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["case", "seconds", "peak_mib"])
-    for name, values in seconds.items():
-        writer.writerow([name, f"{statistics.median(values):.3f}", f"{memory[name]:.0f}" if name in memory else ""])
-    print(f"{'case':44}{'median s':>10}{'peak MiB':>10}")
-    for name, values in seconds.items():
-        print(f"{name:44}{statistics.median(values):10.2f}{memory.get(name, float('nan')):10.0f}")
-    best = min((n for n in seconds if n.startswith("non-private")), key=lambda n: statistics.median(seconds[n]))
-    private, rival = "clipped, sequential, n = 4", "Opacus hooks, mean over K, n = 4"
-    machine = re.sub(r"[^A-Za-z0-9]+", "-", f"{hardware()}-torch-{torch.__version__}-{platform.machine()}").strip("-")
-    write_text(RESULTS / f"{machine}.csv", text.getvalue())
-    print(
-        f"clipped/non-private = {_ratio(seconds, 'clipped, sequential, n = 8', best):.2f}"
-        f"  opacus/clipped = {_ratio(seconds, rival, private):.2f}"
-        f"  memory clipped/opacus = {memory[private] / memory[rival]:.2f}"
-        f"  heads32/one = {_ratio(seconds, '32 heads, closed form', 'one head, materialised'):.2f}"
+    rows = [
+        [name, f"{statistics.median(values):.3f}", f"{memory[name]:.0f}" if name in memory else ""]
+        for name, values in seconds.items()
+    ]
+    write_table(machine(), ["case", "seconds", "peak_mib"], rows)
+    return (
+        f"clipped/non-private = {ratio(seconds[OURS], seconds[fastest(seconds, 'non-private')]):.2f}"
+        f"  opacus/clipped = {ratio(seconds[OPACUS], seconds[OURS_FOUR]):.2f}"
+        f"  memory clipped/opacus = {memory[OURS_FOUR] / memory[OPACUS]:.2f}"
+        f"  heads32/one = {ratio(seconds[HEADS], seconds[ONE_HEAD]):.2f}"
     )
 
 
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--gpu", action="store_true", help="WRN-16-4 in bfloat16 on the GPU")
+    which.add_argument("--memory", metavar="CASE", help="print one case's peak memory in MiB")
+    options = parser.parse_args()
+    if options.memory:
+        (make,) = (makers[options.memory] for _, makers in GROUPS if options.memory in makers)
+        print(memory_of(make()))
+        return
+    tell(machine())
+    if options.gpu:
+        if not torch.cuda.is_available():
+            raise DpmixError("no GPU found; run without --gpu")
+        print(gpu.run(Problem(64, K, device="cuda", precision="bfloat16"), (4, 8, 16, 32, 64), rounds=5, product=8192))
+    else:
+        print(run())
+
+
 if __name__ == "__main__":
-    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
-    main()
+    try:
+        main()
+    except DpmixError as error:
+        sys.exit(f"error: {error}")

@@ -1,10 +1,11 @@
 """What is measured: one step on the same images by each implementation, as a function that can be called again.
 
-Every case takes n examples with K views each, a WRN-16-4 at 32 x 32 and float32, and computes what its name says. The
-step is the gradient work; sampling, views and the update are the same for all and left out.
+A step is the gradient work; sampling, views and the update are the same for all and left out. It returns what it
+computed, so that a test can tell that those who claim the same compute the same.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -13,108 +14,157 @@ from dpmix.models.wide_resnet import wide_resnet
 from dpmix.params import WideResNetSpec
 from dpmix.privacy.clipping import ExampleLoss, clipped_sum, soft_cross_entropy, zero_sum
 from dpmix.privacy.head import append_one, head_clipped_sum
+from dpmix.privacy.precision import autocast
 
-Step = Callable[[], object]
+Step = Callable[[], dict[str, Tensor]]
 
-CLASSES = 10
 CLIP_NORM = 1.0
 
 
-def network() -> nn.Module:
-    spec = WideResNetSpec(kind="wide-resnet", name="wrn-16-4", label="WRN-16-4", depth=16, width=4)
-    return wide_resnet(spec, channels=3, classes=CLASSES, seed=0)
+@dataclass(frozen=True)
+class Problem:
+    """A wide residual network and n examples of K views each. By default a WRN-16-4 at 32 x 32 on the processor."""
+
+    n: int
+    k: int
+    depth: int = 16
+    width: int = 4
+    resolution: int = 32
+    classes: int = 10
+    device: str = "cpu"
+    precision: str = "float32"
+    memory_format: torch.memory_format = torch.contiguous_format
+
+    def network(self) -> nn.Module:
+        """The same initial weights every time."""
+        spec = WideResNetSpec(
+            kind="wide-resnet",
+            name="benchmark",
+            label="benchmark",
+            depth=self.depth,
+            width=self.width,
+            resolution=self.resolution,
+        )
+        module = wide_resnet(spec, channels=3, classes=self.classes, seed=0)
+        return module.to(device=self.device, memory_format=self.memory_format)
+
+    def examples(self) -> tuple[Tensor, Tensor]:
+        """Views [n, K, 3, R, R] and soft targets [n, K, classes]."""
+        keyed = torch.Generator().manual_seed(0)
+        views = torch.rand(self.n, self.k, 3, self.resolution, self.resolution, generator=keyed)
+        targets = torch.softmax(torch.randn(self.n, self.k, self.classes, generator=keyed), dim=-1)
+        return views.to(self.device), targets.to(self.device)
 
 
-def examples(n: int, k: int) -> tuple[Tensor, Tensor]:
-    keyed = torch.Generator().manual_seed(0)
-    views = torch.rand(n, k, 3, 32, 32, generator=keyed)
-    return views, torch.softmax(torch.randn(n, k, CLASSES, generator=keyed), dim=-1)
-
-
-def non_private(n: int, k: int, physical: int) -> Step:
-    """The mean gradient over the n K images, `physical` of them at a time."""
-    module = network()
-    params = list(module.parameters())
-    views, targets = examples(n, k)
+def non_private(problem: Problem, physical: int) -> Step:
+    """The mean gradient over the n K images, `physical` images at a time."""
+    module = problem.network()
+    names, params = zip(*module.named_parameters(), strict=True)
+    views, targets = problem.examples()
     images, labels = views.flatten(0, 1), targets.flatten(0, 1)
 
-    def step() -> object:
+    def step() -> dict[str, Tensor]:
         total = [torch.zeros_like(value) for value in params]
         for x, y in zip(images.split(physical), labels.split(physical), strict=True):
-            gradients = torch.autograd.grad(soft_cross_entropy(module(x), y), params)
-            for value, gradient in zip(total, gradients, strict=True):
-                value += gradient * (len(x) / len(images))
-        return total
+            with autocast(problem.precision, problem.device):
+                logits = module(x)
+            loss = soft_cross_entropy(logits, y) * (len(x) / len(images))
+            for value, gradient in zip(total, torch.autograd.grad(loss, params), strict=True):
+                value += gradient
+        return dict(zip(names, total, strict=True))
 
     return step
 
 
-def clipped(n: int, k: int, backend: str, physical: int) -> Step:
+def clipped(problem: Problem, backend: str, physical: int) -> Step:
     """This package's clipped sum, `physical` examples at a time."""
-    loss = ExampleLoss(network())
+    loss = ExampleLoss(problem.network())
     params = {name: value.detach() for name, value in loss.module.named_parameters()}
-    views, targets = examples(n, k)
+    views, targets = problem.examples()
 
-    def step() -> object:
+    def step() -> dict[str, Tensor]:
         total = zero_sum(params, CLIP_NORM)
         for x, y in zip(views.split(physical), targets.split(physical), strict=True):
-            total += clipped_sum(loss, params, x, y, CLIP_NORM, backend=backend)
-        return total
+            total += clipped_sum(loss, params, x, y, CLIP_NORM, backend=backend, precision=problem.precision)
+        return total.total
 
     return step
 
 
-def opacus(n: int, k: int) -> Step:
+def opacus(problem: Problem) -> Step:
     """Opacus's GradSampleModule on all n K images, then the mean over K, the clipping and the sum by hand."""
     from opacus import GradSampleModule
 
-    module = GradSampleModule(network(), loss_reduction="mean")
-    views, targets = examples(n, k)
+    module = GradSampleModule(problem.network(), loss_reduction="mean")
+    names = [name.removeprefix("_module.") for name, _ in module.named_parameters()]
+    views, targets = problem.examples()
 
-    def step() -> object:
+    def step() -> dict[str, Tensor]:
         module.zero_grad()
         soft_cross_entropy(module(views.flatten(0, 1)), targets.flatten(0, 1)).backward()
-        rows = [p.grad_sample.view(n, k, *p.shape).mean(dim=1) for p in module.parameters()]
-        norms = torch.stack([row.flatten(1).square().sum(dim=1) for row in rows]).sum(dim=0).sqrt()
-        factors = (CLIP_NORM / norms).clamp(max=1.0)
-        total = [torch.tensordot(factors, row, dims=1) for row in rows]
+        rows = [p.grad_sample.view(problem.n, problem.k, *p.shape).mean(dim=1) for p in module.parameters()]
         module.zero_grad()
-        return total
+        return dict(zip(names, _clip_by_hand(rows), strict=True))
 
     return step
+
+
+def vmap_per_view(problem: Problem) -> Step:
+    """torch.func as its tutorial has it: a gradient for each of the n K images, then the same by hand."""
+    from torch.func import functional_call, grad, vmap
+
+    module = problem.network()
+    params = {name: value.detach() for name, value in module.named_parameters()}
+    views, targets = problem.examples()
+
+    def loss(params: dict[str, Tensor], image: Tensor, label: Tensor) -> Tensor:
+        return soft_cross_entropy(functional_call(module, params, (image[None],)), label[None])
+
+    def step() -> dict[str, Tensor]:
+        rows = vmap(grad(loss), in_dims=(None, 0, 0))(params, views.flatten(0, 1), targets.flatten(0, 1))
+        means = [row.view(problem.n, problem.k, *row.shape[1:]).mean(dim=1) for row in rows.values()]
+        return dict(zip(rows, _clip_by_hand(means), strict=True))
+
+    return step
+
+
+def _clip_by_hand(rows: list[Tensor]) -> list[Tensor]:
+    norms = torch.stack([row.flatten(1).square().sum(dim=1) for row in rows]).sum(dim=0).sqrt()
+    factors = (CLIP_NORM / norms).clamp(max=1.0)
+    return [torch.tensordot(factors, row, dims=1) for row in rows]
 
 
 def heads(count: int, n: int, k: int, d: int, classes: int, physical: int) -> Step:
     """`count` linear heads in closed form."""
-    keyed = torch.Generator().manual_seed(0)
-    features = append_one(torch.randn(n, k, d, generator=keyed) / d**0.5)
-    targets = torch.softmax(torch.randn(n, k, classes, generator=keyed), dim=-1)
-    weights = torch.randn(count, classes, d + 1, generator=keyed) / d**0.5
+    features, targets, weights = _head_problem(count, n, k, d, classes)
     clip_norms = torch.full((count,), CLIP_NORM)
 
-    def step() -> object:
+    def step() -> dict[str, Tensor]:
         total = torch.zeros_like(weights)
         for x, y in zip(features.split(physical), targets.split(physical), strict=True):
             total += head_clipped_sum(x, y, weights, clip_norms)[0]
-        return total
+        return {"heads": total}
 
     return step
 
 
 def one_head_materialised(n: int, k: int, d: int, classes: int, physical: int) -> Step:
     """One linear head through its n per-example gradients of classes x d numbers each."""
+    features, targets, weights = _head_problem(1, n, k, d, classes)
+
+    def step() -> dict[str, Tensor]:
+        total = torch.zeros_like(weights)
+        for x, y in zip(features.split(physical), targets.split(physical), strict=True):
+            residuals = torch.softmax(x @ weights[0].T, dim=-1) - y
+            rows = torch.bmm(residuals.transpose(1, 2), x) / k
+            total += _clip_by_hand([rows])[0]
+        return {"heads": total}
+
+    return step
+
+
+def _head_problem(count: int, n: int, k: int, d: int, classes: int) -> tuple[Tensor, Tensor, Tensor]:
     keyed = torch.Generator().manual_seed(0)
     features = append_one(torch.randn(n, k, d, generator=keyed) / d**0.5)
     targets = torch.softmax(torch.randn(n, k, classes, generator=keyed), dim=-1)
-    weights = torch.randn(classes, d + 1, generator=keyed) / d**0.5
-
-    def step() -> object:
-        total = torch.zeros_like(weights)
-        for x, y in zip(features.split(physical), targets.split(physical), strict=True):
-            residuals = torch.softmax(x @ weights.T, dim=-1) - y
-            rows = torch.bmm(residuals.transpose(1, 2), x) / k
-            factors = (CLIP_NORM / rows.flatten(1).norm(dim=1)).clamp(max=1.0)
-            total += torch.tensordot(factors, rows, dims=1)
-        return total
-
-    return step
+    return features, targets, torch.randn(count, classes, d + 1, generator=keyed) / d**0.5

@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -44,14 +43,9 @@ def measure(distances: Sequence[Distance], scale: str, device: str) -> None:
 def _extractor(distance: Distance, scale: str, device: str) -> Any:
     if distance.extractor is None:
         return "inception"
-    return _encoder(EncoderModel(encoder=distance.extractor).path(scale).parent, device)
+    from dpmix.models.encoders import shared_encoder
 
-
-@functools.cache
-def _encoder(directory: Path, device: str) -> Any:
-    from dpmix.models.encoders import load_encoder
-
-    return load_encoder(directory, device=device)
+    return shared_encoder(EncoderModel(encoder=distance.extractor).path(scale).parent, device)
 
 
 def _images(distance: Distance, what: str, scale: str) -> Callable[[str], Iterator[Tensor]]:

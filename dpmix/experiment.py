@@ -74,6 +74,12 @@ def _determining(value: Any) -> Any:
     return value
 
 
+def _without_defaults(artefact: Artefact, *names: str) -> dict[str, Any]:
+    """An artefact's key without those of the named fields that are as they are by default."""
+    off = {name for name in names if getattr(artefact, name) == type(artefact).model_fields[name].default}
+    return {name: value for name, value in Artefact.key(artefact).items() if name not in off}
+
+
 class ImageStore(Artefact):
     """A private data set, decoded once at one resolution."""
 
@@ -166,6 +172,11 @@ class PlanFile(Artefact):
     epsilon: Epsilon
     delta: float
     accountant: Literal["rdp", "prv", "pld"]
+    bands: int = 1
+
+    @override
+    def key(self) -> dict[str, Any]:
+        return _without_defaults(self, "bands")
 
     @override
     def path(self, scale: str) -> Path:
@@ -177,6 +188,8 @@ class Experiment(Artefact):
     """Everything that determines one trained model and the number in its cell (design: one run, one seed)."""
 
     folder: ClassVar[str] = "runs"
+    # Options that came after the first results: as long as they are off, a run keeps the path that it had before them.
+    added: ClassVar[tuple[str, ...]] = ("bands", "clipping", "precision", "ema_decay", "mixing", "release")
     semantics: int = SEMANTICS
     dataset: DatasetSpec
     model: ModelSpec
@@ -186,16 +199,21 @@ class Experiment(Artefact):
     delta: float
     accountant: Literal["rdp", "prv", "pld"]
     clip_norm: float
+    clipping: Literal["flat", "auto-s", "per-layer"] = "flat"
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    bands: int = 1
     batch_size: int
     epochs: int
     learning_rate: "float | Selection | None"
     momentum: float = 0.0
     weight_decay: float = 0.0
+    ema_decay: float = Field(default=0.0, ge=0, lt=1)
     k_base: int
     k_self: int = 0
     k_diff: int = 0
     mixup_alpha: float = 0.2
     mixup_pairs: Literal["distinct", "independent"] = "distinct"
+    mixing: Literal["mixup", "cutmix"] = "mixup"
     transforms: tuple[str, ...] = ()
     padding: int = 0
     augment_synthetic: bool = True
@@ -205,6 +223,7 @@ class Experiment(Artefact):
     subset: Literal["all", "S1"] = "all"
     mix_with: Literal["synthetic", "S2"] = "synthetic"
     holdout: float = Field(default=0.0, ge=0, lt=1)
+    release: bool = False
     seed: int
 
     @model_validator(mode="after")
@@ -217,6 +236,13 @@ class Experiment(Artefact):
         if self.batch_size > self.population:
             of = "images that the tuning run trains on" if self.holdout else "training images"
             raise ValueError(f"{where}: batch_size {self.batch_size} exceeds the {self.population} {of}; lower it")
+        if self.bands > 1 and self.microbatch_size > 1:
+            raise ValueError(f"{where}: banded noise is not accounted for with microbatches; set bands: 1")
+        if self.bands * self.batch_size > self.population:
+            raise ValueError(
+                f"{where}: {self.bands} bands sample from {self.population // self.bands} images at a time, fewer than "
+                f"batch_size {self.batch_size}; lower one of them"
+            )
         for name in self.transforms:
             if name not in TRANSFORMS:
                 raise ValueError(f"{where}: unknown transform {name!r}; {suggestion(name, sorted(TRANSFORMS))}")
@@ -234,6 +260,11 @@ class Experiment(Artefact):
         if isinstance(self.model, WideResNetSpec) and isinstance(self.learning_rate, Selection):
             raise ValueError(
                 f"{where}: a network trained from scratch needs learning_rate as a number, or one for each ε"
+            )
+        if self.release and isinstance(self.learning_rate, Selection):
+            raise ValueError(
+                f"{where}: choosing a learning rate on private images is not covered by ε; for a release give "
+                "learning_rate as a number, from public data"
             )
         if isinstance(self.model, WideResNetSpec) and self.pretrain_epochs:
             raise ValueError(f"{where}: pretrain_epochs is for encoders with a linear head")
@@ -258,6 +289,10 @@ class Experiment(Artefact):
     def views(self) -> int:
         """K, the augmentation multiplicity."""
         return self.k_base + self.k_diff + self.k_self
+
+    @override
+    def key(self) -> dict[str, Any]:
+        return _without_defaults(self, *self.added)
 
     def stream(self) -> str:
         """The hash of all that determines the views: runs that share it can be trained side by side as heads.
@@ -292,6 +327,7 @@ class Experiment(Artefact):
             epsilon=self.epsilon,
             delta=self.delta,
             accountant=self.accountant,
+            bands=self.bands,
         )
 
     @override
@@ -335,6 +371,12 @@ class GradientRecord(Artefact):
 
     folder: ClassVar[str] = "runs"
     experiment: Experiment
+
+    @model_validator(mode="after")
+    def _may_be_looked_at(self) -> Self:
+        if self.experiment.release:
+            raise ValueError("gradients before clipping are not covered by ε; record them in a run without release")
+        return self
 
     @override
     def inputs(self) -> list[Artefact]:

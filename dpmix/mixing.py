@@ -4,8 +4,9 @@ S holds K_base draws of T(x) and K_diff images drawn from the synthetic set D; S
 
     lambda a + (1 - lambda) b,  lambda ~ Beta(alpha, alpha),                                            (Eq. 3)
 
-of pairs from S, with the same lambda for images and labels. No other private example enters the views of one: that
-is why clipping their mean gradient bounds the sensitivity by C.
+of pairs from S, with the same lambda for images and labels. Section 3.1 remarks that CutMix may take mixup's place:
+then a box of b, of area 1 - lambda, is pasted into a, and the label's lambda is the share of pixels that a keeps. No
+other private example enters the views of one: that is why clipping their mean gradient bounds the sensitivity by C.
 
 Microbatches (section 3, Table 1) are the exception that the paper argues against: the views of a unit come from two
 private examples, so its sensitivity is 2 C, which `dpmix.privacy.plan` accounts for.
@@ -39,6 +40,7 @@ class ViewSettings:
         augment_synthetic: whether T also applies to the images drawn from D.
         microbatch_size: examples of one unit of sampling; above 1, `microbatch_mixup` says whether their mixture is
             `added` to the unit's views or is its only view (`alone`).
+        mixing: what is done to a pair, of S or of a microbatch: `mixup` (Eq. 3) or `cutmix` (Yun et al., ICCV 2019).
     """
 
     k_base: int
@@ -51,6 +53,7 @@ class ViewSettings:
     augment_synthetic: bool = True
     microbatch_size: int = 1
     microbatch_mixup: Literal["none", "added", "alone"] = "none"
+    mixing: Literal["mixup", "cutmix"] = "mixup"
 
     def __post_init__(self) -> None:
         members = self.k_base + self.k_diff
@@ -60,6 +63,8 @@ class ViewSettings:
             raise ValueError("mixing distinct pairs needs k_base + k_diff >= 2")
         if self.microbatch_mixup != "none" and self.microbatch_size != 2:
             raise ValueError("mixing within a microbatch needs microbatch_size = 2")
+        if self.mixing not in ("mixup", "cutmix"):
+            raise ValueError(f"unknown mixing {self.mixing!r}; choose mixup or cutmix")
 
     @property
     def views(self) -> int:
@@ -74,7 +79,8 @@ class Views:
     Attributes:
         images: float32 [n, K, C, R, R] in [0, 1].
         targets: float32 [n, K, classes], rows sum to 1.
-        weights: float32 [n, K_self], the lambda of each mixture (empty when nothing is mixed).
+        weights: float32 [n, K_self], the lambda of each mixture (empty when nothing is mixed); with CutMix, the exact
+            share of pixels that come from the pair's first member.
         pairs: int64 [n, K_self, 2], the two members of S in each mixture.
     """
 
@@ -129,9 +135,9 @@ def make_views(
     pairs = torch.zeros(len(indices), settings.k_self, 2, dtype=torch.int64)
     if settings.k_self:
         pairs = _draw_pairs(random, images.shape[1], settings)
-        weights = torch.from_numpy(random.beta("lambda", settings.alpha, settings.k_self)).float()
-        images = torch.cat([images, mix(images, pairs, weights)], dim=1)
-        targets = torch.cat([targets, mix(targets, pairs, weights)], dim=1)
+        mixed_images, mixed_targets, weights = _mixtures(images, targets, pairs, settings, random, "lambda")
+        images = torch.cat([images, mixed_images], dim=1)
+        targets = torch.cat([targets, mixed_targets], dim=1)
     return Views(images, targets, weights, pairs)
 
 
@@ -141,6 +147,50 @@ def mix(members: Tensor, pairs: Tensor, weights: Tensor) -> Tensor:
     rows = torch.arange(len(members), device=members.device)[:, None]
     scale = weights.to(members).view(*weights.shape, *[1] * (members.dim() - 2))
     return torch.lerp(members[rows, pairs[..., 1]], members[rows, pairs[..., 0]], scale)
+
+
+def cut(members: Tensor, pairs: Tensor, boxes: Tensor) -> Tensor:
+    """CutMix for each example: the first of each pair with the second's pixels inside a box.
+
+    members [n, |S|, C, H, W], pairs [n, m, 2], boxes int64 [n, m, 4] (top, bottom, left, right; the ends excluded) ->
+    mixtures [n, m, C, H, W].
+    """
+    pairs, boxes = pairs.to(members.device), boxes.to(members.device)
+    examples = torch.arange(len(members), device=members.device)[:, None]
+    row = torch.arange(members.shape[-2], device=members.device)
+    column = torch.arange(members.shape[-1], device=members.device)
+    top, bottom, left, right = boxes[..., None].unbind(dim=2)
+    in_rows, in_columns = (row >= top) & (row < bottom), (column >= left) & (column < right)
+    inside = (in_rows[..., :, None] & in_columns[..., None, :])[:, :, None]
+    return torch.where(inside, members[examples, pairs[..., 1]], members[examples, pairs[..., 0]])
+
+
+def _mixtures(
+    images: Tensor, targets: Tensor, pairs: Tensor, settings: ViewSettings, random: KeyedRandom, stream: str
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The mixtures of pairs int64 [n, m, 2], their soft labels, and the weights float32 [n, m] of the first members."""
+    drawn = random.beta(stream, settings.alpha, pairs.shape[1])
+    if settings.mixing == "mixup":
+        weights = torch.from_numpy(drawn).float()
+        return mix(images, pairs, weights), mix(targets, pairs, weights), weights
+    height, width = images.shape[-2:]
+    boxes = _draw_boxes(random, stream, drawn, height, width)
+    area = (boxes[..., 1] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 2])
+    weights = 1 - area.float() / (height * width)
+    return cut(images, pairs, boxes), mix(targets, pairs, weights), weights
+
+
+def _draw_boxes(random: KeyedRandom, stream: str, weights: np.ndarray, height: int, width: int) -> Tensor:
+    """Boxes int64 [n, m, 4] of relative area 1 - weights [n, m] before whatever reaches over the edge is cut off.
+
+    As in CutMix, a centre is uniform over the pixels, so that every pixel may be replaced.
+    """
+    ends = []
+    for name, size in (("row", height), ("column", width)):
+        side = np.rint(size * np.sqrt(1 - weights)).astype(np.int64)
+        first = random.integers(f"{stream}/{name}", size, weights.shape[1]) - side // 2
+        ends += [np.clip(first, 0, size), np.clip(first + side, 0, size)]
+    return torch.from_numpy(np.stack(ends, axis=-1))
 
 
 def make_microbatch_views(
@@ -153,8 +203,8 @@ def make_microbatch_views(
 ) -> Views:
     """The views of microbatches, units int64 [n, size] of example indices with -1 for an empty slot.
 
-    A slot's views are those of its example alone. With mixup, view k of the first example is mixed with view k of the
-    second (Eq. 3); the mixtures join the others (`added`) or replace them (`alone`). An empty slot's views are black,
+    A slot's views are those of its example alone. With mixing, view k of the first example is mixed with view k of the
+    second; the mixtures join the others (`added`) or replace them (`alone`). An empty slot's views are black,
     with zero targets, so that their loss and gradient are zero: a microbatch that lost a record keeps its size.
     """
     n, size = units.shape
@@ -173,14 +223,15 @@ def make_microbatch_views(
     flat_images, flat_targets = images.flatten(1, 2), targets.flatten(1, 2)
     if settings.microbatch_mixup != "none":
         unit_random = KeyedRandom(seed, step, np.arange(n) if n == 0 else units.max(axis=1))
-        weights = torch.from_numpy(unit_random.beta("microbatch", settings.alpha, k)).float()
         first = torch.arange(k)
         pairs = torch.stack([first, first + k], dim=-1).expand(n, -1, -1)
         # A lone example has no partner: it is mixed with itself.
         whole = torch.from_numpy((units >= 0).all(axis=1))
         lone = torch.from_numpy(np.where(units[:, 0] >= 0, 0, 1))[:, None, None] * k
         pairs = torch.where(whole[:, None, None], pairs, first[None, :, None] + lone)
-        mixed_images, mixed_targets = mix(flat_images, pairs, weights), mix(flat_targets, pairs, weights)
+        mixed_images, mixed_targets, weights = _mixtures(
+            flat_images, flat_targets, pairs, settings, unit_random, "microbatch"
+        )
         if settings.microbatch_mixup == "alone":
             return Views(mixed_images, mixed_targets, weights, pairs)
         flat_images = torch.cat([flat_images, mixed_images], dim=1)

@@ -140,16 +140,21 @@ class Settings(BaseModel):
     delta: Annotated[float, Field(gt=0, lt=1)] | None = None
     accountant: Literal["rdp", "prv", "pld"] | None = None
     clip_norm: PositiveFloat | None = None
+    clipping: Literal["flat", "auto-s", "per-layer"] | None = None
+    precision: Literal["float32", "bfloat16", "float16"] | None = None
+    bands: PositiveInt | None = None
     batch_size: PositiveInt | None = None
     epochs: PositiveInt | None = None
     learning_rate: PositiveFloat | Literal["tuned"] | dict[PositiveFloat, PositiveFloat] | None = None
     momentum: Annotated[float, Field(ge=0, lt=1)] | None = None
     weight_decay: Annotated[float, Field(ge=0)] | None = None
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] | None = None
     k_base: Annotated[int, Field(ge=0)] | None = None
     k_self: Annotated[int, Field(ge=0)] | None = None
     k_diff: Annotated[int, Field(ge=0)] | None = None
     mixup_alpha: Annotated[float, Field(gt=0, le=1)] | None = None
     mixup_pairs: Literal["distinct", "independent"] | None = None
+    mixing: Literal["mixup", "cutmix"] | None = None
     transforms: tuple[str, ...] | None = None
     padding: Annotated[int, Field(ge=0)] | None = None
     augment_synthetic: bool | None = None
@@ -159,6 +164,7 @@ class Settings(BaseModel):
     subset: Literal["all", "S1"] | None = None
     mix_with: Literal["synthetic", "S2"] | None = None
     record_gradients: bool | None = None
+    release: bool | None = None
 
     def over(self, base: "Settings") -> "Settings":
         """These settings, and where one is silent, those of `base`."""
@@ -262,16 +268,16 @@ class Bundling(Spec):
     """How many streams one job takes, and what it gets. None of it changes a result beyond rounding.
 
     `stream` suits a cluster; `model` suits one machine, where starting a process costs most. `physical_batch` is how
-    many examples go through the network together. `precision` is that of frozen encoders: `auto` is half precision on a
-    GPU; `compile` has torch compile them there.
+    many examples go through the network together. `encoder_precision` is that of frozen encoders, `auto` being half
+    precision on a GPU; `compile_encoder` has torch compile them there.
     """
 
     by: Literal["stream", "model"]
     threads: PositiveInt = 1
     gpus: Annotated[int, Field(ge=0)] = 0
     physical_batch: PositiveInt = 64
-    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    compile: bool = False
+    encoder_precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    compile_encoder: bool = False
 
 
 class ScaleSpec(Spec):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from scipy import stats
 from dpmix import mixing
 from dpmix.augmentation import augment
 from dpmix.datasets import Images
-from dpmix.mixing import Views, ViewSettings, make_microbatch_views, make_views, mix, one_hot
+from dpmix.mixing import Views, ViewSettings, cut, make_microbatch_views, make_views, mix, one_hot
 from dpmix.random import KeyedRandom
 
 CLASSES, SIDE = 4, 6
@@ -28,14 +30,15 @@ def views_of(spec: ViewSettings, indices=(3, 7, 8), *, step: int = 0, private=PR
 
 
 @st.composite
-def view_settings(draw) -> ViewSettings:
+def view_settings(draw, mixing=("mixup",)) -> ViewSettings:
     k_base, k_diff = draw(st.integers(0, 3)), draw(st.integers(0, 4))
     k_base += k_base + k_diff == 0
     pairs = draw(st.sampled_from(["distinct", "independent"]))
     k_self = draw(st.integers(0, 4)) if pairs == "independent" or k_base + k_diff > 1 else 0
     transforms = draw(st.sampled_from([(), ("flip",), ("crop", "flip"), ("crop", "noise"), ("jitter", "flip")]))
     augmented = draw(st.booleans())
-    return ViewSettings(k_base, k_diff, k_self, 0.2, pairs, transforms, 1, augmented)
+    kind = draw(st.sampled_from(mixing))
+    return ViewSettings(k_base, k_diff, k_self, 0.2, pairs, transforms, 1, augmented, mixing=kind)
 
 
 @given(view_settings(), st.lists(st.integers(0, 49), max_size=4, unique=True))
@@ -76,7 +79,7 @@ def test_base_views_are_the_examples_own_augmentations():
     assert torch.equal(views.images, expected)
 
 
-@given(view_settings(), st.integers(0, 5))
+@given(view_settings(("mixup", "cutmix")), st.integers(0, 5))
 @settings(max_examples=40)
 def test_removing_an_example_changes_nobody_else(spec, removed):
     indices = [0, 5, 9, 20, 33, 49]
@@ -190,6 +193,7 @@ def test_too_small_a_synthetic_set(synthetic):
         ({"k_base": 0}, "S is empty"),
         ({"k_base": 1, "k_self": 1}, "distinct pairs"),
         ({"k_base": 1, "microbatch_mixup": "added"}, "microbatch_size = 2"),
+        ({"k_base": 1, "mixing": "cutmx"}, "choose mixup or cutmix"),
     ],
 )
 def test_impossible_settings(changes, words):
@@ -207,6 +211,102 @@ def test_a_mixture_of_equals_is_exact(weight):
     members = torch.rand(2, 1, 3, generator=torch.Generator().manual_seed(0))
     pairs = torch.zeros(2, 1, 2, dtype=torch.int64)
     assert torch.equal(mix(members, pairs, torch.full((2, 1), weight)), members)
+
+
+# --- CutMix ----------------------------------------------------------------------------------------------------------
+
+
+@given(view_settings(("cutmix",)), st.lists(st.integers(0, 49), max_size=4, unique=True))
+@settings(max_examples=60)
+def test_cut_views(spec, indices):
+    views, mixed_up = views_of(spec, indices), views_of(replace(spec, mixing="mixup"), indices)
+    members = spec.k_base + spec.k_diff
+    assert views.images.shape == (len(indices), spec.views, 1, SIDE, SIDE)
+    assert views.weights.dtype == views.images.dtype == views.targets.dtype == torch.float32
+    # S and the pairs are those of mixup: only the third step differs.
+    assert torch.equal(views.images[:, :members], mixed_up.images[:, :members])
+    assert torch.equal(views.targets[:, :members], mixed_up.targets[:, :members])
+    assert torch.equal(views.pairs, mixed_up.pairs)
+    for i in range(len(indices)):
+        for j in range(spec.k_self):
+            a, b = views.pairs[i, j].tolist()
+            weight, mixture = views.weights[i, j], views.images[i, members + j]
+            from_b = mixture != views.images[i, a]
+            assert torch.equal(mixture[from_b], views.images[i, b][from_b])
+            # Where the members happen to agree, as along reflected borders, it does not show whose pixel it is.
+            unlike = views.images[i, a] != views.images[i, b]
+            lowest, highest = int((from_b & unlike).sum()), int((from_b | ~unlike).sum())
+            assert lowest <= round(float(1 - weight) * SIDE**2) <= highest
+            soft = weight * views.targets[i, a] + (1 - weight) * views.targets[i, b]
+            assert torch.allclose(views.targets[i, members + j], soft, atol=1e-6)
+
+
+def cut_of_marked(count: int, height: int = 12, width: int = 20, alpha: float = 1.0):
+    """Many mixtures of a black image with a white one of another class, and λ as it was drawn."""
+    private = Images(np.zeros((count, 3, height, width), np.uint8), np.zeros(count, np.int64), tuple("abcd"))
+    white = Images(np.full((1, 3, height, width), 255, np.uint8), np.ones(1, np.int64), tuple("abcd"))
+    spec = ViewSettings(1, 1, 4, alpha=alpha, mixing="cutmix", augment_synthetic=False)
+    random = KeyedRandom(1, 0, np.arange(count))
+    views = make_views(private, np.arange(count), spec, random, white)
+    return views, random.beta("lambda", alpha, 4)
+
+
+def test_labels_weigh_what_pixels_show():
+    views, _ = cut_of_marked(400)
+    pixels = views.images[:, 2:]
+    assert set(pixels.unique().tolist()) == {0.0, 1.0}
+    assert torch.equal(pixels, pixels[:, :, :1].expand_as(pixels)), "channels are cut alike"
+    white = pixels[:, :, 0].mean(dim=(2, 3))
+    assert torch.allclose(views.targets[:, 2:, 1], white, atol=1e-6)
+    assert torch.allclose(views.targets[:, 2:, 0], 1 - white, atol=1e-6)
+    first_is_black = views.pairs[..., 0] == 0
+    assert torch.allclose(views.weights, torch.where(first_is_black, 1 - white, white), atol=1e-6)
+
+
+def test_what_is_pasted_is_one_box_of_the_drawn_size():
+    views, drawn = cut_of_marked(2000)
+    pasted = (views.images[:, 2:, 0] == 1) == (views.pairs[..., 1] == 1)[..., None, None]
+    rows, columns = pasted.any(dim=3), pasted.any(dim=2)
+    assert torch.equal(pasted, rows[..., :, None] & columns[..., None, :])
+    for line, size in ((rows, 12), (columns, 20)):
+        edges = (line[..., 1:] != line[..., :-1]).sum(dim=2)
+        assert edges.max() <= 2
+        side = torch.from_numpy(np.rint(size * np.sqrt(1 - drawn)))
+        # Cut off at the border, or empty where a side rounds to nothing.
+        whole = line.any(dim=2) & ~line[..., 0] & ~line[..., -1]
+        assert torch.equal(line.sum(dim=2)[whole].double(), side[whole])
+        assert (line.sum(dim=2) <= side).all()
+    # A uniform centre: every pixel is replaced in some mixture, the middle more often than the corners.
+    often = pasted.float().mean(dim=(0, 1))
+    assert often.min() > 0.1
+    assert often[5:7, 9:11].min() > often[[0, 0, -1, -1], [0, -1, 0, -1]].max() + 0.1
+    assert torch.allclose(often, often.flip(0), atol=0.05)
+    assert torch.allclose(often, often.flip(1), atol=0.05)
+
+
+def test_boxes_are_keyed_and_independent():
+    views, _ = cut_of_marked(300)
+    assert len(views.weights.unique(dim=0)) == 300
+    same = cut_of_marked(300)[0]
+    assert torch.equal(views.images, same.images)
+    equal = np.full((500, 2), 0.75)
+    steps = [mixing._draw_boxes(KeyedRandom(1, step, np.arange(500)), "lambda", equal, 9, 9) for step in range(2)]
+    corners = torch.cat(steps, dim=1)[..., [0, 2]].reshape(500, 8).double()
+    others = np.corrcoef(corners.T.numpy())[~np.eye(8, dtype=bool)]
+    assert np.abs(others).max() < 0.2
+
+
+def test_a_box_of_one_member_in_another():
+    members = torch.rand(1, 3, 2, 5, 7, generator=torch.Generator().manual_seed(0))
+    whole = torch.tensor([0, 5, 0, 7])
+    mixed = cut(
+        members,
+        torch.tensor([[[2, 0], [1, 2], [0, 1]]]),
+        torch.stack([torch.tensor([1, 3, 2, 6]), whole, whole * 0])[None],
+    )
+    expected = members[:, [2, 2, 0]].clone()
+    expected[0, 0, :, 1:3, 2:6] = members[0, 0, :, 1:3, 2:6]
+    assert torch.equal(mixed, expected)
 
 
 # --- Microbatches ----------------------------------------------------------------------------------------------------
@@ -239,6 +339,25 @@ def test_views_of_a_microbatch(mixup, count):
         weight = weight[..., None, None]
         assert torch.allclose(views.images[:, -2:], weight * members[:, :2] + (1 - weight) * members[:, 2:], atol=1e-6)
         assert torch.allclose(views.targets[:, -2:], soft, atol=1e-6)
+
+
+@pytest.mark.parametrize("mixup", ["added", "alone"])
+def test_cut_views_of_a_microbatch(mixup):
+    spec = ViewSettings(2, microbatch_size=2, microbatch_mixup=mixup, mixing="cutmix")
+    views, plain = make_microbatch_views(PRIVATE, UNITS, spec, seed=1, step=0), microbatch_views("none")
+    members = views_of(ViewSettings(2), UNITS.ravel()).images.view(3, 4, 1, SIDE, SIDE)
+    cut_views = views.images[:, -2:]
+    from_second = cut_views != members[:, :2]
+    assert torch.equal(cut_views[from_second], members[:, 2:][from_second])
+    weight = views.weights[:, :, None]
+    soft = weight * plain.targets[:, :2] + (1 - weight) * plain.targets[:, 2:]
+    assert torch.allclose(views.targets[:, -2:], soft, atol=1e-6)
+    assert ((views.weights > 0) & (views.weights < 1)).any()
+    lone = UNITS.copy()
+    lone[1, 0] = -1
+    rest = make_microbatch_views(PRIVATE, lone, spec, seed=1, step=0)
+    assert torch.equal(rest.images[[0, 2]], views.images[[0, 2]])
+    assert torch.equal(rest.images[1, -2:], members[1, 2:])
 
 
 @pytest.mark.parametrize("mixup", ["none", "added", "alone"])

@@ -1,7 +1,7 @@
 """One command for each rule of the workflow; each looks up what its output paths stand for in the params."""
 
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 
@@ -12,6 +12,7 @@ steps = typer.Typer(no_args_is_help=True, add_completion=False)
 Outputs = Annotated[list[Path], typer.Argument(help="Files to make, as the workflow names them.")]
 Output = Annotated[Path, typer.Argument(help="The file to make, as the workflow names it.")]
 ParamsPath = Annotated[Path, typer.Option("--params", help="The parameters.")]
+Backend = Literal["auto", "reference", "sequential", "vectorized"]
 Scale = Annotated[str | None, typer.Option(help="Which scale of the parameters; by default the one they name.")]
 _PARAMS = Path("params.yaml")
 _RAW = Path("data/raw")
@@ -39,7 +40,7 @@ def _execution(catalogue: Any) -> None:
     """Let frozen encoders compute as the scale says."""
     from dpmix.models.encoders import set_execution
 
-    set_execution(catalogue.spec.bundle.precision, catalogue.spec.bundle.compile)
+    set_execution(catalogue.spec.bundle.encoder_precision, catalogue.spec.bundle.compile_encoder)
 
 
 def _strokes() -> tuple[Any, Any, list[str]]:
@@ -140,13 +141,15 @@ def plans(outputs: Outputs, params: ParamsPath = _PARAMS, scale: Scale = None) -
     """Calibrate the noise of each plan."""
     from dpmix.experiment import PlanFile
     from dpmix.files import write_json
+    from dpmix.privacy.matrix_factorization import banded_plan
     from dpmix.privacy.plan import Plan
     from dpmix.progress import progress
 
     catalogue = _catalogue(params, scale)
     for output in progress(outputs, "calibrating", "plan"):
         spec = _find(catalogue, output, PlanFile)
-        plan = Plan.calibrated(**spec.model_dump())
+        values = spec.model_dump(exclude={"bands"})
+        plan = banded_plan(**values, bands=spec.bands) if spec.bands > 1 else Plan.calibrated(**values)
         write_json(output, plan.to_json())
 
 
@@ -156,21 +159,35 @@ def train(
     params: ParamsPath = _PARAMS,
     scale: Scale = None,
     physical_batch: Annotated[
-        int | None, typer.Option(help="Examples computed together, not the params' number.")
+        int | None, typer.Option(min=1, help="Examples computed together, not the params' number.")
     ] = None,
+    backend: Annotated[Backend, typer.Option(help="How per-example gradients are computed.")] = "auto",
     threads: Annotated[int | None, typer.Option(help="Processor threads; by default what torch chooses.")] = None,
+    checkpoint_seconds: Annotated[
+        float, typer.Option(min=0, help="How often the state of an unfinished run is kept.")
+    ] = 300,
 ) -> None:
-    """Train the runs, learning-rate selections and gradient records that these files stand for."""
+    """Train the runs, learning-rate selections and gradient records that these files stand for.
+
+    Started by torchrun, the processes share each run.
+    """
     import torch
 
-    from dpmix.training.runner import make
+    from dpmix.training.runner import Execution, make
 
     if threads:
         torch.set_num_threads(threads)
     catalogue = _catalogue(params, scale)
     _execution(catalogue)
-    size = physical_batch or catalogue.spec.bundle.physical_batch
-    make([catalogue.find(path) for path in outputs], catalogue.scale, physical_batch=size)
+    make(
+        [catalogue.find(path) for path in outputs],
+        catalogue.scale,
+        Execution(
+            physical_batch=physical_batch or catalogue.spec.bundle.physical_batch,
+            backend=backend,
+            checkpoint_seconds=checkpoint_seconds,
+        ),
+    )
 
 
 @steps.command("zero-shot")

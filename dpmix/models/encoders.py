@@ -11,6 +11,7 @@ import, so this module imports it only inside the functions that need it.
 
 import contextlib
 import difflib
+import functools
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -202,6 +203,12 @@ def refuse_mixing(visual: nn.Module, resolution: int, device: torch.device, name
     if (first[0] - second[0]).abs().max() > 1e-3 * first[0].abs().max():
         raise DataError(f"{name} mixes examples: an image's embedding depends on the others; use another model")
     return first.shape[1]
+
+
+@functools.cache
+def shared_encoder(directory: Path, device: str) -> "Encoder":
+    """The encoder in a folder, loaded once in a process, to compute as `set_execution` says."""
+    return load_encoder(directory, device=device)
 
 
 def load_encoder(

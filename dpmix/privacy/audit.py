@@ -11,6 +11,9 @@ true ε with probability at most 1 - confidence, whatever the mechanism. Methods
 - `mean` assumes that the scores themselves are Gaussian with one variance, and bounds the distance of their means. The
   strongest by far, and exact for a canary that no other gradient overlaps.
 
+A whole run is audited by its `Transcript`. Many canaries in one run count as so many observations where no canary's
+score depends on another's presence, as when each has a direction of its own.
+
 For `threshold` and `gdp` the threshold is chosen on one half of the scores and the two error rates are bounded on the
 other half (Clopper and Pearson), so the choice costs no validity.
 """
@@ -20,8 +23,10 @@ from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
 from dpmix.errors import DataError, ParamsError
+from dpmix.privacy.noise import NoiseSource
 
 METHODS = ("threshold", "gdp", "mean")
 _MOST_THRESHOLDS = 2000
@@ -70,6 +75,27 @@ def epsilon_lower_bound(
     threshold = candidates[np.argmax(_bound_at(candidates, choose_in, choose_out, 1 - confidence, bound))]
     found = float(_bound_at(np.array([threshold]), test_in, test_out, 1 - confidence, bound)[0])
     return max(0.0, found) if method == "threshold" else gdp_epsilon(found, delta)
+
+
+class Transcript:
+    """A `NoiseSource` that keeps every noisy sum it returns: all that a white-box adversary sees of a run.
+
+    Args:
+        source: the noise under audit; a trainer is given the transcript in its place.
+
+    Attributes:
+        noisy: by parameter, the noisy sums of all steps in their order, on the CPU.
+    """
+
+    def __init__(self, source: NoiseSource) -> None:
+        self._source = source
+        self.noisy: dict[str, list[Tensor]] = {}
+
+    def add(self, total: Tensor, std: float | Tensor, *, step: int, name: str) -> Tensor:
+        """See `NoiseSource.add`."""
+        noisy = self._source.add(total, std, step=step, name=name)
+        self.noisy.setdefault(name, []).append(noisy.detach().cpu().clone())
+        return noisy
 
 
 def gdp_epsilon(mu: float, delta: float) -> float:

@@ -4,13 +4,15 @@ One function, several backends, one result. For n examples with K views each, ev
 
     g_i = 1/K sum_k grad l(theta; x_ik, y_ik),    total = sum_i g_i min(1, C / ||g_i||),
 
-with the norm taken in float32 of the very tensor that is added. An example whose gradient is not finite contributes
-zero. Removing or adding one example moves the total by at most C, whatever its views are.
+with the norm taken in float32 of the very tensor that is added; other clipping modes scale g_i by other factors
+(`dpmix.privacy.modes`). An example whose gradient is not finite contributes zero. Removing or adding one example moves
+the total by at most its sensitivity, whatever its views are.
 """
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +20,10 @@ from torch.func import functional_call, grad, vmap
 
 from dpmix.errors import PrivacyError
 from dpmix.privacy.layers import per_example_gradients, unsupported_layers
+from dpmix.privacy.modes import FLAT, AutoS, Clipping, PerLayer, layer_bounds, layer_of, mode_sensitivity
+from dpmix.privacy.precision import autocast, check_precision, full_float32, loss_scale
+
+_LOG = logging.getLogger(__name__)
 
 Parameters = Mapping[str, Tensor]
 BACKENDS = ("auto", "reference", "sequential", "vectorized")
@@ -44,9 +50,11 @@ class ExampleLoss:
     module: nn.Module
     criterion: Callable[[Tensor, Tensor], Tensor] = soft_cross_entropy
 
-    def __call__(self, params: Parameters, views: Tensor, targets: Tensor) -> Tensor:
+    def __call__(self, params: Parameters, views: Tensor, targets: Tensor, precision: str = "float32") -> Tensor:
         """The loss of one example: views [K, ...], targets [K, ...] -> scalar."""
-        return self.criterion(functional_call(self.module, dict(params), (views,)), targets)
+        with autocast(precision, views.device.type):
+            outputs = functional_call(self.module, dict(params), (views,))
+        return self.criterion(outputs if precision == "float32" else outputs.float(), targets)
 
 
 @dataclass(frozen=True)
@@ -68,16 +76,25 @@ class ClippedSum:
         return ClippedSum(total, torch.cat([self.norms, other.norms]), max(self.sensitivity, other.sensitivity))
 
 
-def zero_sum(params: Parameters, clip_norm: float) -> ClippedSum:
+def zero_sum(params: Parameters, clip_norm: float, mode: Clipping = FLAT) -> ClippedSum:
     """The clipped sum of no examples: the start of a logical batch, and all of an empty one."""
     device = next(iter(params.values())).device
     total = {name: torch.zeros_like(value, dtype=torch.float32) for name, value in params.items()}
-    return ClippedSum(total, torch.zeros(0, device=device), clip_norm)
+    return ClippedSum(total, torch.zeros(0, device=device), mode_sensitivity(mode, params, clip_norm))
 
 
-def clip_factors(norms: Tensor, clip_norm: float) -> Tensor:
-    """min(1, C / ||g||) for norms [n]; 0 where the norm is not finite."""
-    factors = torch.clamp(clip_norm / norms.clamp_min(torch.finfo(norms.dtype).tiny), max=1.0)
+def clip_factors(norms: Tensor, clip_norm: float | Tensor, mode: Clipping = FLAT) -> Tensor:
+    """What gradients of these norms are multiplied with: min(1, C / ||g||), or under AUTO-S C / (||g|| + γ).
+
+    Args:
+        norms: of any shape; a norm that is not finite gives 0.
+        clip_norm: C > 0, or several that broadcast with `norms`.
+        mode: `PerLayer` is taken as `Flat`, for norms and bounds of one layer each.
+    """
+    if isinstance(mode, AutoS):
+        factors = clip_norm / (norms + mode.gamma)
+    else:
+        factors = torch.clamp(clip_norm / norms.clamp_min(torch.finfo(norms.dtype).tiny), max=1.0)
     return torch.where(torch.isfinite(norms), factors, torch.zeros_like(factors))
 
 
@@ -89,6 +106,8 @@ def clipped_sum(
     clip_norm: float,
     *,
     backend: str = "auto",
+    mode: Clipping = FLAT,
+    precision: str = "float32",
 ) -> ClippedSum:
     """The clipped sum of one physical batch (Algorithm 1, inner loop).
 
@@ -99,39 +118,83 @@ def clipped_sum(
         targets: [n, K, classes], their soft labels.
         clip_norm: C > 0.
         backend: `reference` (vmap of grad), `sequential` (one example at a time through plain autograd),
-            `vectorized` (n per-example gradients per layer), or `auto`.
+            `vectorized` (n per-example gradients per layer), or `auto` (see `explain_backend`).
+        mode: `Flat()`, `AutoS()` or `PerLayer()`.
+        precision: of forward and backward passes, `float32`, `bfloat16` or `float16`. Norms, clipping and sums are
+            always in float32.
 
     Raises:
-        PrivacyError: if the module mixes examples in its forward pass, or keeps statistics of them.
+        PrivacyError: if the module mixes examples in its forward pass, or keeps statistics of them, or if the mode's
+            bounds exceed C.
+        ParamsError: if `vectorized` is asked for and a layer has no rule for it, if the device lacks the precision, or
+            if the mode's bounds do not fit the layers.
         ValueError: for an unknown backend, a clip norm that is not positive, or shapes that do not agree.
     """
-    if backend not in BACKENDS:
-        raise ValueError(f"unknown backend {backend!r}; there are {', '.join(BACKENDS)}")
+    _check_backend(backend)
     if not clip_norm > 0:
         raise ValueError(f"the clip norm must be positive, not {clip_norm}")
     if views.shape[:2] != targets.shape[:2]:
         raise ValueError(f"views {tuple(views.shape[:2])} and targets {tuple(targets.shape[:2])} differ in [n, K]")
     if views.shape[1] == 0:
         raise ValueError("there is no mean over K = 0 views")
+    check_precision(precision, views.device)
     _refuse_statistics(loss.module)
+    nothing = zero_sum(params, clip_norm, mode)
     if len(views) == 0:
-        return zero_sum(params, clip_norm)
+        return nothing
     if backend == "auto":
         backend = choose_backend(loss.module, views)
-    if backend == "sequential":
-        return _sequential(loss, params, views, targets, clip_norm)
-    per_example = _reference if backend == "reference" else per_example_gradients
-    return _clip_and_add(per_example(loss, params, views, targets), clip_norm)
+    with autocast("float32", views.device.type):  # the caller's own autocast is none of ours
+        if backend == "sequential":
+            return _sequential(loss, nothing, params, views, targets, clip_norm, mode, precision)
+        per_example = _reference if backend == "reference" else per_example_gradients
+        rows = per_example(loss, params, views, targets, precision)
+        return _clip_and_add(rows, clip_norm, mode)
 
 
 def choose_backend(module: nn.Module, views: Tensor) -> str:
-    """The fastest backend for this module, device and shape [n, K, ...]."""
-    if unsupported_layers(module, views[0, 0]):
-        return "sequential" if views.device.type == "cpu" else "reference"
-    if views.device.type != "cpu":
-        return "vectorized"
-    work = _multiply_adds(module, views[0, :1]) * views.shape[1]
-    return "sequential" if work > _SEQUENTIAL_PAYS else "vectorized"
+    """The fastest backend for this module, device and shape [n, K, ...].
+
+    A layer without a per-example rule is named in the log, once for each module.
+    """
+    backend, reason, without_rule = _choice(module, views)
+    if without_rule and module not in _TOLD:
+        _TOLD.add(module)
+        _LOG.warning("clipping falls back to %s: %s", backend, reason)
+    return backend
+
+
+def explain_backend(module: nn.Module, views: Tensor, backend: str = "auto") -> str:
+    """One line for views [n, K, ...]: which backend computes the clipped sum, and why."""
+    _check_backend(backend)
+    if backend != "auto":
+        return f"{backend}: asked for"
+    backend, reason, _ = _choice(module, views)
+    return f"{backend}: {reason}"
+
+
+def _check_backend(backend: str) -> None:
+    if backend not in BACKENDS:
+        raise ValueError(f"unknown backend {backend!r}; there are {', '.join(BACKENDS)}")
+
+
+_TOLD: WeakSet[nn.Module] = WeakSet()
+
+
+def _choice(module: nn.Module, views: Tensor) -> tuple[str, str, bool]:
+    """The backend, why, and whether for want of a rule."""
+    device = views.device.type
+    image = views.new_empty(views.shape[2:])
+    if layers := unsupported_layers(module, image):
+        backend = "sequential" if device == "cpu" else "reference"
+        names = ", ".join(layers)
+        return backend, f"no per-example rule covers {names} of {type(module).__name__}", True
+    if device != "cpu":
+        return "vectorized", f"every layer has a per-example rule, and {device} wants large batches", False
+    work = _multiply_adds(module, image[None]) * views.shape[1]
+    if work > _SEQUENTIAL_PAYS:
+        return "sequential", f"an example of {work:.1e} multiply-adds is batch enough for a processor", False
+    return "vectorized", f"an example has only {work:.1e} multiply-adds, and every layer has a per-example rule", False
 
 
 def _refuse_statistics(module: nn.Module) -> None:
@@ -145,40 +208,87 @@ def _refuse_statistics(module: nn.Module) -> None:
             )
 
 
-def _reference(loss: ExampleLoss, params: Parameters, views: Tensor, targets: Tensor) -> dict[str, Tensor]:
-    return vmap(grad(loss), in_dims=(None, 0, 0))(dict(params), views, targets)
+def _reference(
+    loss: ExampleLoss, params: Parameters, views: Tensor, targets: Tensor, precision: str
+) -> dict[str, Tensor]:
+    scale = loss_scale(precision)
+
+    def scaled(params: Parameters, example: Tensor, labels: Tensor) -> Tensor:
+        return loss(params, example, labels, precision) * scale
+
+    rows = vmap(grad(scaled), in_dims=(None, 0, 0))(dict(params), views, targets)
+    return {name: value / scale for name, value in rows.items()} if scale != 1 else rows
 
 
-def _sequential(loss: ExampleLoss, params: Parameters, views: Tensor, targets: Tensor, clip_norm: float) -> ClippedSum:
+def _sequential(
+    loss: ExampleLoss,
+    nothing: ClippedSum,
+    params: Parameters,
+    views: Tensor,
+    targets: Tensor,
+    clip_norm: float,
+    mode: Clipping,
+    precision: str,
+) -> ClippedSum:
+    scale = loss_scale(precision)
     leaves = {name: value.detach().requires_grad_() for name, value in params.items()}
-    total = zero_sum(params, clip_norm).total
-    norms = []
+    total, norms = nothing.total, []
     for example, labels in zip(views, targets, strict=True):
-        gradients = torch.autograd.grad(loss(leaves, example, labels), list(leaves.values()), allow_unused=True)
-        rows = {
-            name: (torch.zeros_like(leaf) if value is None else value).float()[None]
-            for (name, leaf), value in zip(leaves.items(), gradients, strict=True)
-        }
-        one = _clip_and_add(rows, clip_norm)
-        for name, value in one.total.items():
-            total[name] += value
-        norms.append(one.norms)
-    return ClippedSum(total, torch.cat(norms), clip_norm)
+        with torch.enable_grad():
+            value = loss(leaves, example, labels, precision) * scale
+        gradients = torch.autograd.grad(value, list(leaves.values()), allow_unused=True)
+        with full_float32(views.device.type):
+            rows = [one if one is None else one.float() for one in gradients]
+            if scale != 1:
+                rows = [row if row is None else row / scale for row in rows]
+            zero = torch.zeros((), device=views.device)
+            squares = torch.stack([zero if row is None else row.square().sum() for row in rows])
+            norm, factors = _factors(squares[:, None], list(total), clip_norm, mode)
+            for value, row, factor in zip(total.values(), rows, factors[:, 0].tolist(), strict=True):
+                # 0 * inf is nan: what counts for nothing is not added.
+                if row is not None and factor > 0:
+                    value.add_(row, alpha=factor)
+        norms.append(norm)
+    return ClippedSum(total, torch.cat(norms), nothing.sensitivity)
 
 
-def _clip_and_add(rows: Mapping[str, Tensor], clip_norm: float) -> ClippedSum:
+def _clip_and_add(rows: Mapping[str, Tensor], clip_norm: float, mode: Clipping) -> ClippedSum:
     """Clip per-example gradients [n, *shape] and add them up."""
-    rows = {name: value.detach().float() for name, value in rows.items()}
-    squares = torch.stack([value.flatten(1).square().sum(dim=1) for value in rows.values()])
+    names = list(rows)
+    with full_float32(rows[names[0]].device.type):
+        rows = {name: value.detach().float() for name, value in rows.items()}
+        squares = torch.stack([value.flatten(1).square().sum(dim=1) for value in rows.values()])
+        norms, factors = _factors(squares, names, clip_norm, mode)
+        counted = (factors > 0).all(dim=0)
+        if not bool(counted.all()):
+            # 0 * inf is nan: a row that counts for nothing is left out.
+            rows = {name: value[counted] for name, value in rows.items()}
+            factors = factors[:, counted]
+        total = {
+            name: torch.tensordot(factor, value, dims=1)
+            for (name, value), factor in zip(rows.items(), factors, strict=True)
+        }
+    return ClippedSum(total, norms, mode_sensitivity(mode, names, clip_norm))
+
+
+def _factors(squares: Tensor, names: Sequence[str], clip_norm: float, mode: Clipping) -> tuple[Tensor, Tensor]:
+    """Norms [n], and what each parameter's gradient is multiplied with [parameters, n], from squares [parameters, n].
+
+    Squares are summed as torch sums, in pairs. `vector_norm` adds float32 numbers one after the other, and falls short
+    by 1e-4 of the norm of a few million.
+    """
     norms = squares.sum(dim=0).sqrt()
-    factors = clip_factors(norms, clip_norm)
-    counted = factors > 0
-    if not bool(counted.all()):
-        # 0 * inf is nan: a row that counts for nothing is left out.
-        rows = {name: value[counted] for name, value in rows.items()}
-        factors = factors[counted]
-    total = {name: torch.tensordot(factors, value, dims=1) for name, value in rows.items()}
-    return ClippedSum(total, norms, clip_norm)
+    if isinstance(mode, PerLayer):
+        bounds = layer_bounds(mode, names, clip_norm)
+        layers = list(bounds)
+        places = [layers.index(layer_of(name)) for name in names]
+        members = [[at for at, place in enumerate(places) if place == layer] for layer in range(len(layers))]
+        lengths = torch.stack([squares[those].sum(dim=0) for those in members]).sqrt()
+        factors = clip_factors(lengths, squares.new_tensor(list(bounds.values()))[:, None])[places]
+        # One layer that is not finite takes all others with it.
+        return norms, torch.where(torch.isfinite(norms), factors, torch.zeros_like(factors))
+    factors = clip_factors(norms, clip_norm, mode) if isinstance(mode, AutoS) else clip_factors(norms, clip_norm)
+    return norms, factors.expand(len(names), -1)
 
 
 _WORK: WeakKeyDictionary[nn.Module, dict[tuple[int, ...], float]] = WeakKeyDictionary()

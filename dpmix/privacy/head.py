@@ -1,22 +1,27 @@
 """The clipped sum of linear heads on frozen features, in closed form and for many heads at once.
 
-For features f_k (a constant 1 appended for the bias), residuals r_k = softmax(W f_k) - y_k and K views, the gradient of
-the mean cross-entropy of one example is G = 1/K sum_k r_k f_k^T, so that
+For features F (K x d, a constant 1 appended for the bias), residuals R = softmax(F W^T) - Y (K x classes) and K views,
+the gradient of the mean cross-entropy of one example is G = 1/K R^T F. With any K x K factor S of the views' Gram
+matrix, F F^T = S^T S,
 
-    ||G||^2 = 1/K^2 sum_kl (r_k . r_l) (f_k . f_l),
+    ||G|| = 1/K ||S R||,
 
-two K x K Gram matrices instead of a matrix of classes x features; and the clipped sum over the batch is one product of
-scaled residuals with features. The features' Gram matrices serve every head.
+K x classes numbers instead of d x classes, and one S for all heads; and the clipped sum over the batch is one product
+of scaled residuals with features. Where views cancel, S R loses no more digits than R^T F itself, while the sum over
+both Gram matrices, 1/K^2 sum_kl (r_k . r_l) (f_k . f_l), would be a small difference of large squares.
 """
 
 import torch
 from torch import Tensor
 
 from dpmix.privacy.clipping import clip_factors
+from dpmix.privacy.modes import FLAT, Clipping
+from dpmix.privacy.precision import full_float32
 
-# Where views cancel, the Gram sum loses digits: below this share of its largest possible value the squared norm is
-# taken from the materialised gradient instead, so that a norm is never underestimated (relative error 1e-7 / share).
-_CANCELLATION = 1e-3
+# The work goes in blocks of examples and heads: about so many outputs (heads x classes) in a row, and numbers in all.
+# On the CPU a block stays in the cache from one operation to the next; a GPU wants few, large products.
+_OUTPUTS = {"cpu": 1 << 11, "cuda": 1 << 13}
+_NUMBERS = {"cpu": 1 << 21, "cuda": 1 << 26}
 
 
 def append_one(features: Tensor) -> Tensor:
@@ -24,18 +29,26 @@ def append_one(features: Tensor) -> Tensor:
     return torch.cat([features, features.new_ones(*features.shape[:-1], 1)], dim=-1)
 
 
-def head_residuals(features: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-    """softmax(W f) - y: features [n, K, d], targets [n, K, c], weights [H, c, d] -> float32 [H, n, K, c].
+def head_residuals(
+    features: Tensor, targets: Tensor, weights: Tensor, logits: Tensor | None = None, out: Tensor | None = None
+) -> Tensor:
+    """softmax(W f) - y: features [n, K, d], targets [n, K, c], weights [H, c, d] -> float32 [n, K, H, c].
 
-    The gradient of soft-label cross-entropy in the logits, for targets whose rows sum to one.
+    The gradient of soft-label cross-entropy in the logits, for targets whose rows sum to one. `logits` and `out` take
+    buffers of n K H c numbers, the first for what comes between.
     """
     n, k, d = features.shape
     heads, classes, _ = weights.shape
-    logits = (features.reshape(n * k, d) @ weights.reshape(heads * classes, d).T).view(n, k, heads, classes)
-    return (torch.softmax(logits, dim=-1) - targets[:, :, None]).permute(2, 0, 1, 3)
+    rows = None if logits is None else logits.view(n * k, heads * classes)
+    rows = torch.mm(features.reshape(n * k, d), weights.reshape(heads * classes, d).T, out=rows)
+    result = None if out is None else out.view(n, k, heads, classes)
+    return torch.softmax(rows.view(n, k, heads, classes), dim=-1, out=result).sub_(targets[:, :, None])
 
 
-def head_clipped_sum(features: Tensor, targets: Tensor, weights: Tensor, clip_norms: Tensor) -> tuple[Tensor, Tensor]:
+@torch.no_grad()
+def head_clipped_sum(
+    features: Tensor, targets: Tensor, weights: Tensor, clip_norms: Tensor, mode: Clipping = FLAT
+) -> tuple[Tensor, Tensor]:
     """Clipped sums of H linear heads over one physical batch (Eq. 4's inner sum).
 
     Args:
@@ -43,45 +56,81 @@ def head_clipped_sum(features: Tensor, targets: Tensor, weights: Tensor, clip_no
         targets: float32 [n, K, classes], soft labels whose rows sum to one.
         weights: float32 [H, classes, d].
         clip_norms: float32 [H], C of each head.
+        mode: how gradients are clipped; a linear head is one layer, so that `PerLayer` is `Flat`.
 
     Returns:
         The sums, float32 [H, classes, d], and the norms before clipping, float32 [H, n]. An example whose features or
-        gradient are not finite contributes zero. Each sum moves by at most C when one example is added or removed.
+        gradient are not finite contributes zero. Each sum moves by at most C when one example is added or removed, up
+        to float32's rounding. Beyond the result it needs some MB of memory (on a GPU, some hundred), whatever n is.
     """
-    n, k, d = features.shape
-    heads, classes, _ = weights.shape
-    if n == 0:
-        return torch.zeros_like(weights), weights.new_zeros(heads, 0)
-    usable = torch.isfinite(features).all(dim=2).all(dim=1)
-    features = torch.where(usable[:, None, None], features, torch.zeros_like(features))
-    residuals = head_residuals(features, targets, weights)
-    squares = _squared_norms(features, residuals)
-    norms = squares.clamp_min(0).sqrt()
-    norms = torch.where(usable, norms, torch.full_like(norms, torch.nan))
-    factors = torch.stack([clip_factors(row, float(c)) for row, c in zip(norms, clip_norms, strict=True)]) / k
-    scaled = torch.where(factors[:, :, None, None] > 0, residuals * factors[:, :, None, None], 0.0)
-    total = scaled.permute(0, 3, 1, 2).reshape(heads * classes, n * k) @ features.reshape(n * k, d)
-    return total.view(heads, classes, d), norms
+    n, k, _ = features.shape
+    heads, classes, d = weights.shape
+    total = torch.zeros_like(weights, memory_format=torch.contiguous_format)
+    norms = weights.new_zeros(heads, n)
+    bounds = clip_norms.tolist()
+    together, examples = _block(n, k, d, heads, classes, features.device.type)
+    buffers = features.new_empty(2, examples * k * together * classes)
+    with full_float32(features.device.type):
+        for start in range(0, n, examples):
+            part = slice(start, start + examples)
+            usable = torch.isfinite(features[part]).all(dim=2).all(dim=1)
+            x = torch.where(usable[:, None, None], features[part], 0.0).contiguous()
+            turn = torch.where(usable[:, None, None], view_factor(x), torch.nan)
+            for first in range(0, heads, together):
+                group = slice(first, first + together)
+                logits, out = buffers[:, : x.shape[0] * k * weights[group].shape[0] * classes]
+                residuals = head_residuals(x, targets[part], weights[group], logits, out)
+                norms[group, part] = lengths = _norms(turn, residuals, logits).T
+                factors = torch.stack(
+                    [clip_factors(row, c, mode) for row, c in zip(lengths, bounds[group], strict=True)]
+                )
+                _scale(residuals, factors.T / k)
+                total[group].view(-1, d).addmm_(residuals.view(x.shape[0] * k, -1).T, x.view(-1, d))
+    return total, norms
 
 
-def _squared_norms(features: Tensor, residuals: Tensor) -> Tensor:
-    """||1/K sum_k r_k f_k^T||^2 for each head and example, float32 [H, n]."""
-    k = features.shape[1]
-    feature_gram = torch.bmm(features, features.transpose(1, 2))
-    residual_gram = residuals @ residuals.transpose(2, 3)
-    squares = (residual_gram * feature_gram).sum(dim=(2, 3)) / k**2
-    lengths = residuals.square().sum(dim=3) * feature_gram.diagonal(dim1=1, dim2=2)
-    largest = lengths.clamp_min(0).sqrt().sum(dim=2).square() / k**2
-    doubtful = squares < _CANCELLATION * largest
-    for head, example in doubtful.nonzero().tolist():
-        gradient = residuals[head, example].T @ features[example] / k
-        squares[head, example] = gradient.square().sum()
-    return squares
+def _block(n: int, k: int, d: int, heads: int, classes: int, device: str) -> tuple[int, int]:
+    """Heads and examples that are computed together."""
+    kind = device if device in _OUTPUTS else "cuda"
+    together = min(heads, max(1, round(_OUTPUTS[kind] / classes)))
+    return together, max(1, min(n, _NUMBERS[kind] // (k * max(d, together * classes))))
+
+
+def view_factor(features: Tensor) -> Tensor:
+    """S [n, K, K] with S^T S = F F^T, upper triangular: features [n, K, d] -> their dtype.
+
+    By Cholesky's decomposition in float64 of F F^T + e I, where e, (d + K) ulp of the trace, is more than rounding can
+    take from the Gram matrix and its decomposition together. So ||S R|| is not below ||F^T R|| but for float32's
+    rounding, and above it by at most some 1e-7 ||F|| ||R||; views may be equal, or more than there are features.
+    """
+    _, k, d = features.shape
+    precise = features.double()
+    gram = precise @ precise.transpose(1, 2)
+    diagonal = gram.diagonal(dim1=1, dim2=2)
+    limits = torch.finfo(torch.float64)
+    diagonal += (d + k) * limits.eps * diagonal.sum(dim=1, keepdim=True) + limits.tiny
+    lower, failed = torch.linalg.cholesky_ex(gram)
+    return torch.where(failed[:, None, None] == 0, lower.transpose(1, 2), torch.nan).to(features.dtype)
+
+
+def _norms(factor: Tensor, residuals: Tensor, out: Tensor) -> Tensor:
+    """||S R|| / K: factor [n, K, K], residuals [n, K, H, c], a buffer of as many numbers -> float32 [n, H]."""
+    n, k, heads, classes = residuals.shape
+    turned = torch.bmm(factor, residuals.view(n, k, heads * classes), out=out.view(n, k, heads * classes))
+    return torch.linalg.vector_norm(turned.view(n, k, heads, classes), dim=3).norm(dim=1) / k
+
+
+def _scale(residuals: Tensor, factors: Tensor) -> None:
+    """Residuals [n, K, H, c] times factors [n, H], in place; a factor of zero leaves zero even of what is not finite."""
+    residuals *= factors[:, None, :, None]
+    left_out = factors == 0
+    if left_out.any():
+        residuals.masked_fill_(left_out[:, None, :, None], 0.0)
 
 
 def head_magnitudes(features: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
     """Figure 2's sum over examples of |g_ij| before clipping, for one head: float32 [classes, d], as its weights."""
     total = torch.zeros_like(weights)
-    for x, r in zip(features, head_residuals(features, targets, weights[None])[0], strict=True):
+    for x, r in zip(features, head_residuals(features, targets, weights[None])[:, :, 0], strict=True):
         total += (r.T @ x / len(x)).abs()
     return total

@@ -17,18 +17,23 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.func import functional_call
 
+from dpmix.errors import ParamsError
+from dpmix.privacy.precision import autocast, loss_scale
+
 if TYPE_CHECKING:
     from dpmix.privacy.clipping import ExampleLoss
 
-# inputs [n, K, ...] and output gradients [n, K, ...] of one layer -> its per-example gradients by parameter name
+# inputs [n, K, ...] and output gradients [n, K, ...] of one layer -> its per-example gradients by parameter name.
+# Under autocast the input is what the layer was called with, in whatever precision, and the gradient is in that of the
+# layer's output.
 Rule = Callable[[Any, Tensor, Tensor], dict[str, Tensor]]
 
 
 def _linear(layer: nn.Linear, x: Tensor, gradient: Tensor) -> dict[str, Tensor]:
-    x, gradient = x.flatten(1, -2), gradient.flatten(1, -2)
+    x, gradient = x.to(gradient.dtype).flatten(1, -2), gradient.flatten(1, -2)
     rows = {"weight": torch.bmm(gradient.transpose(1, 2), x)}
     if layer.bias is not None:
-        rows["bias"] = gradient.sum(dim=1)
+        rows["bias"] = _sum(gradient, (1,))
     return rows
 
 
@@ -37,8 +42,8 @@ def _conv2d(layer: nn.Conv2d, x: Tensor, gradient: Tensor) -> dict[str, Tensor]:
 
     Nothing is unfolded: the input is read where it lies, so memory stays that of the activations.
     """
-    n = len(x)
-    rows = {"bias": gradient.sum(dim=(1, 3, 4))} if layer.bias is not None else {}
+    n, x = len(x), x.to(gradient.dtype)
+    rows = {"bias": _sum(gradient, (1, 3, 4))} if layer.bias is not None else {}
     padding = layer.padding
     if isinstance(padding, str):
         # (left, right) pairs from the last dimension backwards: what "same" and "valid" mean for this layer.
@@ -63,17 +68,18 @@ def _conv2d(layer: nn.Conv2d, x: Tensor, gradient: Tensor) -> dict[str, Tensor]:
 
 
 def _group_norm(layer: nn.GroupNorm, x: Tensor, gradient: Tensor) -> dict[str, Tensor]:
+    x = _at_least_float32(x)
     normal = torch.nn.functional.group_norm(x.flatten(0, 1), layer.num_groups, eps=layer.eps).view_as(gradient)
     others = (1, *range(3, gradient.dim()))
-    return {"weight": (gradient * normal).sum(dim=others), "bias": gradient.sum(dim=others)}
+    return {"weight": _sum(gradient * normal, others), "bias": _sum(gradient, others)}
 
 
 def _layer_norm(layer: nn.LayerNorm, x: Tensor, gradient: Tensor) -> dict[str, Tensor]:
-    normal = torch.nn.functional.layer_norm(x, layer.normalized_shape, eps=layer.eps)
+    normal = torch.nn.functional.layer_norm(_at_least_float32(x), layer.normalized_shape, eps=layer.eps)
     others = tuple(range(1, gradient.dim() - len(layer.normalized_shape)))
-    rows = {"weight": (gradient * normal).sum(dim=others)}
+    rows = {"weight": _sum(gradient * normal, others)}
     if layer.bias is not None:
-        rows["bias"] = gradient.sum(dim=others)
+        rows["bias"] = _sum(gradient, others)
     return rows
 
 
@@ -85,6 +91,15 @@ def _embedding(layer: nn.Embedding, x: Tensor, gradient: Tensor) -> dict[str, Te
     weight = gradient.new_zeros(n, *layer.weight.shape)
     weight.scatter_add_(1, x.reshape(n, -1, 1).expand_as(gradient), gradient)
     return {"weight": weight}
+
+
+def _at_least_float32(x: Tensor) -> Tensor:
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def _sum(x: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """The sum over `dims` in float32 at least, as torch's own backward passes have it."""
+    return x.sum(dim=dims, dtype=torch.promote_types(x.dtype, torch.float32))
 
 
 RULES: dict[type[nn.Module], Rule] = {
@@ -156,16 +171,20 @@ def _irregular_calls(module: nn.Module, image: Tensor) -> list[str]:
 
 
 def per_example_gradients(
-    loss: "ExampleLoss", params: Mapping[str, Tensor], views: Tensor, targets: Tensor
+    loss: "ExampleLoss", params: Mapping[str, Tensor], views: Tensor, targets: Tensor, precision: str = "float32"
 ) -> dict[str, Tensor]:
-    """Per-example gradients [n, *shape] of the mean over K views, for views [n, K, ...].
+    """Per-example gradients, float32 [n, *shape], of the mean over K views, for views [n, K, ...].
+
+    Args:
+        precision: of the forward and backward pass and of each layer's contraction.
 
     Raises:
-        ValueError: if `unsupported_layers` finds any.
+        ParamsError: if `unsupported_layers` finds any.
     """
     if unsupported := unsupported_layers(loss.module, views[0, 0]):
-        raise ValueError(f"no per-example rule for {', '.join(unsupported)}; use backend='reference'")
+        raise ParamsError(f"no per-example rule for {', '.join(unsupported)}; set the backend to auto or reference")
     n, k = views.shape[:2]
+    scale = loss_scale(precision)
     start = torch.zeros((), device=views.device, requires_grad=True)
     seen: list[tuple[nn.Module, Tensor, GradientEdge]] = []
 
@@ -189,9 +208,12 @@ def per_example_gradients(
     constants.update({name: value.detach() for name, value in params.items()})
     try:
         with torch.enable_grad():
-            outputs = functional_call(loss.module, constants, (views.flatten(0, 1),))
+            with autocast(precision, views.device.type):
+                outputs = functional_call(loss.module, constants, (views.flatten(0, 1),))
+            if precision != "float32":
+                outputs = outputs.float()
             # criterion is a mean over rows: n times it is the sum over examples of the mean over their views.
-            value = loss.criterion(outputs, targets.flatten(0, 1)) * n
+            value = loss.criterion(outputs, targets.flatten(0, 1)) * (n * scale)
             gradients = torch.autograd.grad(value, [edge for *_, edge in seen], allow_unused=True)
     finally:
         for handle in handles:
@@ -205,5 +227,6 @@ def per_example_gradients(
         for part, row in RULES[type(layer)](layer, x, gradient).items():
             if name := layers[layer].get(part):
                 # A layer that is used twice, or shares its weight, has one gradient: the sum.
-                rows[name] = rows[name] + row.float() if name in rows else row.float()
+                row = row.float() / scale if scale != 1 else row.float()
+                rows[name] = rows[name] + row if name in rows else row
     return {name: rows[name] if name in rows else value.new_zeros(n, *value.shape) for name, value in params.items()}

@@ -48,7 +48,7 @@ class Research:
 
     def add(self, total: Tensor, std: float | Tensor, *, step: int, name: str) -> Tensor:
         """See `NoiseSource.add`."""
-        if _silent(std):
+        if silent(std):
             return total
         return total + gaussian(total.shape, 1.0, seed=self.seed, step=step, name=name).to(total) * _like(std, total)
 
@@ -66,14 +66,17 @@ class Release:
 
     def add(self, total: Tensor, std: float | Tensor, *, step: int, name: str) -> Tensor:
         """See `NoiseSource.add`. Runs on the CPU, as not every device has float64."""
-        if _silent(std):
-            return total
-        exact = total.detach().cpu().double()
-        scale = _like(std, exact)
-        grid = torch.where(scale > 0, torch.exp2(torch.floor(torch.log2(scale)) - _GRID_BITS), 1.0)
-        noisy = exact + secure_gaussian(exact.shape, 1.0) * scale
-        noisy = torch.where(scale > 0, torch.round(noisy / grid) * grid, exact)
-        return noisy.to(device=total.device, dtype=total.dtype)
+        return total if silent(std) else add_on_grid(total, secure_gaussian(total.shape, 1.0), std)
+
+
+def add_on_grid(total: Tensor, noise: Tensor, std: float | Tensor) -> Tensor:
+    """`total` + `std` x `noise`, float64 on the CPU, rounded to the grid of `std`; see `Release` for why."""
+    exact = total.detach().cpu().double()
+    scale = _like(std, exact)
+    grid = torch.where(scale > 0, torch.exp2(torch.floor(torch.log2(scale)) - _GRID_BITS), 1.0)
+    noisy = exact + noise * scale
+    noisy = torch.where(scale > 0, torch.round(noisy / grid) * grid, exact)
+    return noisy.to(device=total.device, dtype=total.dtype)
 
 
 def gaussian(shape: Sequence[int], std: float, *, seed: int, step: int, name: str) -> Tensor:
@@ -116,7 +119,7 @@ def _box_muller(count: int) -> Tensor:
     return torch.cat([radius * torch.cos(angle), radius * torch.sin(angle)])[:count]
 
 
-def _silent(std: float | Tensor) -> bool:
+def silent(std: float | Tensor) -> bool:
     """Whether there is no noise at all to add; an impossible standard deviation is an error."""
     if isinstance(std, Tensor):
         if not bool(((std >= 0) & torch.isfinite(std)).all()):

@@ -27,7 +27,7 @@ more for short ones.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from fractions import Fraction
 from typing import Any, Self
@@ -212,6 +212,10 @@ class Plan:
         """Whether the run adds noise at all."""
         return self.noise_multiplier > 0
 
+    def accounted(self, executed: Iterable[Steps]) -> list[Steps]:
+        """What an accountant composes for the steps executed: here these very steps, each of which may use any unit."""
+        return list(executed)
+
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values, an infinite ε being the string "inf"."""
         values = {**asdict(self), "planned_epsilons": dict(self.planned_epsilons)}
@@ -268,7 +272,7 @@ class Ledger:
         """ε at the plan's δ of the executed steps, by accountant; those that cannot evaluate it are left out."""
         if plan.planned_epsilons and self._as_planned(plan):
             return dict(plan.planned_epsilons)
-        return composed_epsilons(self.history(), delta=plan.delta)
+        return composed_epsilons(plan.accounted(self.history()), delta=plan.delta)
 
     def check(self, plan: Plan) -> None:
         """Raise `PrivacyError` if more was executed than planned: more steps, less noise, a higher rate, a larger ε."""
@@ -288,7 +292,7 @@ class Ledger:
         if plan.accountant in plan.planned_epsilons and self._as_planned(plan):
             spent = plan.planned_epsilons[plan.accountant]
         else:
-            spent = composed_epsilon(plan.accountant, self.history(), delta=plan.delta)
+            spent = composed_epsilon(plan.accountant, plan.accounted(self.history()), delta=plan.delta)
         if not spent <= plan.target_epsilon:
             raise PrivacyError(
                 f"the run spent epsilon {spent:.4g} ({plan.accountant}), above its target {plan.target_epsilon:g}; "

@@ -92,4 +92,5 @@ def view_settings(experiment: Experiment) -> ViewSettings:
         augment_synthetic=experiment.augment_synthetic,
         microbatch_size=experiment.microbatch_size,
         microbatch_mixup=experiment.microbatch_mixup,
+        mixing=experiment.mixing,
     )

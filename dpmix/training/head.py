@@ -6,8 +6,9 @@ rounding, as if it had been trained alone.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,14 +19,24 @@ from dpmix.errors import PrivacyError
 from dpmix.experiment import Experiment
 from dpmix.mixing import make_views, one_hot
 from dpmix.privacy.head import append_one, head_clipped_sum, head_magnitudes
-from dpmix.privacy.noise import NoiseSource, Research
+from dpmix.privacy.modes import CLIPPING
+from dpmix.privacy.noise import NoiseSource
+from dpmix.privacy.physical import PhysicalBatches
 from dpmix.privacy.plan import Ledger, Plan
-from dpmix.privacy.sampling import poisson_sample
-from dpmix.progress import progress
 from dpmix.random import KeyedRandom, generator
+from dpmix.training.averaging import update_average
+from dpmix.training.checkpoint import Checkpoint
 from dpmix.training.data import TrainingData, view_settings
-from dpmix.training.loop import epoch_ends, epoch_of, percent_correct, physical_batches
+from dpmix.training.loop import (
+    draw_sample,
+    epoch_ends,
+    epoch_of,
+    noise_source,
+    percent_correct,
+    remaining_steps,
+)
 from dpmix.training.outcome import Outcome
+from dpmix.training.workers import ALONE, Workers
 
 Encode = Callable[[Tensor], Tensor]
 
@@ -79,6 +90,49 @@ class Featurizer:
         return Featurizer(encode, raw.mean(dim=0), 1 / (deviation * raw.shape[1] ** 0.5))
 
 
+class _State:
+    """Everything that the next step depends on, for all heads, and what was measured so far."""
+
+    def __init__(self, heads: Sequence[Head], weights: Tensor, epochs: int) -> None:
+        self.step = 0
+        self.weights = weights
+        self.velocity = torch.zeros_like(weights)
+        self.average = weights.clone()
+        self.ledgers = [Ledger() for _ in heads]
+        self.accuracies: list[list[float]] = []
+        self.longer = torch.zeros(len(heads), device=weights.device)
+        self.sampled = 0
+        self.seconds = 0.0
+        self.magnitudes = {
+            str(index): _Magnitudes(epochs, weights[index])
+            for index, head in enumerate(heads)
+            if head.record_magnitudes
+        }
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        tensors = {name: getattr(self, name) for name in ("weights", "velocity", "average", "longer")}
+        checkpoint.save(
+            {**tensors, **{f"magnitudes/{index}": record.sums for index, record in self.magnitudes.items()}},
+            {
+                "step": self.step,
+                "ledgers": [ledger.to_json() for ledger in self.ledgers],
+                "accuracies": self.accuracies,
+                "sampled": self.sampled,
+                "seconds": self.seconds,
+                "counts": {index: record.counts for index, record in self.magnitudes.items()},
+            },
+        )
+
+    def restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+        for name in ("weights", "velocity", "average", "longer"):
+            setattr(self, name, tensors[name])
+        for index, record in self.magnitudes.items():
+            record.sums, record.counts = tensors[f"magnitudes/{index}"], list(values["counts"][index])
+        self.ledgers = [Ledger.from_json(rows) for rows in values["ledgers"]]
+        self.step, self.accuracies = values["step"], [list(epoch) for epoch in values["accuracies"]]
+        self.sampled, self.seconds = values["sampled"], values["seconds"]
+
+
 def train_heads(
     experiment: Experiment,
     heads: Sequence[Head],
@@ -88,6 +142,8 @@ def train_heads(
     device: str = "cpu",
     physical_batch: int = 64,
     noise: NoiseSource | None = None,
+    workers: Workers = ALONE,
+    checkpoint: Checkpoint | None = None,
 ) -> list[Outcome]:
     """Train all heads of one stream.
 
@@ -97,65 +153,89 @@ def train_heads(
         data: as `load_data` gives it.
         featurize: the frozen encoder.
         device: where views are made and encoded.
-        physical_batch: examples whose views are encoded together; the result does not depend on it beyond rounding.
-        noise: where the Gaussian noise comes from; by default keyed by the experiment's seed and the head's name.
+        physical_batch: examples whose views are encoded together; halved when memory runs out. The result does not
+            depend on it beyond rounding.
+        noise: where the Gaussian noise comes from; by default as `noise_source` says, keyed by the head's name.
+        workers: the processes that share the encoder's work; the result is that of one.
+        checkpoint: where the state is kept while the stream lasts, and taken up from if it is there.
 
     Raises:
         PrivacyError: if the heads' plans do not sample alike.
     """
-    started = time.perf_counter()
-    noise = noise or Research(experiment.seed)
     plan = heads[0].plan
+    noise = noise or noise_source(experiment, plan)
     if any((h.plan.sampling_rate, h.plan.steps) != (plan.sampling_rate, plan.steps) for h in heads):
         raise PrivacyError("heads of one stream must have the same sampling rate and steps; train them apart")
+    started = time.perf_counter()
     settings = view_settings(experiment)
     evaluation = featurize.of(data.evaluation, device)
     weights = _initial_weights(experiment, data, featurize, evaluation.shape[1], device).repeat(len(heads), 1, 1)
-    velocity = torch.zeros_like(weights)
+    state = _State(heads, weights, experiment.epochs)
+    if checkpoint and (saved := checkpoint.load(device)):
+        state.restore(*saved)
+        started -= state.seconds
     column = {
         name: torch.tensor([getattr(head, name) for head in heads], device=device)[:, None, None]
         for name in ("learning_rate", "momentum", "weight_decay")
     }
+    mode, batches = CLIPPING[experiment.clipping], PhysicalBatches(physical_batch)
     clip_norms = torch.tensor([head.plan.clip_norm for head in heads], device=device)
-    magnitudes = {i: _Magnitudes(experiment.epochs) for i, head in enumerate(heads) if head.record_magnitudes}
+    expected = torch.tensor([head.plan.expected_units for head in heads], device=device)[:, None, None]
     ends = epoch_ends(plan.steps, experiment.epochs)
-    accuracies: list[list[float]] = []
-    ledgers = [Ledger() for _ in heads]
-    longer = torch.zeros(len(heads), device=device)
-    sampled = 0
     label = f"{experiment.dataset.name} {experiment.model.name} {experiment.method} seed {experiment.seed}"
-    for step in progress(range(plan.steps), f"{label}, {len(heads)} heads"):
-        chosen = poisson_sample(experiment.seed, step, plan.units, plan.sampling_rate)
-        total = torch.zeros_like(weights)
-        for part in physical_batches(chosen, physical_batch):
-            random = KeyedRandom(experiment.seed, step, part)
-            views = make_views(data.private, part, settings, random, data.mixed_in, device)
+    for step in remaining_steps(state.step, plan.steps, f"{label}, {len(heads)} heads", workers):
+        chosen = draw_sample(experiment, plan, step, workers, device)
+        epoch = epoch_of(step, plan.steps, experiment.epochs)
+        total = torch.zeros_like(state.weights)
+        longer = torch.zeros_like(state.longer)
+        recorded = {index: torch.zeros_like(record.sums[epoch]) for index, record in state.magnitudes.items()}
+
+        def clipped(part: np.ndarray, step: int = step) -> tuple[Tensor, Tensor, list[Tensor]]:
+            views = make_views(
+                data.private, part, settings, KeyedRandom(experiment.seed, step, part), data.mixed_in, device
+            )
             n, k = views.images.shape[:2]
             features = featurize(views.images.flatten(0, 1)).view(n, k, -1)
-            part_sum, norms = head_clipped_sum(features, views.targets, weights, clip_norms)
+            magnitudes = [head_magnitudes(features, views.targets, state.weights[int(i)]) for i in state.magnitudes]
+            return *head_clipped_sum(features, views.targets, state.weights, clip_norms, mode), magnitudes
+
+        for part_sum, norms, magnitudes in batches.run(workers.share(chosen), clipped):
             total += part_sum
             longer += (norms > clip_norms[:, None]).sum(dim=1)
-            for index, record in magnitudes.items():
-                record.add(epoch_of(step, plan.steps, experiment.epochs), features, views.targets, weights[index])
-        sampled += len(chosen)
-        for index, head in enumerate(heads):
-            total[index] = noise.add(total[index], head.plan.noise_std, step=step, name=head.name)
-        expected = torch.tensor([head.plan.expected_units for head in heads], device=device)[:, None, None]
-        velocity = column["momentum"] * velocity + total / expected + column["weight_decay"] * weights
-        weights = weights - column["learning_rate"] * velocity
-        for ledger, head in zip(ledgers, heads, strict=True):
+            for sums, more in zip(recorded.values(), magnitudes, strict=True):
+                sums += more
+        workers.add(total, longer, *recorded.values())
+        if workers.leads:
+            for head, one in zip(heads, total, strict=True):
+                one.copy_(noise.add(one, head.plan.noise_std, step=step, name=head.name))
+        direction = workers.agree(total) / expected + column["weight_decay"] * state.weights
+        state.velocity = column["momentum"] * state.velocity + direction
+        state.weights = state.weights - column["learning_rate"] * state.velocity
+        if experiment.ema_decay:
+            update_average(state.average, state.weights, experiment.ema_decay, step)
+        for ledger, head in zip(state.ledgers, heads, strict=True):
             ledger.record(head.plan)
-        if step + 1 in ends:
-            accuracies.append(_accuracies(evaluation, weights, data.evaluation.labels))
-    seconds = time.perf_counter() - started
+        for index, sums in recorded.items():
+            state.magnitudes[index].add(epoch, sums, len(chosen))
+        state.longer += longer
+        state.sampled += len(chosen)
+        state.step = step + 1
+        kept = state.average if experiment.ema_decay else state.weights
+        if state.step in ends:
+            state.accuracies.append(_accuracies(evaluation, kept, data.evaluation.labels))
+        state.seconds = time.perf_counter() - started
+        if checkpoint and workers.leads and checkpoint.due and state.step < plan.steps:
+            state.save(checkpoint)
+    kept = state.average if experiment.ema_decay else state.weights
     return [
         Outcome(
-            accuracies=[epoch[index] for epoch in accuracies],
-            ledger=ledgers[index],
+            accuracies=[epoch[index] for epoch in state.accuracies],
+            ledger=state.ledgers[index],
             learning_rate=head.learning_rate,
-            clipped=round(float(longer[index]) / max(1, sampled), 6),
-            seconds=seconds,
-            magnitudes=magnitudes[index].mean() if index in magnitudes else None,
+            clipped=round(float(state.longer[index]) / max(1, state.sampled), 6),
+            seconds=state.seconds,
+            magnitudes=state.magnitudes[str(index)].mean() if head.record_magnitudes else None,
+            weights={"weight": kept[index, :, :-1], "bias": kept[index, :, -1]},
         )
         for index, head in enumerate(heads)
     ]
@@ -164,17 +244,18 @@ def train_heads(
 class _Magnitudes:
     """Running means over examples of |g| before clipping, per epoch."""
 
-    def __init__(self, epochs: int) -> None:
-        self.sums: list[Tensor | float] = [0.0] * epochs
+    def __init__(self, epochs: int, weights: Tensor) -> None:
+        self.sums = weights.new_zeros(epochs, *weights.shape)
         self.counts = [0] * epochs
 
-    def add(self, epoch: int, features: Tensor, targets: Tensor, weights: Tensor) -> None:
-        self.sums[epoch] = self.sums[epoch] + head_magnitudes(features, targets, weights)
-        self.counts[epoch] += len(features)
+    def add(self, epoch: int, sums: Tensor, count: int) -> None:
+        self.sums[epoch] += sums
+        self.counts[epoch] += count
 
     def mean(self) -> np.ndarray:
-        rows = [torch.as_tensor(total) / max(1, count) for total, count in zip(self.sums, self.counts, strict=True)]
-        return torch.stack([row.flatten() for row in rows]).cpu().numpy()
+        """float32 [epochs, parameters]."""
+        counts = torch.tensor(self.counts, device=self.sums.device).clamp_min(1)
+        return (self.sums.flatten(1) / counts[:, None]).cpu().numpy()
 
 
 def _accuracies(features: Tensor, weights: Tensor, labels: np.ndarray) -> list[float]:

@@ -2,9 +2,10 @@
 
 import platform
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +13,9 @@ from dpmix import __version__
 from dpmix.experiment import Experiment, Selection
 from dpmix.files import atomic_file, write_json
 from dpmix.privacy.plan import Ledger, Plan
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass
@@ -25,6 +29,7 @@ class Outcome:
         clipped: share of the sampled examples whose gradient was longer than C.
         seconds: wall-clock time of the training loop (shared by all heads of a stream).
         magnitudes: float32 [epochs, parameters], mean over examples of |g| before clipping, if it was asked for.
+        weights: the trained model, or its moving average, by parameter name.
     """
 
     accuracies: list[float]
@@ -33,6 +38,7 @@ class Outcome:
     clipped: float
     seconds: float
     magnitudes: np.ndarray | None = field(default=None)
+    weights: "Mapping[str, Tensor]" = field(default_factory=dict)
 
     @property
     def accuracy(self) -> float:
@@ -41,7 +47,10 @@ class Outcome:
 
 
 def write_run(experiment: Experiment, plan: Plan, outcome: Outcome, scale: str) -> None:
-    """Check the executed steps against the plan, then write `metrics.json`.
+    """Check the executed steps against the plan, then write `metrics.json`; for a release, first `model.safetensors`.
+
+    What a release writes is a function of the noisy steps and of the evaluation images alone: the share of gradients
+    that were clipped, which no noise covers, is left out.
 
     Raises:
         PrivacyError: if the run spent more than its target.
@@ -60,12 +69,27 @@ def write_run(experiment: Experiment, plan: Plan, outcome: Outcome, scale: str) 
         "steps": {"planned": plan.steps, "executed": outcome.ledger.steps},
         "learning_rate": outcome.learning_rate,
         "learning_rate_from": rate.path(scale).as_posix() if isinstance(rate, Selection) else "params.yaml",
-        "clipped": outcome.clipped,
+        **({} if experiment.release else {"clipped": outcome.clipped}),
         "experiment": experiment.model_dump(mode="json"),
         "versions": versions(),
         "times": {"seconds": round(outcome.seconds, 3), "hardware": hardware(), "finished": time.strftime("%F %T%z")},
     }
+    if experiment.release:
+        save_model(experiment.directory(scale) / "model.safetensors", outcome, plan)
     write_json(experiment.path(scale), metrics)
+
+
+def save_model(path: Path, outcome: Outcome, plan: Plan) -> None:
+    """The weights, whole or not at all, with ε and δ in the file's own metadata."""
+    from safetensors.torch import save_file
+
+    spent = {f"epsilon_{name}": f"{value:.6g}" for name, value in outcome.ledger.spent(plan).items()}
+    with atomic_file(path) as temporary:
+        save_file(
+            {name: value.detach().cpu().contiguous() for name, value in outcome.weights.items()},
+            temporary,
+            metadata={**spent, "delta": f"{plan.delta:g}", "format": "pt"},
+        )
 
 
 def write_magnitudes(path: Path, experiment: Experiment, plan: Plan, outcome: Outcome) -> None:

@@ -1,17 +1,19 @@
 """One job: some runs, learning-rate selections and gradient records, grouped by the stream that they share."""
 
-import functools
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from dpmix.errors import ParamsError
-from dpmix.experiment import Artefact, EncoderModel, Experiment, GradientRecord, Selection
+from dpmix.experiment import Artefact, EncoderModel, Experiment, GradientRecord, Selection, digest
 from dpmix.files import read_json, write_json
 from dpmix.params import EncoderSpec
 from dpmix.privacy.plan import Plan
+from dpmix.training.checkpoint import EVERY_SECONDS, Checkpoint
 from dpmix.training.data import load_data
 from dpmix.training.outcome import Outcome, write_magnitudes, write_run
+from dpmix.training.workers import Workers, workers
 
 
 def default_device() -> str:
@@ -21,15 +23,32 @@ def default_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def make(artefacts: Sequence[Artefact], scale: str, *, device: str | None = None, physical_batch: int = 64) -> None:
+@dataclass(frozen=True)
+class Execution:
+    """How a job is executed. None of it changes a result beyond rounding.
+
+    Attributes:
+        device: where the networks live; by default the first GPU if there is one.
+        physical_batch: examples that go through the network together.
+        backend: of `dpmix.privacy.clipping.clipped_sum`, for networks trained from scratch.
+        checkpoint_seconds: how often an unfinished run's state is kept; infinite for never.
+    """
+
+    device: str | None = None
+    physical_batch: int = 64
+    backend: str = "auto"
+    checkpoint_seconds: float = EVERY_SECONDS
+
+
+def make(artefacts: Sequence[Artefact], scale: str, execution: Execution = Execution()) -> None:
     """Train whatever these artefacts need and write them, each whole or not at all.
 
-    Finished runs of the job are on disk before the next stream starts.
+    Finished runs of the job are on disk before the next stream starts, and a stream that was killed is taken up where
+    its last checkpoint was. Under torchrun the processes share each run.
 
     Raises:
         DpmixError: if an input is missing or damaged, or a run would exceed its ε.
     """
-    device = device or default_device()
     scratch: dict[str, list[Artefact]] = defaultdict(list)
     streams: dict[str, list[Artefact]] = defaultdict(list)
     for artefact in artefacts:
@@ -38,10 +57,12 @@ def make(artefacts: Sequence[Artefact], scale: str, *, device: str | None = None
             streams[experiment.stream()].append(artefact)
         else:
             scratch[experiment.hash].append(artefact)
-    for wanted in scratch.values():
-        _make_scratch(wanted, scale, device, physical_batch)
-    for wanted in streams.values():
-        _make_stream(wanted, scale, device, physical_batch)
+    with workers(execution.device or default_device()) as (these, device):
+        execution = replace(execution, device=device)
+        for wanted in scratch.values():
+            _make_scratch(wanted, scale, execution, these)
+        for wanted in streams.values():
+            _make_stream(wanted, scale, execution, these)
 
 
 def _experiment(artefact: Artefact) -> Experiment:
@@ -63,10 +84,24 @@ def learning_rate(experiment: Experiment, scale: str) -> float:
 
 
 def _plan(experiment: Experiment, scale: str) -> Plan:
-    return Plan.from_json(read_json(experiment.plan().path(scale)))
+    from dpmix.privacy.matrix_factorization import plan_from_json
+
+    return plan_from_json(read_json(experiment.plan().path(scale)))
 
 
-def _make_scratch(wanted: Sequence[Artefact], scale: str, device: str, physical_batch: int) -> None:
+def _checkpoint(experiment: Experiment, scale: str, execution: Execution, *identity: object) -> Checkpoint | None:
+    """The file of one unfinished run or stream, named by everything that determines its state.
+
+    None for a release with banded noise: what its noise depends on would have to be on disk, where it must not be.
+    """
+    if experiment.release and experiment.bands > 1:
+        return None
+    name = f"{experiment.dataset.name}-{experiment.model.name}-{experiment.method}"
+    path = Path("results", scale, "checkpoints", f"{name}-{digest(identity)}.safetensors")
+    return Checkpoint(path, execution.checkpoint_seconds)
+
+
+def _make_scratch(wanted: Sequence[Artefact], scale: str, execution: Execution, workers: Workers) -> None:
     from dpmix.training.scratch import train_from_scratch
 
     experiment = _experiment(wanted[0])
@@ -77,18 +112,31 @@ def _make_scratch(wanted: Sequence[Artefact], scale: str, device: str, physical_
         )
     plan = _plan(experiment, scale)
     numbered = experiment.model_copy(update={"learning_rate": learning_rate(experiment, scale)})
+    checkpoint = _checkpoint(experiment, scale, execution, numbered.key(), plan.to_json())
     outcome = train_from_scratch(
-        numbered, plan, load_data(experiment, scale), device=device, physical_batch=physical_batch
+        numbered,
+        plan,
+        load_data(experiment, scale),
+        device=execution.device or "cpu",
+        physical_batch=execution.physical_batch,
+        backend=execution.backend,
+        workers=workers,
+        checkpoint=checkpoint,
     )
-    write_run(experiment, plan, outcome, scale)
+    if workers.leads:
+        write_run(experiment, plan, outcome, scale)
+        if checkpoint:
+            checkpoint.remove()
+    workers.wait()
 
 
-def _make_stream(wanted: Sequence[Artefact], scale: str, device: str, physical_batch: int) -> None:
+def _make_stream(wanted: Sequence[Artefact], scale: str, execution: Execution, workers: Workers) -> None:
+    from dpmix.models.encoders import shared_encoder
     from dpmix.training.head import Featurizer, Head, train_heads
 
-    first = _experiment(wanted[0])
+    first, device = _experiment(wanted[0]), execution.device or "cpu"
     data = load_data(first, scale)
-    encode = _encoder(EncoderModel(encoder=first.model).path(scale).parent, device)
+    encode = shared_encoder(EncoderModel(encoder=first.model).path(scale).parent, device)
     featurize = Featurizer(encode)
     if isinstance(first.model, EncoderSpec) and first.model.standardize == "public":
         assert data.public is not None
@@ -105,23 +153,44 @@ def _make_stream(wanted: Sequence[Artefact], scale: str, device: str, physical_b
         for rate in rates[artefact.hash]:
             plan = _plan(experiment, scale)
             key = (experiment, rate)
+            # Candidates that are compared share their noise, to differ by rate alone; released models never share any.
+            name = f"ε={experiment.epsilon:g} C={experiment.clip_norm:g}"
+            if experiment.release:
+                name += f" {experiment.hash} {rate:g}"
             recording = isinstance(artefact, GradientRecord) or (key in heads and heads[key].record_magnitudes)
             heads[key] = Head(
                 plan,
                 rate,
-                # Not by learning rate: candidates compared under the same noise differ by their rate alone.
-                f"ε={experiment.epsilon:g} C={experiment.clip_norm:g}",
+                name,
                 experiment.momentum,
                 experiment.weight_decay,
                 recording,
             )
-    outcomes = dict(
-        zip(
-            heads,
-            train_heads(first, list(heads.values()), data, featurize, device=device, physical_batch=physical_batch),
-            strict=True,
-        )
+    identity = [{**asdict(head), "plan": head.plan.to_json()} for head in heads.values()]
+    checkpoint = _checkpoint(first, scale, execution, first.stream(), identity)
+    trained = train_heads(
+        first,
+        list(heads.values()),
+        data,
+        featurize,
+        device=device,
+        physical_batch=execution.physical_batch,
+        workers=workers,
+        checkpoint=checkpoint,
     )
+    if workers.leads:
+        _write_stream(wanted, rates, dict(zip(heads, trained, strict=True)), scale)
+        if checkpoint:
+            checkpoint.remove()
+    workers.wait()
+
+
+def _write_stream(
+    wanted: Sequence[Artefact],
+    rates: Mapping[str, Sequence[float]],
+    outcomes: Mapping[tuple[Experiment, float], Outcome],
+    scale: str,
+) -> None:
     for artefact in wanted:
         experiment = _experiment(artefact)
         chosen = [outcomes[(experiment, rate)] for rate in rates[artefact.hash]]
@@ -131,13 +200,6 @@ def _make_stream(wanted: Sequence[Artefact], scale: str, device: str, physical_b
             write_magnitudes(artefact.path(scale), experiment, _plan(experiment, scale), chosen[0])
         else:
             write_run(experiment, _plan(experiment, scale), chosen[0], scale)
-
-
-@functools.cache
-def _encoder(directory: Path, device: str):  # type: ignore[no-untyped-def]
-    from dpmix.models.encoders import load_encoder
-
-    return load_encoder(directory, device=device)
 
 
 def _write_selection(selection: Selection, outcomes: Sequence[Outcome], scale: str) -> None:

@@ -55,6 +55,13 @@ class MeanToken(nn.Module):
         return x.mean(dim=1)
 
 
+class Picture(nn.Module):
+    """[m, T, channels] -> [m, 1, T, channels]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, None]
+
+
 @st.composite
 def image_networks(draw: st.DrawFn) -> tuple[nn.Module, Tensor]:
     """A module for images [m, 2, 7, 7] with three outputs, and an example image."""
@@ -101,6 +108,11 @@ def text_networks(draw: st.DrawFn) -> tuple[nn.Module, Tensor]:
     if draw(st.booleans()):
         return Tied(WORDS, 4, padding_idx), torch.zeros(LENGTH, dtype=torch.int64)
     layers: list[nn.Module] = [nn.Embedding(WORDS, 4, padding_idx=padding_idx)]
+    if draw(st.booleans()):
+        channels = draw(st.sampled_from([2, 4]))
+        layers += [Picture(), nn.Conv2d(1, channels, 3, padding=1), nn.GroupNorm(2, channels), nn.SiLU(inplace=True)]
+        layers += [Tokens(), nn.LayerNorm(channels), nn.Linear(channels, 4)]
+        return nn.Sequential(*layers, nn.Tanh(), MeanToken(), nn.Linear(4, 3)), torch.zeros(LENGTH, dtype=torch.int64)
     if draw(st.booleans()):
         layers.append(nn.LayerNorm((LENGTH, 4) if draw(st.booleans()) else 4))
     if draw(st.booleans()):

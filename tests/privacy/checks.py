@@ -20,6 +20,8 @@ from dpmix.datasets import Images
 from dpmix.experiment import Experiment
 from dpmix.mixing import Views
 from dpmix.params import DatasetSpec, EncoderSpec, WideResNetSpec
+from dpmix.privacy.clipping import ExampleLoss, clipped_sum
+from dpmix.privacy.modes import AutoS, Clipping, Flat, PerLayer
 from dpmix.privacy.noise import NoiseSource
 from dpmix.privacy.plan import Ledger, Plan
 from dpmix.privacy.sampling import microbatches
@@ -28,6 +30,7 @@ from dpmix.training import scratch as scratch_module
 from dpmix.training.data import TrainingData
 from dpmix.training.head import Featurizer, Head, train_heads
 from dpmix.training.scratch import train_from_scratch
+from tests.privacy import architectures
 
 CLASSES, SIDE, FEATURES = 3, 8, 160
 SIGMA, SEED = 40.0, 7
@@ -529,3 +532,109 @@ def broken(change: Callable[[pytest.MonkeyPatch], None]) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         change(patch)
         yield
+
+
+# --- Rule 3: clipping modes and precision ----------------------------------------------------------------------------
+
+MODES: dict[str, Clipping] = {
+    "flat": Flat(),
+    "AUTO-S": AutoS(),
+    "AUTO-S, γ = 2": AutoS(gamma=2.0),
+    "per layer": PerLayer(),
+}
+
+
+@contextmanager
+def clipped_by(mode: Clipping, **options: Any) -> Iterator[None]:
+    """Networks trained with this clipping mode, whatever mode the trainer asks for."""
+    real = scratch_module.clipped_sum
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scratch_module, "clipped_sum", lambda *a, **given: real(*a, **{**given, "mode": mode, **options}))
+        yield
+
+
+def check_mode_sensitivity(mode: Clipping, case: Case = SCRATCH, **options: Any) -> None:
+    """`check_sensitivity` of a network trained under this mode."""
+    with clipped_by(mode, **options):
+        check_sensitivity(case)
+
+
+def small_network() -> torch.nn.Module:
+    """Three layers and a normalisation, smooth everywhere, so that rounding stays rounding."""
+    torch.manual_seed(0)
+    return torch.nn.Sequential(
+        torch.nn.Conv2d(1, 6, 3, padding=1),
+        torch.nn.GroupNorm(2, 6),
+        torch.nn.Tanh(),
+        torch.nn.Conv2d(6, 4, 3, stride=2, bias=False),
+        torch.nn.Flatten(),
+        torch.nn.Linear(4 * 9, CLASSES),
+    )
+
+
+def small_batch(n: int, k: int) -> tuple[Tensor, Tensor]:
+    """Views [n, k, 1, 8, 8] and soft targets for `small_network`."""
+    keyed = torch.Generator().manual_seed(0)
+    views = torch.rand(n, k, 1, SIDE, SIDE, generator=keyed)
+    return views, torch.softmax(2 * torch.randn(n, k, CLASSES, generator=keyed), dim=-1)
+
+
+def check_mode_sum(mode: Clipping, backend: str, clip_norm: float = 1.2) -> None:
+    """The clipped sum of each mode is what its definition says, recomputed in float64 by a loop over views.
+
+    One of the examples is not finite: it adds nothing. C is among the norms, and C / sqrt(L) among those of the layers.
+    """
+    module = small_network()
+    params = {name: value.detach() for name, value in module.named_parameters()}
+    views, targets = small_batch(6, 3)
+    damaged = 4
+    rows = architectures.naive(module, params, views, targets)
+    layers = list(dict.fromkeys(name.rpartition(".")[0] for name in rows))
+    expected = {name: torch.zeros_like(value[0]) for name, value in rows.items()}
+    scaled = []
+    for index in range(len(views)):
+        if index == damaged:
+            continue
+        gradient = {name: value[index] for name, value in rows.items()}
+        norm = float(architectures.flat(gradient).norm())
+        for layer in layers:
+            members = {name: value for name, value in gradient.items() if name.rpartition(".")[0] == layer}
+            own = float(architectures.flat(members).norm())
+            if isinstance(mode, AutoS):
+                factor = clip_norm / (norm + mode.gamma)
+            elif isinstance(mode, PerLayer):
+                bound = mode.bounds[layer] if mode.bounds else clip_norm / len(layers) ** 0.5
+                factor = min(1.0, bound / own)
+            else:
+                factor = min(1.0, clip_norm / norm)
+            scaled.append(factor != 1)
+            for name, value in members.items():
+                expected[name] += factor * value
+    assert any(scaled)
+    assert isinstance(mode, AutoS) or not all(scaled)
+    views[damaged, 1, 0, 3, 3] = torch.nan
+    found = clipped_sum(ExampleLoss(module), params, views, targets, clip_norm, backend=backend, mode=mode)
+    distance = float((architectures.flat(found.total) - architectures.flat(expected)).norm())
+    assert distance <= 1e-5 * float(architectures.flat(expected).norm()), f"the {mode} sum is off by {distance}"
+    assert not bool(torch.isfinite(found.norms[damaged]))
+    assert found.sensitivity <= clip_norm
+
+
+def check_norm_of_what_is_added(mode: Clipping, backend: str, precision: str) -> None:
+    """What a long gradient adds is as long as the sensitivity up to float32's rounding, in any precision.
+
+    Layers of half a million weights, where norms summed carelessly go wrong, and a gradient a hundred times C.
+    """
+    torch.manual_seed(0)
+    module = torch.nn.Sequential(
+        torch.nn.Linear(SIDE * SIDE, 8192), torch.nn.Tanh(), torch.nn.Linear(8192, SIDE * SIDE)
+    )
+    params = {name: value.detach() for name, value in module.named_parameters()}
+    loss = ExampleLoss(module, lambda outputs, targets: (outputs * targets).sum(dim=1).mean())
+    views, targets = torch.rand(1, 2, SIDE * SIDE), torch.randn(1, 2, SIDE * SIDE)
+    found = clipped_sum(loss, params, views, targets, 0.1, backend=backend, mode=mode, precision=precision)
+    assert float(found.norms) > 100 * found.sensitivity
+    added = float(architectures.flat(found.total).norm())
+    shortest = 0.9 if isinstance(mode, AutoS) else 1 - 1e-6
+    within = shortest <= added / found.sensitivity <= 1 + 1e-6
+    assert within, f"one example added {added} and not {found.sensitivity}"

@@ -1,4 +1,5 @@
 import gc
+import logging
 import weakref
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from dpmix.errors import PrivacyError
+from dpmix.errors import ParamsError, PrivacyError
 from dpmix.privacy import clipping
 from dpmix.privacy.clipping import (
     BACKENDS,
@@ -16,9 +17,11 @@ from dpmix.privacy.clipping import (
     choose_backend,
     clip_factors,
     clipped_sum,
+    explain_backend,
     soft_cross_entropy,
     zero_sum,
 )
+from dpmix.privacy.modes import AutoS, Flat, PerLayer
 from tests.privacy.architectures import batch, flat, image_networks, naive_clipped_sum, parameters, text_networks
 
 networks = st.one_of(image_networks(), text_networks())
@@ -63,8 +66,35 @@ def test_backends_agree_with_a_loop_over_views(network, n, k, seed, clip_norm):
     first, *others = (
         clipped_sum(ExampleLoss(module), params, views, targets, clip_norm, backend=backend) for backend in RULED
     )
+    # Of what is added up: where examples cancel, their sum has fewer digits.
+    added = float(norms.clamp(max=clip_norm).sum())
     for other in others:
-        assert close(flat(other.total), flat(first.total), 2e-5)
+        assert float((flat(other.total) - flat(first.total)).norm()) <= 1e-5 * added
+
+
+modes = st.sampled_from([Flat(), AutoS(), PerLayer()])
+
+
+@given(networks, st.integers(1, 5), st.integers(1, 6), st.integers(0, 9999), st.sampled_from([0.05, 1.0, 1e4]), modes)
+@settings(max_examples=40)
+def test_backends_compute_the_same(network, n, k, seed, clip_norm, mode):
+    """Parameters and images in float64, so that all but the sum is exact enough to compare at 1e-5 throughout."""
+    module, image = network
+    views, targets = batch(module, image, n, k, seed)
+    module = module.double()
+    views = views.double() if image.is_floating_point() else views
+    params = parameters(module)
+    first, *others = (
+        clipped_sum(ExampleLoss(module), params, views, targets.double(), clip_norm, backend=backend, mode=mode)
+        for backend in RULED
+    )
+    for other in others:
+        assert close(flat(other.total), flat(first.total), 1e-5)
+        assert close(other.norms, first.norms, 1e-6)
+    if mode == Flat():
+        expected, norms = naive_clipped_sum(module, params, views, targets, clip_norm)
+        assert close(flat(first.total), flat(expected), 1e-5)
+        assert close(first.norms, norms, 1e-6)
 
 
 @given(networks, st.integers(2, 5), st.integers(1, 3), st.integers(0, 999), st.sampled_from(RULED), st.data())
@@ -258,13 +288,41 @@ def test_what_mixes_examples_is_refused(backend, layer):
         clipped_sum(ExampleLoss(module), parameters(module), *data(2, 2), 1.0, backend=backend)
 
 
-def test_a_frozen_batch_norm_falls_back():
+def test_a_frozen_batch_norm_falls_back(caplog):
     module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4).eval(), nn.Flatten(), nn.Linear(16, 3))
     views, targets = data(3, 2)
-    assert choose_backend(module, views) == "sequential"
-    result = clipped_sum(ExampleLoss(module), parameters(module), views, targets, 0.5)
-    expected = clipped_sum(ExampleLoss(module), parameters(module), views, targets, 0.5, backend="reference")
+    with caplog.at_level(logging.WARNING):
+        assert choose_backend(module, views) == "sequential"
+        result = clipped_sum(ExampleLoss(module), parameters(module), views, targets, 0.5)
+        expected = clipped_sum(ExampleLoss(module), parameters(module), views, targets, 0.5, backend="reference")
     assert close(flat(result.total), flat(expected.total))
+    assert [record.getMessage() for record in caplog.records] == [
+        "clipping falls back to sequential: no per-example rule covers 1 of Sequential"
+    ]
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):  # another module is another line
+        choose_backend(nn.Sequential(nn.Conv1d(1, 2, 3), nn.Flatten()), torch.rand(2, 2, 1, 8))
+    assert ["no per-example rule covers 0" in record.getMessage() for record in caplog.records] == [True]
+
+
+def test_the_choice_is_explained(monkeypatch):
+    module, views = small(), data(2, 3)[0]
+    assert explain_backend(module, views, "reference") == "reference: asked for"
+    assert explain_backend(module, views[:0]).startswith("vectorized: an example has only 2.3e+03 multiply-adds")
+    monkeypatch.setattr(clipping, "_SEQUENTIAL_PAYS", 1)
+    assert (
+        explain_backend(module, views)
+        == "sequential: an example of 2.3e+03 multiply-adds is batch enough for a processor"
+    )
+    odd = nn.Sequential(nn.Conv1d(1, 2, 3), nn.Flatten())
+    views = torch.rand(2, 2, 1, 8)
+    assert explain_backend(odd, views) == "sequential: no per-example rule covers 0 of Sequential"
+    # Without a GPU, a device that computes nothing has to stand for one.
+    assert explain_backend(odd.to("meta"), views.to("meta")) == "reference: no per-example rule covers 0 of Sequential"
+    module, views = small().to("meta"), data(2, 3)[0].to("meta")
+    assert explain_backend(module, views).startswith("vectorized: every layer has a per-example rule, and meta")
+    with pytest.raises(ValueError, match="unknown backend 'fast'"):
+        explain_backend(module, views, "fast")
 
 
 class Positions(nn.Module):
@@ -288,7 +346,7 @@ def test_a_layer_without_a_batch_falls_back(length):
         result = clipped_sum(ExampleLoss(module), parameters(module), views, targets, 0.1, backend=backend)
         expected, _ = naive_clipped_sum(module, parameters(module), views, targets, 0.1)
         assert close(flat(result.total), flat(expected), 1e-4)
-    with pytest.raises(ValueError, match="no per-example rule for positions"):
+    with pytest.raises(ParamsError, match=r"^no per-example rule for positions; set the backend to auto or reference$"):
         clipped_sum(ExampleLoss(module), parameters(module), views, targets, 0.1, backend="vectorized")
 
 

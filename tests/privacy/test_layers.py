@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from dpmix.errors import ParamsError
 from dpmix.privacy.clipping import ExampleLoss
 from dpmix.privacy.layers import RULES, per_example_gradients, unsupported_layers
 from tests.privacy.architectures import Tied, batch, flat, image_networks, naive, parameters, text_networks
@@ -179,7 +180,7 @@ class Flattened(nn.Module):
 def test_layers_without_a_rule(module, image, names):
     found = unsupported_layers(module, image)
     assert found == names if names is not None else found
-    with pytest.raises(ValueError, match="no per-example rule for"):
+    with pytest.raises(ParamsError, match="no per-example rule for"):
         per_example_gradients(ExampleLoss(module), parameters(module), image[None, None], torch.ones(1, 1, 4))
 
 

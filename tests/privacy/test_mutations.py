@@ -10,7 +10,7 @@ import torch
 
 from dpmix import mixing
 from dpmix.mixing import ViewSettings
-from dpmix.privacy import clipping
+from dpmix.privacy import clipping, modes
 from dpmix.privacy import head as head_sums
 from dpmix.privacy.noise import Research
 from dpmix.privacy.plan import Plan
@@ -115,8 +115,8 @@ def non_finite_examples_count(patch: Patch) -> None:
 
 
 def underestimated_norms(patch: Patch) -> None:
-    real = head_sums._squared_norms
-    patch.setattr(head_sums, "_squared_norms", lambda features, residuals: real(features, residuals) * 0.9)
+    real = head_sums._norms
+    patch.setattr(head_sums, "_norms", lambda *args: real(*args) * 0.95)
 
 
 def a_record_used_twice(patch: Patch) -> None:
@@ -322,3 +322,133 @@ def test_mixing_that_does_not_mix_is_caught(mutation):
         views = mixing.make_views(private, range(5), ViewSettings(1, 3, 5), KeyedRandom(0, 0, np.arange(5)), synthetic)
     with pytest.raises(AssertionError, match=r"not Eq\. 3's mixture"):
         checks.check_mixtures(views, 4)
+
+
+def every_layer_clipped_to_c(patch: Patch) -> None:
+    """C_l = C instead of C / sqrt(L)."""
+    patch.setattr(
+        clipping, "layer_bounds", lambda mode, names, clip_norm: {modes.layer_of(name): clip_norm for name in names}
+    )
+
+
+def bounds_that_add_up_to_c(patch: Patch) -> None:
+    """C_l = C / L: private, and not what is claimed."""
+    real = clipping.layer_bounds
+
+    def shared(mode: modes.PerLayer, names: Any, clip_norm: float) -> dict[str, float]:
+        bounds = real(mode, names, clip_norm)
+        return {layer: clip_norm / len(bounds) for layer in bounds}
+
+    patch.setattr(clipping, "layer_bounds", shared)
+
+
+def weights_and_biases_apart(patch: Patch) -> None:
+    """Each tensor has a layer's whole bound."""
+    real = modes.layer_bounds
+
+    def doubled(mode: modes.PerLayer, names: Any, clip_norm: float) -> dict[str, float]:
+        bounds = real(mode, names, clip_norm)
+        return {name: bounds[modes.layer_of(name)] for name in names}
+
+    patch.setattr(clipping, "layer_bounds", doubled)
+    patch.setattr(clipping, "layer_of", lambda name: name)
+
+
+def factors_of_roots(patch: Patch) -> None:
+    """The square root of the norm where the norm belongs."""
+    _with_norms(patch, torch.sqrt)
+
+
+def factors_of_the_whole_batch(patch: Patch) -> None:
+    """One factor for all, from the norm of the sum."""
+    real = clipping._factors
+
+    def of_the_sum(squares: torch.Tensor, *args: Any) -> Any:
+        norms, factors = real(squares.sum(dim=1, keepdim=True), *args)
+        return norms.expand(squares.shape[1]), factors.expand(-1, squares.shape[1])
+
+    patch.setattr(clipping, "_factors", of_the_sum)
+
+
+def gamma_in_place_of_the_norm(patch: Patch) -> None:
+    _with_norms(patch, torch.zeros_like)
+
+
+def norms_of_low_precision(patch: Patch) -> None:
+    """Cut to bfloat16's digits."""
+    _with_norms(patch, lambda norms: (norms.view(torch.int32) & -65536).view(torch.float32))
+
+
+def norms_a_little_short(patch: Patch) -> None:
+    """By a few millionths: more than float32's rounding."""
+    _with_norms(patch, lambda norms: norms * (1 - 4e-6))
+
+
+def norms_summed_one_by_one(patch: Patch) -> None:
+    real = torch.Tensor.sum
+
+    def naive(x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        if x.numel() < 100_000 or kwargs not in ({}, {"dim": 1}) or args:
+            return real(x, *args, **kwargs)
+        return torch.linalg.vector_norm(x.sqrt(), dim=kwargs.get("dim")).square()
+
+    patch.setattr(torch.Tensor, "sum", naive)
+
+
+def _with_norms(patch: Patch, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    real = clipping.clip_factors
+    patch.setattr(clipping, "clip_factors", lambda norms, *args: real(change(norms), *args))
+
+
+AUTO_S, PER_LAYER = modes.AutoS(), modes.PerLayer()
+OF_THE_SUM, OF_THE_SENSITIVITY, OF_THE_NORM = r"sum is off by", r"record \d moved step \d", "one example added"
+
+
+def _sum(mode: modes.Clipping, backend: str) -> None:
+    checks.check_mode_sum(mode, backend)
+
+
+def _sensitivity(mode: modes.Clipping, backend: str) -> None:
+    checks.check_mode_sensitivity(mode, backend=backend)
+
+
+def _norm(mode: modes.Clipping, backend: str) -> None:
+    checks.check_norm_of_what_is_added(mode, backend, "bfloat16")
+
+
+MODE_MUTATIONS = [
+    (every_layer_clipped_to_c, _sensitivity, PER_LAYER, OF_THE_SENSITIVITY),
+    (every_layer_clipped_to_c, _sum, PER_LAYER, OF_THE_SUM),
+    (bounds_that_add_up_to_c, _sum, PER_LAYER, OF_THE_SUM),
+    (weights_and_biases_apart, _sensitivity, PER_LAYER, OF_THE_SENSITIVITY),
+    (weights_and_biases_apart, _sum, PER_LAYER, OF_THE_SUM),
+    (factors_of_roots, _sensitivity, AUTO_S, OF_THE_SENSITIVITY),
+    (factors_of_roots, _sum, AUTO_S, OF_THE_SUM),
+    (factors_of_roots, _sum, PER_LAYER, OF_THE_SUM),
+    (gamma_in_place_of_the_norm, _sensitivity, AUTO_S, OF_THE_SENSITIVITY),
+    (gamma_in_place_of_the_norm, _sum, AUTO_S, OF_THE_SUM),
+    (norms_of_low_precision, _norm, modes.FLAT, OF_THE_NORM),
+    (norms_of_low_precision, _norm, PER_LAYER, OF_THE_NORM),
+    (norms_a_little_short, _norm, modes.FLAT, OF_THE_NORM),
+    (norms_a_little_short, _norm, PER_LAYER, OF_THE_NORM),
+    (norms_summed_one_by_one, _norm, modes.FLAT, OF_THE_NORM),
+]
+
+
+@pytest.mark.parametrize("backend", ["sequential", "vectorized"])
+@pytest.mark.parametrize(
+    ("mutation", "check", "mode", "words"),
+    [
+        pytest.param(*one, id=f"{one[0].__name__}-{one[1].__name__.strip('_')}-{type(one[2]).__name__}")
+        for one in MODE_MUTATIONS
+    ],
+)
+def test_the_check_fails_on_broken_modes(mutation, check, mode, words, backend):
+    with checks.broken(mutation), pytest.raises(AssertionError, match=words):
+        check(mode, backend)
+
+
+@pytest.mark.parametrize("mode", [modes.FLAT, AUTO_S, PER_LAYER], ids=["flat", "AUTO-S", "per layer"])
+def test_the_norm_of_the_whole_batch_is_caught(mode):
+    with checks.broken(factors_of_the_whole_batch), pytest.raises(AssertionError, match=OF_THE_SUM):
+        checks.check_mode_sum(mode, "vectorized")

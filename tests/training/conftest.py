@@ -66,6 +66,10 @@ def write_store(folder: Path, **splits: tuple[np.ndarray, np.ndarray]) -> None:
 def plan_for(spec: PlanFile, noise_multiplier: float = 1.0) -> Plan:
     """A plan with a given noise instead of a calibrated one, which is other tests' subject."""
     values = spec.model_dump()
+    if values.pop("bands") > 1:
+        from dpmix.privacy.matrix_factorization import banded_plan
+
+        return banded_plan(**values, bands=spec.bands, kind="sqrt")
     plan = Plan.make(**values, noise_multiplier=noise_multiplier)
     return replace(plan, planned_epsilons={"rdp": values["epsilon"], "pld": 0.9 * values["epsilon"]})
 

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 def calibrated(world: World, **changes: object) -> None:
     """The plan that the workflow's step would write."""
     spec = world.experiment(**changes).plan()
-    write_json(spec.path("demo"), Plan.calibrated(**spec.model_dump()).to_json())
+    write_json(spec.path("demo"), Plan.calibrated(**spec.model_dump(exclude={"bands"})).to_json())
 
 
 def test_a_run_without_noise_spends_nothing_that_could_be_stated(world: World) -> None:

@@ -13,7 +13,7 @@ from dpmix.files import read_json, write_json
 from dpmix.privacy.noise import Research
 from dpmix.privacy.plan import Ledger
 from dpmix.training.outcome import Outcome
-from dpmix.training.runner import _write_selection, learning_rate, make
+from dpmix.training.runner import Execution, _write_selection, learning_rate, make
 from tests.training.conftest import ENCODER, NETWORK, TEST, World, draw
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -23,7 +23,7 @@ RATES = (1.0, 8.0, 64.0)
 def remade(artefacts: list[Artefact], **options: Any) -> dict[str, Any]:
     """What a fresh job writes, parsed, by path; `times` apart."""
     found = {}
-    make(artefacts, "demo", **options)
+    make(artefacts, "demo", Execution(**options))
     for artefact in artefacts:
         path = artefact.path("demo")
         if path.suffix == ".json":

@@ -157,6 +157,23 @@ def test_a_table_is_made_from_its_runs(made: Clone) -> None:
     assert [cell["column"] for cell in table["cells"]] == [["ε = 1"], ["ε = 2"]]
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_two_processes_for_each_job(made: Clone, tmp_path: Path) -> None:
+    # Without a GPU the two processes talk over Gloo.
+    params = REDUCED.replace("bundle: { by: model }", "bundle: { by: model, gpus: 2 }")
+    two = new_clone(tmp_path / "two", made.repository, params)
+    shown = two("--printshellcmds", "table2")
+    assert "torch.distributed.run --standalone --nproc-per-node=2 -m dpmix step train" in shown
+    assert set(two.runs()) == set(made.runs())
+    for path, text in two.runs().items():
+        found, expected = json.loads(text), json.loads(made.runs()[path])
+        # Accuracies are compared in tests/training/test_workers.py, on networks that learn: one that does not, as here,
+        # turns rounding into chaos.
+        for key in ("epsilon", "noise_multiplier", "sensitivity", "steps", "experiment"):
+            assert found[key] == expected[key]
+
+
 def test_a_second_call_has_nothing_to_do(made: Clone) -> None:
     assert "Nothing to be done" in made("--dry-run", "table2")
 

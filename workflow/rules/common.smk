@@ -25,6 +25,28 @@ SCALE = CATALOGUE.scale
 RESULTS = f"results/{SCALE}"
 STEP = f"--params {PARAMS} --scale {SCALE}"
 
+# A run on several GPUs of a node is as many processes.
+GPUS = CATALOGUE.spec.bundle.gpus
+LAUNCH = (
+    f"python -m torch.distributed.run --standalone --nproc-per-node={GPUS} -m dpmix"
+    if GPUS > 1
+    else "python -m dpmix"
+)
+
+# Of the jobs that could run, those that others wait for go first, then the longest: else a core is idle at the end.
+FIRST, TUNING, FROM_SCRATCH = 3, 2, 1
+
+
+def priority_of(bundle):
+    """Of a training job."""
+    if isinstance(bundle.artefacts[0], Selection):
+        return TUNING
+    scratch = (
+        isinstance(bundle.artefacts[0], Experiment)
+        and not bundle.artefacts[0].encoder()
+    )
+    return FROM_SCRATCH if scratch else 0
+
 
 # A call for single tables or files trains what they need and nothing else. A call for everything trains all heads of a
 # stream in one job, whichever table needs them: the views cost, not the heads. Rules are defined before Snakemake says

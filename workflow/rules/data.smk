@@ -7,6 +7,7 @@ rule images:
         "logs/images/{name}.log",
     wildcard_constraints:
         name=r"(?!.*-synthetic-).*",
+    priority: FIRST
     conda:
         "../../environment.yml"
     params:
@@ -22,6 +23,7 @@ rule encoder:
         "logs/encoders/{name}-{config}.log",
     wildcard_constraints:
         config=r"open_clip_config\.json|config\.json",
+    priority: FIRST
     conda:
         "../../environment.yml"
     params:

@@ -13,7 +13,7 @@ for bundle in jobs_for(Distance):
             "../../environment.yml"
         threads: CATALOGUE.spec.bundle.threads
         resources:
-            gpu=CATALOGUE.spec.bundle.gpus,
+            gpu=min(GPUS, 1),
         params:
             step=STEP,
         shell:

@@ -3,6 +3,7 @@ rule diffusion_model:
         "data/diffusion/{name}/model_index.json",
     log:
         "logs/diffusion/{name}.log",
+    priority: FIRST
     conda:
         "../../environment.yml"
     params:
@@ -18,11 +19,12 @@ rule synthetic:
         "data/synthetic/{name}/manifest.json",
     log:
         "logs/synthetic/{name}.log",
+    priority: FIRST
     conda:
         "../../environment.yml"
     threads: CATALOGUE.spec.bundle.threads
     resources:
-        gpu=CATALOGUE.spec.bundle.gpus,
+        gpu=min(GPUS, 1),
     params:
         step=STEP,
     shell:
@@ -38,6 +40,7 @@ rule synthetic_images:
         "logs/images/{name}.log",
     wildcard_constraints:
         name=r".*-synthetic-.*",
+    priority: FIRST
     conda:
         "../../environment.yml"
     params:

@@ -9,6 +9,7 @@ for bundle in jobs_for(PlanFile):
             outputs_of(bundle),
         log:
             f"logs/plans/{bundle.name}.log",
+        priority: FIRST
         conda:
             "../../environment.yml"
         params:
@@ -28,15 +29,17 @@ for bundle in jobs_for(Selection) + jobs_for(Experiment, GradientRecord):
             outputs_of(bundle),
         log:
             f"logs/train/{bundle.name}.log",
+        priority: priority_of(bundle)
         conda:
             "../../environment.yml"
         threads: CATALOGUE.spec.bundle.threads
         resources:
-            gpu=CATALOGUE.spec.bundle.gpus,
+            gpu=GPUS,
         params:
+            launch=LAUNCH,
             step=STEP,
         shell:
-            "python -m dpmix step train {output} {params.step} --threads {threads} 2> >(tee {log} >&2)"
+            "{params.launch} step train {output} {params.step} --threads {threads} 2> >(tee {log} >&2)"
 
 
 for bundle in jobs_for(ZeroShot):
@@ -54,7 +57,7 @@ for bundle in jobs_for(ZeroShot):
             "../../environment.yml"
         threads: CATALOGUE.spec.bundle.threads
         resources:
-            gpu=CATALOGUE.spec.bundle.gpus,
+            gpu=min(GPUS, 1),
         params:
             step=STEP,
         shell:

@@ -1,0 +1,90 @@
+"""Time, memory and where the figures go."""
+
+import csv
+import io
+import os
+import platform
+import re
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from benchmarks.cases import Step
+from dpmix.files import write_text
+from dpmix.training.outcome import hardware
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def times(steps: Mapping[str, Step], rounds: int, device: str = "cpu") -> dict[str, list[float]]:
+    """Seconds of each step in each round. The steps take turns, as a machine's speed drifts; round 0 warms up."""
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    for round_ in range(rounds + 1):
+        for name, step in steps.items():
+            _finish(device)
+            started = time.perf_counter()
+            step()
+            _finish(device)
+            took = time.perf_counter() - started
+            if round_:
+                seconds[name].append(took)
+            tell(f"  round {round_} of {rounds}: {name}: {took:.2f} s" + ("" if round_ else " (warming up)"))
+    return seconds
+
+
+def _finish(device: str) -> None:
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+
+
+def ratio(above: Sequence[float], below: Sequence[float]) -> float:
+    """The median over rounds of the ratio within a round."""
+    return statistics.median(a / b for a, b in zip(above, below, strict=True))
+
+
+def fastest(seconds: Mapping[str, Sequence[float]], prefix: str) -> str:
+    """The case with the smallest median among those whose name starts with `prefix`."""
+    return min((name for name in seconds if name.startswith(prefix)), key=lambda name: statistics.median(seconds[name]))
+
+
+def memory_of(step: Step) -> float:
+    """MiB at the peak of two calls beyond what this process holds now. For a process of its own: peaks only grow."""
+    before = _resident_mib()
+    step()
+    step()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10) - before
+
+
+def _resident_mib() -> float:
+    statm = Path("/proc/self/statm")
+    if statm.exists():
+        return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def machine() -> str:
+    """The hardware, torch and its threads, as a file name."""
+    words = f"{hardware()} {torch.get_num_threads()} threads torch {torch.__version__} {platform.machine()}"
+    return re.sub(r"[^A-Za-z0-9.]+", "-", words).strip("-")
+
+
+def write_table(name: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """The table as `results/NAME.csv`, and on stdout in columns."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([header, *rows])
+    write_text(RESULTS / f"{name}.csv", text.getvalue())
+    widths = [max(len(str(row[column])) for row in [header, *rows]) for column in range(len(header))]
+    for row in [header, *rows]:
+        first, *others = (str(cell) for cell in row)
+        print("  ".join([first.ljust(widths[0]), *(c.rjust(w) for c, w in zip(others, widths[1:], strict=True))]))

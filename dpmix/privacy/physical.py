@@ -1,0 +1,104 @@
+"""Physical batches that shrink when memory runs out: the parts of a logical batch, each counted exactly once."""
+
+import gc
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+from dpmix.errors import DpmixError
+
+Part = TypeVar("Part")
+
+_LOG = logging.getLogger(__name__)
+
+# What allocators say: torch's for processors and for Apple's GPUs, the C++ library, cuBLAS and cuDNN.
+_WORDS = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc", "alloc_failed")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on whatever device."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _WORDS)
+
+
+class PhysicalBatches:
+    """The physical batches of a training run.
+
+    When one does not fit into memory, it is halved and done again from there: parts that were done stay done, and the
+    part that failed has left nothing behind. The smaller size holds for the rest of the run.
+
+    Args:
+        size: units (examples or microbatches) in a physical batch to begin with.
+
+    Attributes:
+        size: as it is now.
+
+    Raises:
+        ValueError: if the size is not positive.
+    """
+
+    def __init__(self, size: int) -> None:
+        if size < 1:
+            raise ValueError(f"a physical batch holds at least one unit, not {size}")
+        self.size = size
+
+    def run(self, units: np.ndarray, compute: Callable[[np.ndarray], Part]) -> Iterator[Part]:
+        """`compute(part)` for consecutive parts of a logical batch; none for an empty one.
+
+        Args:
+            units: [sampled, ...], the logical batch, in order.
+            compute: from at most `size` of the units to whatever is then added up. It must change nothing that lives
+                longer than the call, because a part that runs out of memory is computed again.
+
+        Raises:
+            DpmixError: if a single unit does not fit into memory.
+        """
+        done = 0
+        while done < len(units):
+            part = units[done : done + self.size]
+            finished = self._attempt(part, compute)
+            if finished:
+                done += len(part)
+                # Popped, so that a result that the caller has dropped takes no memory while the next is computed.
+                yield finished.pop()
+
+    def add_up(self, units: np.ndarray, compute: Callable[[np.ndarray], Any], start: Any) -> Any:
+        """`start` plus `compute(part)` of every part, for values with a `+` that makes a new value (`ClippedSum`)."""
+        total = start
+
+        def extended(part: np.ndarray) -> Any:
+            return total + compute(part)
+
+        for total in self.run(units, extended):  # noqa: B007 (the closure reads it)
+            pass
+        return total
+
+    def _attempt(self, part: np.ndarray, compute: Callable[[np.ndarray], Part]) -> list[Part]:
+        """The part's value as a list of one; empty if memory ran out."""
+        try:
+            return [compute(part)]
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            if len(part) == 1:
+                what = str(error).strip().splitlines()
+                raise DpmixError(
+                    "out of memory with one example at a time; use fewer views or a lower resolution, "
+                    f"precision: bfloat16, or a device with more memory ({what[0] if what else type(error).__name__})"
+                ) from error
+        # Only now, with the error and all that its traceback held gone.
+        smaller = min(self.size, len(part)) // 2
+        _LOG.warning("out of memory with %d examples at a time; going on with %d", len(part), smaller)
+        self.size = smaller
+        _free()
+        return []
+
+
+def _free() -> None:
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

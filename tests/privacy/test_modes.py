@@ -1,0 +1,200 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from dpmix.errors import ParamsError, PrivacyError
+from dpmix.privacy.clipping import BACKENDS, ExampleLoss, clip_factors, clipped_sum, zero_sum
+from dpmix.privacy.modes import CLIPPING, AutoS, Flat, PerLayer, layer_bounds, layer_of, mode_sensitivity
+from tests.privacy import checks
+from tests.privacy.architectures import batch, flat, image_networks, parameters, text_networks
+
+RULED = ("sequential", "vectorized", "reference")
+every_backend = pytest.mark.parametrize("backend", BACKENDS)
+every_mode = pytest.mark.parametrize("mode", [pytest.param(mode, id=name) for name, mode in checks.MODES.items()])
+modes = st.one_of(st.sampled_from(list(CLIPPING.values())), st.builds(AutoS, gamma=st.floats(1e-4, 1e3)))
+
+
+@pytest.mark.parametrize("case", [checks.SCRATCH, checks.MICROBATCHES_ADDED], ids=["examples", "microbatches"])
+@pytest.mark.parametrize("mode", [AutoS(), PerLayer()], ids=["AUTO-S", "per layer"])
+def test_one_record_moves_the_sum_by_at_most_its_sensitivity(mode, case):
+    checks.check_mode_sensitivity(mode, case)
+
+
+@every_mode
+@every_backend
+def test_the_sum_is_what_the_mode_defines(mode, backend):
+    checks.check_mode_sum(mode, backend)
+
+
+@every_backend
+def test_layers_with_bounds_of_their_own(backend):
+    checks.check_mode_sum(PerLayer({"0": 0.3, "1": 0.2, "3": 0.9, "5": 0.5}), backend)
+
+
+@given(
+    st.one_of(image_networks(), text_networks()), st.integers(1, 4), st.integers(1, 3), st.integers(0, 999),
+    st.sampled_from(RULED), modes, st.sampled_from([1e-3, 0.1, 10.0]), st.data(),
+)  # fmt: skip
+@settings(max_examples=60)
+def test_any_example_under_any_mode(network, n, k, seed, backend, mode, clip_norm, data):
+    module, image = network
+    views, targets = batch(module, image, n, k, seed)
+    params, loss = parameters(module), ExampleLoss(module)
+    removed = data.draw(st.integers(0, n - 1))
+    kept = [index for index in range(n) if index != removed]
+    if image.is_floating_point():
+        views[removed] *= data.draw(st.sampled_from([0.0, 1.0, 1e3, 1e18, float("inf"), float("nan")]))
+    options = {"backend": backend, "mode": mode}
+    whole = clipped_sum(loss, params, views, targets, clip_norm, **options)
+    rest = clipped_sum(loss, params, views[kept], targets[kept], clip_norm, **options)
+    alone = clipped_sum(loss, params, views[[removed]], targets[[removed]], clip_norm, **options)
+    assert whole.sensitivity == rest.sensitivity == alone.sensitivity <= clip_norm
+    assert float(flat(alone.total).norm()) <= alone.sensitivity * (1 + 1e-6)
+    moved = flat(whole.total) - flat(rest.total)
+    assert float((moved - flat(alone.total)).norm()) <= 1e-5 * n * clip_norm
+    assert torch.isfinite(flat(whole.total)).all()
+
+
+@every_mode
+@pytest.mark.parametrize("backend", RULED)
+@pytest.mark.parametrize("value", [0.0, 1.0, 255.0, 1e18, 1e38, math.inf, -math.inf, math.nan], ids=str)
+def test_unusual_batches_and_images(mode, backend, value):
+    module = checks.small_network()
+    for n, k in [(0, 3), (1, 1), (1, 3), (3, 1)]:
+        views, targets = checks.small_batch(n, k)
+        views *= value
+        found = clipped_sum(ExampleLoss(module), parameters(module), views, targets, 0.01, backend=backend, mode=mode)
+        assert found.norms.shape == (n,)
+        assert found.sensitivity == 0.01
+        length = float(flat(found.total).norm())
+        assert length <= n * 0.01 * (1 + 1e-6)  # and so it is finite
+        if not math.isfinite(value):
+            assert length == 0
+        elif value <= 255:
+            assert (length > 0) == (n > 0)
+
+
+@every_mode
+@pytest.mark.parametrize("backend", RULED)
+def test_a_gradient_of_zero(mode, backend):
+    module = checks.small_network()
+    views, targets = checks.small_batch(2, 2)
+    found = clipped_sum(ExampleLoss(module), parameters(module), views, 0 * targets, 1.0, backend=backend, mode=mode)
+    assert not flat(found.total).any()
+    assert found.norms.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("backend", RULED)
+def test_one_layer_that_is_not_finite_takes_the_others_with_it(backend):
+    # The input of the second layer overflows and its output does not reach the loss: one layer's gradient is 0 * inf.
+    class Odd(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.sound, self.odd = nn.Linear(3, 2), nn.Linear(3, 2)
+
+        def forward(self, x):
+            return self.sound(x) + 0 * self.odd(x * 1e30 * 1e30).clamp(-1, 1).nan_to_num(0)
+
+    module = Odd()
+    views, targets = torch.rand(2, 2, 3), torch.full((2, 2, 2), 0.5)
+    views[1] = 0
+    targets[0, :, 0] = 0.8
+    found = clipped_sum(ExampleLoss(module), parameters(module), views, targets, 1.0, backend=backend, mode=PerLayer())
+    assert not torch.isfinite(found.norms[0])
+    expected = clipped_sum(
+        ExampleLoss(module), parameters(module), views[1:], targets[1:], 1.0, backend=backend, mode=PerLayer()
+    )
+    assert torch.equal(flat(found.total), flat(expected.total))
+
+
+def test_one_layer_is_clipped_flat():
+    norms = torch.tensor([0.0, 0.1, 1.0, 20.0, float("inf"), float("nan")])
+    assert torch.equal(clip_factors(norms, 0.5, PerLayer()), clip_factors(norms, 0.5))
+    layer, views, targets = nn.Linear(4, 3), torch.rand(3, 2, 4), torch.softmax(torch.randn(3, 2, 3), dim=2)
+    one, other = (
+        clipped_sum(ExampleLoss(layer), parameters(layer), views, targets, 0.3, mode=mode)
+        for mode in (Flat(), PerLayer())
+    )
+    assert torch.allclose(flat(one.total), flat(other.total), rtol=1e-6)
+
+
+def test_clip_factors_for_several_clip_norms():
+    norms = torch.rand(3, 5) * 4
+    factors = clip_factors(norms, torch.tensor([[0.5], [1.0], [2.0]]))
+    for row, found, clip_norm in zip(norms, factors, (0.5, 1.0, 2.0), strict=True):
+        assert torch.equal(found, clip_factors(row, clip_norm))
+
+
+@given(st.lists(st.floats(0, 2.0**64, width=32), min_size=1, max_size=6), st.floats(1e-6, 1e6), st.floats(1e-6, 1e6))
+def test_auto_s_factors(norms, clip_norm, gamma):
+    norms = torch.tensor(norms)
+    factors = clip_factors(norms, clip_norm, AutoS(gamma))
+    assert (factors * norms <= clip_norm * (1 + 1e-6)).all()
+    assert torch.allclose(factors.double(), clip_norm / (norms.double() + gamma), rtol=1e-6)
+
+
+def test_auto_s_factors_of_what_is_not_finite():
+    assert clip_factors(torch.tensor([float("nan"), float("inf"), 0.0]), 1.0, AutoS(0.5)).tolist() == [0, 0, 2]
+
+
+def test_auto_s_does_without_a_clip_norm_that_fits():
+    # C only scales the sum: what is learnt with learning rate / C is the same.
+    module = checks.small_network()
+    views, targets = checks.small_batch(3, 2)
+    one, other = (
+        flat(clipped_sum(ExampleLoss(module), parameters(module), views, targets, c, mode=AutoS()).total) / c
+        for c in (1e-3, 1e3)
+    )
+    assert torch.allclose(one, other, rtol=1e-5, atol=1e-9)
+
+
+def test_a_layer_is_its_weight_and_its_bias():
+    names = ["stem.weight", "stem.bias", "blocks.0.norm1.weight", "blocks.0.norm1.bias", "scale"]
+    assert [layer_of(name) for name in names] == ["stem", "stem", "blocks.0.norm1", "blocks.0.norm1", ""]
+    bounds = layer_bounds(PerLayer(), names, 3.0)
+    assert bounds == dict.fromkeys(["stem", "blocks.0.norm1", ""], pytest.approx(3 / 3**0.5))
+
+
+def test_sensitivities():
+    names = ["a.weight", "a.bias", "b.weight"]
+    assert [mode_sensitivity(mode, names, 0.7) for mode in CLIPPING.values()] == [0.7, 0.7, 0.7]
+    assert mode_sensitivity(PerLayer({"a": 0.3, "b": 0.4}), names, 0.7) == pytest.approx(0.5)
+    # Rounding of the root of the sum of squares does not carry the sensitivity beyond C.
+    assert mode_sensitivity(PerLayer({"a": 0.1, "b": 0.1}), names, math.hypot(0.1, 0.1)) <= math.hypot(0.1, 0.1)
+    params = {name: torch.ones(1) for name in names}
+    assert zero_sum(params, 0.7, PerLayer({"a": 0.3, "b": 0.4})).sensitivity == pytest.approx(0.5)
+    assert CLIPPING.keys() == {"flat", "auto-s", "per-layer"}
+
+
+@pytest.mark.parametrize(
+    ("bounds", "error", "words"),
+    [
+        ({"a": 0.5}, ParamsError, "must name every trained layer and no other; see 'b'"),
+        ({"a": 0.5, "b": 0.5, "c": 0.1}, ParamsError, "see 'c'"),
+        ({"a": 0.5, "b": 0.0}, ParamsError, "must be positive"),
+        ({"a": 0.5, "b": float("nan")}, ParamsError, "must be positive"),
+        ({"a": 3.0, "b": 4.0}, PrivacyError, r"amount to 5 .* more than the clip norm 1 .* scale them by 0\.2$"),
+    ],
+)
+@pytest.mark.parametrize("n", [0, 2])
+def test_bounds_that_do_not_fit(bounds, error, words, n):
+    module = nn.ModuleDict({"a": nn.Linear(2, 2), "b": nn.Linear(2, 2)})
+    with pytest.raises(error, match=words):
+        clipped_sum(
+            ExampleLoss(module),
+            parameters(module),
+            torch.rand(n, 1, 2),
+            torch.ones(n, 1, 2),
+            1.0,
+            mode=PerLayer(bounds),
+        )
+
+
+@pytest.mark.parametrize("gamma", [0.0, -1.0, float("nan"), float("inf")])
+def test_auto_s_needs_gamma(gamma):
+    with pytest.raises(ParamsError, match="positive gamma"):
+        AutoS(gamma)

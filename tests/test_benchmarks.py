@@ -1,0 +1,141 @@
+import csv
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from benchmarks import __main__ as bench
+from benchmarks import cases, gpu, measure
+from benchmarks.cases import Problem
+from tests.privacy.architectures import flat
+
+TINY = Problem(3, 2, depth=10, width=1, resolution=8, classes=4)
+HEAD = {"n": 6, "k": 3, "d": 8, "classes": 5}
+
+
+def same(found, expected):
+    assert found.keys() == expected.keys()
+    return float((flat(found) - flat(expected)).norm()) <= 1e-4 * float(flat(expected).norm())
+
+
+@pytest.mark.filterwarnings("ignore")  # Opacus's own
+def test_all_who_clip_compute_the_same():
+    expected = cases.clipped(TINY, "auto", 3)()
+    assert same(cases.clipped(TINY, "sequential", 1)(), expected)
+    assert same(cases.clipped(TINY, "vectorized", 2)(), expected)
+    assert same(cases.clipped(TINY, "reference", 3)(), expected)
+    assert same(cases.vmap_per_view(TINY)(), expected)
+    step = cases.opacus(TINY)
+    step()
+    assert same(step(), expected)  # a second step has nothing left of the first
+    low = Problem(3, 2, depth=10, width=1, resolution=8, classes=4, precision="bfloat16")
+    assert not same(cases.clipped(low, "auto", 3)(), expected)
+
+
+def test_the_non_private_step_is_the_mean():
+    expected = cases.non_private(TINY, 6)()
+    assert same(cases.non_private(TINY, 4)(), expected)
+    channels_last = Problem(3, 2, depth=10, width=1, resolution=8, classes=4, memory_format=torch.channels_last)
+    assert same(cases.non_private(channels_last, 6)(), expected)
+
+
+def test_heads_compute_the_same():
+    expected = cases.one_head_materialised(physical=6, **HEAD)()
+    assert same(cases.heads(1, physical=4, **HEAD)(), expected)
+    assert cases.heads(3, physical=4, **HEAD)()["heads"].shape == (3, 5, 9)
+
+
+def test_times_take_turns_after_warming_up(capsys):
+    calls = []
+    seconds = measure.times({name: lambda name=name: calls.append(name) for name in "ab"}, rounds=3)
+    assert calls == list("abababab")
+    assert [len(values) for values in seconds.values()] == [3, 3]
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert len(err.splitlines()) == 8
+
+
+def test_ratios_are_within_rounds():
+    # A machine that is ten times slower in the second round.
+    assert measure.ratio([2.0, 20.0, 2.1], [1.0, 10.0, 1.0]) == 2.0
+    seconds = {"ours": [1.0], "non-private, 1": [3.0, 1.0, 2.0], "non-private, 2": [1.5, 1.5, 9.0]}
+    assert measure.fastest(seconds, "non-private") == "non-private, 2"
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    monkeypatch.setattr(measure, "RESULTS", tmp_path)
+    return tmp_path
+
+
+def table(folder):
+    (path,) = folder.iterdir()
+    assert path.suffix == ".csv"
+    assert "torch" in path.name
+    return list(csv.DictReader(path.open()))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_whole_bench_in_miniature(results, monkeypatch, capsys):
+    groups = [(1, dict.fromkeys(names, lambda: cases.clipped(TINY, "auto", 3))) for _, names in bench.GROUPS]
+    monkeypatch.setattr(bench, "GROUPS", groups)
+    monkeypatch.setattr(bench, "peak_memory", lambda name: 100.0 if name == bench.OPACUS else 40.0)
+    line = bench.run()
+    ratios = dict(part.split(" = ") for part in line.split("  "))
+    assert list(ratios) == ["clipped/non-private", "opacus/clipped", "memory clipped/opacus", "heads32/one"]
+    assert ratios["memory clipped/opacus"] == "0.40"
+    rows = table(results)
+    assert [row["case"] for row in rows] == [name for _, names in groups for name in names]
+    assert all(float(row["seconds"]) >= 0 for row in rows)
+    assert {row["peak_mib"] for row in rows} == {"", "40", "100"}
+    out = capsys.readouterr().out
+    assert all(row["case"] in out for row in rows)
+
+
+def test_every_case_can_be_made():
+    for _, makers in bench.GROUPS:
+        for name, make in makers.items():
+            if "Opacus" not in name and "head" not in name:
+                assert callable(make())
+
+
+@pytest.mark.slow
+def test_the_memory_of_a_case(repository):
+    one, two = (
+        float(
+            subprocess.run(
+                [sys.executable, "-m", "benchmarks", "--memory", name],
+                capture_output=True, text=True, check=True, cwd=repository,
+            ).stdout
+        )
+        for name in ("one head, closed form", "one head, materialised")
+    )  # fmt: skip
+    # 125 gradients of 257 x 513 numbers.
+    assert two > 60
+    assert one < two
+
+
+def test_the_gpu_section_in_miniature(results, capsys):
+    problem = Problem(2, 2, depth=10, width=1, resolution=8, precision="bfloat16")
+    line = gpu.run(problem, (1, 2), rounds=2, product=64)
+    assert line.startswith("clipped/non-private = ")
+    rows = table(results)
+    assert len(rows) == 8
+    assert all(float(row["images_per_second"]) > 0 for row in rows)
+    assert {row["case"] for row in rows} >= {"clipped, 2 examples, NHWC", "non-private, 4 images, NCHW"}
+    # Two FLOPs a multiply-add, three passes, four images: 16 channels of 27 weights at 64 places come first.
+    assert gpu.step_flops(problem) > 6 * 4 * 64 * 16 * 27
+    assert "vectorized: " in capsys.readouterr().err
+
+
+def test_no_gpu_is_one_line(repository):
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "--gpu"],
+        capture_output=True, text=True, check=False, cwd=repository,
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.splitlines()[-1] == "error: no GPU found; run without --gpu"

@@ -1,0 +1,181 @@
+"""A run that is killed and started again is the run that was never killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from dpmix.errors import DpmixError
+from dpmix.experiment import Experiment, GradientRecord
+from dpmix.files import read_json
+from dpmix.privacy.noise import Research
+from dpmix.training.checkpoint import Checkpoint
+from dpmix.training.data import load_data
+from dpmix.training.runner import Execution, make
+from dpmix.training.scratch import train_from_scratch
+from tests.training.conftest import World
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+EVERY_STEP = Execution(checkpoint_seconds=0)
+
+
+class Killed(BaseException):
+    """What no code catches."""
+
+
+def metrics(experiment: Experiment) -> dict:
+    found = read_json(experiment.path("demo"))
+    found.pop("times")
+    return found
+
+
+def checkpoints(world: World) -> list[Path]:
+    return sorted((world.folder / "results" / "demo" / "checkpoints").glob("*.safetensors"))
+
+
+def runs(world: World) -> dict[str, Experiment]:
+    # Momentum and averaging, because their state is what a careless checkpoint forgets.
+    settings = {"momentum": 0.5, "ema_decay": 0.9, "weight_decay": 0.01}
+    return {"scratch": world.scratch(**settings), "head": world.experiment(**settings)}
+
+
+@pytest.mark.parametrize("track", ["scratch", "head"])
+@pytest.mark.parametrize("after", [0, 1, 5])
+def test_a_run_stopped_after_any_step_is_bit_for_bit_the_same(
+    world: World, monkeypatch: pytest.MonkeyPatch, track: str, after: int
+) -> None:
+    run = runs(world)[track]
+    record = [GradientRecord(experiment=run)] if track == "head" else []
+    make([run, *record], "demo", EVERY_STEP)
+    whole = metrics(run)
+    for artefact in (run, *record):
+        artefact.path("demo").rename(artefact.path("demo").with_suffix(".whole"))
+    real = Research.add
+
+    def killed(self: Research, total: torch.Tensor, std: float, *, step: int, name: str) -> torch.Tensor:
+        if step == after:
+            raise Killed
+        return real(self, total, std, step=step, name=name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Research, "add", killed)
+        with pytest.raises(Killed):
+            make([run, *record], "demo", EVERY_STEP)
+    assert not run.path("demo").exists()
+    assert len(checkpoints(world)) == (after > 0)
+    steps = []
+
+    def counted(self: Research, total: torch.Tensor, std: float, *, step: int, name: str) -> torch.Tensor:
+        steps.append(step)
+        return real(self, total, std, step=step, name=name)
+
+    monkeypatch.setattr(Research, "add", counted)
+    make([run, *record], "demo", EVERY_STEP)
+    assert min(steps) == after
+    assert metrics(run) == whole
+    assert checkpoints(world) == []
+    for artefact in record:
+        assert artefact.path("demo").read_bytes() == artefact.path("demo").with_suffix(".whole").read_bytes()
+
+
+def test_weights_are_bit_for_bit_the_same(world: World, tmp_path: Path) -> None:
+    run = runs(world)["scratch"]
+    plan, data = world.plan(run), load_data(run, "demo")
+    whole = train_from_scratch(run, plan, data)
+
+    class Stops(Research):
+        def add(self, total: torch.Tensor, std: float, *, step: int, name: str) -> torch.Tensor:  # type: ignore[override]
+            if step == 3:
+                raise Killed
+            return super().add(total, std, step=step, name=name)
+
+    checkpoint = Checkpoint(tmp_path / "state.safetensors", every_seconds=0)
+    with pytest.raises(Killed):
+        train_from_scratch(run, plan, data, noise=Stops(run.seed), checkpoint=checkpoint)
+    resumed = train_from_scratch(run, plan, data, checkpoint=checkpoint)
+    assert resumed.ledger.history() == whole.ledger.history()
+    for name, value in whole.weights.items():
+        assert torch.equal(resumed.weights[name], value)
+
+
+def test_another_run_is_not_taken_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = world.scratch(seed=1), world.scratch(seed=2)
+    make([second], "demo")
+    expected = metrics(second)
+    second.path("demo").unlink()
+    real = Research.add
+
+    def killed(self: Research, total: torch.Tensor, std: float, *, step: int, name: str) -> torch.Tensor:
+        if step == 2:
+            raise Killed
+        return real(self, total, std, step=step, name=name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Research, "add", killed)
+        with pytest.raises(Killed):
+            make([first], "demo", EVERY_STEP)
+    make([second], "demo", EVERY_STEP)
+    assert metrics(second) == expected
+
+
+def test_a_damaged_checkpoint_is_one_clear_line(tmp_path: Path) -> None:
+    checkpoint = Checkpoint(tmp_path / "state.safetensors")
+    checkpoint.save({"weights": torch.ones(3)}, {"step": 1})
+    whole = checkpoint.path.read_bytes()
+    for broken in (whole[:-1], whole[:20], b"", b"\0" * 64):
+        checkpoint.path.write_bytes(broken)
+        with pytest.raises(DpmixError, match=r"state.safetensors is damaged .* delete it"):
+            checkpoint.load("cpu")
+
+
+def test_a_checkpoint_is_written_only_when_due(tmp_path: Path) -> None:
+    assert not Checkpoint(tmp_path / "a", every_seconds=60).due
+    assert Checkpoint(tmp_path / "a", every_seconds=0).due
+
+
+CHILD = """
+import json, sys
+from pathlib import Path
+from dpmix.experiment import Experiment
+from dpmix.training.runner import Execution, make
+
+runs = [Experiment(**json.loads(text)) for text in json.loads(Path(sys.argv[1]).read_text())]
+make(runs, "demo", Execution(checkpoint_seconds=0))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("track", ["scratch", "head"])
+def test_sigkill_at_any_moment(world: World, repository: Path, track: str) -> None:
+    run = runs(world)[track]
+    make([run], "demo")
+    whole = metrics(run)
+    run.path("demo").unlink()
+    (world.folder / "child.py").write_text(CHILD)
+    (world.folder / "runs.json").write_text(json.dumps([run.model_dump_json()]))
+    environment = {**os.environ, "PYTHONPATH": str(repository)}
+    kills = 0
+    while not run.path("demo").exists():
+        child = subprocess.Popen([sys.executable, "child.py", "runs.json"], cwd=world.folder, env=environment)
+        before = {path: path.stat().st_mtime_ns for path in checkpoints(world)}
+        while child.poll() is None:
+            # One more checkpoint than before, then the kill, at whatever it is doing by then.
+            if kills < 3 and {path: path.stat().st_mtime_ns for path in checkpoints(world)} != before:
+                time.sleep(0.003 * kills)
+                child.send_signal(signal.SIGKILL)
+                child.wait()
+                kills += 1
+                break
+            time.sleep(0.001)
+        else:
+            assert child.returncode == 0
+    assert kills >= 2
+    assert metrics(run) == whole
+    assert checkpoints(world) == []
