@@ -6,7 +6,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test lint format bench lock clean
+.PHONY: help install demo cifar10 test lint format bench lock clean
 
 CORES ?= all
 VENV := .venv
@@ -36,6 +36,7 @@ endif
 help:
 	@echo 'make install   the pinned environment in $(VENV)'
 	@echo 'make demo      every table and figure and the report, in miniature: minutes on two cores'
+	@echo 'make cifar10 IMAGES=<folder>   rows of Table 3 on real CIFAR-10, from zip archives of images'
 	@echo 'make test      lint and the whole test suite'
 	@echo 'make lint      ruff, snakefmt, snakemake --lint, mypy'
 	@echo 'make format    rewrite the sources in the project'\''s style'
@@ -92,6 +93,26 @@ demo: install
 	@echo 'The report, with every table and figure:          results/demo/report/index.html'
 	@echo 'Tables as CSV, Markdown and LaTeX:                results/demo/tables/'
 	@echo 'Figures as PNG and PDF:                           results/demo/figures/'
+
+# The params name the link, so that they are the same on every machine.
+CIFAR10 := data/raw/cifar10-zips
+cifar10: install
+	@set -e; \
+	fail() { echo "error: $$*" >&2; exit 1; }; \
+	if test -n "$(IMAGES)"; then \
+		folder=$$(cd "$(IMAGES)" 2>/dev/null && pwd) || fail "there is no folder $(IMAGES); give that of the zip archives"; \
+		mkdir -p data/raw; \
+		test -L $(CIFAR10) || test ! -e $(CIFAR10) || fail "$(CIFAR10) is in the way; remove it"; \
+		ln -sfn "$$folder" $(CIFAR10); \
+	fi; \
+	for archive in test.zip synthetic-sd14.zip; do \
+		test -r "$(CIFAR10)/$$archive" \
+			|| fail "no $$archive in $(or $(IMAGES),$(CIFAR10)); say where the archives are: make cifar10 IMAGES=<folder>"; \
+	done
+	@$(BIN)/snakemake --cores $(CORES) --rerun-incomplete table3 --configfile docs/cifar10/params.yaml \
+		--quiet rules reason host
+	@echo
+	@echo 'The table, as CSV, Markdown and LaTeX:            results/cifar10/tables/'
 
 test: lint
 	@$(BIN)/python -m pytest -n 2

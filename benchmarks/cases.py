@@ -4,6 +4,7 @@ A step is the gradient work; sampling, views and the update are the same for all
 computed, so that a test can tell that those who claim the same compute the same.
 """
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -95,6 +96,7 @@ def opacus(problem: Problem) -> Step:
     """Opacus's GradSampleModule on all n K images, then the mean over K, the clipping and the sum by hand."""
     from opacus import GradSampleModule
 
+    warnings.filterwarnings("ignore", message="Full backward hook is firing")
     module = GradSampleModule(problem.network(), loss_reduction="mean")
     names = [name.removeprefix("_module.") for name, _ in module.named_parameters()]
     views, targets = problem.examples()

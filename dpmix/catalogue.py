@@ -31,6 +31,7 @@ from dpmix.params import (
     EncoderSpec,
     ExternalTable,
     FidTable,
+    GivenImagesSpec,
     Params,
     ScaleSpec,
     Settings,
@@ -363,7 +364,11 @@ class Catalogue:
             return self.synthetic(known(spec.parent, self.params.datasets, f"parent of {dataset}"), where)
         diffusion = self.params.diffusion[known(self.spec.synthetic, self.params.diffusion, "diffusion model")]
         size = self.spec.synthetic_size.get(dataset, spec.train)
-        names_from = self._names_from or diffusion.saved_resolution or diffusion.resolution
+        if isinstance(diffusion, GivenImagesSpec):
+            smallest = min(model.resolution for model in self.params.models.values())
+        else:
+            smallest = diffusion.saved_resolution or diffusion.resolution
+        names_from = self._names_from or smallest
         return SyntheticSet(dataset=spec, size=size, diffusion=diffusion, names_from=names_from)
 
     # Distances and figures ------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +36,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from dpmix import zips
 from dpmix.errors import DataError, DpmixError
 from dpmix.files import read_json, write_json
 from dpmix.progress import progress
@@ -256,12 +257,12 @@ class _Pool(NamedTuple):
 # Reading and writing images
 
 
-def _open(path: Path) -> "Image.Image":
+def _open(path: Path, file: IO[bytes] | None = None) -> "Image.Image":
     """Read one image file as it is meant to be seen; whatever is wrong with it is one clear line."""
     from PIL import Image, ImageOps
 
     try:
-        with Image.open(path) as image:
+        with Image.open(file or path) as image:
             image.load()
             if image.mode.startswith("I;16"):
                 # Pillow clips 16-bit grey at 255 when it converts; scans and X-rays would come out white.
@@ -499,6 +500,8 @@ def _has_split(root: Path) -> bool:
 
 def _from_folder(root: Path, test: int) -> _Pool:
     origin, remedy = str(root), "correct the sizes in params.yaml or the folder"
+    if zips.find(root):
+        return _from_zips(root, test, remedy)
     if _has_split(root):
         folders = {part: _class_folders(root / part) for part in SPLITS}
         names = {part: {folder.name for folder in folders[part]} for part in SPLITS}
@@ -512,6 +515,65 @@ def _from_folder(root: Path, test: int) -> _Pool:
     classes = tuple(folder.name for folder in class_folders)
     parts, drawn = _split_parts(_files(class_folders), test, "folder", f"{root}: ")
     return _Pool(classes, parts, origin, remedy, {"source": "folder", **drawn})
+
+
+def _from_zips(root: Path, test: int, remedy: str) -> _Pool:
+    splits = zips.listing(root, _suffixes(), _LITTER)
+    source = {"source": "folder"}
+    if "all" in splits:
+        by_class = splits["all"]
+        parts, drawn = _split_parts(_of_files(by_class.values()), test, "folder", f"{root}: ")
+        return _Pool(tuple(by_class), parts, str(root), remedy, {**source, **drawn})
+    classes = tuple(splits["train"])
+    if strange := sorted(set(classes) ^ set(splits["test"])):
+        raise DataError(f"{root}: class {strange[0]!r} is in one of train and test only; add or remove it")
+    parts = {split: _of_files(by_class.values()) for split, by_class in splits.items()}
+    return _Pool(classes, parts, str(root), remedy, {**source, "split": "given"})
+
+
+def _of_files(by_class: Iterable[Sequence[zips.File]]) -> _Part:
+    """The images of classes in order, read without unpacking."""
+    listed = [list(files) for files in by_class]
+    files = [file for of_class in listed for file in of_class]
+    labels = np.repeat(np.arange(len(listed)), [len(of_class) for of_class in listed]).astype(np.int64)
+    return _Part(
+        labels,
+        lambda index: _open(files[index].path, io.BytesIO(files[index].read())),
+        lambda index: files[index].on_disk,
+    )
+
+
+def class_files(source: Path) -> dict[str, list[zips.File]]:
+    """The image files of each class of a folder, or zip archive, of class folders; of a split, the training images.
+
+    Raises:
+        DataError: as reading a folder data set does.
+    """
+    source = Path(source)
+    if zips.find(source):
+        splits = zips.listing(source, _suffixes(), _LITTER)
+        return splits.get("all") or splits["train"]
+    root = source / "train" if _has_split(source) else source
+    return {folder.name: [zips.File(path) for path in _image_files(folder)] for folder in _class_folders(root)}
+
+
+def read_public(source: Path, resolution: int) -> Images:
+    """All images of a folder or zip archive of class folders, decoded into memory: uint8 [N, 3, R, R].
+
+    Classes are named for prompts, as `archives.readable` does. This is for public images; private ones belong into an
+    image store.
+
+    Raises:
+        DataError: as reading a folder data set does.
+    """
+    from dpmix.archives import readable
+
+    by_class = class_files(source)
+    part = _of_files(by_class.values())
+    images = np.empty((len(part.labels), 3, resolution, resolution), dtype=np.uint8)
+    for index, image in enumerate(progress(_decoded(part, resolution, 3), "decoding", "image", len(images))):
+        images[index] = image
+    return Images(images, part.labels, tuple(map(readable, by_class)))
 
 
 def _split_parts(part: _Part, test: int, name: str, where: str) -> tuple[dict[str, _Part], dict[str, Any]]:

@@ -16,7 +16,16 @@ from pydantic import Field, PlainSerializer, model_validator
 from typing_extensions import override
 
 from dpmix.augmentation import TRANSFORMS
-from dpmix.params import DatasetSpec, DiffusionSpec, EncoderSpec, ModelSpec, Spec, WideResNetSpec, suggestion
+from dpmix.params import (
+    DatasetSpec,
+    EncoderSpec,
+    GivenImagesSpec,
+    ModelSpec,
+    Spec,
+    SyntheticSource,
+    WideResNetSpec,
+    suggestion,
+)
 
 # Raised whenever the meaning of a result changes without a parameter changing: every run is then another run.
 SEMANTICS = 1
@@ -106,16 +115,18 @@ class DiffusionModel(Artefact):
 
 
 class SyntheticSet(Artefact):
-    """D: `size` class-balanced images drawn from a text-to-image model for a data set's class names."""
+    """D: `size` images of a data set's classes, drawn from a text-to-image model or public images that are given."""
 
     folder: ClassVar[str] = "data/synthetic"
     dataset: DatasetSpec
     size: int
-    diffusion: DiffusionSpec
+    diffusion: SyntheticSource
     names_from: int  # resolution of the store in which the class names are looked up
 
-    def model_on_disk(self) -> DiffusionModel:
-        """The pipeline that draws it."""
+    def model_on_disk(self) -> DiffusionModel | None:
+        """The pipeline that draws it; None for images that are given."""
+        if isinstance(self.diffusion, GivenImagesSpec):
+            return None
         return DiffusionModel(name=self.diffusion.name, model=self.diffusion.model, revision=self.diffusion.revision)
 
     @override
@@ -124,7 +135,9 @@ class SyntheticSet(Artefact):
 
     @override
     def inputs(self) -> list[Artefact]:
-        return [self.model_on_disk(), ImageStore(dataset=self.dataset, resolution=self.names_from)]
+        names: list[Artefact] = [ImageStore(dataset=self.dataset, resolution=self.names_from)]
+        model = self.model_on_disk()
+        return [model, *names] if model else names
 
 
 class SyntheticStore(Artefact):
@@ -144,14 +157,15 @@ class SyntheticStore(Artefact):
 
 
 class EncoderModel(Artefact):
-    """A frozen image encoder on disk, downloaded or (the demo's) trained."""
+    """A frozen image encoder on disk, downloaded or trained on public images."""
 
     folder: ClassVar[str] = "data/encoders"
     encoder: EncoderSpec
 
     @override
     def key(self) -> dict[str, Any]:
-        return {"architecture": self.encoder.architecture, "weights": self.encoder.weights}
+        given = {"images": self.encoder.images} if self.encoder.images else {}
+        return {"architecture": self.encoder.architecture, "weights": self.encoder.weights, **given}
 
     @override
     def path(self, scale: str) -> Path:

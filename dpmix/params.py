@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
 from dpmix.errors import ParamsError
 
@@ -42,7 +42,11 @@ class Spec(BaseModel):
 
 
 class DatasetSpec(Spec):
-    """A private data set. `train` and `test` are its published sizes: public constants, never counted at run time."""
+    """A private data set. `train` and `test` are its published sizes: public constants, never counted at run time.
+
+    `path`, of a folder data set, is a folder of class folders, a zip archive of one, or a folder with archives
+    `train*.zip` and `test*.zip`.
+    """
 
     name: str
     label: str
@@ -89,7 +93,8 @@ class EncoderSpec(Spec):
     """A frozen image encoder under a linear head: any of OpenCLIP's, or `timm/<model>` for any backbone of timm's.
 
     `weights` names a pretrained tag of either library, or `strokes` for the demo's encoders, which are trained on drawn
-    digits. `standardize: public` centres and scales features by the statistics of D, which is public.
+    digits, or `public` for one that is trained here on the public images at `images`, class folders on disk or in a zip
+    archive. `standardize: public` centres and scales features by the statistics of D, which is public.
     """
 
     kind: Literal["encoder"]
@@ -99,6 +104,16 @@ class EncoderSpec(Spec):
     weights: str
     resolution: PositiveInt
     standardize: Literal["none", "public"] = "none"
+    # Absent from what is hashed unless it is given, so that other encoders' results keep their paths.
+    images: str | None = Field(default=None, exclude_if=lambda value: value is None)
+
+    @model_validator(mode="after")
+    def _images_fit(self) -> "EncoderSpec":
+        if (self.weights == "public") != (self.images is not None):
+            raise ValueError(
+                "weights: public goes with images: <folder or zip archive of public images>, and only with it"
+            )
+        return self
 
     @property
     def has_text(self) -> bool:
@@ -126,6 +141,23 @@ class DiffusionSpec(Spec):
     saved_resolution: PositiveInt | None = None
     batch_size: PositiveInt = 16
     seed: Seed = 0
+
+
+class GivenImagesSpec(Spec):
+    """Public images that are there already, in place of a text-to-image model: a folder or zip of class folders."""
+
+    name: str
+    images: str
+
+
+def _source_of_d(value: Any) -> str:
+    given = "images" in value if isinstance(value, dict) else isinstance(value, GivenImagesSpec)
+    return "given" if given else "drawn"
+
+
+SyntheticSource = Annotated[
+    Annotated[DiffusionSpec, Tag("drawn")] | Annotated[GivenImagesSpec, Tag("given")], Discriminator(_source_of_d)
+]
 
 
 class Settings(BaseModel):
@@ -306,7 +338,7 @@ class Params(Spec):
     scale: str
     datasets: dict[str, DatasetSpec]
     models: dict[str, ModelSpec]
-    diffusion: dict[str, DiffusionSpec]
+    diffusion: dict[str, SyntheticSource]
     methods: dict[str, MethodSpec]
     scales: dict[str, ScaleSpec]
 

@@ -33,7 +33,7 @@ from dpmix.experiment import (
     SyntheticStore,
     ZeroShot,
 )
-from dpmix.params import DatasetSpec, DiffusionSpec, EncoderSpec, ModelSpec, WideResNetSpec, known
+from dpmix.params import DatasetSpec, DiffusionSpec, EncoderSpec, GivenImagesSpec, ModelSpec, WideResNetSpec, known
 from dpmix.privacy.plan import Plan
 
 INCEPTION = "inception"
@@ -202,7 +202,9 @@ class Costs:
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._models: dict[str, ModelSpec] = dict(catalogue.params.models)
-        self._diffusion: dict[str, DiffusionSpec] = dict(catalogue.params.diffusion)
+        self._diffusion = {
+            name: spec for name, spec in catalogue.params.diffusion.items() if isinstance(spec, DiffusionSpec)
+        }
 
     def names(self) -> list[str]:
         """All models that may be named in an estimate."""
@@ -285,7 +287,7 @@ class _Counting:
                 continue
             kind, size = disk(artefact)
             made.disk[kind] += size
-            if isinstance(artefact, SyntheticSet):
+            if isinstance(artefact, SyntheticSet) and isinstance(artefact.diffusion, DiffusionSpec):
                 made.add_passes(artefact.diffusion.name, artefact.size, self._costs)
             if isinstance(artefact, ImageStore):
                 fetched.add(artefact.dataset)
@@ -356,6 +358,8 @@ def disk(artefact: Artefact) -> tuple[str, int]:
         d = artefact.synthetic
         return "images", d.size * _record(d.dataset.channels, artefact.resolution)
     if isinstance(artefact, SyntheticSet):
+        if isinstance(artefact.diffusion, GivenImagesSpec):
+            return "synthetic", 0  # copied; nobody has said how large the files are
         side = artefact.diffusion.saved_resolution or artefact.diffusion.resolution
         return "synthetic", artefact.size * 3 * side**2
     if isinstance(artefact, EncoderModel):

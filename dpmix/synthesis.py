@@ -165,6 +165,46 @@ def synthesize(
     _finish(out, settings, [done[index] for index in range(count)])
 
 
+def gather(source: Path, classes: Sequence[str], count: int, out: Path) -> None:
+    """Make a set D of public images that are there already: copy them into the folder `out`, whole or not at all.
+
+    Args:
+        source: class folders on disk or in a zip archive, one for each class, named as it is or as `readable` makes it.
+        classes: the private data set's classes.
+        count: how many images there are, which the params state because D's size is a part of its description.
+        out: the folder to write; one that is there is replaced.
+
+    Raises:
+        DataError: for a class without images, a folder of no class, another number of images, or a file that cannot be
+            read.
+    """
+    from dpmix.archives import readable
+    from dpmix.datasets import class_files
+
+    given = {readable(name): files for name, files in class_files(source).items()}
+    wanted = [readable(name) for name in classes]
+    for name in wanted:
+        if name not in given:
+            raise DataError(f"{source} has no images of class {name!r}; add a folder of them")
+    if strange := sorted(set(given) - set(wanted)):
+        raise DataError(f"{source} has a folder {strange[0]!r}, which is no class of this data set; remove it")
+    found = sum(map(len, given.values()))
+    if found != count:
+        raise DataError(f"{source} holds {found} images, not {count}; give their number under synthetic_size")
+    lines: list[dict[str, Any]] = []
+    with atomic_directory(Path(out)) as folder:
+        for label, (name, readable_name) in enumerate(zip(classes, wanted, strict=True)):
+            (folder / name).mkdir(parents=True)
+            for file in given[readable_name]:
+                content = file.read()
+                # Names of our own: those in an archive are anybody's.
+                written = f"{name}/{len(lines):06d}{file.path.suffix.lower()}"
+                (folder / written).write_bytes(content)
+                line = {"index": len(lines), "file": written, "label": label, "safety_redraws": 0}
+                lines.append({**line, "sha256": hashlib.sha256(content).hexdigest()})
+        _finish(folder, {"images": str(source), "classes": list(classes)}, lines)
+
+
 def fetch_model(model: str, out: Path, revision: str | None = None) -> None:
     """Download a text-to-image model from the Hugging Face hub into the folder `out`, for `synthesize` to read.
 

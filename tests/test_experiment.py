@@ -23,7 +23,7 @@ from dpmix.experiment import (
     digest,
     number,
 )
-from dpmix.params import DatasetSpec, DiffusionSpec, EncoderSpec, WideResNetSpec
+from dpmix.params import DatasetSpec, DiffusionSpec, EncoderSpec, GivenImagesSpec, WideResNetSpec
 
 DATASET = DatasetSpec(name="shapes", label="Shapes", source="folder", path="shapes", classes=4, train=200, test=40)
 ENCODER = EncoderSpec(
@@ -254,3 +254,20 @@ def test_a_store_is_named_by_data_set_and_resolution() -> None:
     small, large = (ImageStore(dataset=DATASET, resolution=pixels) for pixels in (16, 32))
     assert small.path("demo") != large.path("demo")
     assert small.path("demo").as_posix().startswith("data/images/shapes-16px-")
+
+
+def test_an_encoder_that_is_trained_here_depends_on_its_images_and_others_keep_their_paths() -> None:
+    ours = ENCODER.model_copy(update={"weights": "public", "images": "some.zip"})
+    others = ours.model_copy(update={"images": "other.zip"})
+    assert EncoderModel(encoder=ours).hash != EncoderModel(encoder=others).hash
+    assert experiment(model=ours).hash != experiment(model=others).hash
+    assert EncoderModel(encoder=ENCODER).key() == {"architecture": "ViT-B-16", "weights": "openai"}
+    assert "images" not in experiment().key()["model"]
+
+
+def test_given_images_need_no_model_and_are_their_path() -> None:
+    given = SYNTHETIC.model_copy(update={"diffusion": GivenImagesSpec(name="brush", images="some.zip")})
+    assert given.inputs() == [ImageStore(dataset=DATASET, resolution=16)]
+    other = given.model_copy(update={"diffusion": GivenImagesSpec(name="brush", images="other.zip")})
+    assert len({SYNTHETIC.hash, given.hash, other.hash}) == 3
+    assert given.key()["diffusion"] == {"name": "brush", "images": "some.zip"}

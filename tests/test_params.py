@@ -12,7 +12,7 @@ import yaml
 
 from dpmix.catalogue import Catalogue
 from dpmix.errors import ParamsError
-from dpmix.params import Settings, known, parse, read, suggestion
+from dpmix.params import GivenImagesSpec, Settings, known, parse, read, suggestion
 
 Raw = dict[str, Any]
 
@@ -291,3 +291,26 @@ def test_the_command_line_prints_the_line_and_nothing_else(raw: Raw, tmp_path: P
     )
     assert (run.returncode, run.stdout) == (1, "")
     assert run.stderr == "error: params.yaml: scales.demo.tables.9.fixed.epsilon: should be greater than 0, not 0\n"
+
+
+def test_d_may_be_images_that_are_given(raw: Raw) -> None:
+    put(raw, "diffusion/tiny-diffusion", {"images": "some.zip"})
+    assert parse(raw).diffusion["tiny-diffusion"] == GivenImagesSpec(name="tiny-diffusion", images="some.zip")
+    Catalogue(parse(raw), "demo")
+
+
+def test_given_images_have_no_settings_of_a_model(raw: Raw) -> None:
+    put(raw, "diffusion/tiny-diffusion/images", "some.zip")
+    assert message(raw).startswith("params.yaml: diffusion.tiny-diffusion.model: unknown key")
+
+
+def test_a_typo_in_a_text_to_image_model_is_still_named(raw: Raw) -> None:
+    put(raw, "diffusion/tiny-diffusion/guidance", 2.0)
+    line = message(raw)
+    assert line == "params.yaml: diffusion.tiny-diffusion.guidance: unknown key; did you mean 'guidance_scale'?"
+
+
+@pytest.mark.parametrize("change", [{"weights": "public"}, {"images": "some.zip"}])
+def test_public_weights_and_images_go_together(raw: Raw, change: dict[str, str]) -> None:
+    raw["models"]["tiny-vit"] |= change
+    assert "weights: public goes with images: <folder or zip archive" in message(raw)

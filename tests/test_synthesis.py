@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,11 @@ import torch
 from PIL import Image
 
 from dpmix import synthesis
+from dpmix.datasets import load, pack_folder
 from dpmix.demo import diffusion
 from dpmix.demo.strokes import draw
 from dpmix.errors import DataError, DpmixError, ParamsError
-from dpmix.synthesis import fetch_model, load_synthetic, spoken, synthesize
+from dpmix.synthesis import fetch_model, gather, load_synthetic, spoken, synthesize
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 CLASSES = ("one", "group/two", "three")
@@ -290,3 +292,47 @@ def test_memory_that_runs_out_is_one_line() -> None:
 
     with pytest.raises(ParamsError, match="lower batch_size"):
         synthesis._sample(pipeline, ["a"], [1], 1.0, 2, 16)
+
+
+def given(root: Path, counts: dict[str, int]) -> Path:
+    for name, count in counts.items():
+        for index in range(count):
+            path = root / name / f"{index}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.full((4, 4, 3), 10 * len(name) + index, dtype=np.uint8)).save(path)
+    return root
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_given_images_become_a_set_like_any_other(tmp_path: Path, zipped: bool) -> None:
+    source = given(tmp_path / "d", {"AnnualCrop": 2, "sea lake": 1})
+    if zipped:
+        source = Path(shutil.make_archive(str(tmp_path / "zipped"), "zip", source))
+    gather(source, ("sea lake", "annual crop"), 3, tmp_path / "set")
+    found = load_synthetic(tmp_path / "set")
+    assert found.labels.tolist() == [0, 1, 1]
+    assert [path.parent.name for path in found.paths] == ["sea lake", "annual crop", "annual crop"]
+    assert [int(np.asarray(Image.open(path)).max()) for path in found.paths] == [80, 100, 101]
+    pack_folder(tmp_path / "set", 4, tmp_path / "store", ("sea lake", "annual crop"))
+    assert load(tmp_path / "store").labels.tolist() == [0, 1, 1]
+    again = tmp_path / "again"
+    gather(source, ("sea lake", "annual crop"), 3, again)
+    assert load_synthetic(again).digest == found.digest
+
+
+@pytest.mark.parametrize(
+    ("classes", "count", "words"),
+    [
+        (("one", "two", "three"), 3, "has no images of class 'three'; add a folder of them"),
+        (("one",), 3, "has a folder 'two', which is no class of this data set"),
+        (("one", "two"), 4, "holds 3 images, not 4; give their number under synthetic_size"),
+    ],
+)
+def test_given_images_that_do_not_fit_are_one_line(
+    tmp_path: Path, classes: tuple[str, ...], count: int, words: str
+) -> None:
+    source = given(tmp_path / "d", {"one": 1, "two": 2})
+    with pytest.raises(DataError, match=words) as caught:
+        gather(source, classes, count, tmp_path / "set")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "set").exists()

@@ -63,7 +63,7 @@ def images(output: Output, params: ParamsPath = _PARAMS, scale: Scale = None) ->
 
 @steps.command()
 def encoder(output: Output, params: ParamsPath = _PARAMS, scale: Scale = None) -> None:
-    """Fetch a pretrained encoder, or train one of the demo's on drawn digits."""
+    """Fetch a pretrained encoder, or train one on public images: the demo's on drawn digits."""
     from dpmix.experiment import EncoderModel
 
     spec = _find(_catalogue(params, scale), output, EncoderModel).encoder
@@ -71,6 +71,12 @@ def encoder(output: Output, params: ParamsPath = _PARAMS, scale: Scale = None) -
         from dpmix.demo.encoder import train_encoder
 
         train_encoder(spec.architecture, *_strokes(), output.parent, _DEMO_SEED)
+    elif spec.images:
+        from dpmix.datasets import read_public
+        from dpmix.demo.encoder import train_encoder
+
+        public = read_public(Path(spec.images), spec.resolution)
+        train_encoder(spec.architecture, public.images, public.labels, public.classes, output.parent, _DEMO_SEED)
     else:
         from dpmix.models.encoders import fetch_encoder
 
@@ -95,19 +101,24 @@ def diffusion(output: Output, params: ParamsPath = _PARAMS, scale: Scale = None)
 
 @steps.command()
 def synthetic(output: Output, params: ParamsPath = _PARAMS, scale: Scale = None) -> None:
-    """Draw D, the synthetic images of one data set's classes."""
+    """Draw D, the synthetic images of one data set's classes, or gather public images that are given."""
     from dpmix.datasets import load
     from dpmix.experiment import ImageStore, SyntheticSet
-    from dpmix.synthesis import synthesize
+    from dpmix.params import GivenImagesSpec
+    from dpmix.synthesis import gather, synthesize
     from dpmix.training.runner import default_device
 
     catalogue = _catalogue(params, scale)
     made = _find(catalogue, output, SyntheticSet)
     names = ImageStore(dataset=made.dataset, resolution=made.names_from).path(catalogue.scale).parent
-    spec = made.diffusion
+    spec, model, classes = made.diffusion, made.model_on_disk(), load(names, "train").classes
+    if model is None or isinstance(spec, GivenImagesSpec):
+        assert isinstance(spec, GivenImagesSpec)
+        gather(Path(spec.images), classes, made.size, output.parent)
+        return
     synthesize(
-        made.model_on_disk().path(catalogue.scale).parent,
-        load(names, "train").classes,
+        model.path(catalogue.scale).parent,
+        classes,
         made.size,
         output.parent,
         prompt=spec.prompt,

@@ -1,12 +1,14 @@
-"""The demo's two encoders: OpenCLIP models, small enough to train in seconds, on the drawn digits alone.
+"""Encoders small enough to train in seconds or minutes on a processor, as OpenCLIP models, on public images alone.
 
-They stand for the paper's ViT-B/16 and ConvNeXt-B, which were trained on LAION-2B. The loss is cross-entropy of an
-image against the captions of all classes: with ten captions, the in-batch contrastive loss of CLIP would call other
-images of the same class negatives.
+Two for 16 px stand in the demo for the paper's ViT-B/16 and ConvNeXt-B, which were trained on LAION-2B, and learn from
+drawn digits. `small-repvgg`, for 32 px, learns from any public images in class folders (`weights: public`). The loss is
+cross-entropy of an image against the captions of all classes: with few captions, the in-batch contrastive loss of CLIP
+would call other images of the same class negatives.
 """
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,28 +24,76 @@ from dpmix.progress import progress
 from dpmix.random import generator
 
 TEMPLATE = "a photo of a {}"
-_DIM = 64
-_BATCH = 128
-_STEPS = {"tiny-vit": 500, "tiny-convnext": 500}
 _TEXT = {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 1, "layers": 1}
-_VISION: dict[str, dict[str, Any]] = {
-    "tiny-vit": {"image_size": 16, "patch_size": 8, "width": 64, "head_width": 32, "layers": 3, "mlp_ratio": 2.0},
-    "tiny-convnext": {
-        "image_size": 16,
-        "timm_model_name": "dpmix_convnext_tiny16",
-        "timm_model_pretrained": False,
-        "timm_pool": "",
-        "timm_proj": "linear",
-    },
-}
-ARCHITECTURES = tuple(_VISION)
 # The drawn digits' own mean and standard deviation, to two digits.
-_COLOURS = {"mean": [0.27] * 3, "std": [0.33] * 3, "interpolation": "bicubic", "resize_mode": "squash"}
+_DIGITS = ((0.27,) * 3, (0.33,) * 3)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """An architecture and how it is trained.
+
+    Attributes:
+        dim: length of an embedding.
+        vision: OpenCLIP's `vision_cfg`.
+        steps: of AdamW, one batch each, with a one-cycle learning rate.
+        padding: pixels by which an image is moved at random, either way.
+        flip: whether half of the images are mirrored.
+        colours: mean and standard deviation that images are normalised by; None takes the training images' own.
+    """
+
+    dim: int
+    vision: dict[str, Any]
+    steps: int
+    batch: int = 128
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.05
+    label_smoothing: float = 0.0
+    padding: int = 1
+    flip: bool = False
+    colours: tuple[tuple[float, ...], tuple[float, ...]] | None = _DIGITS
+
+
+RECIPES = {
+    "tiny-vit": Recipe(
+        64,
+        {"image_size": 16, "patch_size": 8, "width": 64, "head_width": 32, "layers": 3, "mlp_ratio": 2.0},
+        steps=500,
+    ),
+    "tiny-convnext": Recipe(
+        64,
+        {
+            "image_size": 16,
+            "timm_model_name": "dpmix_convnext_tiny16",
+            "timm_model_pretrained": False,
+            "timm_pool": "",
+            "timm_proj": "linear",
+        },
+        steps=500,
+    ),
+    "small-repvgg": Recipe(
+        192,
+        {
+            "image_size": 32,
+            "timm_model_name": "dpmix_repvgg_small32",
+            "timm_model_pretrained": False,
+            "timm_pool": "avg",
+            "timm_proj": "none",
+        },
+        steps=1200,
+        label_smoothing=0.1,
+        padding=4,
+        flip=True,
+        colours=None,
+    ),
+}
+ARCHITECTURES = tuple(RECIPES)
 
 
 def configuration(architecture: str) -> dict[str, Any]:
     """The arguments of `open_clip.CLIP` that make one of `ARCHITECTURES`."""
-    return {"embed_dim": _DIM, "vision_cfg": _VISION[architecture], "text_cfg": _TEXT}
+    recipe = RECIPES[architecture]
+    return {"embed_dim": recipe.dim, "vision_cfg": recipe.vision, "text_cfg": _TEXT}
 
 
 def train_encoder(
@@ -57,57 +107,82 @@ def train_encoder(
     """Train an encoder on public images and write the folder that `dpmix.models.encoders.load_encoder` reads.
 
     Args:
-        architecture: "tiny-vit" or "tiny-convnext", both for 16 px.
-        images: uint8 [n, C, R, R], C = 1 or 3; resized to 16 px if R differs.
+        architecture: one of `ARCHITECTURES`.
+        images: uint8 [n, C, R, R], C = 1 or 3; resized to the architecture's 16 or 32 px if R differs.
         labels: int64 [n].
         classes: class names; the caption of a class is "a photo of a <class>".
         out: the folder to write, whole or not at all.
         seed: determines initial weights and batches; the result is the same for the same seed on the same machine.
     """
-    if architecture not in _VISION:
-        raise ParamsError(f"no demo encoder is called {architecture!r}; choose one of {', '.join(_VISION)}")
+    if architecture not in RECIPES:
+        raise ParamsError(
+            f"no encoder that is trained here is called {architecture!r}; choose one of {', '.join(ARCHITECTURES)}"
+        )
     import open_clip
 
     import dpmix.models.tiny_convnext  # noqa: F401  # registers the demo's ConvNeXt
+    from dpmix.models import small_repvgg
 
-    model_cfg = configuration(architecture)
-    size = _VISION[architecture]["image_size"]
+    recipe, model_cfg = RECIPES[architecture], configuration(architecture)
+    size, repvgg = recipe.vision["image_size"], recipe.vision.get("timm_model_name") == small_repvgg.SMALL_REPVGG
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator(seed, "encoder", architecture))))
         model = open_clip.CLIP(**model_cfg)
+        if repvgg:
+            model.visual.trunk = small_repvgg.branched(num_classes=0).to(memory_format=torch.channels_last)
     model.train()
-    # Ten captions use a few dozen of its 49,408 rows, and it is nine tenths of the parameters.
+    # A few captions use a few dozen of its 49,408 rows, and it is most of the parameters.
     model.token_embedding.requires_grad_(False)
     tokens = open_clip.SimpleTokenizer(context_length=_TEXT["context_length"])([TEMPLATE.format(c) for c in classes])
 
-    mean, std = (torch.tensor(_COLOURS[key]).reshape(1, 3, 1, 1) for key in ("mean", "std"))
+    colours = recipe.colours or _colours(images)
+    mean, std = (torch.tensor(values).reshape(1, 3, 1, 1) for values in colours)
     order = generator(seed, "encoder batches")
-    steps = _STEPS[architecture]
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=2e-3, weight_decay=0.05, foreach=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=2e-3, total_steps=steps)
+    optimizer = torch.optim.AdamW(trained, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, foreach=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=recipe.learning_rate, total_steps=recipe.steps)
     targets = torch.from_numpy(np.asarray(labels, dtype=np.int64))
-    for _ in progress(range(steps), f"training {architecture}"):
-        batch = torch.randint(len(images), (_BATCH,), generator=order)
+    for _ in progress(range(recipe.steps), f"training {architecture}"):
+        batch = torch.randint(len(images), (recipe.batch,), generator=order)
         pixels = torch.from_numpy(np.asarray(images[batch.numpy()])).float() / 255
         if pixels.shape[-1] != size:
             pixels = functional.interpolate(pixels, size=(size, size), mode="bicubic", antialias=True)
-        pixels = _shifted(pixels, order)
+        pixels = _shifted(pixels, recipe.padding, order)
+        if recipe.flip:
+            mirrored = torch.rand(len(pixels), generator=order) < 0.5
+            pixels = torch.where(mirrored[:, None, None, None], pixels.flip(3), pixels)
         embedded = model.encode_image((pixels - mean) / std, normalize=True)
         captions = model.encode_text(tokens, normalize=True)
-        loss = functional.cross_entropy(model.logit_scale.exp() * embedded @ captions.T, targets[batch])
+        logits = model.logit_scale.exp() * embedded @ captions.T
+        loss = functional.cross_entropy(logits, targets[batch], label_smoothing=recipe.label_smoothing)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
         with torch.no_grad():
             model.logit_scale.clamp_(max=math.log(100))  # as CLIP does
-    save_encoder(model, model_cfg, _COLOURS, out)
+    if repvgg:
+        model.visual.trunk = small_repvgg.fused(model.visual.trunk.eval())
+    preprocess = {
+        "mean": list(colours[0]),
+        "std": list(colours[1]),
+        "interpolation": "bicubic",
+        "resize_mode": "squash",
+    }
+    save_encoder(model, model_cfg, preprocess, out)
 
 
-def _shifted(pixels: Tensor, random: torch.Generator) -> Tensor:
-    """Each image [n, C, R, R] moved by up to one pixel either way: handwriting is less well centred than drawings."""
+def _colours(images: npt.NDArray[np.uint8]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The images' own mean and standard deviation, per channel, to two digits."""
+    seen = np.broadcast_to(images, (len(images), 3, *images.shape[2:])) / np.float32(255)
+    mean, std = seen.mean(axis=(0, 2, 3)), seen.std(axis=(0, 2, 3))
+    return tuple(round(float(each), 2) for each in mean), tuple(max(0.01, round(float(each), 2)) for each in std)
+
+
+def _shifted(pixels: Tensor, padding: int, random: torch.Generator) -> Tensor:
+    """Each image [n, C, R, R] moved by up to `padding` pixels either way, on black."""
     n, _, side, _ = pixels.shape
-    padded = functional.pad(pixels, (1, 1, 1, 1))
-    rows, columns = (torch.randint(3, (n, 1), generator=random) + torch.arange(side) for _ in range(2))
+    padded = functional.pad(pixels, (padding,) * 4)
+    moves = 2 * padding + 1
+    rows, columns = (torch.randint(moves, (n, 1), generator=random) + torch.arange(side) for _ in range(2))
     return padded[torch.arange(n)[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)

@@ -257,7 +257,8 @@ def load_encoder(
 def _load_open_clip(directory: Path) -> dict[str, Any]:
     import open_clip
 
-    import dpmix.models.tiny_convnext  # noqa: F401  # registers the demo's ConvNeXt
+    import dpmix.models.small_repvgg
+    import dpmix.models.tiny_convnext  # noqa: F401  # registered with timm
 
     source = f"local-dir:{directory}"
     with _quiet():
@@ -342,7 +343,8 @@ def skeleton(architecture: str, device: torch.device) -> tuple[nn.Module, nn.Mod
 
     with _quiet(), device:
         if architecture in ARCHITECTURES:
-            import dpmix.models.tiny_convnext  # noqa: F401  # registers the demo's ConvNeXt
+            import dpmix.models.small_repvgg
+            import dpmix.models.tiny_convnext  # noqa: F401  # registered with timm
 
             model = open_clip.CLIP(**configuration(architecture))
         else:

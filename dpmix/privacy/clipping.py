@@ -257,7 +257,7 @@ def _clip_and_add(rows: Mapping[str, Tensor], clip_norm: float, mode: Clipping) 
     names = list(rows)
     with full_float32(rows[names[0]].device.type):
         rows = {name: value.detach().float() for name, value in rows.items()}
-        squares = torch.stack([value.flatten(1).square().sum(dim=1) for value in rows.values()])
+        squares = torch.stack([value.reshape(len(value), -1).square().sum(dim=1) for value in rows.values()])
         norms, factors = _factors(squares, names, clip_norm, mode)
         counted = (factors > 0).all(dim=0)
         if not bool(counted.all()):

@@ -121,7 +121,7 @@ def _norms(factor: Tensor, residuals: Tensor, out: Tensor) -> Tensor:
 
 
 def _scale(residuals: Tensor, factors: Tensor) -> None:
-    """Residuals [n, K, H, c] times factors [n, H], in place; a factor of zero leaves zero even of what is not finite."""
+    """Residuals [n, K, H, c] times factors [n, H], in place; where a factor is zero, whatever was there goes."""
     residuals *= factors[:, None, :, None]
     left_out = factors == 0
     if left_out.any():

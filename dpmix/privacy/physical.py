@@ -3,14 +3,20 @@
 import gc
 import logging
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
 
 from dpmix.errors import DpmixError
 
+
+class _Addable(Protocol):
+    def __add__(self, other: Any, /) -> Any: ...
+
+
 Part = TypeVar("Part")
+Sum = TypeVar("Sum", bound=_Addable)
 
 _LOG = logging.getLogger(__name__)
 
@@ -66,11 +72,14 @@ class PhysicalBatches:
                 # Popped, so that a result that the caller has dropped takes no memory while the next is computed.
                 yield finished.pop()
 
-    def add_up(self, units: np.ndarray, compute: Callable[[np.ndarray], Any], start: Any) -> Any:
-        """`start` plus `compute(part)` of every part, for values with a `+` that makes a new value (`ClippedSum`)."""
+    def add_up(self, units: np.ndarray, compute: Callable[[np.ndarray], Sum], start: Sum) -> Sum:
+        """`start` plus `compute(part)` of every part, for values with a `+` that makes a new value (`ClippedSum`).
+
+        The addition may run out of memory as well as the part.
+        """
         total = start
 
-        def extended(part: np.ndarray) -> Any:
+        def extended(part: np.ndarray) -> Sum:
             return total + compute(part)
 
         for total in self.run(units, extended):  # noqa: B007 (the closure reads it)

@@ -197,7 +197,7 @@ def train_heads(
             n, k = views.images.shape[:2]
             features = featurize(views.images.flatten(0, 1)).view(n, k, -1)
             magnitudes = [head_magnitudes(features, views.targets, state.weights[int(i)]) for i in state.magnitudes]
-            return *head_clipped_sum(features, views.targets, state.weights, clip_norms, mode), magnitudes
+            return *head_clipped_sum(features, views.targets, state.weights, clip_norms, mode=mode), magnitudes
 
         for part_sum, norms, magnitudes in batches.run(workers.share(chosen), clipped):
             total += part_sum

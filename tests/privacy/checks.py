@@ -26,6 +26,7 @@ from dpmix.privacy.noise import NoiseSource
 from dpmix.privacy.plan import Ledger, Plan
 from dpmix.privacy.sampling import microbatches
 from dpmix.training import head as head_module
+from dpmix.training import loop
 from dpmix.training import scratch as scratch_module
 from dpmix.training.data import TrainingData
 from dpmix.training.head import Featurizer, Head, train_heads
@@ -245,14 +246,19 @@ def run(
 
 def _leave_out(patch: pytest.MonkeyPatch, case: Case, absent: Collection[int], seen: Run) -> None:
     """A record that has left keeps its index, which stands for nobody: not sampled, or an empty slot."""
-    sample = case.module.poisson_sample
+    sample, by_turns = loop.poisson_sample, loop.cyclic_poisson_sample
 
     def without(seed: int, step: int, population: int, rate: float) -> np.ndarray:
         seen.rates.append((population, rate))
         chosen = sample(seed, step, population, rate)
         return chosen if case.microbatch_size > 1 else chosen[~np.isin(chosen, list(absent))]
 
-    patch.setattr(case.module, "poisson_sample", without)
+    def by_turns_without(*args: int) -> np.ndarray:
+        chosen = by_turns(*args)
+        return chosen[~np.isin(chosen, list(absent))]
+
+    patch.setattr(loop, "poisson_sample", without)
+    patch.setattr(loop, "cyclic_poisson_sample", by_turns_without)
     if case.microbatch_size > 1:
         group = case.module.microbatches
 

@@ -325,6 +325,30 @@ def test_the_choice_is_explained(monkeypatch):
         explain_backend(module, views, "fast")
 
 
+class Temperature(nn.Module):
+    """One parameter without a dimension."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.temperature = nn.Linear(4, 3), nn.Parameter(torch.tensor(2.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inner(x) * self.temperature
+
+
+@pytest.mark.parametrize("mode", [Flat(), AutoS(), PerLayer()], ids=["flat", "AUTO-S", "per layer"])
+def test_a_parameter_without_a_dimension(mode):
+    module = Temperature()
+    views, targets = torch.rand(3, 2, 4), torch.softmax(torch.randn(3, 2, 3), dim=2)
+    found = [
+        clipped_sum(ExampleLoss(module), parameters(module), views, targets, 0.1, backend=backend, mode=mode)
+        for backend in ("auto", "sequential", "reference")
+    ]
+    assert found[0].total["temperature"].shape == ()
+    assert float(found[0].total["temperature"]) != 0
+    assert all(close(flat(one.total), flat(found[0].total)) for one in found)
+
+
 class Positions(nn.Module):
     """Adds a learned vector for each position, looked up once for the whole batch."""
 

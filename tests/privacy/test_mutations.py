@@ -13,10 +13,11 @@ from dpmix.mixing import ViewSettings
 from dpmix.privacy import clipping, modes
 from dpmix.privacy import head as head_sums
 from dpmix.privacy.noise import Research
+from dpmix.privacy.physical import PhysicalBatches
 from dpmix.privacy.plan import Plan
 from dpmix.random import KeyedRandom
 from dpmix.training import head as heads
-from dpmix.training import scratch
+from dpmix.training import loop, scratch
 from tests.privacy import checks
 
 Patch = pytest.MonkeyPatch
@@ -72,7 +73,9 @@ def sum_over_views(patch: Patch) -> None:
     """K g is clipped in place of g, which is K times the clipping of g to C / K."""
     real = heads.head_clipped_sum
 
-    def of_heads(features: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor, clip: torch.Tensor) -> Any:
+    def of_heads(
+        features: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor, clip: torch.Tensor, **_: Any
+    ) -> Any:
         k = features.shape[1]
         total, norms = real(features, targets, weights, clip / k)
         return total * k, norms * k
@@ -88,7 +91,9 @@ def sum_over_views(patch: Patch) -> None:
 def clipping_before_the_mean(patch: Patch) -> None:
     one_head, one_net = heads.head_clipped_sum, scratch.clipped_sum
 
-    def of_heads(features: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor, clip: torch.Tensor) -> Any:
+    def of_heads(
+        features: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor, clip: torch.Tensor, **_: Any
+    ) -> Any:
         n, k = features.shape[:2]
         total, norms = one_head(features.flatten(0, 1)[:, None], targets.flatten(0, 1)[:, None], weights, clip)
         return total / k, norms.view(len(weights), n, k).mean(dim=2)
@@ -107,7 +112,7 @@ def clipping_before_the_mean(patch: Patch) -> None:
 
 def no_clipping(patch: Patch) -> None:
     for module in (clipping, head_sums):
-        patch.setattr(module, "clip_factors", lambda norms, clip_norm: torch.ones_like(norms))
+        patch.setattr(module, "clip_factors", lambda norms, clip_norm, mode=None: torch.ones_like(norms))
 
 
 def non_finite_examples_count(patch: Patch) -> None:
@@ -120,24 +125,21 @@ def underestimated_norms(patch: Patch) -> None:
 
 
 def a_record_used_twice(patch: Patch) -> None:
-    for module in (scratch, heads):
-        real = module.poisson_sample
-        patch.setattr(module, "poisson_sample", lambda *args, real=real: np.repeat(real(*args), 2))
+    real = loop.poisson_sample
+    patch.setattr(loop, "poisson_sample", lambda *args: np.repeat(real(*args), 2))
 
 
 def overlapping_physical_batches(patch: Patch) -> None:
-    def overlapping(indices: np.ndarray, size: int) -> Any:
-        for start in range(0, len(indices), size):
-            yield indices[max(0, start - 1) : start + size]
+    def overlapping(self: PhysicalBatches, units: np.ndarray, compute: Callable[[np.ndarray], Any]) -> Any:
+        for start in range(0, len(units), self.size):
+            yield compute(units[max(0, start - 1) : start + self.size])
 
-    for module in (scratch, heads):
-        patch.setattr(module, "physical_batches", overlapping)
+    patch.setattr(PhysicalBatches, "run", overlapping)
 
 
 def a_lost_physical_batch(patch: Patch) -> None:
-    for module in (scratch, heads):
-        real = module.physical_batches
-        patch.setattr(module, "physical_batches", lambda indices, size, real=real: list(real(indices, size))[:1])
+    real = PhysicalBatches.run
+    patch.setattr(PhysicalBatches, "run", lambda self, units, compute: list(real(self, units, compute))[:1])
 
 
 def mixing_across_examples(patch: Patch) -> None:
@@ -195,32 +197,25 @@ def fixed_size_batches(patch: Patch) -> None:
         order = KeyedRandom(seed, step, np.arange(population)).uniform("shuffle").argsort()
         return np.sort(order[: round(population * rate)])
 
-    for module in (scratch, heads):
-        patch.setattr(module, "poisson_sample", fixed)
+    patch.setattr(loop, "poisson_sample", fixed)
 
 
 def too_many_samples(patch: Patch) -> None:
     """Claims q, and samples at 1.5 q."""
-    for module in (scratch, heads):
-        real = module.poisson_sample
-        patch.setattr(
-            module,
-            "poisson_sample",
-            lambda seed, step, population, rate, real=real: real(seed, step, population, 1.5 * rate),
-        )
+    real = loop.poisson_sample
+    patch.setattr(loop, "poisson_sample", lambda seed, step, population, rate: real(seed, step, population, 1.5 * rate))
 
 
 def divided_by_what_was_sampled(patch: Patch) -> None:
     sampled = [1]
-    for module in (scratch, heads):
-        real = module.poisson_sample
+    real = loop.poisson_sample
 
-        def counting(*args: Any, real: Callable[..., Any] = real) -> np.ndarray:
-            chosen = real(*args)
-            sampled[0] = max(1, len(chosen))
-            return chosen
+    def counting(*args: Any) -> np.ndarray:
+        chosen = real(*args)
+        sampled[0] = max(1, len(chosen))
+        return chosen
 
-        patch.setattr(module, "poisson_sample", counting)
+    patch.setattr(loop, "poisson_sample", counting)
     patch.setattr(Plan, "expected_units", property(lambda plan: sampled[0]))
 
 

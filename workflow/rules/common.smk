@@ -1,3 +1,4 @@
+import os
 import sys
 
 from dpmix.catalogue import of_config
@@ -12,7 +13,7 @@ from dpmix.experiment import (
 )
 from snakemake.exceptions import WorkflowError
 
-PARAMS = str(workflow.configfiles[-1] if workflow.configfiles else "params.yaml")
+PARAMS = os.path.relpath(workflow.configfiles[-1])
 
 # A mistake in the params is one line, before anything runs.
 try:

@@ -1,0 +1,131 @@
+"""Images in class folders inside zip archives, read in place: nothing is unpacked, and no name in an archive is a path.
+
+    <any folders that all images share>/<class>/<anything>.<image format>
+
+Several archives may hold one data set: their class folders are laid together. Or one archive holds both splits, as
+`train/<class>/` and `test/<class>/`.
+"""
+
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from dpmix.errors import DataError
+
+# Far more than any picture, far less than memory: a crafted archive may promise to grow a million times.
+LARGEST_IMAGE = 2**28  # bytes
+
+
+class File(NamedTuple):
+    """One image file: on disk, or a member of a zip archive, whose path then goes on inside the archive."""
+
+    path: Path
+    archive: zipfile.ZipFile | None = None
+    member: zipfile.ZipInfo | None = None
+
+    @property
+    def on_disk(self) -> Path:
+        """The file that holds it."""
+        return self.path if self.archive is None else Path(str(self.archive.filename))
+
+    def read(self) -> bytes:
+        """Its bytes.
+
+        Raises:
+            DataError: if it cannot be read, or its checksum is not the archive's.
+        """
+        try:
+            if self.archive is None or self.member is None:
+                return self.path.read_bytes()
+            return self.archive.read(self.member)
+        except Exception as error:  # zipfile raises its own, zlib's, OSError and, for encrypted members, RuntimeError
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise DataError(f"{self.path} cannot be read ({reason}); replace the file") from error
+
+
+def find(path: Path) -> dict[str, tuple[Path, ...]]:
+    """The archives at `path`: itself under "all", or those of a folder under "train" and "test"; none if it has none.
+
+    Raises:
+        DataError: for a folder with the archives of one split and not of the other.
+    """
+    path = Path(path)
+    if path.suffix.lower() == ".zip":
+        return {"all": (path,)}
+    found = {split: tuple(sorted(path.glob(f"{split}*.zip"))) for split in ("train", "test")}
+    if not any(found.values()):
+        return {}
+    for split, archives in found.items():
+        if not archives:
+            raise DataError(f"{path} has no archive {split}*.zip beside the others; add it")
+    return found
+
+
+def listing(
+    path: Path, suffixes: frozenset[str], litter: frozenset[str] = frozenset()
+) -> dict[str, dict[str, list[File]]]:
+    """The images of each split and class, classes and images sorted by name, whichever archive they lie in.
+
+    Args:
+        path: an archive, or a folder of archives, as `find` knows them.
+        suffixes: of the formats that can be read, as ".png".
+        litter: file names, in lower case, that are passed over; any other file that is no image is refused.
+
+    Returns:
+        "train" and "test", or "all" for an archive without these two folders; by split, by class, the files.
+
+    Raises:
+        DataError: for an archive that is damaged, encrypted or without class folders, a file that is no image, or one
+            that is there twice.
+    """
+    splits: dict[str, dict[str, list[File]]] = {}
+    for split, archives in find(path).items():
+        members = [member for one in archives for member in _members(one) if member[0].name.lower() not in litter]
+        if not members:
+            raise DataError(f"{' and '.join(map(str, archives))} holds no image; put each class's images into a folder")
+        for _, file in members:
+            if file.path.suffix.lower() not in suffixes:
+                raise DataError(f"{file.path} is not an image that Pillow reads; convert or remove it")
+        parts = [(name.parts, file) for name, file in members]
+        while min(len(each) for each, _ in parts) > 2 and len({each[0] for each, _ in parts}) == 1:
+            parts = [(each[1:], file) for each, file in parts]
+        if split == "all" and {each[0] for each, _ in parts} == {"train", "test"}:
+            for inner in ("train", "test"):
+                splits[inner] = _by_class([(each[1:], file) for each, file in parts if each[0] == inner])
+        else:
+            splits[split] = _by_class(parts)
+    return splits
+
+
+def _by_class(parts: Sequence[tuple[tuple[str, ...], File]]) -> dict[str, list[File]]:
+    classes: dict[str, dict[tuple[str, ...], File]] = {}
+    for each, file in parts:
+        if len(each) < 2:
+            raise DataError(f"{file.path} lies in no class folder; put each class's images into a folder of its own")
+        files = classes.setdefault(each[0], {})
+        if each[1:] in files:
+            raise DataError(f"{file.path} is there twice, also as {files[each[1:]].path}; keep one of them")
+        files[each[1:]] = file
+    return {name: [file for _, file in sorted(classes[name].items())] for name in sorted(classes)}
+
+
+def _members(path: Path) -> list[tuple[PurePosixPath, File]]:
+    try:
+        archive = zipfile.ZipFile(path)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}); give a zip archive of class folders") from error
+    except zipfile.BadZipFile as error:
+        raise DataError(f"{path} is not a whole zip archive ({error}); fetch it again") from error
+    members = []
+    for info in archive.infolist():
+        name = PurePosixPath(info.filename.replace("\\", "/").lstrip("/"))
+        if info.is_dir() or any(part.startswith(".") or part == "__MACOSX" for part in name.parts):
+            continue
+        where = path / name
+        if info.flag_bits & 0x1:
+            raise DataError(f"{where} is encrypted; give an archive without a password")
+        if info.file_size > LARGEST_IMAGE:
+            raise DataError(f"{where} would take {info.file_size} bytes, too many for an image; remove it")
+        members.append((name, File(where, archive, info)))
+    return members
