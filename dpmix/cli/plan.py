@@ -89,8 +89,8 @@ def _details(row: "Estimate", fast: "Speed", costs: "Costs", gpus: int) -> list[
     if not gpus:
         made += [
             "",
-            "This scale asks for no GPU: the hours are operations alone, without the start of processes and the training "
-            "of its own encoders and image generators.",
+            "This scale asks for no GPU: the hours are operations alone, without starting processes and training its "
+            "own encoders and image generators.",
         ]
     if any(row.disk.values()):
         parts = ", ".join(f"{kind} {row.disk[kind] / 1e9:.1f}" for kind in _KINDS if row.disk.get(kind))
