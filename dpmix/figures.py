@@ -352,6 +352,8 @@ def figure2(panels: Sequence[GradientPanel], out_stem: Path) -> tuple[Path, Path
                     axes.set_ylabel(f"{dataset}\nnumber of parameters", linespacing=1.5)
                 if row == len(datasets) - 1:
                     axes.set_xlabel("gradient magnitude before clipping")
+        for axes in grid.flat:
+            axes.locator_params(axis="x", nbins=5)  # more labels would touch
         handles, labels = max((axes.get_legend_handles_labels() for axes in grid.flat), key=lambda found: len(found[1]))
         figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 6), fontsize=8, frameon=False)
         png, pdf = _save(figure, out_stem)

@@ -300,16 +300,16 @@ class Bundling(Spec):
     """How many streams one job takes, and what it gets. None of it changes a result beyond rounding.
 
     `stream` suits a cluster; `model` suits one machine, where starting a process costs most. `physical_batch` is how
-    many examples go through the network together. `precision` is that of frozen encoders: `auto` is half precision on a
-    GPU; `compile` has torch compile them there.
+    many examples go through the network together. `encoder_precision` is that of frozen encoders, `auto` being half
+    precision on a GPU; `compile_encoder` has torch compile them there.
     """
 
     by: Literal["stream", "model"]
     threads: PositiveInt = 1
     gpus: Annotated[int, Field(ge=0)] = 0
     physical_batch: PositiveInt = 64
-    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    compile: bool = False
+    encoder_precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    compile_encoder: bool = False
 
 
 class ScaleSpec(Spec):

@@ -6,6 +6,7 @@ unit length. Both towers are public. Only the test set is touched, to measure.
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -28,11 +29,13 @@ def measure(wanted: Sequence[ZeroShot], scale: str, device: str) -> None:
         DataError: if a store or an encoder is missing or damaged.
         ParamsError: if an encoder has no text tower.
     """
-    encoders: dict[str, Encoder] = {}
+    encoders: dict[Path, Encoder] = {}
     for one in wanted:
         started = time.perf_counter()
         folder = EncoderModel(encoder=one.model).path(scale).parent
-        encoder = encoders.setdefault(str(folder), load_encoder(folder, device))
+        if folder not in encoders:
+            encoders[folder] = load_encoder(folder, device)
+        encoder = encoders[folder]
         test = load(one.images().path(scale).parent, "test")
         weights = encoder.zero_shot_weights([spoken(name) for name in test.classes], one.prompts)
         predictions = []

@@ -181,6 +181,53 @@ def test_blur_is_torchvisions(size: int, kernel: int) -> None:
         torch.testing.assert_close(views[row // k, row % k], expected, atol=1e-5, rtol=0)
 
 
+@settings(max_examples=20)
+@given(names=st.permutations(["crop", "flip", "cutout", "blur"]), size=SIZES, seed=SEEDS)
+def test_a_chain_is_torchvisions_one_image_at_a_time(names: list[str], size: int, seed: int) -> None:
+    """Moves in the order listed, then changes in the order listed, each view with its own parameters."""
+    images, random, k, padding = images_of(2, 3, size, seed % 100), keyed(2, seed), 2, 3
+    views = augment(images, k, names, random, "base", padding=padding)
+    offsets = parameters(random, k, "crop").integers("offset", 2 * padding + 1, 2).tolist()
+    flips = (parameters(random, k, "flip").uniform("flip", 0, 1) < 0.5).tolist()
+    centres = [parameters(random, k, "cutout").integers(name, size).tolist() for name in ("row", "column")]
+    sigmas = parameters(random, k, "blur").uniform("sigma", 0.1, 2.0).tolist()
+    side = round(size / 2)
+    for row in range(2 * k):
+        top, left = (max(centre[row] - side // 2, 0) for centre in centres)
+        bottom, right = (min(centre[row] - side // 2 + side, size) for centre in centres)
+
+        def crop(image: torch.Tensor, row: int = row) -> torch.Tensor:
+            padded = reference.pad(image, [padding] * 4, padding_mode="reflect")
+            return reference.crop(padded, *offsets[row], size, size)
+
+        one = {
+            "crop": crop,
+            "flip": lambda image, row=row: reference.horizontal_flip(image) if flips[row] else image,
+            "cutout": lambda image, at=(top, left, bottom - top, right - left): reference.erase(
+                image, *at, torch.tensor(0.5)
+            ),
+            "blur": lambda image, row=row: reference.gaussian_blur(image, [3, 3], [sigmas[row]] * 2),
+        }
+        expected = images[row // k].float() / 255
+        for name in sorted(names, key=["crop", "flip"].__contains__, reverse=True):
+            expected = one[name](expected)
+        torch.testing.assert_close(views[row // k, row % k], expected, atol=1e-5, rtol=0)
+
+
+@settings(max_examples=10)
+@given(seed=SEEDS)
+def test_all_is_the_chosen_extra_with_the_same_parameters(seed: int) -> None:
+    images, random, k = images_of(3, 3, 16, seed % 100), keyed(3, seed), 4
+    views = augment(images, k, ["all"], random, "base", padding=0).flatten(0, 1)
+    draws = parameters(random, k, "all")
+    for row, choice in enumerate(draws.integers("choice", len(TABLE_4)).tolist()):
+        name = TABLE_4[choice]
+        alone = augmentation.PIXEL_TRANSFORMS[name](
+            images[row // k][None].float() / 255, draws.take(torch.tensor([row])).within(name)
+        )
+        torch.testing.assert_close(views[row], alone[0], atol=1e-6, rtol=0)
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_sobel_is_scipys(channels: int) -> None:
     images = images_of(2, channels, 17)

@@ -87,7 +87,11 @@ def _details(row: "Estimate", fast: "Speed", costs: "Costs", gpus: int) -> list[
             f"{model}=IMAGES_PER_SECOND"
         )
     if not gpus:
-        made += ["", "This scale asks for no GPU; on one machine most of its time is the start of processes."]
+        made += [
+            "",
+            "This scale asks for no GPU: the hours are operations alone, without starting processes and training its "
+            "own encoders and image generators.",
+        ]
     if any(row.disk.values()):
         parts = ", ".join(f"{kind} {row.disk[kind] / 1e9:.1f}" for kind in _KINDS if row.disk.get(kind))
         made += ["", f"Disk of {row.target}, GB (synthetic images uncompressed): {parts}"]

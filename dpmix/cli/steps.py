@@ -40,7 +40,7 @@ def _execution(catalogue: Any) -> None:
     """Let frozen encoders compute as the scale says."""
     from dpmix.models.encoders import set_execution
 
-    set_execution(catalogue.spec.bundle.precision, catalogue.spec.bundle.compile)
+    set_execution(catalogue.spec.bundle.encoder_precision, catalogue.spec.bundle.compile_encoder)
 
 
 def _strokes() -> tuple[Any, Any, list[str]]:

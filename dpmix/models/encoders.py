@@ -207,7 +207,7 @@ def refuse_mixing(visual: nn.Module, resolution: int, device: torch.device, name
 
 @functools.cache
 def shared_encoder(directory: Path, device: str) -> "Encoder":
-    """The encoder in a folder, loaded once in a process, computing as `set_execution` says."""
+    """The encoder in a folder, loaded once in a process, to compute as `set_execution` says."""
     return load_encoder(directory, device=device)
 
 

@@ -1,5 +1,6 @@
 """DP-SGD from scratch on the views of Algorithm 1, and its microbatch variants (Tables 1, 2 and 5)."""
 
+import functools
 import sys
 import time
 from collections.abc import Mapping
@@ -127,7 +128,7 @@ def train_from_scratch(
     mode, batches = CLIPPING[experiment.clipping], PhysicalBatches(physical_batch)
     if workers.leads:
         example = torch.zeros(1, view_settings(experiment).views, *image.shape, device=device)
-        print(f"clipped gradients: {explain_backend(model, example, backend)}", file=sys.stderr)
+        _say(f"clipped gradients: {explain_backend(model, example, backend)}")
     units = microbatches(plan.population, plan.microbatch_size, seed=0)
     ends = epoch_ends(plan.steps, experiment.epochs)
     label = f"{experiment.dataset.name} {experiment.method} ε={experiment.epsilon:g} seed {experiment.seed}"
@@ -187,6 +188,12 @@ def _views(experiment: Experiment, data: TrainingData, units: np.ndarray, step: 
     indices = units[:, 0]
     random = KeyedRandom(experiment.seed, step, indices)
     return make_views(data.private, indices, settings, random, data.mixed_in, device)
+
+
+@functools.cache
+def _say(line: str) -> None:
+    """A line on stderr, once in a process: the runs of a job are alike."""
+    print(line, file=sys.stderr, flush=True)
 
 
 @torch.no_grad()

@@ -1,0 +1,45 @@
+"""What the README says of the demo is what the committed tables show."""
+
+import re
+from pathlib import Path
+
+CELL = r"\d+\.\d \(\d*\.\d\)"
+
+
+def section(repository: Path) -> str:
+    text = (repository / "README.md").read_text(encoding="utf-8")
+    return text.partition("## What the demo shows\n")[2].partition("\n## ")[0]
+
+
+def cells(repository: Path, number: str) -> set[str]:
+    table = repository / "results" / "demo" / "tables" / f"table{number}.md"
+    return set(re.findall(CELL, table.read_text(encoding="utf-8")))
+
+
+def test_every_number_of_a_finding_is_in_the_tables_that_it_names(repository: Path) -> None:
+    findings = re.findall(r"^- \*\*.*?(?=^- |^$)", section(repository), flags=re.MULTILINE | re.DOTALL)
+    assert len(findings) >= 5
+    quoted = 0
+    for finding in findings:
+        named = re.findall(r"\d+", " ".join(re.findall(r"Tables? [\d, and]+", finding)))
+        assert named, finding
+        shown = set().union(*(cells(repository, number) for number in named))
+        for cell in re.findall(CELL, " ".join(finding.split())):
+            assert cell in shown, f"{cell} of {finding!r}"
+            quoted += 1
+    assert quoted >= 8
+
+
+def test_the_excerpt_is_of_table_3(repository: Path) -> None:
+    rows = [line for line in section(repository).splitlines() if line.startswith("|") and re.search(CELL, line)]
+    table = (repository / "results" / "demo" / "tables" / "table3.md").read_text(encoding="utf-8")
+    start = table.index("digits (300)")
+    assert len(rows) >= 4
+    for row in rows:
+        method = next(
+            part
+            for part in (cell.strip() for cell in row.strip("|").split("|"))
+            if part[:1].isalpha() and "(300)" not in part
+        )
+        original = next(line for line in table[start:].splitlines() if f"| {method} |" in line)
+        assert re.findall(CELL, row) == re.findall(CELL, original)[: len(re.findall(CELL, row))]
