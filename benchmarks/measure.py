@@ -2,7 +2,6 @@
 
 import csv
 import io
-import os
 import platform
 import re
 import resource
@@ -58,18 +57,19 @@ def fastest(seconds: Mapping[str, Sequence[float]], prefix: str) -> str:
 
 def memory_of(step: Step) -> float:
     """MiB at the peak of two calls beyond what this process holds now. For a process of its own: peaks only grow."""
-    before = _resident_mib()
+    before = _status_mib("VmRSS")
     step()
     step()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10) - before
+    return _status_mib("VmHWM") - before
 
 
-def _resident_mib() -> float:
-    statm = Path("/proc/self/statm")
-    if statm.exists():
-        return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+def _status_mib(field: str) -> float:
+    """A figure of this process's memory. Linux inherits `ru_maxrss` from a parent, but not what /proc tells."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        (line,) = (line for line in status.read_text().splitlines() if line.startswith(field + ":"))
+        return int(line.split()[1]) / 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # macOS counts bytes
 
 
 def machine() -> str:
