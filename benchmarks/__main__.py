@@ -1,4 +1,4 @@
-"""`make bench`: a table of time and memory, and one line of ratios. `--gpu` measures on a GPU instead.
+"""`make bench`: tables of time and memory, each with one line of ratios. `--gpu` measures on a GPU instead.
 
 Times of one comparison are taken in turns in one process, and their ratio is the median over rounds, because machines
 are noisy. Peak memory is that of a process of its own, less what it held before its first step.
@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import torch
 
-from benchmarks import cases, gpu
+from benchmarks import cases, gpu, stream
 from benchmarks.cases import Problem, Step
 from benchmarks.measure import fastest, machine, memory_of, ratio, tell, times, write_table
 from dpmix.errors import DpmixError
@@ -87,18 +87,24 @@ def run() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "what", nargs="?", choices=("clipping", "stream"), default="clipping",
+        help="the gradient step, or the stream that fine-tunes heads on a ViT-B-16",
+    )  # fmt: skip
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--gpu", action="store_true", help="WRN-16-4 in bfloat16 on the GPU")
-    which.add_argument("--memory", metavar="CASE", help="print one case's peak memory in MiB")
+    which.add_argument("--gpu", action="store_true", help="on the GPU, in bfloat16")
+    which.add_argument("--memory", metavar="CASE", help="print one clipping case's peak memory in MiB")
     options = parser.parse_args()
     if options.memory:
         (make,) = (makers[options.memory] for _, makers in GROUPS if options.memory in makers)
         print(memory_of(make()))
         return
     tell(machine())
-    if options.gpu:
-        if not torch.cuda.is_available():
-            raise DpmixError("no GPU found; run without --gpu")
+    if options.gpu and not torch.cuda.is_available():
+        raise DpmixError("no GPU found; run without --gpu")
+    if options.what == "stream":
+        print(stream.run(stream.GPU if options.gpu else stream.CPU, rounds=3))
+    elif options.gpu:
         print(gpu.run(Problem(64, K, device="cuda", precision="bfloat16"), (4, 8, 16, 32, 64), rounds=5, product=8192))
     else:
         print(run())

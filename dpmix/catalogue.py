@@ -156,7 +156,20 @@ class Catalogue:
         """All artefacts of one kind, in the order of their paths."""
         return [artefact for _, artefact in sorted(self.artefacts.items()) if isinstance(artefact, kind)]
 
-    def bundles(self, *kinds: type[Artefact], missing_only: bool = True, everything: bool = False) -> list[Bundle]:
+    @property
+    def calls(self) -> list[frozenset[str]]:
+        """The sets of targets that one call trains together: everything, all tables, all figures, each target alone.
+
+        And none: a call for several single targets shares no jobs between them. A job on a cluster's node is started
+        by its name alone, so that the jobs of all these calls must be few enough to be listed.
+        """
+        everything = frozenset(self.targets)
+        tables = frozenset(target for target in everything if target.startswith("table"))
+        return [everything, tables, everything - tables, *(frozenset({target}) for target in self.targets), frozenset()]
+
+    def bundles(
+        self, *kinds: type[Artefact], missing_only: bool = True, together: frozenset[str] = frozenset()
+    ) -> list[Bundle]:
         """The jobs for artefacts of these kinds that do not exist yet.
 
         Two artefacts may share a job if they share a stream (on a cluster) or a model (on one machine, where starting
@@ -166,16 +179,17 @@ class Catalogue:
         Args:
             kinds: of artefacts.
             missing_only: leave out what is already there; a bundle keeps its name as long as something is missing.
-            everything: for calls that ask for every table. Then whole streams share a job, because views cost and heads
-                do not; and on one machine, all streams of a model and seed.
+            together: one of `calls`. Of what any of them needs, whole streams share a job, because views
+                cost and heads do not; and on one machine, all streams of a model and seed.
         """
         groups: dict[tuple[str, ...], list[Artefact]] = {}
         for artefact in (artefact for kind in kinds for artefact in self.of(kind)):
             kind, model, seed, stream = _share(artefact)
+            needs = self.needed_by[self.path(artefact)]
+            wanted = not together.isdisjoint(needs)
             by_stream = self.spec.bundle.by == "stream" and not isinstance(artefact, PlanFile)
-            key = (kind, model, stream) if by_stream else (kind, model, seed) if everything else (kind, model)
-            needs = () if everything else tuple(sorted(self.needed_by[self.path(artefact)]))
-            groups.setdefault((*key, *needs), []).append(artefact)
+            key = (kind, model, stream) if by_stream else (kind, model, seed) if wanted else (kind, model)
+            groups.setdefault((*key, *(("together",) if wanted else sorted(needs))), []).append(artefact)
         bundles = []
         for (kind, model, *_), group in groups.items():
             left = [a for a in group if not (missing_only and Path(self.path(a)).exists())]

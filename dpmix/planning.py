@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from dpmix.archives import SOURCES
-from dpmix.catalogue import Bundle, Catalogue
+from dpmix.catalogue import Catalogue
 from dpmix.errors import ParamsError
 from dpmix.experiment import (
     Artefact,
@@ -242,7 +242,7 @@ def estimates(
 
     Args:
         catalogue: the scale.
-        targets: such as `table9` and `figure2`; None is everything, for which whole streams share a job.
+        targets: such as `table9` and `figure2`, each made by a call of its own, then all by one; None is everything.
         costs: counts operations; one that is passed again keeps what it has counted.
         missing_only: leave out what is on disk, as Snakemake does.
 
@@ -251,37 +251,31 @@ def estimates(
     """
     wanted = [known(target, catalogue.targets, "target") for target in dict.fromkeys(targets or catalogue.targets)]
     counting = _Counting(catalogue, costs or Costs(catalogue), missing_only)
-    rows = [counting.estimate(target, {target}, everything=False) for target in wanted]
+    rows = [counting.estimate(target, frozenset({target})) for target in wanted]
     if len(rows) == 1:
         return rows
-    together = "all" if targets is None else "together"
-    return [*rows, counting.estimate(together, set(wanted), everything=targets is None)]
+    return [*rows, counting.estimate("all" if targets is None else "together", frozenset(wanted))]
 
 
 class _Counting:
     """What is to be made at a scale, and which targets need it."""
 
     def __init__(self, catalogue: Catalogue, costs: Costs, missing_only: bool) -> None:
-        self._costs, self._missing_only = costs, missing_only
-        self._jobs: dict[bool, list[tuple[Bundle, set[str]]]] = {}
-        for whole in (False, True):
-            bundles = functools.partial(catalogue.bundles, missing_only=missing_only, everything=whole)
-            self._jobs[whole] = [
-                (job, set().union(*(catalogue.needed_by[catalogue.path(artefact)] for artefact in job.artefacts)))
-                for kinds in ((Selection,), (Experiment, GradientRecord), (ZeroShot,), (Distance,))
-                for job in bundles(*kinds)
-            ]
+        self._catalogue, self._costs, self._missing_only = catalogue, costs, missing_only
         self._files = [
             (artefact, catalogue.needed_by[path])
             for path, artefact in catalogue.artefacts.items()
             if isinstance(artefact, DATA) and not (missing_only and Path(path).exists())
         ]
 
-    def estimate(self, name: str, targets: set[str], everything: bool) -> Estimate:
+    def estimate(self, name: str, targets: frozenset[str]) -> Estimate:
+        """What one call for these targets makes."""
         made, fetched = Estimate(name), set()
-        for job, needed in self._jobs[everything]:
-            if targets & needed:
-                made.add_job(job.artefacts, self._costs)
+        together = targets if targets in self._catalogue.calls else frozenset[str]()
+        for kinds in ((Selection,), (Experiment, GradientRecord), (ZeroShot,), (Distance,)):
+            for job in self._catalogue.bundles(*kinds, missing_only=self._missing_only, together=together):
+                if any(targets & self._catalogue.needed_by[self._catalogue.path(one)] for one in job.artefacts):
+                    made.add_job(job.artefacts, self._costs)
         for artefact, needed in self._files:
             if not targets & needed:
                 continue

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from benchmarks import __main__ as bench
-from benchmarks import cases, gpu, measure
+from benchmarks import cases, gpu, measure, stream
 from benchmarks.cases import Problem
 from tests.privacy.architectures import flat
 
@@ -128,6 +128,22 @@ def test_the_gpu_section_in_miniature(results, capsys):
     # Two FLOPs a multiply-add, three passes, four images: 16 channels of 27 weights at 64 places come first.
     assert gpu.step_flops(problem) > 6 * 4 * 64 * 16 * 27
     assert "vectorized: " in capsys.readouterr().err
+
+
+def test_the_stream_in_miniature(results, repository, monkeypatch):
+    """The same experiment with a tiny tower: the encoder's calls are the test images, then K views of each example."""
+    monkeypatch.chdir(repository)
+    size = stream.Size(examples=6, batch=3, steps=2, test=5, physical=2, architecture="tiny-vit")
+    calls, k = stream.steps(size)[1:]
+    assert calls == []
+    line = stream.run(size, rounds=1)
+    ratios = dict(part.split(" = ") for part in line.split("  "))
+    assert list(ratios) == ["stream/encoder", "views/encoder speed", "10 epochs of Caltech256"]
+    of = {row["case"]: row for row in table(results)}
+    assert k == 32
+    assert int(of[stream.BARE]["images"]) == int(of[stream.STREAM]["images"]) == int(of[stream.VIEWS]["images"]) + 5
+    assert int(of[stream.VIEWS]["images"]) % k == 0
+    assert len({head.name for head in stream.heads(size)}) == 32
 
 
 def test_no_gpu_is_one_line(repository):

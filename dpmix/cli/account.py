@@ -1,6 +1,6 @@
 """`dpmix account`: the noise that a private run needs, before anybody pays for the run."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -26,29 +26,20 @@ def account(
 
     if (epsilon is None) == (noise_multiplier is None):
         raise ParamsError("give either --epsilon, to calibrate the noise, or --noise-multiplier, to account for it")
+    given: dict[str, Any] = {
+        "population": n,
+        "batch_size": batch,
+        "epochs": epochs,
+        "clip_norm": clip_norm,
+        "delta": delta,
+        "accountant": accountant,
+        "microbatch_size": microbatch_size,
+    }
     if epsilon is not None:
-        plan = Plan.calibrated(
-            population=n,
-            batch_size=batch,
-            epochs=epochs,
-            clip_norm=clip_norm,
-            epsilon=epsilon,
-            delta=delta,
-            accountant=accountant,
-            microbatch_size=microbatch_size,
-        )
+        plan = Plan.calibrated(**given, epsilon=epsilon)
     else:
         assert noise_multiplier is not None
-        plan = Plan.make(
-            population=n,
-            batch_size=batch,
-            epochs=epochs,
-            clip_norm=clip_norm,
-            noise_multiplier=noise_multiplier,
-            delta=delta,
-            accountant=accountant,
-            microbatch_size=microbatch_size,
-        )
+        plan = Plan.make(**given, noise_multiplier=noise_multiplier)
         rate = plan.sampling_rate
         spent = epsilons(noise_multiplier=noise_multiplier, sampling_rate=rate, steps=plan.steps, delta=delta)
         if not spent:

@@ -40,8 +40,7 @@ TABLES = {
     ),
     3: Layout(
         "Fine-tuning the head of a frozen encoder",
-        "A linear classifier is trained privately on two frozen encoders, for every dataset, method and privacy "
-        "budget.",
+        "A linear classifier is trained privately on a frozen encoder, for every dataset, method and privacy budget.",
         ACCURACY,
         ("Dataset", "Method"),
         ("Model", "ε"),

@@ -49,29 +49,34 @@ def priority_of(bundle):
     return FROM_SCRATCH if scratch else 0
 
 
-# A call for single tables or files trains what they need and nothing else. A call for everything trains all heads of a
-# stream in one job, whichever table needs them: the views cost, not the heads. Rules are defined before Snakemake says
-# what was asked for, hence the command line.
-FOR_EVERYTHING = {"all", "all_tables", "report", f"{RESULTS}/report/index.html"}
-FOR_A_PART = {"all_figures", *CATALOGUE.targets}
+# What one call asks for is trained together: all heads of a stream in one job, because the views cost, not the heads,
+# and nothing that no asked table or figure needs. On a cluster's node the jobs of every such call are defined.
+EVERYTHING, ALL_TABLES, ALL_FIGURES, *_ = CATALOGUE.calls
+ASKS_FOR = {
+    "all": EVERYTHING,
+    "report": EVERYTHING,
+    f"{RESULTS}/report/index.html": EVERYTHING,
+    "all_tables": ALL_TABLES,
+    "all_figures": ALL_FIGURES,
+    **{target: {target} for target in CATALOGUE.targets},
+}
 
 
-def asked_for_everything(arguments):
-    """Whether a command line asks for all tables, or, by naming nothing, for all there is."""
-    part = any(
-        word in FOR_A_PART or word.startswith(("results/", "data/"))
-        for word in arguments
-    )
-    return not part or not FOR_EVERYTHING.isdisjoint(arguments)
+def asked_for(arguments):
+    """The tables and figures that a command line asks for: all, if it names no target."""
+    named = [ASKS_FOR[word] for word in arguments if word in ASKS_FOR]
+    files = any(word.startswith(("results/", "data/")) for word in arguments)
+    asked = frozenset().union(*named) if named or files else EVERYTHING
+    return asked if asked in CATALOGUE.calls else frozenset()
 
 
 def jobs_for(*kinds):
     """The bundles of artefacts of these kinds that this call is to make."""
-    both = [CATALOGUE.bundles(*kinds, everything=whole) for whole in (False, True)]
-    if "--target-jobs" in sys.argv:
-        # A job on a cluster node is started by the name of its rule, which may be of either sort.
-        return list({bundle.name: bundle for bundle in both[0] + both[1]}.values())
-    return both[asked_for_everything(sys.argv[1:])]
+    # Rules are defined before Snakemake says what was asked for, hence the command line.
+    on_a_node = "--target-jobs" in sys.argv
+    calls = CATALOGUE.calls if on_a_node else [asked_for(sys.argv[1:])]
+    jobs = [job for call in calls for job in CATALOGUE.bundles(*kinds, together=call)]
+    return list({job.name: job for job in jobs}.values())
 
 
 def made_from(pattern):

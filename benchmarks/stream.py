@@ -1,0 +1,164 @@
+"""The stream that fine-tunes heads, beside its encoder's bare forward pass over the same views.
+
+The experiment is the paper scale's DP-Mix_Self of Table 13 (Caltech256, ViT-B-16), with 32 heads: 4 ε × 8 learning
+rates. Only the numbers of images are small, pixels are noise, and the encoder's weights are random; none of it changes
+what a view costs.
+"""
+
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from benchmarks.measure import machine, ratio, tell, times, write_table
+from dpmix.catalogue import Catalogue
+from dpmix.datasets import Images
+from dpmix.experiment import Experiment
+from dpmix.mixing import make_views
+from dpmix.models.encoders import Encoder, skeleton
+from dpmix.params import read
+from dpmix.privacy.plan import Plan
+from dpmix.random import KeyedRandom
+from dpmix.training.data import TrainingData, view_settings
+from dpmix.training.head import Featurizer, Head, train_heads
+
+NOISE_MULTIPLIERS = (4.0, 2.2, 1.4, 0.9)  # near those of ε = 1, 2, 4, 8; what they are costs nothing
+LEARNING_RATES = tuple(2.0**power for power in range(-2, 6))
+
+STREAM, BARE, VIEWS = "the stream, 32 heads", "the encoder's bare forward pass", "views alone"
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much of the experiment is run: N, B, steps, test images, and examples that are encoded together."""
+
+    examples: int
+    batch: int
+    steps: int
+    test: int
+    physical: int
+    device: str = "cpu"
+    architecture: str = "ViT-B-16"
+
+
+CPU = Size(examples=8, batch=4, steps=2, test=2, physical=2)
+# B is the paper's; 24 steps of the 244.
+GPU = Size(examples=24485, batch=1000, steps=24, test=512, physical=64, device="cuda")
+
+
+class Recording:
+    """An encoder that remembers how many images each call had."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder, self.calls = encoder, list[int]()
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """As the encoder."""
+        self.calls.append(len(images))
+        return self._encoder(images)
+
+
+def experiment() -> Experiment:
+    """Table 13's DP-Mix_Self, as `params.yaml` has it at the paper's scale."""
+    (found,) = {
+        artefact
+        for cell in Catalogue(read("params.yaml"), "paper").cells("13")
+        for artefact in cell.artefacts[:1]
+        if isinstance(artefact, Experiment) and artefact.method == "dp-mix-self"
+    }
+    return found
+
+
+def random_encoder(size: Size) -> tuple[nn.Module, Encoder]:
+    """An image tower with random weights, and the package's encoder around it, in its own precision for the device."""
+    from dpmix.models.encoders import _dtype
+
+    _, visual, resolution = skeleton(size.architecture, torch.device("cpu"))
+    device = torch.device(size.device)
+    encoder = Encoder(
+        visual, resolution=resolution, mean=(0.5,) * 3, std=(0.25,) * 3, device=device, dtype=_dtype("auto", device)
+    )
+    return visual, encoder
+
+
+def random_images(count: int, side: int, classes: int) -> Images:
+    """Noise, with every class in turn."""
+    draws = np.random.default_rng(0)
+    images = draws.integers(0, 256, (count, 3, side, side), dtype=np.uint8)
+    return Images(images, np.arange(count) % classes, tuple(map(str, range(classes))))
+
+
+def heads(size: Size) -> list[Head]:
+    """32 heads that share the sample: 4 noise multipliers × 8 learning rates."""
+    return [
+        Head(plan(size, noise), rate, f"{noise:g} {rate:g}") for noise in NOISE_MULTIPLIERS for rate in LEARNING_RATES
+    ]
+
+
+def plan(size: Size, noise_multiplier: float) -> Plan:
+    """As many steps as the size says."""
+    return Plan.make(
+        population=size.examples,
+        batch_size=size.batch,
+        epochs=size.steps * size.batch / size.examples,
+        clip_norm=1.0,
+        noise_multiplier=noise_multiplier,
+        delta=1e-5,
+    )
+
+
+def bare(visual: nn.Module, encoder: Encoder, calls: list[int]) -> None:
+    """The tower alone over as many images as the calls had, in the encoder's own batches; the images are there."""
+    device, dtype = encoder.device, encoder._dtype
+    images = torch.rand(min(max(calls), encoder.batch_size), 3, encoder.resolution, encoder.resolution, device=device)
+    with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=dtype is not None):
+        for count in calls:
+            for start in range(0, count, encoder.batch_size):
+                visual(images[: min(encoder.batch_size, count - start)])
+
+
+def steps(size: Size) -> tuple[dict[str, Callable[[], None]], list[int], int]:
+    """The three cases; the sizes of the stream's calls of the encoder, filled when it runs; and K."""
+    wanted = experiment()
+    visual, encoder = random_encoder(size)
+    recording = Recording(encoder)
+    private = random_images(size.examples, encoder.resolution, wanted.dataset.classes)
+    evaluation = random_images(size.test, encoder.resolution, wanted.dataset.classes)
+    data = TrainingData(private, evaluation, None, None)
+    settings = view_settings(wanted)
+
+    def stream() -> None:
+        recording.calls.clear()
+        short = wanted.model_copy(update={"epochs": 1})
+        featurize = Featurizer(recording)
+        train_heads(short, heads(size), data, featurize, device=size.device, physical_batch=size.physical)
+
+    def views() -> None:
+        for call in recording.calls[1:]:
+            part = np.arange(call // settings.views)
+            make_views(private, part, settings, KeyedRandom(0, 0, part), device=size.device)
+
+    cases = {STREAM: stream, BARE: lambda: bare(visual, encoder, recording.calls), VIEWS: views}
+    return cases, recording.calls, settings.views
+
+
+def run(size: Size, rounds: int) -> str:
+    """Measure, write the table, and give the line of ratios."""
+    tell(f"{size.architecture}, {size.steps} steps of about {size.batch} examples")
+    cases, calls, k = steps(size)
+    seconds = times(cases, rounds, size.device)
+    images = {STREAM: sum(calls), BARE: sum(calls), VIEWS: sum(calls[1:])}  # the first call is for the test images
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    rows = [[name, f"{medians[name]:.3f}", images[name], f"{images[name] / medians[name]:.1f}"] for name in seconds]
+    write_table(f"stream-{machine()}", ["case", "seconds", "images", "images_per_second"], rows)
+    faster = ratio(seconds[BARE], seconds[VIEWS]) * images[VIEWS] / images[BARE]
+    wanted = experiment()
+    passes = wanted.dataset.train * k * wanted.epochs + wanted.dataset.test
+    return (
+        f"stream/encoder = {ratio(seconds[STREAM], seconds[BARE]):.3f}"
+        f"  views/encoder speed = {faster:.0f}"
+        f"  {wanted.epochs} epochs of {wanted.dataset.label} = {passes / images[STREAM] * medians[STREAM] / 60:.1f} min"
+    )
