@@ -142,6 +142,10 @@ class DiffusionSpec(Spec):
     batch_size: PositiveInt = 16
     seed: Seed = 0
 
+    def sampling(self) -> dict[str, Any]:
+        """What `dpmix.synthesis.synthesize` takes of it, beside the model."""
+        return self.model_dump(exclude={"name", "model"})
+
 
 class GivenImagesSpec(Spec):
     """Public images that are there already, in place of a text-to-image model: a folder or zip of class folders."""

@@ -8,6 +8,7 @@ import typer
 from dpmix.cli.account import account
 from dpmix.cli.plan import plan
 from dpmix.cli.steps import steps
+from dpmix.cli.synthesize import synthesize
 
 app = typer.Typer(
     name="dpmix",
@@ -18,6 +19,7 @@ app = typer.Typer(
 )
 app.command()(account)
 app.command()(plan)
+app.command()(synthesize)
 app.add_typer(steps, name="step", help="What the workflow's rules run: each makes the files that it is given.")
 
 

@@ -116,22 +116,8 @@ def synthetic(output: Output, params: ParamsPath = _PARAMS, scale: Scale = None)
         assert isinstance(spec, GivenImagesSpec)
         gather(Path(spec.images), classes, made.size, output.parent)
         return
-    synthesize(
-        model.path(catalogue.scale).parent,
-        classes,
-        made.size,
-        output.parent,
-        prompt=spec.prompt,
-        guidance_scale=spec.guidance_scale,
-        steps=spec.steps,
-        resolution=spec.resolution,
-        scheduler=spec.scheduler,
-        seed=spec.seed,
-        batch_size=spec.batch_size,
-        device=default_device(),
-        revision=spec.revision,
-        saved_resolution=spec.saved_resolution,
-    )
+    folder = model.path(catalogue.scale).parent
+    synthesize(folder, classes, made.size, output.parent, device=default_device(), **spec.sampling())
 
 
 @steps.command("synthetic-images")
