@@ -94,7 +94,8 @@ class EncoderSpec(Spec):
 
     `weights` names a pretrained tag of either library, or `strokes` for the demo's encoders, which are trained on drawn
     digits, or `public` for one that is trained here on the public images at `images`, class folders on disk or in a zip
-    archive. `standardize: public` centres and scales features by the statistics of D, which is public.
+    archive. Images are stored, cropped and mixed at `resolution`; an encoder that sees another side resizes the views.
+    `standardize: public` centres and scales features by the statistics of D, which is public.
     """
 
     kind: Literal["encoder"]
