@@ -6,7 +6,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo cifar10 test lint format bench lock clean
+.PHONY: help install demo cifar10 test lint format bench bench-stream lock clean
 
 CORES ?= all
 VENV := .venv
@@ -41,6 +41,7 @@ help:
 	@echo 'make lint      ruff, snakefmt, snakemake --lint, mypy'
 	@echo 'make format    rewrite the sources in the project'\''s style'
 	@echo 'make bench     speed beside other libraries, as ratios'
+	@echo 'make bench-stream   the fine-tuning stream beside its encoder alone'
 	@echo 'make lock      resolve requirements.lock from pyproject.toml again'
 	@echo 'make clean     remove caches and logs; results and $(VENV) stay'
 
@@ -131,6 +132,9 @@ format: install
 
 bench: install
 	@$(BIN)/python -m benchmarks
+
+bench-stream: install
+	@$(BIN)/python -m benchmarks stream
 
 lock: install
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --all-extras --no-header \

@@ -44,7 +44,7 @@ class Size:
     architecture: str = "ViT-B-16"
 
 
-CPU = Size(examples=8, batch=4, steps=2, test=2, physical=2)
+CPU = Size(examples=8, batch=2, steps=2, test=2, physical=2)
 # B is the paper's; 24 steps of the 244.
 GPU = Size(examples=24485, batch=1000, steps=24, test=512, physical=64, device="cuda")
 

@@ -463,7 +463,7 @@ def _class_folders(root: Path) -> list[Path]:
 
 
 def _image_files(folder: Path) -> list[Path]:
-    """Every image below a class folder, sorted by path; what is neither an image nor litter is refused by name."""
+    """Every image below a folder, sorted by path; what is neither an image nor litter is refused by name."""
     suffixes = _suffixes()
     files = []
     for path in sorted(folder.rglob("*")):
@@ -475,7 +475,7 @@ def _image_files(folder: Path) -> list[Path]:
             raise DataError(f"{path} is not an image that Pillow reads; convert or remove it")
         files.append(path)
     if not files:
-        raise DataError(f"{folder} holds no image; put the class's images there or remove the folder")
+        raise DataError(f"{folder} holds no image; put its images there or remove the folder")
     return files
 
 
@@ -555,6 +555,29 @@ def class_files(source: Path) -> dict[str, list[zips.File]]:
         return splits.get("all") or splits["train"]
     root = source / "train" if _has_split(source) else source
     return {folder.name: [zips.File(path) for path in _image_files(folder)] for folder in _class_folders(root)}
+
+
+def image_files(places: Iterable[Path]) -> list[Path]:
+    """Image files, given as they are or by a folder that they lie below.
+
+    Raises:
+        DataError: for what does not exist, and for a folder without images or with other files.
+    """
+    files: list[Path] = []
+    for place in map(Path, places):
+        if not place.exists():
+            raise DataError(f"{place} does not exist; give image files, or folders of them")
+        files += _image_files(place) if place.is_dir() else [place]
+    return files
+
+
+def decoded(files: Sequence[Path], resolution: int, channels: int) -> Iterator[npt.NDArray[np.uint8]]:
+    """Each image file as an image store has it: uint8 [C, R, R], the shorter side resized to R, the centre cropped.
+
+    Raises:
+        DataError: for a file that cannot be read as an image.
+    """
+    return _decoded(_of_paths(files, np.zeros(len(files))), resolution, channels)
 
 
 def read_public(source: Path, resolution: int) -> Images:

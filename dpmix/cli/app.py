@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from dpmix.cli.account import account
+from dpmix.cli.classify import classify
 from dpmix.cli.plan import plan
 from dpmix.cli.steps import steps
 from dpmix.cli.synthesize import synthesize
@@ -20,6 +21,7 @@ app = typer.Typer(
 app.command()(account)
 app.command()(plan)
 app.command()(synthesize)
+app.command()(classify)
 app.add_typer(steps, name="step", help="What the workflow's rules run: each makes the files that it is given.")
 
 

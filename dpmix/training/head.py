@@ -74,6 +74,10 @@ class Featurizer:
             features = (features - self.shift) * self.scale
         return append_one(features)
 
+    def standardization(self) -> dict[str, Tensor]:
+        """`shift` and `scale`, if there are any."""
+        return {} if self.shift is None or self.scale is None else {"shift": self.shift, "scale": self.scale}
+
     def of(self, images: Images, device: str, batch: int = 512) -> Tensor:
         """Features of a whole set, unaugmented, float32 [N, d + 1]."""
         parts = []
@@ -235,7 +239,7 @@ def train_heads(
             clipped=round(float(state.longer[index]) / max(1, state.sampled), 6),
             seconds=state.seconds,
             magnitudes=state.magnitudes[str(index)].mean() if head.record_magnitudes else None,
-            weights={"weight": kept[index, :, :-1], "bias": kept[index, :, -1]},
+            weights={"weight": kept[index, :, :-1], "bias": kept[index, :, -1], **featurize.standardization()},
         )
         for index, head in enumerate(heads)
     ]

@@ -2,7 +2,7 @@
 
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from dpmix import __version__
 from dpmix.experiment import Experiment, Selection
 from dpmix.files import atomic_file, write_json
 from dpmix.privacy.plan import Ledger, Plan
+from dpmix.released import save
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,7 +30,7 @@ class Outcome:
         clipped: share of the sampled examples whose gradient was longer than C.
         seconds: wall-clock time of the training loop (shared by all heads of a stream).
         magnitudes: float32 [epochs, parameters], mean over examples of |g| before clipping, if it was asked for.
-        weights: the trained model, or its moving average, by parameter name.
+        weights: the trained model, or its moving average, by parameter name, and what else it computes with.
     """
 
     accuracies: list[float]
@@ -46,7 +47,7 @@ class Outcome:
         return self.accuracies[-1]
 
 
-def write_run(experiment: Experiment, plan: Plan, outcome: Outcome, scale: str) -> None:
+def write_run(experiment: Experiment, plan: Plan, outcome: Outcome, scale: str, classes: Sequence[str]) -> None:
     """Check the executed steps against the plan, then write `metrics.json`; for a release, first `model.safetensors`.
 
     What a release writes is a function of the noisy steps and of the evaluation images alone: the share of gradients
@@ -75,21 +76,16 @@ def write_run(experiment: Experiment, plan: Plan, outcome: Outcome, scale: str) 
         "times": {"seconds": round(outcome.seconds, 3), "hardware": hardware(), "finished": time.strftime("%F %T%z")},
     }
     if experiment.release:
-        save_model(experiment.directory(scale) / "model.safetensors", outcome, plan)
-    write_json(experiment.path(scale), metrics)
-
-
-def save_model(path: Path, outcome: Outcome, plan: Plan) -> None:
-    """The weights, whole or not at all, with ε and δ in the file's own metadata."""
-    from safetensors.torch import save_file
-
-    spent = {f"epsilon_{name}": f"{value:.6g}" for name, value in outcome.ledger.spent(plan).items()}
-    with atomic_file(path) as temporary:
-        save_file(
-            {name: value.detach().cpu().contiguous() for name, value in outcome.weights.items()},
-            temporary,
-            metadata={**spent, "delta": f"{plan.delta:g}", "format": "pt"},
+        save(
+            experiment.directory(scale) / "model.safetensors",
+            outcome.weights,
+            experiment.model,
+            classes,
+            experiment.dataset.channels,
+            outcome.ledger.spent(plan),
+            plan.delta,
         )
+    write_json(experiment.path(scale), metrics)
 
 
 def write_magnitudes(path: Path, experiment: Experiment, plan: Plan, outcome: Outcome) -> None:

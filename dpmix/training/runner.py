@@ -113,10 +113,11 @@ def _make_scratch(wanted: Sequence[Artefact], scale: str, execution: Execution, 
     plan = _plan(experiment, scale)
     numbered = experiment.model_copy(update={"learning_rate": learning_rate(experiment, scale)})
     checkpoint = _checkpoint(experiment, scale, execution, numbered.key(), plan.to_json())
+    data = load_data(experiment, scale)
     outcome = train_from_scratch(
         numbered,
         plan,
-        load_data(experiment, scale),
+        data,
         device=execution.device or "cpu",
         physical_batch=execution.physical_batch,
         backend=execution.backend,
@@ -124,7 +125,7 @@ def _make_scratch(wanted: Sequence[Artefact], scale: str, execution: Execution, 
         checkpoint=checkpoint,
     )
     if workers.leads:
-        write_run(experiment, plan, outcome, scale)
+        write_run(experiment, plan, outcome, scale, data.private.classes)
         if checkpoint:
             checkpoint.remove()
     workers.wait()
@@ -179,7 +180,7 @@ def _make_stream(wanted: Sequence[Artefact], scale: str, execution: Execution, w
         checkpoint=checkpoint,
     )
     if workers.leads:
-        _write_stream(wanted, rates, dict(zip(heads, trained, strict=True)), scale)
+        _write_stream(wanted, rates, dict(zip(heads, trained, strict=True)), scale, data.private.classes)
         if checkpoint:
             checkpoint.remove()
     workers.wait()
@@ -190,6 +191,7 @@ def _write_stream(
     rates: Mapping[str, Sequence[float]],
     outcomes: Mapping[tuple[Experiment, float], Outcome],
     scale: str,
+    classes: Sequence[str],
 ) -> None:
     for artefact in wanted:
         experiment = _experiment(artefact)
@@ -199,7 +201,7 @@ def _write_stream(
         elif isinstance(artefact, GradientRecord):
             write_magnitudes(artefact.path(scale), experiment, _plan(experiment, scale), chosen[0])
         else:
-            write_run(experiment, _plan(experiment, scale), chosen[0], scale)
+            write_run(experiment, _plan(experiment, scale), chosen[0], scale, classes)
 
 
 def _write_selection(selection: Selection, outcomes: Sequence[Outcome], scale: str) -> None:

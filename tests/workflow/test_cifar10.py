@@ -22,19 +22,10 @@ from dpmix.cli import steps
 from dpmix.datasets import load
 from dpmix.demo import encoder
 from dpmix.errors import DataError
-from dpmix.experiment import (
-    Artefact,
-    EncoderModel,
-    Experiment,
-    ImageStore,
-    PlanFile,
-    Selection,
-    SyntheticSet,
-    SyntheticStore,
-    ZeroShot,
-)
+from dpmix.experiment import ImageStore, Selection, SyntheticSet, SyntheticStore
 from dpmix.files import read_json
 from dpmix.params import read
+from tests.workflow.in_process import make_table_3, outputs
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 CLASSES = ("cat", "dog")
@@ -77,28 +68,9 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repository: Path) -> 
     return folder
 
 
-def outputs(catalogue: Catalogue, *kinds: type[Artefact]) -> list[Path]:
-    return [Path(catalogue.path(artefact)) for kind in kinds for artefact in catalogue.of(kind)]
-
-
 @pytest.mark.slow
 def test_the_whole_path_in_miniature(small: Path) -> None:
-    catalogue = Catalogue(read(Path("params.yaml")))
-    made = [
-        (steps.images, ImageStore),
-        (steps.encoder, EncoderModel),
-        (steps.synthetic, SyntheticSet),
-        (steps.synthetic_images, SyntheticStore),
-    ]
-    for step, kind in made:
-        (output,) = outputs(catalogue, kind)
-        step(output, Path("params.yaml"), None)
-    steps.plans(outputs(catalogue, PlanFile), Path("params.yaml"), None)
-    for kinds in ((Selection,), (Experiment,)):
-        steps.train(outputs(catalogue, *kinds), Path("params.yaml"), None, None, "auto", None)
-    steps.zero_shot(outputs(catalogue, ZeroShot), Path("params.yaml"), None)
-    steps.table("3", Path("params.yaml"), None)
-
+    catalogue = make_table_3()
     (store,), (d,) = outputs(catalogue, ImageStore), outputs(catalogue, SyntheticStore)
     assert load(store.parent).classes == load(d.parent).classes == CLASSES
     assert np.bincount(load(d.parent).labels).tolist() == [8, 8]

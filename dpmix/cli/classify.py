@@ -1,0 +1,35 @@
+"""`dpmix classify`: use a released model."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def classify(
+    model: Annotated[Path, typer.Argument(help="model.safetensors of a run with release: true.")],
+    images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")],
+    encoder: Annotated[
+        Path | None, typer.Option(help="Folder of the model's frozen encoder, if not where the workflow keeps it.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 64,
+) -> None:
+    """Print the class of each image and its probability as CSV; on stderr, what ε the model was trained with."""
+    import csv
+    import sys
+
+    from dpmix import released
+    from dpmix.datasets import image_files
+    from dpmix.progress import progress
+    from dpmix.training.runner import default_device
+
+    device = default_device()
+    files = image_files(images)
+    classifier = released.load(model, encoder, device)
+    spent = ", ".join(f"{value:g} ({name})" for name, value in sorted(classifier.epsilons.items()))
+    typer.echo(f"{model}: ε = {spent or '∞'}, δ = {classifier.delta:g}", err=True)
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(["image", "class", "probability"])
+    found = released.classify(classifier, files, batch_size, device)
+    for path, (name, probability) in zip(files, progress(found, "classifying", "image", len(files)), strict=True):
+        writer.writerow([path, name, f"{probability:.4f}"])
