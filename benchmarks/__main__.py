@@ -9,6 +9,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 
@@ -19,6 +20,7 @@ from dpmix.errors import DpmixError
 
 K = 34
 EIGHT, FOUR = Problem(8, K), Problem(4, K)
+LAYOUTS = {label: replace(EIGHT, memory_format=memory_format) for label, memory_format in gpu.FORMATS.items()}
 HEAD = {"n": 1000, "k": 36, "d": 512, "classes": 257}
 
 OURS, OURS_FOUR = "ours (auto), n = 8", "ours (auto), n = 4"
@@ -31,8 +33,9 @@ GROUPS: list[tuple[int, dict[str, Callable[[], Step]]]] = [
         5,
         {
             OURS: lambda: cases.clipped(EIGHT, "auto", 8),
-            **{f"non-private, n = 8, {size} images at a time": lambda size=size: cases.non_private(EIGHT, size)
-               for size in (34, 68, 136)},
+            **{f"non-private, n = 8, {size} images at a time, {label}":
+                   lambda size=size, problem=problem: cases.non_private(problem, size)
+               for size in (34, 68, 136) for label, problem in LAYOUTS.items()},
         },
     ),
     (
