@@ -507,11 +507,17 @@ def _check_names(params: Params) -> None:
 
 def read(path: Path) -> Params:
     """Read and validate a params file."""
+    return parse(load_yaml(path))
+
+
+def load_yaml(path: Path | str) -> Any:
+    """What is in a YAML file; one that is missing or broken is one clear `ParamsError`."""
     import yaml
 
     try:
-        return parse(yaml.safe_load(Path(path).read_text(encoding="utf-8")))
+        with Path(path).open(encoding="utf-8") as file:
+            return yaml.safe_load(file)
     except FileNotFoundError as error:
         raise ParamsError(f"{path} does not exist; run from the repository's root or pass --params") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ParamsError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error

@@ -315,6 +315,16 @@ def test_a_mistake_is_one_line_before_anything_runs(copy: Clone, old: str, new: 
     assert not (copy.folder / "results").exists()
 
 
+def test_a_broken_file_is_one_line_that_says_where(copy: Clone) -> None:
+    copy.edit("seeds: [1, 2]", "seeds: [1, 2")
+    (line,) = copy("table2", fails=True).splitlines()
+    assert line.startswith("error: params.yaml is not valid YAML: ")
+    assert re.search(r'"params.yaml", line \d+', line)
+    (copy.folder / "params.yaml").unlink()
+    (line,) = copy("table2", fails=True).splitlines()
+    assert line == "error: params.yaml does not exist; run from the repository's root or pass --params"
+
+
 def test_only_the_scale_is_set_on_the_command_line(copy: Clone) -> None:
     def refusal(*config: str) -> str:
         lines = copy("--dry-run", "--config", *config, "--", "table2", fails=True).splitlines()
