@@ -30,12 +30,12 @@ ONE_HEAD, HEADS = "one head, materialised", "32 heads, closed form"
 # Cases that are compared with each other, and in how many rounds.
 GROUPS: list[tuple[int, dict[str, Callable[[], Step]]]] = [
     (
-        5,
+        7,
         {
             OURS: lambda: cases.clipped(EIGHT, "auto", 8),
             **{f"non-private, n = 8, {size} images at a time, {label}":
                    lambda size=size, problem=problem: cases.non_private(problem, size)
-               for size in (34, 68, 136) for label, problem in LAYOUTS.items()},
+               for size in (34, 68) for label, problem in LAYOUTS.items()},
         },
     ),
     (
@@ -53,6 +53,7 @@ GROUPS: list[tuple[int, dict[str, Callable[[], Step]]]] = [
         3,
         {
             ONE_HEAD: lambda: cases.one_head_materialised(physical=125, **HEAD),
+            "one head, materialised for each view": lambda: cases.one_head_materialised_per_view(physical=25, **HEAD),
             "one head, closed form": lambda: cases.heads(1, physical=125, **HEAD),
             HEADS: lambda: cases.heads(32, physical=25, **HEAD),
         },

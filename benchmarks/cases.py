@@ -165,6 +165,21 @@ def one_head_materialised(n: int, k: int, d: int, classes: int, physical: int) -
     return step
 
 
+def one_head_materialised_per_view(n: int, k: int, d: int, classes: int, physical: int) -> Step:
+    """One linear head through n K gradients, a mean over K of them for each example: what libraries without K do."""
+    features, targets, weights = _head_problem(1, n, k, d, classes)
+
+    def step() -> dict[str, Tensor]:
+        total = torch.zeros_like(weights)
+        for x, y in zip(features.split(physical), targets.split(physical), strict=True):
+            residuals = torch.softmax(x @ weights[0].T, dim=-1) - y
+            rows = torch.einsum("nkc,nkd->nkcd", residuals, x).mean(dim=1)
+            total += _clip_by_hand([rows])[0]
+        return {"heads": total}
+
+    return step
+
+
 def _head_problem(count: int, n: int, k: int, d: int, classes: int) -> tuple[Tensor, Tensor, Tensor]:
     keyed = torch.Generator().manual_seed(0)
     features = append_one(torch.randn(n, k, d, generator=keyed) / d**0.5)

@@ -44,6 +44,7 @@ def test_the_non_private_step_is_the_mean():
 def test_heads_compute_the_same():
     expected = cases.one_head_materialised(physical=6, **HEAD)()
     assert same(cases.heads(1, physical=4, **HEAD)(), expected)
+    assert same(cases.one_head_materialised_per_view(physical=3, **HEAD)(), expected)
     assert cases.heads(3, physical=4, **HEAD)()["heads"].shape == (3, 5, 9)
 
 
