@@ -95,6 +95,7 @@ class Catalogue:
             self.targets[f"table{key}"] = [artefact for cell in self._cells[key] for artefact in cell.artefacts]
         for key in self.spec.figures:
             self.targets[f"figure{key}"] = list(self._figure(key))
+        self._known_shares: dict[tuple[type[Artefact], ...], dict[str, tuple[str, str, str, str]]] = {}
         self.artefacts: dict[str, Artefact] = {}
         self.needed_by: dict[str, set[str]] = {}
         for target, artefacts in self.targets.items():
@@ -179,24 +180,30 @@ class Catalogue:
         Args:
             kinds: of artefacts.
             missing_only: leave out what is already there; a bundle keeps its name as long as something is missing.
-            together: one of `calls`. Of what any of them needs, whole streams share a job, because views
-                cost and heads do not; and on one machine, all streams of a model and seed.
+            together: one of `calls`. Of what any of them needs, whole streams share a job, because views cost and heads
+                do not; and on one machine, all streams of a model and seed.
         """
-        groups: dict[tuple[str, ...], list[Artefact]] = {}
-        for artefact in (artefact for kind in kinds for artefact in self.of(kind)):
-            kind, model, seed, stream = _share(artefact)
-            needs = self.needed_by[self.path(artefact)]
+        groups: dict[tuple[str, ...], list[str]] = {}
+        for path, (kind, model, seed, stream) in self._shares(kinds).items():
+            needs = self.needed_by[path]
             wanted = not together.isdisjoint(needs)
-            by_stream = self.spec.bundle.by == "stream" and not isinstance(artefact, PlanFile)
+            by_stream = self.spec.bundle.by == "stream" and kind != "plan"
             key = (kind, model, stream) if by_stream else (kind, model, seed) if wanted else (kind, model)
-            groups.setdefault((*key, *(("together",) if wanted else sorted(needs))), []).append(artefact)
+            groups.setdefault((*key, *(("together",) if wanted else sorted(needs))), []).append(path)
         bundles = []
         for (kind, model, *_), group in groups.items():
-            left = [a for a in group if not (missing_only and Path(self.path(a)).exists())]
+            left = [path for path in sorted(group) if not (missing_only and Path(path).exists())]
             if left:
-                name = "-".join(part for part in (kind, model, digest(sorted(map(self.path, group)), 8)) if part)
-                bundles.append(Bundle(name, tuple(sorted(left, key=self.path))))
+                name = "-".join(part for part in (kind, model, digest(sorted(group), 8)) if part)
+                bundles.append(Bundle(name, tuple(self.artefacts[path] for path in left)))
         return bundles
+
+    def _shares(self, kinds: tuple[type[Artefact], ...]) -> dict[str, tuple[str, str, str, str]]:
+        """What jobs may be grouped by, for the artefacts of these kinds by path; worked out once."""
+        if kinds not in self._known_shares:
+            found = {self.path(artefact): _share(artefact) for kind in kinds for artefact in self.of(kind)}
+            self._known_shares[kinds] = found
+        return self._known_shares[kinds]
 
     # Tables ---------------------------------------------------------------------------------------------------------
 

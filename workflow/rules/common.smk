@@ -50,7 +50,7 @@ def priority_of(bundle):
 
 
 # What one call asks for is trained together: all heads of a stream in one job, because the views cost, not the heads,
-# and nothing that no asked table or figure needs. On a cluster's node the jobs of every such call are defined.
+# and nothing that no asked table or figure needs.
 EVERYTHING, ALL_TABLES, ALL_FIGURES, *_ = CATALOGUE.calls
 ASKS_FOR = {
     "all": EVERYTHING,
@@ -73,10 +73,16 @@ def asked_for(arguments):
 def jobs_for(*kinds):
     """The bundles of artefacts of these kinds that this call is to make."""
     # Rules are defined before Snakemake says what was asked for, hence the command line.
-    on_a_node = "--target-jobs" in sys.argv
-    calls = CATALOGUE.calls if on_a_node else [asked_for(sys.argv[1:])]
-    jobs = [job for call in calls for job in CATALOGUE.bundles(*kinds, together=call)]
-    return list({job.name: job for job in jobs}.values())
+    if "--target-jobs" not in sys.argv:
+        return CATALOGUE.bundles(*kinds, together=asked_for(sys.argv[1:]))
+    # One job on a cluster's node, of whichever call; its name is all that is given.
+    named = {word.partition(":")[0] for word in sys.argv}
+    jobs = [
+        job
+        for call in CATALOGUE.calls
+        for job in CATALOGUE.bundles(*kinds, together=call)
+    ]
+    return list({job.name: job for job in jobs if job.name in named}.values())
 
 
 def made_from(pattern):
