@@ -53,7 +53,8 @@ GROUPS: list[tuple[int, dict[str, Callable[[], Step]]]] = [
         3,
         {
             ONE_HEAD: lambda: cases.one_head_materialised(physical=125, **HEAD),
-            "one head, materialised for each view": lambda: cases.one_head_materialised_per_view(physical=25, **HEAD),
+            "one head, materialised for each view":
+                lambda: cases.one_head_materialised(physical=25, per_view=True, **HEAD),
             "one head, closed form": lambda: cases.heads(1, physical=125, **HEAD),
             HEADS: lambda: cases.heads(32, physical=25, **HEAD),
         },

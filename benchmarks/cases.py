@@ -150,30 +150,21 @@ def heads(count: int, n: int, k: int, d: int, classes: int, physical: int) -> St
     return step
 
 
-def one_head_materialised(n: int, k: int, d: int, classes: int, physical: int) -> Step:
-    """One linear head through its n per-example gradients of classes x d numbers each."""
+def one_head_materialised(n: int, k: int, d: int, classes: int, physical: int, per_view: bool = False) -> Step:
+    """One linear head through its n per-example gradients of classes x d numbers each.
+
+    Or per view: through n K gradients, and a mean over K for each example, as libraries without K do.
+    """
     features, targets, weights = _head_problem(1, n, k, d, classes)
 
     def step() -> dict[str, Tensor]:
         total = torch.zeros_like(weights)
         for x, y in zip(features.split(physical), targets.split(physical), strict=True):
             residuals = torch.softmax(x @ weights[0].T, dim=-1) - y
-            rows = torch.bmm(residuals.transpose(1, 2), x) / k
-            total += _clip_by_hand([rows])[0]
-        return {"heads": total}
-
-    return step
-
-
-def one_head_materialised_per_view(n: int, k: int, d: int, classes: int, physical: int) -> Step:
-    """One linear head through n K gradients, a mean over K of them for each example: what libraries without K do."""
-    features, targets, weights = _head_problem(1, n, k, d, classes)
-
-    def step() -> dict[str, Tensor]:
-        total = torch.zeros_like(weights)
-        for x, y in zip(features.split(physical), targets.split(physical), strict=True):
-            residuals = torch.softmax(x @ weights[0].T, dim=-1) - y
-            rows = torch.einsum("nkc,nkd->nkcd", residuals, x).mean(dim=1)
+            if per_view:
+                rows = torch.einsum("nkc,nkd->nkcd", residuals, x).mean(dim=1)
+            else:
+                rows = torch.bmm(residuals.transpose(1, 2), x) / k
             total += _clip_by_hand([rows])[0]
         return {"heads": total}
 

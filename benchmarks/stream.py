@@ -8,6 +8,7 @@ what a view costs.
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 import torch
@@ -41,12 +42,13 @@ class Size:
     test: int
     physical: int
     device: str = "cpu"
+    precision: torch.dtype = torch.float32
     architecture: str = "ViT-B-16"
 
 
 CPU = Size(examples=8, batch=2, steps=2, test=2, physical=2)
 # B is the paper's; 24 steps of the 244.
-GPU = Size(examples=24485, batch=1000, steps=24, test=512, physical=64, device="cuda")
+GPU = Size(examples=24485, batch=1000, steps=24, test=512, physical=64, device="cuda", precision=torch.bfloat16)
 
 
 class Recording:
@@ -73,13 +75,10 @@ def experiment() -> Experiment:
 
 
 def random_encoder(size: Size) -> tuple[nn.Module, Encoder]:
-    """An image tower with random weights, and the package's encoder around it, in its own precision for the device."""
-    from dpmix.models.encoders import _dtype
-
+    """An image tower with random weights, and the package's encoder around it."""
     _, visual, resolution = skeleton(size.architecture, torch.device("cpu"))
-    device = torch.device(size.device)
     encoder = Encoder(
-        visual, resolution=resolution, mean=(0.5,) * 3, std=(0.25,) * 3, device=device, dtype=_dtype("auto", device)
+        visual, resolution=resolution, mean=(0.5,) * 3, std=(0.25,) * 3, device=size.device, dtype=size.precision
     )
     return visual, encoder
 
@@ -103,18 +102,18 @@ def plan(size: Size, noise_multiplier: float) -> Plan:
     return Plan.make(
         population=size.examples,
         batch_size=size.batch,
-        epochs=size.steps * size.batch / size.examples,
+        epochs=Fraction(size.steps * size.batch, size.examples),
         clip_norm=1.0,
         noise_multiplier=noise_multiplier,
         delta=1e-5,
     )
 
 
-def bare(visual: nn.Module, encoder: Encoder, calls: list[int]) -> None:
+def bare(visual: nn.Module, encoder: Encoder, calls: list[int], precision: torch.dtype) -> None:
     """The tower alone over as many images as the calls had, in the encoder's own batches; the images are there."""
-    device, dtype = encoder.device, encoder._dtype
+    device, low = encoder.device, precision != torch.float32
     images = torch.rand(min(max(calls), encoder.batch_size), 3, encoder.resolution, encoder.resolution, device=device)
-    with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=dtype is not None):
+    with torch.inference_mode(), torch.autocast(device.type, precision, enabled=low):
         for count in calls:
             for start in range(0, count, encoder.batch_size):
                 visual(images[: min(encoder.batch_size, count - start)])
@@ -141,7 +140,7 @@ def steps(size: Size) -> tuple[dict[str, Callable[[], None]], list[int], int]:
             part = np.arange(call // settings.views)
             make_views(private, part, settings, KeyedRandom(0, 0, part), device=size.device)
 
-    cases = {STREAM: stream, BARE: lambda: bare(visual, encoder, recording.calls), VIEWS: views}
+    cases = {STREAM: stream, BARE: lambda: bare(visual, encoder, recording.calls, size.precision), VIEWS: views}
     return cases, recording.calls, settings.views
 
 

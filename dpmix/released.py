@@ -82,7 +82,7 @@ def load(path: Path, encoder: Path | None = None, device: str = "cpu") -> Releas
         DataError: if the file is missing, damaged or not a release's, or its encoder is not there.
     """
     import torch
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import TypeAdapter
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
@@ -92,26 +92,26 @@ def load(path: Path, encoder: Path | None = None, device: str = "cpu") -> Releas
             said = file.metadata() or {}
             weights = {name: file.get_tensor(name).to(device) for name in file.keys()}  # noqa: SIM118
         spec: ModelSpec = TypeAdapter(ModelSpec).validate_json(said["model"])
-        classes, channels = tuple(json.loads(said["classes"])), int(said["channels"])
-    except (SafetensorError, KeyError, ValueError, ValidationError) as error:
+        classes, channels, delta = tuple(json.loads(said["classes"])), int(said["channels"]), float(said["delta"])
+        spent = {key.removeprefix("epsilon_"): float(said[key]) for key in said if key.startswith("epsilon_")}
+        if isinstance(spec, EncoderSpec):
+            matrix = torch.cat([weights["weight"], weights["bias"][:, None]], dim=1)
+        else:
+            from dpmix.models.wide_resnet import wide_resnet
+
+            network = wide_resnet(spec, channels, len(classes), seed=0).to(device).eval()
+            network.load_state_dict(weights)
+    except (SafetensorError, KeyError, ValueError, RuntimeError) as error:  # torch says RuntimeError of weights
         raise DataError(f"{path} is not a whole released model; copy or make it again") from error
-    spent = {name.removeprefix("epsilon_"): float(value) for name, value in said.items() if name.startswith("epsilon_")}
     if isinstance(spec, EncoderSpec):
-        logits = _head(spec, weights, encoder, device)
-    else:
-        from dpmix.models.wide_resnet import wide_resnet
-
-        network = wide_resnet(spec, channels, len(classes), seed=0).to(device).eval()
-        network.load_state_dict(weights)
-        logits = torch.no_grad()(network)
-    return Released(logits, classes, spec.resolution, channels, spent, float(said["delta"]))
+        featurize = _featurizer(spec, weights, encoder, device)
+        return Released(lambda images: featurize(images) @ matrix.T, classes, spec.resolution, channels, spent, delta)
+    return Released(torch.no_grad()(network), classes, spec.resolution, channels, spent, delta)
 
 
-def _head(
+def _featurizer(
     spec: EncoderSpec, weights: "Mapping[str, Tensor]", encoder: Path | None, device: str
 ) -> "Callable[[Tensor], Tensor]":
-    import torch
-
     from dpmix.experiment import EncoderModel
     from dpmix.models.encoders import load_encoder
     from dpmix.training.head import Featurizer
@@ -121,9 +121,7 @@ def _head(
         raise DataError(
             f"{folder} does not exist; fetch {spec.architecture} / {spec.weights} into it, or name one: --encoder"
         )
-    featurize = Featurizer(load_encoder(folder, device), weights.get("shift"), weights.get("scale"))
-    matrix = torch.cat([weights["weight"], weights["bias"][:, None]], dim=1)
-    return lambda images: featurize(images) @ matrix.T
+    return Featurizer(load_encoder(folder, device), weights.get("shift"), weights.get("scale"))
 
 
 def classify(model: Released, files: Sequence[Path], batch: int, device: str = "cpu") -> Iterator[tuple[str, float]]:

@@ -44,7 +44,7 @@ def test_the_non_private_step_is_the_mean():
 def test_heads_compute_the_same():
     expected = cases.one_head_materialised(physical=6, **HEAD)()
     assert same(cases.heads(1, physical=4, **HEAD)(), expected)
-    assert same(cases.one_head_materialised_per_view(physical=3, **HEAD)(), expected)
+    assert same(cases.one_head_materialised(physical=3, per_view=True, **HEAD)(), expected)
     assert cases.heads(3, physical=4, **HEAD)()["heads"].shape == (3, 5, 9)
 
 
@@ -145,6 +145,7 @@ def test_the_stream_in_miniature(results, repository, monkeypatch):
     assert int(of[stream.BARE]["images"]) == int(of[stream.STREAM]["images"]) == int(of[stream.VIEWS]["images"]) + 5
     assert int(of[stream.VIEWS]["images"]) % k == 0
     assert len({head.name for head in stream.heads(size)}) == 32
+    assert stream.plan(stream.GPU, 1.0).steps == stream.GPU.steps  # which rounding must not cut short
 
 
 def test_no_gpu_is_one_line(repository):

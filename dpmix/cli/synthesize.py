@@ -48,7 +48,7 @@ def _class_names(source: Path) -> list[str]:
     """The lines of a text file, or the names of class folders."""
     if not source.exists():
         raise ParamsError(f"{source} does not exist; give a text file of class names, or class folders")
-    if source.is_dir() or source.suffix == ".zip":
+    if source.is_dir() or source.suffix.lower() == ".zip":
         from dpmix.datasets import class_files
 
         return list(class_files(source))

@@ -398,3 +398,14 @@ def test_sums_add_up():
     assert two.total["w"].tolist() == [2, 2]
     assert two.norms.tolist() == [1, 2, 3]
     assert one.total["w"].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("backend", RULED)
+def test_a_sum_is_laid_out_as_others_expect_it(backend: str) -> None:
+    """Sequential clipping computes with channels last; processes that add up their sums need plain tensors."""
+    module = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Flatten(), nn.Linear(4 * 25, 2))
+    params = {name: value.detach() for name, value in module.named_parameters()}
+    views, targets = torch.rand(2, 3, 3, 5, 5), torch.full((2, 3, 2), 0.5)
+    found = clipped_sum(ExampleLoss(module), params, views, targets, 1.0, backend=backend)
+    assert all(value.is_contiguous() for value in found.total.values())
+    assert all(params[name].is_contiguous() for name in params)

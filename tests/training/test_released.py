@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from dpmix import released
@@ -96,10 +97,13 @@ def test_what_cannot_be_used_is_one_line(world: World, monkeypatch: pytest.Monke
         ((model, tmp_path / "text.png"), "text.png cannot be read as an image"),
         ((tmp_path / "other.safetensors", picture), "other.safetensors is not a whole released model"),
         ((tmp_path / "cut.safetensors", picture), "cut.safetensors is not a whole released model"),
+        ((tmp_path / "half.safetensors", picture), "half.safetensors is not a whole released model"),
         ((model, picture, "--encoder", tmp_path / "none"), "none does not exist; fetch tiny / none into it"),
     ):
         (tmp_path / "text.png").write_text("no picture")
         save_file({}, tmp_path / "other.safetensors")
+        with safe_open(model, framework="pt") as file:
+            save_file({"bias": file.get_tensor("bias")}, tmp_path / "half.safetensors", file.metadata())
         (tmp_path / "cut.safetensors").write_bytes(model.read_bytes()[:-5])
         error = str(classify(monkeypatch, *arguments))
         assert error.startswith("error: ")
