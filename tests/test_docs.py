@@ -1,0 +1,106 @@
+"""Pages for people: every link leads somewhere, and every test that a page names exists."""
+
+import ast
+import re
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+from markdown_it import MarkdownIt
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / ".github").rglob("*.md")])
+NAMED_TEST = re.compile(r"\b(tests/[\w/]+\.py)::(\w+)")
+
+
+def title(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+pages = pytest.mark.parametrize("page", PAGES, ids=title)
+
+
+def links(page: Path) -> list[str]:
+    """What a page links to and shows, without what is quoted as code."""
+    blocks = MarkdownIt("commonmark").enable("table").parse(page.read_text(encoding="utf-8"))
+    inline = [token for block in blocks for token in block.children or []]
+    found = [str(token.attrs.get("href") or token.attrs.get("src") or "") for token in inline]
+    return [link for link in found if link]
+
+
+@cache
+def anchors(page: Path) -> frozenset[str]:
+    """The names that GitHub gives a page's headings."""
+    blocks = MarkdownIt("commonmark").enable("table").parse(page.read_text(encoding="utf-8"))
+    names: list[str] = []
+    for opening, content in pairwise(blocks):
+        if opening.type == "heading_open":
+            words = "".join(token.content for token in content.children or [] if token.type in ("text", "code_inline"))
+            name = re.sub(r"[^\w\- ]", "", words.lower()).replace(" ", "-")
+            taken = sum(re.fullmatch(rf"{re.escape(name)}(-\d+)?", other) is not None for other in names)
+            names.append(f"{name}-{taken}" if taken else name)
+    return frozenset(names)
+
+
+def wrong_with(page: Path, link: str) -> str | None:
+    """Why a relative link leads nowhere; None for one that leads somewhere."""
+    path, _, anchor = unquote(link).partition("#")
+    target = (page.parent / path).resolve() if path else page
+    if not target.is_relative_to(ROOT):
+        return "leaves the repository"
+    if not target.exists():
+        return "no such file"
+    if anchor and target.suffix == ".md" and anchor not in anchors(target):
+        return "no such heading"
+    return None
+
+
+def test_there_are_pages_and_links() -> None:
+    assert {"README.md", "docs/choices.md", "docs/cluster.md"} <= {title(page) for page in PAGES}
+    assert len(links(ROOT / "README.md")) > 10
+
+
+@pages
+def test_relative_links_lead_somewhere(page: Path) -> None:
+    relative = [link for link in links(page) if not re.match(r"[a-z]+:", link)]
+    assert {link: wrong for link in relative if (wrong := wrong_with(page, link))} == {}
+
+
+@pytest.mark.parametrize(
+    ("link", "wrong"),
+    [
+        ("README.md#start", None),
+        ("README.md#how-the-privacy-claim-is-kept", None),
+        ("docs", None),
+        ("README.md#begin", "no such heading"),
+        ("docs/nothing.md", "no such file"),
+        ("../elsewhere.md", "leaves the repository"),
+    ],
+)
+def test_a_link_that_leads_nowhere_is_told(link: str, wrong: str | None) -> None:
+    assert wrong_with(ROOT / "CHANGELOG.md", link) == wrong
+
+
+def missing_tests(text: str) -> list[str]:
+    """The tests that a text names and nobody wrote."""
+    return [f"{path}::{name}" for path, name in NAMED_TEST.findall(text) if name not in functions_of(path)]
+
+
+@cache
+def functions_of(path: str) -> frozenset[str]:
+    if not (ROOT / path).is_file():
+        return frozenset()
+    tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+    return frozenset(node.name for node in tree.body if isinstance(node, ast.FunctionDef))
+
+
+@pages
+def test_every_named_test_exists(page: Path) -> None:
+    assert missing_tests(page.read_text(encoding="utf-8")) == []
+
+
+def test_a_test_that_is_gone_is_told() -> None:
+    names = ["tests/test_docs.py::test_that_went", "tests/gone.py::test_docs"]
+    assert missing_tests(f"`{names[0]}`, tests/test_docs.py::test_a_test_that_is_gone_is_told, {names[1]}") == names
