@@ -148,53 +148,31 @@ def prepare(spec: "DatasetSpec", resolution: int, raw: Path, out: Path) -> None:
     _write_store(Path(out), pool, resolution, spec.channels, spec.name)
 
 
-def pack_folder(images: Path, resolution: int, out: Path, classes: Sequence[str], channels: int = 3) -> None:
-    """Write the image store `out` (split `train`) of a synthetic set D, one folder of images for each class.
+def pack_images(
+    paths: Sequence[Path],
+    labels: npt.NDArray[np.int64],
+    classes: Sequence[str],
+    resolution: int,
+    out: Path,
+    channels: int = 3,
+) -> None:
+    """Write the image store `out` (split `train`) of a synthetic set D, class by class, each in the order given.
 
     Args:
-        images: the folder of class folders; other files beside these are ignored.
+        paths: the image files.
+        labels: int64 [len(paths)], indices into `classes`.
+        classes: the private data set's classes, in its order, so that labels agree.
         resolution: R, in pixels.
         out: the image store to write; one that is there is replaced.
-        classes: the private data set's classes, in its order, so that labels agree.
         channels: 1 or 3, those of the private data set.
 
     Raises:
-        DataError: if a class has no folder or no image, a folder is of no class, or an image cannot be read.
+        DataError: if an image cannot be read.
     """
-    images = Path(images)
-    if not images.is_dir():
-        raise DataError(f"{images} does not exist; run the step that makes the synthetic images")
-    folders = [images / name for name in classes]
-    for name, folder in zip(classes, folders, strict=True):
-        if not folder.is_dir():
-            raise DataError(f"{images} has no folder for class {name!r}; make the synthetic images again")
-    strangers = sorted(
-        set(_class_folders(images)) - {images / folder.relative_to(images).parts[0] for folder in folders}
-    )
-    if strangers:
-        raise DataError(f"{strangers[0]} is not a class of this data set; remove it or make the synthetic images again")
-    pool = _Pool(tuple(classes), {"train": _files(folders)}, str(images), "", {"source": "synthetic"})
+    order = np.argsort(labels, kind="stable")
+    part = _of_paths([paths[index] for index in order], labels[order])
+    pool = _Pool(tuple(classes), {"train": part}, str(out), "", {"source": "synthetic"})
     _write_store(Path(out), pool, resolution, channels, "synthetic")
-
-
-def folder_sizes(root: Path, test_fraction: float = 0.2) -> tuple[tuple[str, ...], int, int]:
-    """Look into an image folder: its classes, and the training and test sizes to give it.
-
-    A folder `root/{train,test}/<class>/` keeps its split. One of `root/<class>/` gives `test_fraction` of its images
-    (rounded up) to the test set. The sizes are published with whatever is trained on them.
-
-    Raises:
-        DataError: for a folder with no classes, an empty class, or a file that is not an image.
-    """
-    root = Path(root)
-    if _has_split(root):
-        pool = _from_folder(root, 0)
-        return pool.classes, len(pool.parts["train"].labels), len(pool.parts["test"].labels)
-    classes = _class_folders(root)
-    total = len(_files(classes).labels)
-    # Rounded first, so that 0.2 of 30 is 6 although 0.2 * 30 is a little more.
-    test = int(np.ceil(round(total * test_fraction, 6)))
-    return tuple(folder.name for folder in classes), total - test, test
 
 
 def stratified_split(

@@ -14,7 +14,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,11 +27,8 @@ from tqdm import tqdm
 from dpmix.errors import DataError, DpmixError, ParamsError
 from dpmix.files import atomic_directory, atomic_file, read_json, write_json, write_text
 from dpmix.network import disk_errors, full_disk, retried
+from dpmix.progress import progress
 from dpmix.random import generator
-
-# Trained on LAION-2B-en and subsets of it, as the paper's encoders are, and still published with safetensors.
-DEFAULT_MODEL = "CompVis/stable-diffusion-v1-4"
-DEFAULT_REVISION = "133a221b8aa7292a167afc5127cb63fb5005638b"
 
 # Names of diffusers' classes; "default" keeps the one that the model was saved with.
 SCHEDULERS = (
@@ -88,7 +85,8 @@ def synthesize(
         model: a folder in diffusers' format, or a repository of the Hugging Face hub. Only safetensors are read.
         classes: class names; each names a folder, and, as `spoken` says it, the caption.
         count: images in all.
-        out: the folder; resumed if it holds a part of the same set, left alone if it holds all of it.
+        out: the folder; resumed if it holds a part of the same set, left alone if it holds all of it. An image that is
+            missing, or another than was made, is made again.
         prompt: the caption, with {} for the class name.
         guidance_scale: classifier-free guidance; 1 is none, the paper's "unguided diffusion".
         steps: denoising steps.
@@ -231,19 +229,46 @@ def save_model(pipeline: Any, out: Path) -> None:
 
 
 def load_synthetic(out: Path) -> SyntheticSet:
-    """Read the index of a finished set; a `DataError` if it is unfinished or has lost images."""
+    """Read the index of a finished set and hold every image against the SHA-256 that it had when it was made.
+
+    Raises:
+        DataError: if the set is unfinished, or an image is missing or another than its manifest lists.
+    """
     out = Path(out)
-    if not (out / "manifest.json").is_file():
+    summary = out / "manifest.json"
+    if not summary.is_file():
         raise DataError(f"{out} holds no finished synthetic set (manifest.json is missing); run the synthesis again")
-    manifest = read_json(out / "manifest.json")
-    lines = sorted(_journal(out), key=lambda line: int(line["index"]))
-    paths = tuple(out / str(line["file"]) for line in lines)
-    missing = next((path for path in paths if not path.is_file()), None)
-    if missing is not None or len(lines) != manifest["count"] or _digest(lines) != manifest["digest"]:
-        what = f"{missing} is missing" if missing is not None else "manifest.jsonl does not match manifest.json"
-        raise DataError(f"{out} is not whole: {what}; delete {out / 'manifest.json'} and run the synthesis again")
-    labels = np.array([line["label"] for line in lines], dtype=np.int64)
-    return SyntheticSet(paths, labels, tuple(manifest["classes"]), str(manifest["digest"]))
+    try:
+        manifest = read_json(summary)
+        lines = sorted(_journal(out), key=lambda line: int(line["index"]))
+        paths = tuple(out / str(line["file"]) for line in lines)
+        classes, digest = tuple(manifest["classes"]), str(manifest["digest"])
+        # By the folder, which the digest covers.
+        labels = np.array([classes.index(Path(line["file"]).parent.as_posix()) for line in lines], dtype=np.int64)
+        whole = len(lines) == manifest["count"] and _digest(lines) == digest
+    except (KeyError, TypeError, ValueError) as error:
+        raise _not_whole(out, f"its manifest lacks what it should say ({error})") from error
+    if not whole:
+        raise _not_whole(out, "manifest.jsonl does not match manifest.json")
+    for path, line in zip(paths, progress(lines, f"checking {out.name}", "image"), strict=True):
+        if not path.is_file():
+            raise _not_whole(out, f"{path} is missing")
+        if not _intact(out, line):
+            raise _not_whole(out, f"{path} is not the image that was made (its SHA-256 is another)")
+    return SyntheticSet(paths, labels, classes, digest)
+
+
+def _not_whole(out: Path, what: str) -> DataError:
+    return DataError(
+        f"{out} is not whole: {what}; delete {out / 'manifest.json'} and run the same command again, which makes the "
+        "images anew that are missing or damaged"
+    )
+
+
+def _intact(out: Path, line: Mapping[str, Any]) -> bool:
+    """Whether an image is on disk as it was when its line was written."""
+    path = out / str(line["file"])
+    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == line["sha256"]
 
 
 def _check(
@@ -294,7 +319,7 @@ def _resume(out: Path, settings: dict[str, Any], count: int) -> dict[int, dict[s
     strangers = (path for path in out.rglob("*.png") if path.relative_to(out).as_posix() not in expected)
     if (stranger := next(strangers, None)) is not None:
         raise ParamsError(f"{stranger} is no part of the {count} images asked for; delete it or choose another folder")
-    done = {int(line["index"]): line for line in _journal(out) if (out / line["file"]).is_file()}
+    done = {int(line["index"]): line for line in _journal(out) if _intact(out, line)}
     if done:
         before = read_json(out / "settings.json")
         changed = [key for key in settings if before.get(key) != settings[key]]

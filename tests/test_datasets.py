@@ -16,7 +16,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as reference
 
 from dpmix import datasets
-from dpmix.datasets import folder_sizes, load, pack_folder, prepare, split_digest, stratified_split
+from dpmix.datasets import load, pack_images, prepare, split_digest, stratified_split
 from dpmix.errors import DataError, DpmixError
 from dpmix.params import DatasetSpec
 
@@ -209,7 +209,6 @@ def test_split_of_more_than_there_is_is_refused() -> None:
 def test_folder_with_a_split(tmp_path: Path) -> None:
     folder_of(tmp_path / "in" / "train", {"cat": 3, "ant": 2})
     folder_of(tmp_path / "in" / "test", {"cat": 1, "ant": 1})
-    assert folder_sizes(tmp_path / "in") == (("ant", "cat"), 5, 2)
     prepare(spec_of(tmp_path / "in", 2, 5, 2), 12, tmp_path / "raw", tmp_path / "out")
     train = load(tmp_path / "out")
     assert train.classes == ("ant", "cat")
@@ -224,7 +223,6 @@ def test_folder_with_a_split(tmp_path: Path) -> None:
 
 def test_folder_without_a_split_gets_one(tmp_path: Path) -> None:
     folder_of(tmp_path / "in", {"a": 10, "b": 5})
-    assert folder_sizes(tmp_path / "in") == (("a", "b"), 12, 3)
     prepare(spec_of(tmp_path / "in", 2, 12, 3), 12, tmp_path, tmp_path / "out")
     train, test = load(tmp_path / "out"), load(tmp_path / "out", "test")
     assert np.bincount(test.labels).tolist() == [2, 1]
@@ -238,7 +236,8 @@ def test_images_may_lie_deeper_and_litter_is_skipped(tmp_path: Path) -> None:
     (root / "b" / "Thumbs.db").write_text("x")
     (root / ".cache").mkdir()
     (root / "labels.csv").write_text("beside the class folders")
-    assert folder_sizes(root) == (("a", "b"), 4, 2)
+    prepare(spec_of(root, 2, 4, 2), 12, tmp_path, tmp_path / "out")
+    assert load(tmp_path / "out").classes == ("a", "b")
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -290,14 +289,12 @@ def test_real_images_survive_untouched(shared_data: Path, tmp_path: Path) -> Non
         names = sorted(name for name in archive.namelist() if name.endswith(".webp"))[::400]
         archive.extractall(tmp_path / "zip", names)
     root = tmp_path / "zip" / "test"
-    classes, train, test = folder_sizes(root, 0.4)
-    assert len(classes) == 10
-    assert train + test == 25
-    prepare(spec_of(root, 10, train, test), 32, tmp_path, tmp_path / "out")
-    files = sorted(root.rglob("*.webp"))
-    kept, _ = stratified_split(np.asarray([classes.index(file.parent.name) for file in files]), test, "folder")
+    prepare(spec_of(root, 10, 15, 10), 32, tmp_path, tmp_path / "out")
     images = load(tmp_path / "out")
-    for index in (0, 7, train - 1):
+    files = sorted(root.rglob("*.webp"))
+    assert (len(images.classes), len(files)) == (10, 25)
+    kept, _ = stratified_split(np.asarray([images.classes.index(file.parent.name) for file in files]), 10, "folder")
+    for index in (0, 7, 14):
         expected = np.asarray(Image.open(files[kept[index]]).convert("RGB"))
         assert np.array_equal(images.images[index], expected.transpose(2, 0, 1))
 
@@ -336,31 +333,40 @@ def test_thirty_two_bit_pixels_are_refused(tmp_path: Path) -> None:
 
 def test_folders_that_make_no_sense_are_named(tmp_path: Path) -> None:
     root = tmp_path / "in"
+
+    def read() -> None:
+        prepare(spec_of(root, 2, 1, 1), 12, tmp_path, tmp_path / "out")
+
     with pytest.raises(DataError, match="in does not exist"):
-        folder_sizes(root)
+        read()
     root.mkdir()
     with pytest.raises(DataError, match="in has no class folders"):
-        folder_sizes(root)
+        read()
     folder_of(root, {"a": 2})
     (root / "b").mkdir()
     with pytest.raises(DataError, match="in/b holds no image"):
-        folder_sizes(root)
+        read()
     (root / "b" / "IMG_1.heic").write_text("x")
     with pytest.raises(DataError, match=r"in/b/IMG_1\.heic is not an image that Pillow reads"):
-        folder_sizes(root)
+        read()
 
 
 def test_half_a_split_is_named(tmp_path: Path) -> None:
+    def read(folder: Path, train: int = 3, test: int = 1) -> None:
+        prepare(spec_of(folder, 2, train, test), 12, tmp_path, tmp_path / "out")
+
     folder_of(tmp_path / "in" / "train", {"a": 2, "b": 2})
     with pytest.raises(DataError, match="train but none called test"):
-        folder_sizes(tmp_path / "in")
+        read(tmp_path / "in")
     folder_of(tmp_path / "in" / "test", {"a": 2})
     with pytest.raises(DataError, match="in/test has no folder for class 'b'"):
-        folder_sizes(tmp_path / "in")
+        read(tmp_path / "in")
     folder_of(tmp_path / "in" / "test", {"b": 1, "c": 1})
     with pytest.raises(DataError, match="in/train has no folder for class 'c'"):
-        folder_sizes(tmp_path / "in")
-    assert folder_sizes(folder_of(tmp_path / "vehicles", {"car": 5, "train": 5}))[0] == ("car", "train")
+        read(tmp_path / "in")
+    assert not (tmp_path / "out").exists()
+    read(folder_of(tmp_path / "vehicles", {"car": 5, "train": 5}), 8, 2)
+    assert load(tmp_path / "out").classes == ("car", "train")
 
 
 @pytest.mark.parametrize(("classes", "train", "test"), [(3, 8, 2), (2, 7, 2), (2, 9, 2)])
@@ -602,28 +608,13 @@ def test_what_is_no_store_or_split_is_named(digits: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_a_synthetic_set_takes_the_private_sets_labels(channels: int, tmp_path: Path) -> None:
-    root = folder_of(tmp_path / "in", {"sea lake": 2, "forest": 3}, size=(20, 20))
-    (root / "manifest.jsonl").write_text("{}")
-    pack_folder(root, 10, tmp_path / "out", ["forest", "sea lake"], channels=channels)
+def test_a_synthetic_set_is_stored_class_by_class(channels: int, tmp_path: Path) -> None:
+    paths = [save(picture(seed, size=(10, 10)), tmp_path / "in" / f"{seed}.png") for seed in (3, 1, 2, 0)]
+    pack_images(paths, np.array([1, 0, 1, 0]), ["forest", "sea lake"], 10, tmp_path / "out", channels)
     images = load(tmp_path / "out")
     assert images.classes == ("forest", "sea lake")
-    assert images.labels.tolist() == [0, 0, 0, 1, 1]
-    assert images.images.shape == (5, channels, 10, 10)
+    assert images.labels.tolist() == [0, 0, 1, 1]
+    expected = [datasets._fit(picture(seed, size=(10, 10)), 10, channels) for seed in (1, 0, 3, 2)]
+    assert np.array_equal(images.images, np.stack(expected))
     with pytest.raises(DataError, match="has no split 'test'"):
         load(tmp_path / "out", "test")
-
-
-def test_a_synthetic_set_of_other_classes_is_refused(tmp_path: Path) -> None:
-    root, out = tmp_path / "in", tmp_path / "out"
-    with pytest.raises(DataError, match="in does not exist"):
-        pack_folder(root, 8, out, ["a"])
-    folder_of(root, {"a": 2, "b": 2})
-    with pytest.raises(DataError, match="has no folder for class 'c'"):
-        pack_folder(root, 8, out, ["a", "b", "c"])
-    with pytest.raises(DataError, match="in/b is not a class of this data set"):
-        pack_folder(root, 8, out, ["a"])
-    (root / "c").mkdir()
-    with pytest.raises(DataError, match="in/c holds no image"):
-        pack_folder(root, 8, out, ["a", "b", "c"])
-    assert not out.exists()

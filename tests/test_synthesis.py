@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 from PIL import Image
 
 from dpmix import synthesis
-from dpmix.datasets import load, pack_folder
+from dpmix.datasets import load, pack_images
 from dpmix.demo import diffusion
 from dpmix.demo.strokes import draw
 from dpmix.errors import DataError, DpmixError, ParamsError
@@ -128,11 +129,51 @@ def test_a_finished_set_is_left_alone_and_can_grow(
         synthesize(model, CLASSES, 5, out, **{**SETTINGS, "guidance_scale": 2.0})
 
 
-def test_a_lost_image_is_noticed(model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda image: image.unlink(), r"two/000001\.png is missing"),
+        (lambda image: image.write_bytes(image.read_bytes()[:-1]), r"two/000001\.png is not the image that was made"),
+    ],
+)
+def test_a_lost_or_damaged_image_is_noticed_and_made_again(
+    model: Path, tmp_path: Path, damage: Callable[[Path], object], words: str
+) -> None:
+    out = tmp_path / "set"
+    # One image at a time: then arithmetic is the same when one is made alone, and the digests must agree.
+    settings = {**SETTINGS, "batch_size": 1}
+    synthesize(model, CLASSES, 3, out, **settings)
+    before = load_synthetic(out)
+    damage(before.paths[1])
+    with pytest.raises(DataError, match=words) as caught:
+        load_synthetic(out)
+    assert "\n" not in str(caught.value)
+    # What it says to do is what helps.
+    assert f"delete {out / 'manifest.json'} and run the same command again" in str(caught.value)
+    (out / "manifest.json").unlink()
+    kept = {path: path.stat().st_mtime_ns for path in (before.paths[0], before.paths[2])}
+    synthesize(model, CLASSES, 3, out, **settings)
+    assert load_synthetic(out).digest == before.digest
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "words"),
+    [
+        ("manifest.jsonl", '"file": "three/', '"file": "one/', "manifest.jsonl does not match"),
+        ("manifest.jsonl", '"index": 2, ', "", "its manifest lacks what it should say ('index')"),
+        ("manifest.json", '"count": 3', '"count": 4', "manifest.jsonl does not match"),
+    ],
+)
+def test_a_manifest_that_was_changed_is_noticed(
+    model: Path, tmp_path: Path, name: str, old: str, new: str, words: str
+) -> None:
     out = tmp_path / "set"
     synthesize(model, CLASSES, 3, out, **SETTINGS)
-    load_synthetic(out).paths[1].unlink()
-    with pytest.raises(DataError, match="is missing"):
+    text = (out / name).read_text()
+    assert old in text
+    (out / name).write_text(text.replace(old, new))
+    with pytest.raises(DataError, match=re.escape(words)):
         load_synthetic(out)
 
 
@@ -236,7 +277,7 @@ def test_without_network_a_hub_model_says_what_to_do(tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(diffusers.DiffusionPipeline, "from_pretrained", offline)
     with pytest.raises(DataError, match="hf download CompVis/stable-diffusion-v1-4") as caught:
-        fetch_model(synthesis.DEFAULT_MODEL, tmp_path / "out", synthesis.DEFAULT_REVISION)
+        fetch_model("CompVis/stable-diffusion-v1-4", tmp_path / "out", "133a221b8aa7292a167afc5127cb63fb5005638b")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
 
@@ -313,7 +354,7 @@ def test_given_images_become_a_set_like_any_other(tmp_path: Path, zipped: bool) 
     assert found.labels.tolist() == [0, 1, 1]
     assert [path.parent.name for path in found.paths] == ["sea lake", "annual crop", "annual crop"]
     assert [int(np.asarray(Image.open(path)).max()) for path in found.paths] == [80, 100, 101]
-    pack_folder(tmp_path / "set", 4, tmp_path / "store", ("sea lake", "annual crop"))
+    pack_images(found.paths, found.labels, found.classes, 4, tmp_path / "store")
     assert load(tmp_path / "store").labels.tolist() == [0, 1, 1]
     again = tmp_path / "again"
     gather(source, ("sea lake", "annual crop"), 3, again)

@@ -122,15 +122,23 @@ def synthetic(output: Output, params: ParamsPath = _PARAMS, scale: Scale = None)
 
 @steps.command("synthetic-images")
 def synthetic_images(output: Output, params: ParamsPath = _PARAMS, scale: Scale = None) -> None:
-    """Decode D once at one resolution."""
-    from dpmix.datasets import load, pack_folder
+    """Hold D's images against its manifest, and decode them once at one resolution."""
+    from dpmix.datasets import load, pack_images
     from dpmix.experiment import ImageStore, SyntheticStore
+    from dpmix.synthesis import load_synthetic
 
     catalogue = _catalogue(params, scale)
     store = _find(catalogue, output, SyntheticStore)
     d = store.synthetic
     classes = load(ImageStore(dataset=d.dataset, resolution=d.names_from).path(catalogue.scale).parent, "train").classes
-    pack_folder(d.path(catalogue.scale).parent, store.resolution, output.parent, classes, d.dataset.channels)
+    folder = d.path(catalogue.scale).parent
+    made = load_synthetic(folder)
+    if made.classes != classes or len(made.paths) != d.size:
+        raise DataError(
+            f"{folder} has {len(made.paths)} images of {len(made.classes)} classes, not the {d.size} of the "
+            f"{len(classes)} classes of {d.dataset.name}; delete it and run the same command again"
+        )
+    pack_images(made.paths, made.labels, classes, store.resolution, output.parent, d.dataset.channels)
 
 
 @steps.command()

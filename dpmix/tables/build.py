@@ -2,7 +2,6 @@
 
 import importlib.util
 import math
-from pathlib import Path
 from typing import Any
 
 from dpmix.catalogue import Catalogue, CellSpec
@@ -108,8 +107,3 @@ def _notes(number: str, catalogue: Catalogue) -> list[str]:
             "image joins the microbatch, or (alone) replaces it."
         )
     return notes
-
-
-def paths_of(number: str, catalogue: Catalogue) -> list[Path]:
-    """The files that a table is built from."""
-    return [artefact.path(catalogue.scale) for cell in catalogue.cells(number) for artefact in cell.artefacts]
