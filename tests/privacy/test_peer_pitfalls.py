@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from opacus import PrivacyEngine
+from opacus import GradSampleModule, PrivacyEngine
 from opacus.optimizers import DPOptimizer
 from opacus.utils.batch_memory_manager import BatchMemoryManager
 from opacus.validators import ModuleValidator
@@ -271,6 +271,33 @@ def test_a_frozen_batch_norm_in_training_mode_is_refused():
         opacus_loop(model, plan(), images(12))
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_under_it_one_record_moves_opacuss_sum_by_several_clip_norms():
+    """The frozen layer's statistics carry one bright image into the gradients of 63 others."""
+    generator = torch.Generator().manual_seed(1)
+    pixels, labels = torch.rand(64, 1, SIDE, SIDE, generator=generator), torch.arange(64) % CLASSES
+    pixels[0] *= 30
+    clip_norm = 0.1
+
+    def clipped_sum_of(chosen: Tensor) -> Tensor:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(16, 3))
+        model[1].requires_grad_(False)
+        hooked = GradSampleModule(model)
+        optimizer = DPOptimizer(
+            torch.optim.SGD([p for p in hooked.parameters() if p.requires_grad], lr=1.0),
+            noise_multiplier=0.0, max_grad_norm=clip_norm, expected_batch_size=64, loss_reduction="sum",
+        )  # fmt: skip
+        nn.functional.cross_entropy(hooked(pixels[chosen]), labels[chosen], reduction="sum").backward()
+        optimizer.clip_and_accumulate()
+        return torch.cat([p.summed_grad.flatten() for p in optimizer.params])
+
+    everybody = torch.arange(64)
+    moved = (clipped_sum_of(everybody) - clipped_sum_of(everybody[1:])).norm() / clip_norm
+    assert moved > 3
+
+
 class CentredOnTheBatch(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x - x.mean(dim=0)
@@ -283,6 +310,24 @@ def test_mixing_in_the_forward_pass_is_refused():
     tower = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE**2, 8), CentredOnTheBatch())
     with pytest.raises(DataError, match="mixes examples"):
         Encoder(tower, resolution=SIDE, mean=[0.5] * 3, std=[0.5] * 3)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_opacus_accounts_batches_in_a_fixed_order_as_sampled():
+    histories = []
+    for poisson in (True, False):
+        engine, model = PrivacyEngine(), nn.Linear(4, 2)
+        model, optimizer, loader = engine.make_private(
+            module=model, optimizer=torch.optim.SGD(model.parameters(), lr=0.1), noise_multiplier=1.0,
+            max_grad_norm=1.0, data_loader=DataLoader(TensorDataset(torch.rand(20, 4)), batch_size=5),
+            poisson_sampling=poisson,
+        )  # fmt: skip
+        for (batch,) in loader:
+            model(batch).sum().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        histories.append(engine.accountant.history)
+    assert histories[0] == histories[1] == [(1.0, 1 / 4, 4)]
 
 
 def test_there_is_no_sampling_but_what_is_accounted():

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from dpmix.datasets import Images
 from dpmix.errors import PrivacyError
 from dpmix.experiment import Experiment
 from dpmix.mixing import one_hot
@@ -163,3 +164,22 @@ def test_pretraining_uses_the_public_set_and_helps_before_the_first_step(world: 
     assert untrained.accuracy < 60
     again = train_heads(run, [head], data, featurize)[0]
     assert again.accuracies == pretrained.accuracies
+
+
+def test_pretraining_reads_no_private_image(world: World, data: TrainingData, recorder: Recorder) -> None:
+    """With a learning rate of zero a head stays as pretrained: other private images change nothing, another D does."""
+    run = world.experiment(pretrain_epochs=3, k_diff=0, epochs=1)
+    head = Head(plan_for(run.plan()), 0.0, "a")
+    others = as_images(draw(len(data.private), 77))
+    shuffled = replace(others, labels=others.labels[::-1].copy())
+
+    def pretrained(private: Images, public: Images) -> torch.Tensor:
+        given = replace(data, private=private, public=public)
+        (outcome,) = train_heads(run, [head], given, Featurizer(blocks), noise=recorder)
+        return outcome.weights["weight"]
+
+    assert data.public is not None
+    expected = pretrained(data.private, data.public)
+    assert expected.any()
+    assert torch.equal(pretrained(shuffled, data.public), expected)
+    assert not torch.equal(pretrained(data.private, replace(data.public, labels=data.public.labels[::-1])), expected)
