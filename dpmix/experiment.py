@@ -164,7 +164,8 @@ class EncoderModel(Artefact):
 
     @override
     def key(self) -> dict[str, Any]:
-        given = {"images": self.encoder.images} if self.encoder.images else {}
+        # Trained here, it depends on the images as they are decoded; what is fetched is the same at every resolution.
+        given = {"images": self.encoder.images, "resolution": self.encoder.resolution} if self.encoder.images else {}
         return {"architecture": self.encoder.architecture, "weights": self.encoder.weights, **given}
 
     @override
