@@ -263,7 +263,7 @@ class Experiment(Artefact):
                 raise ValueError(f"{where}: unknown transform {name!r}; {suggestion(name, sorted(TRANSFORMS))}")
         if (self.k_diff and self.mix_with == "synthetic") and self.synthetic is None:
             raise ValueError(f"{where}: k_diff > 0 needs a synthetic set")
-        pool = self.dataset.train // 2 if self.mix_with == "S2" else self.synthetic.size if self.synthetic else 0
+        pool = self.dataset.train // 2 if self.mix_with == "S2" else self.synthetic_size
         if self.k_diff > pool:
             raise ValueError(f"{where}: k_diff {self.k_diff} exceeds the {pool} images to draw from; lower it")
         if self.microbatch_mixup != "none" and self.microbatch_size != 2:
@@ -299,6 +299,13 @@ class Experiment(Artefact):
     def population(self) -> int:
         """N: how many records are sampled from. A public constant of the run."""
         return self.subset_size - self.held_out_size
+
+    @property
+    def synthetic_size(self) -> int:
+        """|D|: where S1 alone is private, no more of D is used than S1 has images (appendix B.1 of the paper)."""
+        if self.synthetic is None:
+            return 0
+        return min(self.synthetic.size, self.subset_size) if self.subset == "S1" else self.synthetic.size
 
     @property
     def views(self) -> int:

@@ -328,7 +328,7 @@ def evaluation_passes(experiment: Experiment) -> int:
     if isinstance(experiment.model, WideResNetSpec):
         return tested * experiment.epochs
     public = experiment.model.standardize == "public" or experiment.pretrain_epochs > 0
-    return tested + (experiment.synthetic.size if public and experiment.synthetic else 0)
+    return tested + (experiment.synthetic_size if public else 0)
 
 
 def distance_passes(distance: Distance) -> int:

@@ -215,6 +215,15 @@ def test_populations_are_public_constants() -> None:
         ({"transforms": ("cropp",)}, "did you mean 'crop'?"),
         ({"synthetic": None}, "k_diff > 0 needs a synthetic set"),
         ({"k_diff": 101}, "k_diff 101 exceeds the 100 images"),
+        (
+            {
+                "k_diff": 51,
+                "subset": "S1",
+                "synthetic": SYNTHETIC.model_copy(update={"size": 51}),
+                "dataset": DATASET.model_copy(update={"train": 101}),
+            },
+            "exceeds the 50",
+        ),
         ({"k_diff": 101, "mix_with": "S2", "synthetic": None}, "k_diff 101 exceeds the 100 images"),
         ({"microbatch_mixup": "added"}, "microbatch_mixup needs microbatch_size: 2"),
         ({"microbatch_size": 2}, "microbatches take k_self = k_diff = 0"),

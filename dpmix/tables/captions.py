@@ -95,9 +95,9 @@ TABLES = {
     ),
     10: Layout(
         "What the synthetic images are worth",
-        "Trained on a part of the training set. A: DP-Mix_Self. B: DP-Mix_Diff with synthetic images. C: as B, but "
-        "with a second part of the training set, of equal size and taken to be public, in place of the synthetic "
-        "images. The paper's setting: ε = 2.",
+        "Trained on half of the training set. A: DP-Mix_Self. B: DP-Mix_Diff with as many synthetic images as that "
+        "half has. C: as B, but with the other half of the training set, taken to be public, in place of the "
+        "synthetic images. The paper's setting: ε = 2.",
         ACCURACY,
         ("Dataset",),
         ("Model", "Method"),

@@ -23,7 +23,7 @@ class TrainingData:
         private: the N records that are sampled from.
         evaluation: the test set, or in a tuning run the held-out training records.
         mixed_in: D, or S2 where Table 10's method C mixes real images in.
-        public: D, for standardising features and for pretraining.
+        public: D, for standardising features and for pretraining; where only S1 is private, as many images as S1 has.
     """
 
     private: Images
@@ -49,7 +49,9 @@ def load_data(experiment: Experiment, scale: str) -> TrainingData:
                 f"{store} has {len(images)} {split} images, not the published {published}; delete and remake it"
             )
     synthetic = experiment.synthetic_images()
-    public = load(Path(synthetic.path(scale)).parent, "train") if synthetic else None
+    public = (
+        balanced(load(Path(synthetic.path(scale)).parent, "train"), experiment.synthetic_size) if synthetic else None
+    )
     order = shuffled(len(train), "subset")
     chosen, others = np.arange(len(train)), np.empty(0, dtype=np.int64)
     if experiment.subset == "S1":
@@ -72,6 +74,22 @@ def shuffled(count: int, purpose: str) -> np.ndarray:
     """A public permutation of `count` records, int64 [count], that depends on the purpose alone."""
     keys = KeyedRandom(_PARTITION_SEED, 0, np.arange(count)).uniform(f"partition/{purpose}")
     return np.argsort(keys, kind="stable")
+
+
+def balanced(images: Images, count: int) -> Images:
+    """`count` images of a set, or all if there are no more: of each class as nearly equally many as there are.
+
+    Which ones is public and the same for every experiment; a smaller part lies within a larger one.
+    """
+    if count >= len(images):
+        return images
+    order = shuffled(len(images), "synthetic")
+    labels = images.labels[order]
+    by_class = np.argsort(labels, kind="stable")
+    sizes = np.bincount(labels)
+    turn = np.empty(len(labels), dtype=np.int64)
+    turn[by_class] = np.arange(len(labels)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return take(images, np.sort(order[np.lexsort((labels, turn))[:count]]))
 
 
 def take(images: Images, indices: np.ndarray) -> Images:

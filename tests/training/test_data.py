@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from dpmix.datasets import Images
 from dpmix.errors import DataError
-from dpmix.experiment import ImageStore
-from dpmix.training.data import load_data, shuffled, take, view_settings
-from tests.training.conftest import DATASET, PIXELS, TEST, TRAIN, World, draw, write_store
+from dpmix.experiment import ImageStore, SyntheticStore
+from dpmix.training.data import balanced, load_data, shuffled, take, view_settings
+from tests.training.conftest import DATASET, PIXELS, SYNTHETIC, TEST, TRAIN, World, draw, write_store
 
 
 def identities(images: Images) -> set[bytes]:
@@ -53,6 +53,42 @@ def test_the_two_halves_are_disjoint(world: World, train: set[bytes]) -> None:
     assert not first & second
     assert first | second == train
     assert len(first) == len(second) == run.population == 48
+
+
+def test_table_10s_three_sets_are_of_equal_size(world: World) -> None:
+    """Appendix B.1: S1, S2 and D; the world's D has just 48 images, this one more than there are private ones."""
+    large = SYNTHETIC.model_copy(update={"size": 120})
+    images, labels = draw(120, 2)
+    labels = np.sort(labels)  # a store is sorted by class: its first images are not balanced
+    write_store(SyntheticStore(synthetic=large, resolution=PIXELS).path("demo").parent, train=(images, labels))
+    sizes = {}
+    for method, changes in {"A": {"k_diff": 0}, "B": {}, "C": {"mix_with": "S2"}}.items():
+        data = load_data(world.experiment(subset="S1", synthetic=large, **changes), "demo")
+        assert data.mixed_in is not None
+        assert data.public is not None
+        sizes[method] = (len(data.private), len(data.mixed_in), len(data.public))
+        assert np.bincount(data.public.labels).tolist() == [12, 12, 12, 12]
+        assert identities(data.public) <= identities(Images(images, labels, ()))
+        assert (method == "C") == (identities(data.mixed_in) <= identities(Images(*draw(TRAIN, 0), ())))
+    assert sizes == dict.fromkeys("ABC", (48, 48, 48))
+    # All of D where the whole training set is private, and no more than there is.
+    assert len(load_data(world.experiment(synthetic=large), "demo").public or ()) == 120
+    assert len(load_data(world.experiment(subset="S1"), "demo").public or ()) == 48
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=40), st.data())
+def test_a_part_of_d_is_as_balanced_as_d_and_grows(classes: list[int], data: st.DataObject) -> None:
+    labels = np.array(classes, dtype=np.int64)
+    whole = Images(np.arange(len(labels), dtype=np.uint8)[:, None, None, None], labels, tuple("abcd"))
+    count = data.draw(st.integers(1, len(labels)))
+    part = balanced(whole, count)
+    chosen = np.asarray(part.images).ravel()
+    assert len(set(chosen.tolist())) == count
+    assert np.array_equal(part.labels, labels[chosen])
+    # No class has two images more than another that has any left.
+    taken, there = np.bincount(part.labels, minlength=4), np.bincount(labels, minlength=4)
+    assert all(taken[a] <= taken[b] + 1 for a in range(4) for b in range(4) if taken[b] < there[b])
+    assert set(chosen) <= set(np.asarray(balanced(whole, count + 1).images).ravel())
 
 
 def test_a_tuning_run_on_a_half_stays_in_that_half(world: World) -> None:
