@@ -71,11 +71,11 @@ def peak_memory(name: str) -> float:
     return mib
 
 
-def run() -> str:
-    """Measure everything, write the table, and give the line of ratios."""
+def run(rounds: int | None = None) -> str:
+    """Measure everything, in `rounds` if given, write the table, and give the line of ratios."""
     seconds: dict[str, list[float]] = {}
-    for rounds, makers in GROUPS:
-        seconds |= times({name: make() for name, make in makers.items()}, rounds)
+    for usual, makers in GROUPS:
+        seconds |= times({name: make() for name, make in makers.items()}, rounds or usual)
     memory = {name: peak_memory(name) for name in seconds if "head" not in name}
     rows = [
         [name, f"{statistics.median(values):.3f}", f"{memory[name]:.0f}" if name in memory else ""]
@@ -90,6 +90,12 @@ def run() -> str:
     )
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
@@ -99,7 +105,11 @@ def main() -> None:
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--gpu", action="store_true", help="on the GPU, in bfloat16")
     which.add_argument("--memory", metavar="CASE", help="print one clipping case's peak memory in MiB")
+    parser.add_argument("--rounds", type=_count, help="how often each case is timed, instead of the usual number")
+    parser.add_argument("--steps", type=_count, help="steps of the stream, instead of the usual number")
     options = parser.parse_args()
+    if options.steps and options.what != "stream":
+        parser.error("--steps is for the stream: python -m benchmarks stream --steps N")
     if options.memory:
         (make,) = (makers[options.memory] for _, makers in GROUPS if options.memory in makers)
         print(memory_of(make()))
@@ -108,11 +118,13 @@ def main() -> None:
     if options.gpu and not torch.cuda.is_available():
         raise DpmixError("no GPU found; run without --gpu")
     if options.what == "stream":
-        print(stream.run(stream.GPU if options.gpu else stream.CPU, rounds=3))
+        size = stream.GPU if options.gpu else stream.CPU
+        print(stream.run(replace(size, steps=options.steps or size.steps), rounds=options.rounds or 3))
     elif options.gpu:
-        print(gpu.run(Problem(64, K, device="cuda", precision="bfloat16"), (4, 8, 16, 32, 64), rounds=5, product=8192))
+        problem = Problem(64, K, device="cuda", precision="bfloat16")
+        print(gpu.run(problem, (4, 8, 16, 32, 64), rounds=options.rounds or 5, product=8192))
     else:
-        print(run())
+        print(run(options.rounds))
 
 
 if __name__ == "__main__":

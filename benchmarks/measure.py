@@ -24,11 +24,19 @@ def tell(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def times(steps: Mapping[str, Callable[[], object]], rounds: int, device: str = "cpu") -> dict[str, list[float]]:
-    """Seconds of each step in each round. The steps take turns, as a machine's speed drifts; round 0 warms up."""
+def times(
+    steps: Mapping[str, Callable[[], object]],
+    rounds: int,
+    device: str = "cpu",
+    warm_up: Mapping[str, Callable[[], object]] | None = None,
+) -> dict[str, list[float]]:
+    """Seconds of each step in each round. The steps take turns, as a machine's speed drifts.
+
+    Round 0 warms up: with `warm_up`, if given, which is shorter.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for round_ in range(rounds + 1):
-        for name, step in steps.items():
+        for name, step in (steps if round_ or warm_up is None else warm_up).items():
             _finish(device)
             started = time.perf_counter()
             step()

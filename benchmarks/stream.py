@@ -7,7 +7,7 @@ what a view costs.
 
 import statistics
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -119,8 +119,25 @@ def bare(visual: nn.Module, encoder: Encoder, calls: list[int], precision: torch
                 visual(images[: min(encoder.batch_size, count - start)])
 
 
-def steps(size: Size) -> tuple[dict[str, Callable[[], None]], list[int], int]:
-    """The three cases; the sizes of the stream's calls of the encoder, filled when it runs; and K."""
+@dataclass(frozen=True)
+class Cases:
+    """What is compared.
+
+    Attributes:
+        steps: the stream, the bare encoder over as many images, and the views alone.
+        warm_up: the same with a stream of a single step.
+        calls: the sizes of the stream's calls of the encoder, filled when it runs.
+        views: K.
+    """
+
+    steps: dict[str, Callable[[], None]]
+    warm_up: dict[str, Callable[[], None]]
+    calls: list[int]
+    views: int
+
+
+def cases(size: Size) -> Cases:
+    """The three cases at a size."""
     wanted = experiment()
     visual, encoder = random_encoder(size)
     recording = Recording(encoder)
@@ -129,33 +146,34 @@ def steps(size: Size) -> tuple[dict[str, Callable[[], None]], list[int], int]:
     data = TrainingData(private, evaluation, None, None)
     settings = view_settings(wanted)
 
-    def stream() -> None:
+    def stream(steps: int = size.steps) -> None:
         recording.calls.clear()
         short = wanted.model_copy(update={"epochs": 1})
-        featurize = Featurizer(recording)
-        train_heads(short, heads(size), data, featurize, device=size.device, physical_batch=size.physical)
+        these = heads(replace(size, steps=steps))
+        train_heads(short, these, data, Featurizer(recording), device=size.device, physical_batch=size.physical)
 
     def views() -> None:
         for call in recording.calls[1:]:
             part = np.arange(call // settings.views)
             make_views(private, part, settings, KeyedRandom(0, 0, part), device=size.device)
 
-    cases = {STREAM: stream, BARE: lambda: bare(visual, encoder, recording.calls, size.precision), VIEWS: views}
-    return cases, recording.calls, settings.views
+    steps = {STREAM: stream, BARE: lambda: bare(visual, encoder, recording.calls, size.precision), VIEWS: views}
+    return Cases(steps, {**steps, STREAM: lambda: stream(1)}, recording.calls, settings.views)
 
 
 def run(size: Size, rounds: int) -> str:
     """Measure, write the table, and give the line of ratios."""
     tell(f"{size.architecture}, {size.steps} steps of about {size.batch} examples")
-    cases, calls, k = steps(size)
-    seconds = times(cases, rounds, size.device)
+    compared = cases(size)
+    seconds = times(compared.steps, rounds, size.device, compared.warm_up)
+    calls = compared.calls
     images = {STREAM: sum(calls), BARE: sum(calls), VIEWS: sum(calls[1:])}  # the first call is for the test images
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     rows = [[name, f"{medians[name]:.3f}", images[name], f"{images[name] / medians[name]:.1f}"] for name in seconds]
     write_table(f"stream-{machine()}", ["case", "seconds", "images", "images_per_second"], rows)
     faster = ratio(seconds[BARE], seconds[VIEWS]) * images[VIEWS] / images[BARE]
     wanted = experiment()
-    passes = wanted.dataset.train * k * wanted.epochs + wanted.dataset.test
+    passes = wanted.dataset.train * compared.views * wanted.epochs + wanted.dataset.test
     return (
         f"stream/encoder = {ratio(seconds[STREAM], seconds[BARE]):.3f}"
         f"  views/encoder speed = {faster:.0f}"

@@ -58,6 +58,13 @@ def test_times_take_turns_after_warming_up(capsys):
     assert len(err.splitlines()) == 8
 
 
+def test_warming_up_may_be_shorter():
+    calls = []
+    whole, short = ({name: lambda name=name: calls.append(name) for name in names} for names in ("AB", "ab"))
+    measure.times(whole, 2, warm_up=short)
+    assert calls == list("abABAB")
+
+
 def test_ratios_are_within_rounds():
     # A machine that is ten times slower in the second round.
     assert measure.ratio([2.0, 20.0, 2.1], [1.0, 10.0, 1.0]) == 2.0
@@ -135,17 +142,39 @@ def test_the_stream_in_miniature(results, repository, monkeypatch):
     """The same experiment with a tiny tower: the encoder's calls are the test images, then K views of each example."""
     monkeypatch.chdir(repository)
     size = stream.Size(examples=6, batch=3, steps=2, test=5, physical=2, architecture="tiny-vit")
-    calls, k = stream.steps(size)[1:]
-    assert calls == []
+    made = stream.cases(size)
+    assert made.calls == []
+    made.warm_up[stream.STREAM]()
+    short = sum(made.calls)
+    made.steps[stream.STREAM]()
+    assert 5 < short < sum(made.calls)  # one step of two
     line = stream.run(size, rounds=1)
     ratios = dict(part.split(" = ") for part in line.split("  "))
     assert list(ratios) == ["stream/encoder", "views/encoder speed", "10 epochs of Caltech256"]
     of = {row["case"]: row for row in table(results)}
+    k = made.views
     assert k == 32
     assert int(of[stream.BARE]["images"]) == int(of[stream.STREAM]["images"]) == int(of[stream.VIEWS]["images"]) + 5
     assert int(of[stream.VIEWS]["images"]) % k == 0
     assert len({head.name for head in stream.heads(size)}) == 32
     assert stream.plan(stream.GPU, 1.0).steps == stream.GPU.steps  # which rounding must not cut short
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--steps", "2"], "--steps is for the stream: python -m benchmarks stream --steps N"),
+        (["stream", "--steps", "0"], "'0' is not a whole number above 0"),
+        (["--rounds", "many"], "'many' is not a whole number above 0"),
+    ],
+    ids=["steps of no stream", "no steps", "no number"],
+)
+def test_counts_that_make_no_sense(words, message, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["benchmarks", *words])
+    with pytest.raises(SystemExit) as stopped:
+        bench.main()
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err.splitlines()[-1].endswith(message)
 
 
 def test_no_gpu_is_one_line(repository):

@@ -162,6 +162,19 @@ def test_the_update_is_dpmixs_clipped_sum_plus_opacuss_noise(model, noise):
     assert 0 < longer < sampled
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_the_update_on_a_gpu():
+    totals = []
+    for device in ("cpu", "cuda"):
+        model = made().to(device)
+        optimizer = dp_optimizer(model, plan())
+        with torch.backends.cudnn.flags(allow_tf32=False):
+            train(adapter(model, optimizer, plan(), physical_batch=3), optimizer)
+        totals.append(weights(model).cpu())
+    assert not torch.equal(totals[0], weights(made()))
+    torch.testing.assert_close(totals[1], totals[0], rtol=1e-4, atol=1e-5)
+
+
 def test_one_row_for_each_example_and_not_for_each_view():
     model = made()
     optimizer = dp_optimizer(model, plan())
