@@ -11,9 +11,9 @@ from dpmix.files import write_text
 from dpmix.tables.published import published_gradient_sd
 
 
-def draw_figure(number: str, catalogue: Catalogue) -> None:
-    """Draw figure `number` of a scale into its results."""
-    stem = Path("results", catalogue.scale, "figures", f"figure{number}")
+def draw_figure(number: str, catalogue: Catalogue, folder: Path | None = None) -> None:
+    """Draw figure `number` of a scale into `folder`, by default that of its results."""
+    stem = (folder or Path("results", catalogue.scale, "figures")) / f"figure{number}"
     if number == "1":
         data = views_of_one_example(catalogue)
         figure1(data, stem)

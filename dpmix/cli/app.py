@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from dpmix.cli.account import account
+from dpmix.cli.agree import agree, reference
 from dpmix.cli.classify import classify
 from dpmix.cli.plan import plan
 from dpmix.cli.steps import steps
@@ -22,6 +23,8 @@ app.command()(account)
 app.command()(plan)
 app.command()(synthesize)
 app.command()(classify)
+app.command()(agree)
+app.command()(reference)
 app.add_typer(steps, name="step", help="What the workflow's rules run: each makes the files that it is given.")
 
 
