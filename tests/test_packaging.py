@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -17,9 +18,13 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 import dpmix
+from dpmix.catalogue import Catalogue
+from dpmix.params import read
 
 HEAVY = ("torch", "torchvision", "opacus", "open_clip", "diffusers", "transformers", "sklearn", "kornia", "matplotlib",
          "pandas", "scipy", "jax")  # fmt: skip
+TABLE_FILES = ("csv", "md", "tex", "json")
+FIGURE_FILES = ("png", "pdf", "csv")
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +69,39 @@ def tracked_text(repository: Path) -> Iterator[tuple[str, str]]:
         path = repository / name
         if path.is_file() and b"\0" not in (content := path.read_bytes()):
             yield name, content.decode("utf-8")
+
+
+def git(repository: Path, *arguments: str, **given: Any) -> subprocess.CompletedProcess[str]:
+    """What git says; the test is skipped outside a checkout."""
+    if subprocess.run(["git", "-C", str(repository), "rev-parse"], capture_output=True).returncode:
+        pytest.skip("not a git checkout")
+    return subprocess.run(["git", "-C", str(repository), *arguments], capture_output=True, text=True, **given)
+
+
+# What runs leave ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("params", ["params.yaml", "docs/cifar10/params.yaml"])
+def test_nothing_that_a_run_writes_is_under_version_control(repository, params):
+    catalogue = Catalogue(read(repository / params))
+    results = f"results/{catalogue.scale}"
+    shown = {f"{results}/tables/table{number}.{kind}" for number in catalogue.spec.tables for kind in TABLE_FILES}
+    shown |= {f"{results}/figures/figure{number}.{kind}" for number in catalogue.spec.figures for kind in FIGURE_FILES}
+    written = [*sorted(catalogue.artefacts), *sorted(shown), f"{results}/report/index.html",
+               f"{results}/stamps/table3-0123456789", f"{results}/checkpoints/one.pt", "logs/demo/table3.log",
+               ".snakemake/metadata/a", ".snakemake/log/a.log", ".cache/home/a", ".venv/.installed"]  # fmt: skip
+    assert len(shown) >= 4
+    assert len(written) > len(shown) + 20
+    run = git(repository, "check-ignore", "--no-index", "--stdin", input="\n".join(written))
+    assert sorted(set(written) - set(run.stdout.splitlines())) == []
+
+
+def test_results_under_version_control_are_the_reference(repository):
+    kept = git(repository, "ls-files", "results").stdout.splitlines()
+    assert len(kept) > 50
+    assert [path for path in kept if not path.startswith("results/reference/")] == []
+    ignored = git(repository, "check-ignore", "--no-index", "--stdin", input="\n".join(kept)).stdout
+    assert ignored == "", "a renewed reference would not be committed"
 
 
 # The lock -------------------------------------------------------------------------------------------------------------

@@ -115,8 +115,8 @@ def test_the_workflow_takes_the_params_in_place_of_its_own(repository: Path, tmp
 
 
 def test_the_report_says_what_the_table_says(repository: Path) -> None:
-    folder = repository / "docs/cifar10"
-    report = (folder / "README.md").read_text(encoding="utf-8")
+    folder = repository / "results/reference/cifar10/tables"
+    report = (repository / "docs/cifar10/README.md").read_text(encoding="utf-8")
     with (folder / "table3.csv").open(encoding="utf-8") as lines:
         rows = list(csv.DictReader(lines))
     values = {
