@@ -182,14 +182,14 @@ def test_networks_from_scratch_cost_a_training_pass_for_each_view(demo: Catalogu
 
 def test_distances_pass_both_sides(demo: Catalogue, one_flop: None) -> None:
     views = [one for one in demo.of(Distance) if isinstance(one, Distance) and one.first == "views"]
-    ks = {one.views.method: one.views.views for one in views if one.views}
-    assert ks == {"self-aug": 4, "dp-mix-self": 8, "dp-mix-diff": 10}
+    ks = {(one.views.method, one.views.k_diff): one.views.views for one in views if one.views}
+    assert ks == {("self-aug", 0): 4, ("dp-mix-self", 0): 8, ("dp-mix-diff", 2): 10, ("dp-mix-diff", 6): 14}
     for one in views:
         assert one.views is not None
         second = {"train": one.dataset.train, "test": 360}[one.second]
-        assert distance_passes(one) == one.dataset.train * ks[one.views.method] + second
+        assert distance_passes(one) == one.dataset.train * ks[one.views.method, one.views.k_diff] + second
         some = one.model_copy(update={"samples": 50})
-        assert distance_passes(some) == 50 * ks[one.views.method] + 50
+        assert distance_passes(some) == 50 * ks[one.views.method, one.views.k_diff] + 50
     (row,) = estimates(demo, ["table8"])
     assert row.passes["tiny-vit"] == 1437 + 360 + 1437 + 1437 + 300 + 360 + 300 + 1437
 

@@ -101,9 +101,28 @@ def _notes(number: str, catalogue: Catalogue) -> list[str]:
             f"private image is used, and nothing is random. Non-private (ε = ∞): {label}without noise, with a learning "
             "rate of its own. The paper has neither."
         )
+    if isinstance(spec, FidTable) and spec.kind == "fid-views":
+        notes.append(_synthetic_views(number, catalogue))
     if number == "1":
         notes.append(
             "The paper describes two ways to mix a microbatch and does not say which one its row shows; here the mixed "
             "image joins the microbatch, or (alone) replaces it."
         )
     return notes
+
+
+def _synthetic_views(number: str, catalogue: Catalogue) -> str:
+    """How many synthetic views each data set has in columns that do not say it."""
+    counts = {}
+    for cell in catalogue.cells(number):
+        for artefact in cell.artefacts:
+            if (
+                isinstance(artefact, Distance)
+                and artefact.views
+                and artefact.views.k_diff
+                and "," not in cell.column[-1]
+            ):
+                counts[cell.row[0]] = artefact.views.k_diff
+    said = ", ".join(f"{dataset} {count}" for dataset, count in counts.items())
+    unknown = " The paper does not say which K_DIFF it has." if catalogue.scale == "paper" else ""
+    return f"K_DIFF where the column does not give it: {said}.{unknown}"

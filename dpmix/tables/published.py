@@ -23,8 +23,12 @@ class Published:
     values: Mapping[tuple[Key, Key], PaperValue]
 
     def get(self, row: Key, column: Key) -> PaperValue | None:
-        """The entry under these labels, None where the paper has none."""
-        return self.values.get((row, column))
+        """The entry under these labels, None where the paper has none.
+
+        What follows a comma in a label is ours: beside `DP-Mix_Diff, K_DIFF = 2` stands the number of `DP-Mix_Diff`.
+        """
+        printed = [tuple(label.partition(",")[0] for label in key) for key in (row, column)]
+        return self.values.get((printed[0], printed[1]))
 
     @property
     def rows(self) -> tuple[Key, ...]:

@@ -85,6 +85,27 @@ def test_the_papers_numbers_stand_beside_the_papers_grid_only(catalogues: dict[s
     assert (cell.paper.mean, cell.paper.sd) == (79.3, 0.2)
 
 
+def test_table_7_says_what_k_diff_is_and_the_papers_number_stands_beside_both(catalogues: dict[str, Catalogue]) -> None:
+    leave_records(catalogues["paper"], "7")
+    table = build("7", catalogues["paper"])
+    assert (
+        "K_DIFF where the column does not give it: CIFAR-10 2, CIFAR-100 2, EuroSAT 2, Caltech256 24. The paper does "
+        "not say which K_DIFF it has." in table.notes
+    )
+    beside = {
+        (split, label): table.grid[("Caltech256",), (split, label)].paper
+        for split, label in table.columns
+        if label.startswith("DP-Mix_Diff")
+    }
+    assert len(beside) == 4
+    for (split, _), value in beside.items():
+        assert value is not None
+        assert value.mean == {"Train": 1.5, "Test": 2.9}[split]
+    leave_records(catalogues["demo"], "7")
+    notes = build("7", catalogues["demo"]).notes
+    assert "K_DIFF where the column does not give it: digits 2, digits (300) 2." in notes
+
+
 def test_times_name_their_hardware(catalogues: dict[str, Catalogue]) -> None:
     leave_records(catalogues["demo"], "13")
     assert any("an abacus" in note for note in build("13", catalogues["demo"]).notes)

@@ -172,6 +172,9 @@ def test_lookups() -> None:
     assert (time.mean, time.sd, time.text) == (453.0, None, "7h 33min")
     assert published(1).get(("DP-SGD w/ Mixup",), ("Microbatch Size = 1",)).text == "N/A"  # type: ignore[union-attr]
     assert published(2).get(("CIFAR-10", "DP-SGD"), ("ε = 4",)) is None
+    plain, ours = (published(7).get(("EuroSAT",), ("Test", f"DP-Mix_Diff{more}")) for more in ("", ", K_DIFF = 2"))
+    assert plain is ours is not None
+    assert published(7).get(("EuroSAT",), ("Test", "DP-Mix_Diff K_DIFF = 2")) is None
     assert published_gradient_sd()["Caltech256", "DP-Mix_Diff"] == 9.32e-4
 
 
