@@ -27,10 +27,16 @@ $(shell mkdir -p .cache/home)
 export HOME := $(CURDIR)/.cache/home
 endif
 
-# An environment that was moved, or whose interpreter is gone, is made again: its scripts hold absolute paths.
+# An environment that was moved, or whose interpreter is gone, is made again: its scripts hold absolute paths. So is one
+# whose Python is not the one that was asked for.
 PLACE := $(VENV)/.place
+MINOR := import sys; print(*sys.version_info[:2])
 ifneq ($(shell $(BIN)/python -c '' 2>/dev/null && cat $(PLACE) 2>/dev/null),$(CURDIR))
 .PHONY: $(STAMP)
+else ifneq ($(PYTHON),)
+ifneq ($(shell "$(PYTHON)" -c '$(MINOR)' 2>/dev/null),$(shell $(BIN)/python -c '$(MINOR)'))
+.PHONY: $(STAMP)
+endif
 endif
 
 help:
@@ -54,7 +60,8 @@ $(STAMP): requirements.lock pyproject.toml
 	@set -e; \
 	fail() { echo "error: $$*" >&2; exit 1; }; \
 	modern='import sys; sys.exit(sys.version_info < (3, 11))'; \
-	if ! $(BIN)/python -c "$$modern" 2>/dev/null || test "$$(cat $(PLACE) 2>/dev/null || pwd -P)" != "$$(pwd -P)"; then \
+	if ! $(BIN)/python -c "$$modern" 2>/dev/null || test "$$(cat $(PLACE) 2>/dev/null || pwd -P)" != "$$(pwd -P)" \
+		|| { test -n "$(PYTHON)" && test "$$("$(PYTHON)" -c '$(MINOR)' 2>/dev/null)" != "$$($(BIN)/python -c '$(MINOR)')"; }; then \
 		for python in $(or $(PYTHON),python3 python3.13 python3.12 python3.11 none); do \
 			"$$python" -c "$$modern" 2>/dev/null && break; \
 			test "$$python" != none || fail "no Python 3.11 or newer found; install one, or name it: make install PYTHON=/path/to/python3.12"; \

@@ -265,6 +265,30 @@ def test_a_python_without_venv_says_which_package_to_install(clone):
     assert "apt-get install python3-venv" in run.stderr.splitlines()[0]
 
 
+def interpreter(path: Path, version: str) -> None:
+    """A Python that says that it is `version`, and that cannot make environments, as Debian's without python3-venv."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f'#!/bin/sh\ncase "$*" in *print*) echo "{version}";; *ensurepip*) exit 1;; esac\n')
+    path.chmod(0o755)
+
+
+@needs_make
+def test_the_python_that_is_asked_for_is_the_one_that_is_used(clone):
+    """The environment's is 3.11: asking for it again does nothing, asking for another makes the environment again."""
+    interpreter(clone / ".venv" / "bin" / "python", "3 11")
+    (clone / ".venv" / ".place").write_text(f"{clone}\n")
+    (clone / ".venv" / ".installed").touch()
+    interpreter(clone / "python-3.11", "3 11")
+    interpreter(clone / "python-3.13", "3 13")
+    for same in ((), ("PYTHON=./python-3.11",)):
+        run = make(clone, "install", *same)
+        assert (run.returncode, run.stderr) == (0, "")
+    assert (clone / ".venv" / ".installed").exists()
+    run = make(clone, "install", "PYTHON=./python-3.13")
+    assert run.returncode != 0
+    assert run.stderr.startswith("error: ./python-3.13 cannot make virtual environments")
+
+
 @needs_make
 @pytest.mark.parametrize("home", ["", "/nonexistent"])
 def test_a_missing_home_is_replaced_by_one_in_the_clone(clone, home):
