@@ -10,6 +10,8 @@ from urllib.parse import unquote
 import pytest
 from markdown_it import MarkdownIt
 
+from dpmix.cli.app import app
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted(
     [
@@ -19,6 +21,8 @@ PAGES = sorted(
         ROOT / "results/reference/README.md",
     ]
 )
+# At the start, or after what joins commands and sets variables; not in a sentence about them.
+CALL = re.compile(r"(?:^|&& |\| |=\S+ |-m )(dpmix|make) ([a-z][\w-]*)")
 NAMED_TEST = re.compile(r"\b(tests/[\w/]+\.py)::(\w+)")
 
 
@@ -88,6 +92,34 @@ def test_relative_links_lead_somewhere(page: Path) -> None:
 )
 def test_a_link_that_leads_nowhere_is_told(link: str, wrong: str | None) -> None:
     assert wrong_with(ROOT / "CHANGELOG.md", link) == wrong
+
+
+def code(page: Path) -> list[str]:
+    """What a page shows as code: each fenced line and each inline piece."""
+    blocks = MarkdownIt("commonmark").enable("table").parse(page.read_text(encoding="utf-8"))
+    fenced = [line for block in blocks if block.type == "fence" for line in block.content.splitlines()]
+    inline = [token.content for block in blocks for token in block.children or [] if token.type == "code_inline"]
+    return fenced + inline
+
+
+def verbs() -> set[str]:
+    """The command line's verbs."""
+    commands = [command.name or command.callback.__name__ for command in app.registered_commands if command.callback]
+    return {*commands, *(str(group.name) for group in app.registered_groups)}
+
+
+def goals() -> set[str]:
+    """The targets that a person may give to make."""
+    text = (ROOT / "Makefile").read_text(encoding="utf-8")
+    return set(re.findall(r"^([a-z][\w-]*):(?!=)", text, flags=re.MULTILINE))
+
+
+def test_every_command_that_a_page_names_is_there() -> None:
+    named = {(page, *call) for page in PAGES for line in code(page) for call in re.findall(CALL, line)}
+    assert len({verb for _, program, verb in named if program == "dpmix"}) >= 6
+    assert len({goal for _, program, goal in named if program == "make"}) >= 6
+    there = {"dpmix": verbs(), "make": goals()}
+    assert [f"{title(page)}: {program} {what}" for page, program, what in named if what not in there[program]] == []
 
 
 def missing_tests(text: str) -> list[str]:
