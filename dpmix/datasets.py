@@ -26,7 +26,6 @@ import itertools
 import json
 import math
 import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -38,7 +37,7 @@ import numpy.typing as npt
 
 from dpmix import zips
 from dpmix.errors import DataError, DpmixError
-from dpmix.files import read_json, write_json
+from dpmix.files import read_json, replace_directory, write_json
 from dpmix.progress import progress
 
 if TYPE_CHECKING:
@@ -311,9 +310,7 @@ def _partial_store(out: Path, settings: Mapping[str, Any]) -> Iterator[Path]:
                         old.unlink()
                 known.write_text(json.dumps(settings, sort_keys=True), encoding="utf-8")
             yield folder
-            if out.exists():
-                shutil.rmtree(out)
-            os.replace(folder, out)
+            replace_directory(folder, out)
             (out / ".lock").unlink()
     except OSError as error:
         raise DpmixError(

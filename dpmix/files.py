@@ -20,45 +20,79 @@ def _umask() -> int:
 
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it replaces `path`, on any error it is removed."""
+    """Yield a temporary path beside `path`; on success it replaces `path`, on any error it is removed.
+
+    Raises:
+        DpmixError: if the disk is full or not writable, whatever the library that wrote makes of it.
+    """
     path = Path(path)
-    try:
+    with _one_line(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         # The suffix stays last because writers such as savefig and np.save read it.
         handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
         os.close(handle)
         temporary = Path(name)
-        temporary.chmod(0o666 & ~_umask())
-    except OSError as error:
-        raise DpmixError(f"cannot write {path}: {error.strerror}; free space or choose another folder") from error
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    except OSError as error:
-        raise DpmixError(f"cannot write {path}: {error.strerror}; free space or choose another folder") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+        try:
+            temporary.chmod(0o666 & ~_umask())
+            yield temporary
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def atomic_directory(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `path`; on success it replaces `path`, on any error it is removed."""
+    """Yield a temporary folder beside `path`; on success it replaces `path`, on any error it is removed.
+
+    Raises:
+        DpmixError: as `atomic_file` does.
+    """
     path = Path(path)
-    try:
+    with _one_line(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-        temporary.chmod(0o777 & ~_umask())
-    except OSError as error:
-        raise DpmixError(f"cannot write {path}: {error.strerror}; free space or choose another folder") from error
+        try:
+            temporary.chmod(0o777 & ~_umask())
+            yield temporary
+            replace_directory(temporary, path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def replace_directory(new: Path, path: Path) -> None:
+    """Move the folder `new` to `path`, on the same disk; one that is there is whole until it is out of the way."""
+    if not path.exists():
+        os.replace(new, path)
+        return
+    aside = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:
-        yield temporary
-        if path.exists():
-            shutil.rmtree(path)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise DpmixError(f"cannot write {path}: {error.strerror}; free space or choose another folder") from error
+        os.replace(path, aside / path.name)
+        os.replace(new, path)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _one_line(path: Path) -> Iterator[None]:
+    """Say in one line why `path` cannot be written."""
+    try:
+        yield
+    except Exception as error:
+        reason = _reason(error)
+        if reason is None:
+            raise
+        raise DpmixError(f"cannot write {path}: {reason}; free space or choose another folder") from error
+
+
+def _reason(error: Exception) -> str | None:
+    """What the system said; libraries have errors of their own for a full disk."""
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    if isinstance(error, DpmixError):
+        return None
+    from dpmix.network import no_room
+
+    return no_room(error)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,6 +1,5 @@
 """Downloads that outlast a bad moment: tried again after growing pauses, and only where that may help."""
 
-import contextlib
 import errno
 import http.client
 import os
@@ -65,22 +64,22 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 def full_disk(error: BaseException) -> bool:
     """Whether an error comes from a full disk."""
-    return any(
-        (isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT))
-        or os.strerror(errno.ENOSPC) in str(cause)  # safetensors has an error of its own
-        for cause in _causes(error)
-    )
+    return no_room(error) is not None
 
 
-@contextlib.contextmanager
-def disk_errors() -> Iterator[None]:
-    """Turn what a library makes of a full disk back into the OSError that it was."""
-    try:
-        yield
-    except Exception as error:
-        if full_disk(error) and not isinstance(error, OSError):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
-        raise
+def no_room(error: BaseException) -> str | None:
+    """What the system says of a disk that is full, of a used-up quota, or of too large a file; None of anything else.
+
+    Libraries have errors of their own for these, raised from the system's or with its words.
+    """
+    said = {number: os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)}
+    for cause in _causes(error):
+        if isinstance(cause, OSError) and cause.errno in said:
+            return said[cause.errno]
+        for words in said.values():
+            if words in str(cause):
+                return words
+    return None
 
 
 def _status(error: BaseException) -> int | None:

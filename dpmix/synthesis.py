@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from dpmix.errors import DataError, DpmixError, ParamsError
 from dpmix.files import atomic_directory, atomic_file, read_json, write_json, write_text
-from dpmix.network import disk_errors, full_disk, retried
+from dpmix.network import full_disk, retried
 from dpmix.progress import progress
 from dpmix.random import generator
 
@@ -221,8 +221,7 @@ def fetch_model(model: str, out: Path, revision: str | None = None) -> None:
 def save_model(pipeline: Any, out: Path) -> None:
     """Write a diffusers pipeline to the folder `out`, whole or not at all."""
     with atomic_directory(Path(out)) as folder:
-        with disk_errors():
-            pipeline.save_pretrained(folder, safe_serialization=True)
+        pipeline.save_pretrained(folder, safe_serialization=True)
         mode = folder.stat().st_mode & 0o666
         for file in folder.rglob("*.safetensors"):  # saved readable by their owner alone
             file.chmod(mode)

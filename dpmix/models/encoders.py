@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from dpmix.errors import DataError, ParamsError
 from dpmix.files import atomic_directory, read_json, write_json
-from dpmix.network import disk_errors, full_disk, retried
+from dpmix.network import full_disk, retried
 
 OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
 TIMM_CONFIG, TIMM_WEIGHTS = "config.json", "model.safetensors"
@@ -296,8 +296,7 @@ def save_encoder(model: nn.Module, model_cfg: dict[str, Any], preprocess_cfg: di
     with atomic_directory(Path(out)) as folder:
         write_json(folder / OPEN_CLIP_CONFIG, {"model_cfg": model_cfg, "preprocess_cfg": preprocess_cfg})
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-        with disk_errors():
-            save_file(weights, folder / OPEN_CLIP_WEIGHTS, metadata={"format": "pt"})
+        save_file(weights, folder / OPEN_CLIP_WEIGHTS, metadata={"format": "pt"})
 
 
 def fetch_encoder(architecture: str, pretrained: str, out: Path) -> None:
@@ -445,7 +444,7 @@ def save_timm_encoder(model: nn.Module, out: Path) -> None:
     """Write a timm backbone (made with `num_classes=0`) as the folder that `load_encoder` reads."""
     from timm.models import save_for_hf
 
-    with atomic_directory(Path(out)) as folder, disk_errors():
+    with atomic_directory(Path(out)) as folder:
         save_for_hf(model, str(folder), safe_serialization=True)
 
 
