@@ -130,6 +130,21 @@ def test_the_lock_satisfies_pyproject(project, pins):
         assert wanted.specifier.contains(pinned.version), f"the lock pins {pins[name]}; run `make lock`"
 
 
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+@pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])
+def test_the_lock_serves_every_machine_that_ci_runs_on(project, lock, machine, python):
+    """By its markers: one version of each package, and all that pyproject asks for."""
+    linux = {"platform_machine": machine, "python_version": python, "python_full_version": f"{python}.4",
+             "sys_platform": "linux", "platform_system": "Linux", "os_name": "posix"}  # fmt: skip
+    requirements = [Requirement(line.split(" --hash=")[0]) for line in lock]
+    there = [one for one in requirements if one.marker is None or one.marker.evaluate(linux)]
+    pinned = {canonicalize_name(one.name): next(iter(one.specifier)).version for one in there}
+    assert len(pinned) == len(there) > 100
+    wanted = list(declared(project))
+    assert len(wanted) > 30
+    assert [str(one) for one in wanted if not one.specifier.contains(pinned[canonicalize_name(one.name)])] == []
+
+
 def test_the_environment_is_the_locks(pins):
     wrong = [f"{name} {pin.specifier}, not {version}" for name, pin in pins.items()
              if not pin.specifier.contains(version := metadata.version(name), prereleases=True)]  # fmt: skip
