@@ -3,13 +3,16 @@
 import os
 from pathlib import Path
 
-# Before torch or numpy is imported. Workers share the machine's cores, and sums depend on the number of threads.
+# Before torch or numpy is imported. Workers share the machine's cores, and sums depend on the number of threads;
+# `make test-portable` asks for more of them to see that nothing else does.
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ[variable] = "1"
+    os.environ[variable] = os.environ.get("DPMIX_TEST_THREADS", "1")
 os.environ["MPLBACKEND"] = "Agg"
 
 import hypothesis
 import pytest
+
+from tests.needs import IMAGES, lacks, pytest_sessionfinish  # noqa: F401 (a hook)
 
 # The same examples on every machine: a failure in continuous integration is a failure here.
 hypothesis.settings.register_profile("dpmix", derandomize=True, deadline=None, print_blob=True)
@@ -35,5 +38,5 @@ def shared_data() -> Path:
     """A folder of real images kept outside the repository (DPMIX_SHARED_DATA); tests that need it skip without it."""
     folder = Path(os.environ.get("DPMIX_SHARED_DATA", ROOT / ".." / "shared" / "data")).resolve()
     if not folder.is_dir():
-        pytest.skip(f"no real images at {folder}; set DPMIX_SHARED_DATA")
+        lacks(IMAGES)
     return folder

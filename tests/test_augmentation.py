@@ -16,6 +16,7 @@ from dpmix import augmentation
 from dpmix.augmentation import TABLE_4, TRANSFORMS, Draws, augment, check_transforms
 from dpmix.errors import ParamsError
 from dpmix.random import KeyedRandom, philox
+from tests.needs import GPU, needs
 
 EVERY = sorted(TRANSFORMS)
 SIZES = st.sampled_from([7, 16, 33])
@@ -373,7 +374,7 @@ assert "kornia" not in sys.modules and "torchvision" not in sys.modules
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@needs(GPU, torch.cuda.is_available())
 @pytest.mark.parametrize("name", EVERY)
 def test_views_are_the_same_on_the_device(name: str) -> None:
     images, random = images_of(4, 3, 32), keyed(4)

@@ -19,6 +19,7 @@ from dpmix import datasets
 from dpmix.datasets import load, pack_images, prepare, split_digest, stratified_split
 from dpmix.errors import DataError, DpmixError
 from dpmix.params import DatasetSpec
+from tests.needs import ADMINISTRATOR, FLOCK, lacks, module
 
 
 def picture(seed: int, size: tuple[int, int] = (12, 12), mode: str = "RGB") -> Image.Image:
@@ -408,7 +409,7 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
         options = ["-o", f"remount,size={size}" if mounted else f"size={size}"]
         made = subprocess.run(["mount", "-t", "tmpfs", *options, "tmpfs", str(folder)], capture_output=True)
         if made.returncode:
-            pytest.skip("only an administrator can mount a small disk")
+            lacks(ADMINISTRATOR)
         mounted.append(size)
         return folder
 
@@ -523,7 +524,7 @@ def test_pixels_that_never_reached_the_disk_are_decoded_again(
 
 
 def test_one_process_at_a_time_makes_a_store(tmp_path: Path) -> None:
-    fcntl = pytest.importorskip("fcntl")
+    fcntl = module("fcntl", FLOCK)
     root = folder_of(tmp_path / "in", {"a": 5})
     (tmp_path / ".out.partial").mkdir()
     with (tmp_path / ".out.partial" / ".lock").open("w") as lock:

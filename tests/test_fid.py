@@ -135,7 +135,6 @@ def test_weights_that_would_run_code_are_refused(tmp_path: Path, monkeypatch: py
 
 def test_inception_reads_the_weights_that_lie_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The published architecture with random weights: 2,048 features, in the range and size that it expects."""
-    pytest.importorskip("torch_fidelity")
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))

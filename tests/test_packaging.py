@@ -20,6 +20,7 @@ from packaging.version import Version
 import dpmix
 from dpmix.catalogue import Catalogue
 from dpmix.params import read
+from tests.needs import CHECKOUT, MAKE, lacks, needs
 
 HEAVY = ("torch", "torchvision", "opacus", "open_clip", "diffusers", "transformers", "sklearn", "kornia", "matplotlib",
          "pandas", "scipy", "jax")  # fmt: skip
@@ -64,7 +65,7 @@ def tracked_text(repository: Path) -> Iterator[tuple[str, str]]:
     try:
         found = subprocess.run(listing, cwd=repository, check=True, capture_output=True, text=True).stdout
     except (OSError, subprocess.CalledProcessError):
-        pytest.skip("not a git checkout")
+        lacks(CHECKOUT)
     for name in filter(None, found.split("\0")):
         path = repository / name
         if path.is_file() and b"\0" not in (content := path.read_bytes()):
@@ -74,7 +75,7 @@ def tracked_text(repository: Path) -> Iterator[tuple[str, str]]:
 def git(repository: Path, *arguments: str, **given: Any) -> subprocess.CompletedProcess[str]:
     """What git says; the test is skipped outside a checkout."""
     if subprocess.run(["git", "-C", str(repository), "rev-parse"], capture_output=True).returncode:
-        pytest.skip("not a git checkout")
+        lacks(CHECKOUT)
     return subprocess.run(["git", "-C", str(repository), *arguments], capture_output=True, text=True, **given)
 
 
@@ -232,7 +233,7 @@ def test_text_is_finished_and_free_of_local_names(repository):
 
 # make -----------------------------------------------------------------------------------------------------------------
 
-needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+needs_make = needs(MAKE, shutil.which("make") is not None)
 
 
 def make(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -1,7 +1,7 @@
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.datasets import load_digits
 
 from dpmix.demo.strokes import CLASSES, draw
 
@@ -45,8 +45,7 @@ def test_a_digit_fills_the_height_of_its_frame() -> None:
 
 def test_they_look_like_real_digits() -> None:
     """The nearest drawing of a real digit mostly shows the same digit; at chance it would one time in ten."""
-    datasets = pytest.importorskip("sklearn.datasets")
-    digits = datasets.load_digits()
+    digits = load_digits()
     real = (digits.images * 255 / 16).reshape(-1, 64)[::3]
     drawn, labels = draw(4000, seed=0, resolution=8)
     flat = drawn.reshape(len(drawn), -1).astype(float)

@@ -7,6 +7,7 @@ from dpmix.errors import DataError, ParamsError
 from dpmix.privacy.accounting import epsilon
 from dpmix.privacy.audit import METHODS, _bound_at, _from_rates, epsilon_lower_bound, gdp_epsilon
 from dpmix.privacy.noise import Research
+from tests.needs import JAX_PRIVACY, module
 
 DELTA = 1e-5
 
@@ -87,7 +88,7 @@ def test_white_box_canary_on_the_noisy_sum():
 
 @pytest.mark.slow
 def test_the_threshold_method_agrees_with_jax_privacy():
-    auditing = pytest.importorskip("jax_privacy.auditing")
+    auditing = module("jax_privacy.auditing", JAX_PRIVACY)
     inside, outside = scores(1.0, 500, 2)
     auditor = auditing.CanaryScoreAuditor(inside, outside)
     for threshold in (0.0, 5.0, 10.0):

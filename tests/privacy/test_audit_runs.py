@@ -29,6 +29,7 @@ from dpmix.training import scratch as scratch_module
 from dpmix.training.data import TrainingData
 from dpmix.training.head import Featurizer, Head, train_heads
 from dpmix.training.scratch import train_from_scratch
+from tests.needs import JAX_PRIVACY, module
 from tests.privacy import checks
 
 pytestmark = pytest.mark.slow
@@ -230,7 +231,7 @@ def test_banded_noise_covers_records_that_take_turns(holds):
 
 def test_the_one_run_bound_of_jax_privacy():
     """Steinke et al. (NeurIPS 2023): valid however canaries influence each other, and weaker for it."""
-    auditing = pytest.importorskip("jax_privacy.auditing")
+    auditing = module("jax_privacy.auditing", JAX_PRIVACY)
     plan = plan_of("head", rate=1.0, steps=2)
     for tampered, holds in ((plan, True), (replace(plan, noise_multiplier=plan.noise_multiplier / 8), False)):
         scores, present, _ = audited("head", tampered)

@@ -13,9 +13,10 @@ from dpmix.privacy.clipping import ExampleLoss, choose_backend, clipped_sum
 from dpmix.privacy.head import append_one, head_clipped_sum
 from dpmix.privacy.modes import AutoS, Flat, PerLayer
 from dpmix.privacy.physical import PhysicalBatches
+from tests.needs import GPU, needs
 from tests.privacy.architectures import flat, naive_clipped_sum, parameters
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+pytestmark = needs(GPU, torch.cuda.is_available())
 
 N, K, SIDE, CLASSES = 6, 3, 16, 5
 SPEC = WideResNetSpec(kind="wide-resnet", name="net", label="Net", depth=10, width=2, resolution=SIDE)

@@ -30,6 +30,7 @@ from dpmix.privacy.matrix_factorization import (
 from dpmix.privacy.noise import Research, gaussian
 from dpmix.privacy.plan import Ledger, Plan
 from dpmix.privacy.sampling import poisson_sample
+from tests.needs import GPU, JAX_PRIVACY, module, needs
 
 DELTA = 1e-5
 KINDS = ("optimal", "sqrt")
@@ -81,7 +82,7 @@ def test_the_optimal_strategy(bands, more):
 
 @pytest.mark.slow
 def test_strategies_agree_with_jax_privacy():
-    factorization = pytest.importorskip("jax_privacy.matrix_factorization.toeplitz")
+    factorization = module("jax_privacy.matrix_factorization.toeplitz", JAX_PRIVACY)
     bands, steps = 8, 240
     theirs = np.asarray(factorization.optimize_banded_toeplitz(n=steps, bands=bands), dtype=float)
     assert np.allclose(strategy(bands, steps), theirs, atol=2e-3)
@@ -233,7 +234,7 @@ def test_a_release_rounds_to_the_grid_of_its_noise():
     assert torch.equal(torch.round(noisy * 2**20), noisy * 2**20)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@needs(GPU, torch.cuda.is_available())
 @pytest.mark.parametrize("seed", [3, None])
 def test_noise_on_another_device(seed):
     on_gpu, on_cpu = BandedNoise(strategy(3, 9), seed), BandedNoise(strategy(3, 9), seed)

@@ -7,6 +7,7 @@ from scipy import stats
 
 from dpmix.errors import ParamsError
 from dpmix.privacy.noise import NoiseSource, Release, Research, gaussian, secure_gaussian
+from tests.needs import GPU, needs
 
 DRAWS = 1_200_000
 SOURCES = [pytest.param(lambda: Research(11), id="research"), pytest.param(Release, id="release")]
@@ -125,7 +126,7 @@ def test_shape_and_dtype(make, shape, dtype):
     assert not total.any()  # the sum itself is left alone
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@needs(GPU, torch.cuda.is_available())
 def test_device_independence():
     total = torch.linspace(-1, 1, 1000)
     on_gpu = Research(1).add(total.cuda(), 1.0, step=0, name="x")

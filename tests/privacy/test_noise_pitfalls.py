@@ -9,6 +9,7 @@ from opacus.optimizers.optimizer import _generate_noise
 from torch import Tensor
 
 from dpmix.privacy.noise import Release, Research
+from tests.needs import JAX_PRIVACY, module
 from tests.privacy import checks
 
 DRAWS = 1_000_000
@@ -62,7 +63,7 @@ def test_noise_for_release_tells_nothing_by_its_last_bits() -> None:
 
 
 def test_jax_privacys_default_key_comes_from_numpys_global_state() -> None:
-    noise = pytest.importorskip("jax_privacy.noise_addition", reason="needs the jax extra")
+    noise = module("jax_privacy.noise_addition", JAX_PRIVACY)
     drawn = []
     for _ in range(2):
         np.random.seed(0)  # noqa: NPY002  # that it decides is the point

@@ -26,6 +26,7 @@ from dpmix.privacy.clipping import ExampleLoss, clipped_sum
 from dpmix.privacy.opacus_adapter import Batch, DPMix
 from dpmix.privacy.plan import Plan
 from dpmix.random import KeyedRandom
+from tests.needs import GPU, needs
 
 N, CLASSES, SIDE, SEED = 20, 3, 6, 5
 VIEWS = ViewSettings(k_base=2, k_diff=1, k_self=2, transforms=("crop", "flip"), padding=1)
@@ -162,7 +163,7 @@ def test_the_update_is_dpmixs_clipped_sum_plus_opacuss_noise(model, noise):
     assert 0 < longer < sampled
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@needs(GPU, torch.cuda.is_available())
 def test_the_update_on_a_gpu():
     totals = []
     for device in ("cpu", "cuda"):

@@ -14,6 +14,7 @@ from dpmix.privacy import physical
 from dpmix.privacy.clipping import ExampleLoss, clipped_sum, soft_cross_entropy, zero_sum
 from dpmix.privacy.head import head_clipped_sum
 from dpmix.privacy.physical import PhysicalBatches, is_out_of_memory
+from tests.needs import LINUX, needs
 from tests.privacy import checks
 from tests.privacy.architectures import flat, parameters
 
@@ -315,7 +316,7 @@ print(batches.size)
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits an address space by Linux's means")
+@needs(LINUX, sys.platform.startswith("linux"))
 def test_memory_that_really_runs_out(repository):
     done = subprocess.run([sys.executable, "-c", LIMITED], cwd=repository, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -12,6 +12,7 @@ from dpmix.report import page
 from dpmix.report.page import build, provenance
 from dpmix.tables.cells import Cell, PaperValue, Table
 from dpmix.tables.render import write
+from tests.needs import CHROMIUM, GIT, lacks, needs
 
 VOID = {"meta", "link", "img", "br", "input", "hr"}
 # The smallest valid PNG: one transparent pixel.
@@ -142,7 +143,7 @@ def test_provenance_names_the_commit_of_its_own_repository_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not shutil.which("git"):
-        pytest.skip("needs git")
+        lacks(GIT)
 
     def git(*arguments: str) -> str:
         identity = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "core.hooksPath=/dev/null"]
@@ -188,7 +189,7 @@ document.title = "seen " + seen.join(" ");
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not shutil.which("chromium"), reason="needs chromium")
+@needs(CHROMIUM, shutil.which("chromium") is not None)
 def test_headers_sort_up_down_and_back(tmp_path: Path) -> None:
     values = {"m": 2.0, "a": 10.0, "z": None, "k": -1.0}
     cells = tuple(

@@ -12,6 +12,7 @@ import pytest
 from dpmix.catalogue import Catalogue
 from dpmix.experiment import PlanFile
 from dpmix.params import read
+from tests.needs import SLURM, needs
 from tests.slurm.cluster import cluster, missing_programs
 
 BIN = Path(sys.executable).parent
@@ -75,7 +76,7 @@ def test_without_slurm_one_line_says_where_jobs_would_run(clone, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(bool(missing_programs()), reason=f"not installed: {', '.join(missing_programs())}")
+@needs(SLURM, not missing_programs())
 @pytest.mark.timeout(600)
 def test_a_rule_runs_as_a_job_with_what_the_profile_asks_for(clone, tmp_path, repository):
     home = tmp_path / "slurm"

@@ -10,6 +10,7 @@ from dpmix.errors import ParamsError
 from dpmix.tables import published as module
 from dpmix.tables.captions import FIGURES, TABLES
 from dpmix.tables.published import published, published_gradient_sd
+from tests.needs import PAPER, lacks
 
 COUNTS = {1: 6, 2: 24, 3: 192, 4: 18, 5: 10, 6: 4, 7: 32, 8: 16, 9: 27, 10: 36, 11: 4, 12: 4, 13: 3}
 DATASETS = ["CIFAR-10", "CIFAR-100", "EuroSAT", "Caltech256", "SUN397", "Oxford Pet"]
@@ -41,7 +42,7 @@ def paper() -> str:
     texts = [path.read_text(encoding="utf-8") for path in sorted(Path(folder).glob("*.txt"))]
     whole = [text for text in texts if "Table 13: Running time" in text]
     if not whole:
-        pytest.skip("the text of the paper is not here")
+        lacks(PAPER)
     return whole[0]
 
 

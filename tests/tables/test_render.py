@@ -20,6 +20,7 @@ from dpmix.tables.html import html
 from dpmix.tables.latex import latex
 from dpmix.tables.markdown import markdown
 from dpmix.tables.render import read, tidy_csv, write
+from tests.needs import LATEX, lacks, needs
 
 MakeTable = Callable[..., Table]
 
@@ -164,14 +165,14 @@ def compile_latex(source: str, folder: Path) -> str:
     elif shutil.which("tectonic"):
         command = ["tectonic", "--keep-logs", "all.tex"]
     else:
-        pytest.skip("neither pdflatex nor tectonic is installed")
+        lacks(LATEX)
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     assert (folder / "all.pdf").stat().st_size > 0
     return (folder / "all.log").read_text(encoding="utf-8", errors="replace")
 
 
-@pytest.mark.skipif(not (shutil.which("pdflatex") or shutil.which("tectonic")), reason="needs pdflatex or tectonic")
+@needs(LATEX, bool(shutil.which("pdflatex") or shutil.which("tectonic")))
 def test_latex_compiles_and_fits_the_page(made: MakeTable, tmp_path: Path) -> None:
     odd = "[x] *y* ~ ^ \\ { } _ % # & $ < > | é — … 猫"
     strange = small(Cell((odd, odd), (odd, odd), (1.0, 2.0), note=odd), Cell((odd, "y"), (odd, "z"), note=odd))

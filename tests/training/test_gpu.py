@@ -11,10 +11,11 @@ from dpmix.training.checkpoint import Checkpoint
 from dpmix.training.data import load_data
 from dpmix.training.head import Featurizer, Head, train_heads
 from dpmix.training.scratch import train_from_scratch
+from tests.needs import GPU, needs
 from tests.training.conftest import Recorder, World, plan_for
 
 pytestmark = [
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+    needs(GPU, torch.cuda.is_available()),
     pytest.mark.filterwarnings("ignore"),
 ]
 MICROBATCHES = {"microbatch_size": 2, "microbatch_mixup": "added", "k_base": 1, "k_self": 0, "method": "microbatch"}
