@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -43,6 +43,7 @@ from dpmix.params import (
 from dpmix.tables.captions import TABLES
 
 Labels = tuple[str, ...]
+Made = TypeVar("Made", bound=Artefact)
 
 ZERO_SHOT, NON_PRIVATE = "Zero-shot (ε = 0)", "Non-private (ε = ∞)"
 
@@ -145,6 +146,9 @@ class Catalogue:
             shown += [
                 [cell.row, cell.column, [self.path(one) for one in cell.artefacts]] for cell in self._cells[number]
             ]
+            table = self.spec.tables[number]
+            if isinstance(table, AccuracyTable) and table.ladder is not None and table.ladder.method is not None:
+                shown.append(self.params.methods[table.ladder.method].label)
         else:
             figure = self.spec.figures[number]  # type: ignore[index]
             shown.append(figure.model_dump(mode="json"))
@@ -361,22 +365,17 @@ class Catalogue:
         if not full.k_self:
             # Nothing is mixed: how it would be mixed does not determine the result.
             given = {key: value for key, value in given.items() if not key.startswith("mixup_")}
-        try:
-            return Experiment(
-                **given,
-                dataset=self.params.datasets[str(full.dataset)],
-                model=model,
-                synthetic=self.synthetic(str(full.dataset), where) if uses_d else None,
-                learning_rate=rate,
-                holdout=holdout,
-                seed=seed,
-            )
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"])
-            message = first["msg"].removeprefix("Value error, ")
-            what = f"{place} is not set; give it there" if first["type"] == "missing" else f"{place} {message}".strip()
-            raise ParamsError(f"params.yaml: {where}: {what}") from error
+        return _made(
+            Experiment,
+            where,
+            **given,
+            dataset=self.params.datasets[str(full.dataset)],
+            model=model,
+            synthetic=self.synthetic(str(full.dataset), where) if uses_d else None,
+            learning_rate=rate,
+            holdout=holdout,
+            seed=seed,
+        )
 
     def synthetic(self, dataset: str, where: str) -> SyntheticSet:
         """D for a data set: as many images as its training set unless `synthetic_size` says otherwise."""
@@ -405,7 +404,7 @@ class Catalogue:
 
                 def distance(extractor: EncoderSpec | None = extractor, **pair: Any) -> tuple[Artefact]:
                     common = {"dataset": dataset, "samples": table.samples, "resolution": model.resolution}  # noqa: B023
-                    return (Distance(**common, extractor=extractor, synthetic=d, **pair),)  # noqa: B023
+                    return (_made(Distance, where, **common, extractor=extractor, synthetic=d, **pair),)  # noqa: B023
 
                 if table.kind == "fid-sets":
                     for label, second in sets.items():
@@ -434,7 +433,10 @@ class Catalogue:
                 experiment = self.experiment(cell, figure.seed, f"figure {key}, {dataset} / {method}")
                 if key == "2" and not isinstance(experiment.model, EncoderSpec):
                     raise ParamsError(f"params.yaml: figure 2: {figure.model} is not an encoder; name one as its model")
-                yield from [GradientRecord(experiment=experiment)] if key == "2" else _views_inputs(experiment)
+                if key == "2":
+                    yield _made(GradientRecord, f"figure 2, {dataset} / {method}", experiment=experiment)
+                else:
+                    yield from _views_inputs(experiment)
 
     def figure_experiments(self, key: str) -> dict[tuple[str, str], Experiment]:
         """The experiments of a figure by (data set, method)."""
@@ -448,6 +450,18 @@ class Catalogue:
             for dataset in figure.datasets
             for method in figure.methods
         }
+
+
+def _made(kind: type[Made], where: str, **values: Any) -> Made:
+    """An artefact of these values; one that cannot be is one line about `where`."""
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        message = first["msg"].removeprefix("Value error, ")
+        what = f"{place} is not set; give it there" if first["type"] == "missing" else f"{place} {message}".strip()
+        raise ParamsError(f"params.yaml: {where}: {what}") from error
 
 
 def split_labels(label: str) -> Labels:

@@ -123,6 +123,10 @@ class SyntheticSet(Artefact):
     diffusion: SyntheticSource
     names_from: int  # resolution of the store in which the class names are looked up
 
+    def names(self) -> ImageStore:
+        """The private store in which the names of its classes are looked up."""
+        return ImageStore(dataset=self.dataset, resolution=self.names_from)
+
     def model_on_disk(self) -> DiffusionModel | None:
         """The pipeline that draws it; None for images that are given."""
         if isinstance(self.diffusion, GivenImagesSpec):
@@ -135,9 +139,8 @@ class SyntheticSet(Artefact):
 
     @override
     def inputs(self) -> list[Artefact]:
-        names: list[Artefact] = [ImageStore(dataset=self.dataset, resolution=self.names_from)]
         model = self.model_on_disk()
-        return [model, *names] if model else names
+        return [model, self.names()] if model else [self.names()]
 
 
 class SyntheticStore(Artefact):
@@ -153,7 +156,7 @@ class SyntheticStore(Artefact):
 
     @override
     def inputs(self) -> list[Artefact]:
-        return [self.synthetic]
+        return [self.synthetic, self.synthetic.names()]
 
 
 class EncoderModel(Artefact):
@@ -452,6 +455,16 @@ class Distance(Artefact):
     samples: int | None = None
     resolution: int
     seed: int = 0
+
+    @model_validator(mode="after")
+    def _of_the_whole_training_set(self) -> Self:
+        run = self.views
+        if run is not None and (run.subset, run.mix_with, run.microbatch_size) != ("all", "synthetic", 1):
+            raise ValueError(
+                "distances are of single examples' views of the whole training set; leave out subset, mix_with and "
+                "microbatch_size"
+            )
+        return self
 
     @override
     def key(self) -> dict[str, Any]:

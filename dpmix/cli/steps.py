@@ -103,14 +103,14 @@ def diffusion(output: Output, params: ParamsPath = _PARAMS, scale: Scale = None)
 def synthetic(output: Output, params: ParamsPath = _PARAMS, scale: Scale = None) -> None:
     """Draw D, the synthetic images of one data set's classes, or gather public images that are given."""
     from dpmix.datasets import load
-    from dpmix.experiment import ImageStore, SyntheticSet
+    from dpmix.experiment import SyntheticSet
     from dpmix.params import GivenImagesSpec
     from dpmix.synthesis import gather, synthesize
     from dpmix.training.runner import default_device
 
     catalogue = _catalogue(params, scale)
     made = _find(catalogue, output, SyntheticSet)
-    names = ImageStore(dataset=made.dataset, resolution=made.names_from).path(catalogue.scale).parent
+    names = made.names().path(catalogue.scale).parent
     spec, model, classes = made.diffusion, made.model_on_disk(), load(names, "train").classes
     if model is None or isinstance(spec, GivenImagesSpec):
         assert isinstance(spec, GivenImagesSpec)
@@ -124,13 +124,13 @@ def synthetic(output: Output, params: ParamsPath = _PARAMS, scale: Scale = None)
 def synthetic_images(output: Output, params: ParamsPath = _PARAMS, scale: Scale = None) -> None:
     """Hold D's images against its manifest, and decode them once at one resolution."""
     from dpmix.datasets import load, pack_images
-    from dpmix.experiment import ImageStore, SyntheticStore
+    from dpmix.experiment import SyntheticStore
     from dpmix.synthesis import load_synthetic
 
     catalogue = _catalogue(params, scale)
     store = _find(catalogue, output, SyntheticStore)
     d = store.synthetic
-    classes = load(ImageStore(dataset=d.dataset, resolution=d.names_from).path(catalogue.scale).parent, "train").classes
+    classes = load(d.names().path(catalogue.scale).parent, "train").classes
     folder = d.path(catalogue.scale).parent
     made = load_synthetic(folder)
     if made.classes != classes or len(made.paths) != d.size:
