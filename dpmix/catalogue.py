@@ -323,7 +323,9 @@ class Catalogue:
         if full.learning_rate == "tuned":
             tuned = self._resolve(tuned_as.over(cell), where) if tuned_as else full
             experiment = self._build(tuned, self.spec.tuning.seed, None, where, holdout=self.spec.tuning.holdout)
-            rate = Selection(experiment=experiment, learning_rates=self.spec.tuning.learning_rates)
+            # The grid is lr·C: one grid serves every C.
+            rates = tuple(unit / experiment.clip_norm for unit in self.spec.tuning.learning_rates)
+            rate = Selection(experiment=experiment, learning_rates=rates)
         elif isinstance(full.learning_rate, dict):
             if full.epsilon not in full.learning_rate:
                 raise ParamsError(f"params.yaml: {where}: learning_rate has no entry for ε = {full.epsilon:g}; add one")

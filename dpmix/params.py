@@ -294,7 +294,11 @@ class FigureSpec(Spec):
 
 
 class Tuning(Spec):
-    """How a learning rate is chosen: on a part of the training set that the tuning run does not train on."""
+    """How a learning rate is chosen: on a part of the training set that the tuning run does not train on.
+
+    `learning_rates` are lr·C, in units of 1 / C, and divided by the run's clip norm C: one grid serves every C. Numbers
+    under `learning_rate` are learning rates themselves.
+    """
 
     learning_rates: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
     holdout: Annotated[float, Field(gt=0, lt=1)] = 0.2

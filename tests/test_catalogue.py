@@ -212,6 +212,40 @@ def test_learning_rates_are_chosen_on_held_out_training_images(catalogues: dict[
         assert run.holdout == 0
 
 
+@pytest.mark.parametrize("scale", ["demo", "paper"])
+def test_grids_of_learning_rates_are_in_units_of_one_over_c(
+    catalogues: dict[str, Catalogue], raw: dict[str, Any], scale: str
+) -> None:
+    """Mixed Ghost clips at 0.05, so its rates are twenty times the others'."""
+    grid = catalogues[scale].spec.tuning.learning_rates
+    found: dict[str, set[tuple[float, ...]]] = {}
+    for run in catalogues[scale].of(Experiment):
+        assert isinstance(run, Experiment)
+        if isinstance(run.learning_rate, Selection):
+            found.setdefault(run.method, set()).add(run.learning_rate.learning_rates)
+    (of_mixed_ghost,) = found["mixed-ghost"]
+    assert of_mixed_ghost == pytest.approx([20 * unit for unit in grid])
+    assert {rates for method, many in found.items() if method != "mixed-ghost" for rates in many} == {grid}
+    # A number is the rate itself.
+    changed = copy.deepcopy(raw)
+    changed["scales"][scale]["finetune"]["learning_rate"] = 0.5
+    given = runs(Catalogue(parse(changed), scale), "3")
+    assert {run.method for run in given} >= {"mixed-ghost", "self-aug"}
+    assert {run.learning_rate for run in given} == {0.5}
+
+
+def test_a_rate_that_is_tuned_with_another_c_keeps_its_unit(raw: dict[str, Any]) -> None:
+    changed = copy.deepcopy(raw)
+    changed["scales"]["demo"]["tables"]["12"]["fixed"]["clip_norm"] = 0.5
+    changed["scales"]["demo"]["tables"]["12"]["tuned_as"] = {"clip_norm": 4}
+    catalogue = Catalogue(parse(changed), "demo")
+    grid = catalogue.spec.tuning.learning_rates
+    for run in runs(catalogue, "12"):
+        assert isinstance(run.learning_rate, Selection)
+        assert (run.clip_norm, run.learning_rate.experiment.clip_norm) == (0.5, 4)
+        assert run.learning_rate.learning_rates == tuple(unit / 4 for unit in grid)
+
+
 def test_class_names_are_looked_up_in_a_store_that_runs_need(catalogues: dict[str, Catalogue]) -> None:
     """Another resolution would decode a whole data set for its names."""
     for scale, sides in (("demo", {16}), ("paper", {32, 224, 256})):

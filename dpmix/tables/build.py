@@ -5,12 +5,13 @@ import math
 from typing import Any
 
 from dpmix.catalogue import Catalogue, CellSpec
-from dpmix.experiment import Artefact, Distance, Experiment, ZeroShot
+from dpmix.experiment import Artefact, Distance, Experiment, Selection, ZeroShot
 from dpmix.files import read_json
 from dpmix.params import AccuracyTable, ExternalTable, FidTable
 from dpmix.tables.captions import TABLES
 from dpmix.tables.cells import Cell, Table
 from dpmix.tables.published import published
+from dpmix.tables.rates import Choice, footer
 
 _DECIMALS = {"runtime": 2, "fid-views": 1, "fid-sets": 1}
 
@@ -23,8 +24,8 @@ def build(number: str, catalogue: Catalogue) -> Table:
     """
     spec = catalogue.spec.tables[number]
     layout = TABLES[int(number)]
-    notes = list(_notes(number, catalogue))
     cells = tuple(_cell(number, cell, catalogue) for cell in catalogue.cells(number))
+    notes = list(_notes(number, catalogue))
     if spec.kind == "runtime":
         notes.append(f"Measured on {_hardware(number, catalogue)}; a job's other heads share the time of their stream.")
     return Table(
@@ -89,6 +90,9 @@ def _hardware(number: str, catalogue: Catalogue) -> str:
 
 def _notes(number: str, catalogue: Catalogue) -> list[str]:
     notes = []
+    rates = footer(_choices(number, catalogue))
+    if rates:
+        notes.append(rates)
     if catalogue.scale == "demo":
         notes.append("The demo's miniature: handwritten digits, tiny models, few views; not comparable with the paper.")
     spec = catalogue.spec.tables[number]
@@ -109,6 +113,19 @@ def _notes(number: str, catalogue: Catalogue) -> list[str]:
             "image joins the microbatch, or (alone) replaces it."
         )
     return notes
+
+
+def _choices(number: str, catalogue: Catalogue) -> list[Choice]:
+    """The learning rates behind the accuracies of a table that were chosen, one for each cell."""
+    choices = []
+    for cell in catalogue.cells(number) if catalogue.spec.tables[number].kind == "accuracy" else ():
+        first = cell.artefacts[0] if cell.artefacts else None  # a cell's runs differ in their seeds alone
+        if isinstance(first, Experiment) and isinstance(first.learning_rate, Selection):
+            selection = first.learning_rate
+            grid = tuple(rate * selection.experiment.clip_norm for rate in selection.learning_rates)
+            chosen = float(read_json(first.path(catalogue.scale))["learning_rate"]) * first.clip_norm
+            choices.append(Choice(cell.row, cell.column, chosen, grid))
+    return choices
 
 
 def _synthetic_views(number: str, catalogue: Catalogue) -> str:

@@ -74,10 +74,11 @@ def _experiment(artefact: Artefact) -> Experiment:
 
 
 def learning_rate(experiment: Experiment, scale: str) -> float:
-    """The number itself, or the one that its selection chose."""
+    """The number itself, or the one that its selection chose: the same lr·C, should C be another than there."""
     rate = experiment.learning_rate
     if isinstance(rate, Selection):
-        return float(read_json(rate.path(scale))["learning_rate"])
+        chosen = float(read_json(rate.path(scale))["learning_rate"])
+        return chosen * (rate.experiment.clip_norm / experiment.clip_norm)
     if rate is None:
         raise ParamsError(f"{experiment.method} on {experiment.dataset.name} has no learning rate")
     return rate

@@ -9,8 +9,8 @@ import yaml
 
 from dpmix.catalogue import NON_PRIVATE, ZERO_SHOT, Catalogue
 from dpmix.errors import DpmixError
-from dpmix.experiment import Distance, Experiment, ZeroShot
-from dpmix.files import write_json
+from dpmix.experiment import Distance, Experiment, Selection, ZeroShot
+from dpmix.files import read_json, write_json
 from dpmix.params import parse
 from dpmix.tables.build import build
 from dpmix.tables.cells import from_json, to_json
@@ -32,6 +32,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def rate_of(run: Experiment) -> float | None:
+    """Its learning rate, or the middle of the grid that it is chosen from."""
+    if isinstance(run.learning_rate, Selection):
+        return sorted(run.learning_rate.learning_rates)[len(run.learning_rate.learning_rates) // 2]
+    return run.learning_rate
+
+
 def leave_records(catalogue: Catalogue, table: str) -> dict[Path, float]:
     """A record for everything that a table shows, each with a number of its own."""
     numbers = {}
@@ -48,6 +55,7 @@ def leave_records(catalogue: Catalogue, table: str) -> dict[Path, float]:
         private = {"rdp": artefact.epsilon - 0.01, "pld": artefact.epsilon - 0.1}
         record = {
             "accuracy": numbers[path],
+            "learning_rate": rate_of(artefact),
             "epsilon": {"target": artefact.epsilon, **private} if artefact.epsilon < math.inf else {},
             "experiment": {"accountant": artefact.accountant},
             "times": {"seconds": 60 * numbers[path], "hardware": "an abacus"},
@@ -106,6 +114,30 @@ def test_table_7_says_what_k_diff_is_and_the_papers_number_stands_beside_both(ca
     assert "K_DIFF where the column does not give it: digits 2, digits (300) 2." in notes
 
 
+def test_rates_at_an_end_of_their_grid_are_in_the_footer_for_every_method(raw: dict[str, Any]) -> None:
+    """Table 3 has C = 0.05 in one row and C = 1 in the others: what counts is lr·C."""
+    demo = {**raw["scales"]["demo"], "tuning": {"learning_rates": [8, 0.5, 2, 4], "holdout": 0.25}}
+    catalogue = Catalogue(parse({**raw, "scales": {"demo": demo}}))
+    leave_records(catalogue, "3")
+    assert "Learning rates: lr·C from 0.5 to 8; none was chosen at an end." in build("3", catalogue).notes
+    for cell in catalogue.cells("3"):
+        for run in cell.artefacts:
+            if not isinstance(run, Experiment):
+                continue
+            path = run.path("demo")
+            at = {"mixed-ghost": 8, "dp-mix-self": 0.5 if run.epsilon == 1 else 2}.get(run.method, 4)
+            write_json(path, {**read_json(path), "learning_rate": at / run.clip_norm})
+    said = (
+        "Learning rates: lr·C from 0.5 to 8; the largest was chosen for digits / Mixed Ghost, digits (300) / "
+        "Mixed Ghost, and the smallest was chosen for digits / DP-Mix_Self (Tiny ViT, ε = 1; Tiny ConvNeXt, ε = 1), "
+        "digits (300) / DP-Mix_Self (Tiny ViT, ε = 1; Tiny ConvNeXt, ε = 1)."
+    )
+    assert said in build("3", catalogue).notes
+    for number in ("1", "2", "8", "11", "13"):  # nothing is chosen, or what is shown is no accuracy
+        leave_records(catalogue, number)
+        assert not any("Learning rates" in note for note in build(number, catalogue).notes)
+
+
 def test_times_name_their_hardware(catalogues: dict[str, Catalogue]) -> None:
     leave_records(catalogues["demo"], "13")
     assert any("an abacus" in note for note in build("13", catalogues["demo"]).notes)
@@ -145,6 +177,12 @@ def test_without_noise_epsilon_is_infinite(raw: dict[str, Any]) -> None:
         for run in cell.artefacts:
             assert isinstance(run, Experiment)
             write_json(
-                run.path("demo"), {"accuracy": 50.0, "epsilon": {}, "experiment": {"accountant": run.accountant}}
+                run.path("demo"),
+                {
+                    "accuracy": 50.0,
+                    "learning_rate": rate_of(run),
+                    "epsilon": {},
+                    "experiment": {"accountant": run.accountant},
+                },
             )
     assert {cell.epsilon for cell in build("12", catalogue).cells} == {math.inf}

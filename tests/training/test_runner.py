@@ -92,6 +92,18 @@ def test_a_learning_rate_is_chosen_and_then_used(world: World) -> None:
     assert metrics["learning_rate_from"] == selection.path("demo").as_posix()
 
 
+def test_a_learning_rate_chosen_with_another_c_is_in_units_of_one_over_c(world: World) -> None:
+    tuning = world.experiment(learning_rate=None, holdout=0.25, clip_norm=4.0)
+    selection = Selection(experiment=tuning, learning_rates=RATES)
+    write_json(selection.path("demo"), {"learning_rate": 8.0})
+    for clip_norm, expected in ((4.0, 8.0), (0.5, 64.0), (0.05, 640.0)):
+        run = world.experiment(learning_rate=selection, clip_norm=clip_norm)
+        assert learning_rate(run, "demo") == pytest.approx(expected)
+    make([run], "demo")
+    assert read_json(run.path("demo"))["learning_rate"] == pytest.approx(640.0)
+    assert learning_rate(world.experiment(learning_rate=2.0, clip_norm=0.05), "demo") == 2.0
+
+
 def test_candidates_are_compared_under_the_same_noise(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     tuning = world.experiment(learning_rate=None, holdout=0.25)
     names, original = set(), Research.add
