@@ -2,13 +2,15 @@
 
 One forward and one backward pass over all n K views. Parameters are constants during the backward pass, so autograd
 computes output gradients alone; each layer's per-example weight gradient is then one contraction of its input with
-its output gradient, over the K views and all positions at once.
+its output gradient, over the K views and all positions at once. Group norm's few weights are instead repeated for each
+view, and autograd's gradients of them are added up over the K views of each example.
 
 A layer's weight has to be used by calling that layer, once or several times, on tensors whose first dimension is the
 batch. `unsupported_layers` tells what does not fit; only a weight that other code reads by itself goes unnoticed.
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -40,20 +42,25 @@ def _linear(layer: nn.Linear, x: Tensor, gradient: Tensor) -> dict[str, Tensor]:
 def _conv2d(layer: nn.Conv2d, x: Tensor, gradient: Tensor) -> dict[str, Tensor]:
     """One convolution with n groups whose batch is the K views: its weight gradient is all n gradients at once.
 
-    Nothing is unfolded: the input is read where it lies, so memory stays that of the activations.
+    Nothing is unfolded, so memory stays that of the activations.
     """
     n, x = len(x), x.to(gradient.dtype)
     rows = {"bias": _sum(gradient, (1, 3, 4))} if layer.bias is not None else {}
     padding = layer.padding
+    if layer.kernel_size == (1, 1) and layer.groups == 1 and padding in ((0, 0), "same", "valid"):
+        return rows | {"weight": _pointwise(layer, x, gradient)}
     if isinstance(padding, str):
         # (left, right) pairs from the last dimension backwards: what "same" and "valid" mean for this layer.
         x = torch.nn.functional.pad(x, layer._reversed_padding_repeated_twice)
         padding = (0, 0)
     weight = layer.weight
+    # cuDNN has fast grouped convolutions for channels last alone: up to six times as fast on an H200 in bfloat16.
+    stack = _stacked_channels_last if x.is_cuda else _stacked
+    like = weight.new_empty(n * weight.shape[0], *weight.shape[1:]).to(x.dtype)
     _, stacked, _ = torch.ops.aten.convolution_backward(
-        gradient.transpose(0, 1).flatten(1, 2),
-        x.transpose(0, 1).flatten(1, 2),
-        weight.new_empty(n * weight.shape[0], *weight.shape[1:]).to(x.dtype),
+        stack(gradient),
+        stack(x),
+        like.to(memory_format=torch.channels_last) if x.is_cuda else like,
         None,
         layer.stride,
         padding,
@@ -63,15 +70,25 @@ def _conv2d(layer: nn.Conv2d, x: Tensor, gradient: Tensor) -> dict[str, Tensor]:
         n * layer.groups,
         (False, True, False),
     )
-    rows["weight"] = stacked.view(n, *weight.shape)
+    rows["weight"] = stacked.reshape(n, *weight.shape)
     return rows
 
 
-def _group_norm(layer: nn.GroupNorm, x: Tensor, gradient: Tensor) -> dict[str, Tensor]:
-    x = _at_least_float32(x)
-    normal = torch.nn.functional.group_norm(x.flatten(0, 1), layer.num_groups, eps=layer.eps).view_as(gradient)
-    others = (1, *range(3, gradient.dim()))
-    return {"weight": _sum(gradient * normal, others), "bias": _sum(gradient, others)}
+def _stacked(x: Tensor) -> Tensor:
+    """[n, K, C, H, W] -> [K, n C, H, W], the examples side by side in the channels."""
+    return x.transpose(0, 1).flatten(1, 2)
+
+
+def _stacked_channels_last(x: Tensor) -> Tensor:
+    """The same numbers with n C last in memory."""
+    return x.permute(1, 3, 4, 0, 2).flatten(3).permute(0, 3, 1, 2)
+
+
+def _pointwise(layer: nn.Conv2d, x: Tensor, gradient: Tensor) -> Tensor:
+    """A 1 x 1 convolution is a linear layer at every position: [n, out, in, 1, 1] by one product for each example."""
+    x = x[..., :: layer.stride[0], :: layer.stride[1]]
+    x, gradient = (one.transpose(1, 2).flatten(2) for one in (x, gradient))
+    return torch.bmm(gradient, x.transpose(1, 2))[..., None, None]
 
 
 def _layer_norm(layer: nn.LayerNorm, x: Tensor, gradient: Tensor) -> dict[str, Tensor]:
@@ -105,10 +122,25 @@ def _sum(x: Tensor, dims: tuple[int, ...]) -> Tensor:
 RULES: dict[type[nn.Module], Rule] = {
     nn.Linear: _linear,
     nn.Conv2d: _conv2d,
-    nn.GroupNorm: _group_norm,
     nn.LayerNorm: _layer_norm,
     nn.Embedding: _embedding,
 }
+
+
+def _group_norm(layer: nn.GroupNorm, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Group norm of images [m, C, ...] with a weight and a bias for each image, [m, C] both.
+
+    All images are taken as one image of m C channels and m times the groups. The numbers are the same, and autograd's
+    gradient of the weights is that of each image, at no more cost than that of all together.
+    """
+    m, c = x.shape[:2]
+    one = x.reshape(1, m * c, *x.shape[2:])
+    norm = torch.nn.functional.group_norm(one, m * layer.num_groups, weight.flatten(), bias.flatten(), layer.eps)
+    return norm.view_as(x)
+
+
+# layer, input [m, ...], parameters [m, *shape] by name -> the layer's output with parameters of its own for each image.
+REPEATED: dict[type[nn.Module], Callable[..., Tensor]] = {nn.GroupNorm: _group_norm}
 
 
 def unsupported_layers(module: nn.Module, image: Tensor) -> list[str]:
@@ -120,13 +152,19 @@ def unsupported_layers(module: nn.Module, image: Tensor) -> list[str]:
     names = []
     for name, layer in module.named_modules():
         own = {part for part, _ in layer.named_parameters(recurse=False)}
-        if own and (type(layer) not in RULES or not own <= {"weight", "bias"} or _unusual(layer)):
+        if own and (not _has_rule(layer) or not own <= {"weight", "bias"} or _unusual(layer)):
             names.append(name or type(layer).__name__)
     return names or _irregular_calls(module, image)
 
 
+def _has_rule(layer: nn.Module) -> bool:
+    return type(layer) in RULES or type(layer) in REPEATED
+
+
 def _unusual(layer: nn.Module) -> bool:
     """Whether a layer does something that its rule does not know of."""
+    if "forward" in vars(layer):  # someone put another function in place of the class's
+        return True
     if isinstance(layer, nn.Conv2d):
         return layer.padding_mode != "zeros"
     if isinstance(layer, nn.Embedding):
@@ -155,7 +193,7 @@ def _irregular_calls(module: nn.Module, image: Tensor) -> list[str]:
 
                 return hook
 
-            layers = [(name, layer) for name, layer in module.named_modules() if type(layer) in RULES]
+            layers = [(name, layer) for name, layer in module.named_modules() if _has_rule(layer)]
             handles = [layer.register_forward_pre_hook(keep(name)) for name, layer in layers]
             try:
                 with torch.no_grad():
@@ -203,10 +241,22 @@ def per_example_gradients(
         parts = {part: full_names.get(value) for part, value in layer.named_parameters(recurse=False)}
         if trainable := {part: name for part, name in parts.items() if name is not None}:
             layers[layer] = trainable
-    handles = [layer.register_forward_hook(hook) for layer in layers]
+    copies: list[tuple[str, Tensor]] = []
+
+    def repeated(layer: nn.Module, x: Tensor) -> Tensor:
+        own = {part: value.expand(len(x), *value.shape) for part, value in layer.named_parameters(recurse=False)}
+        for part, name in layers[layer].items():
+            own[part] = own[part].detach().clone().requires_grad_()
+            copies.append((name, own[part]))
+        return REPEATED[type(layer)](layer, x, **own)
+
+    by_rule, by_copies = ([layer for layer in layers if type(layer) in kind] for kind in (RULES, REPEATED))
+    handles = [layer.register_forward_hook(hook) for layer in by_rule]
     constants = {name: value.detach() for name, value in loss.module.named_parameters()}
     constants.update({name: value.detach() for name, value in params.items()})
     try:
+        for layer in by_copies:
+            layer.forward = partial(repeated, layer)
         with torch.enable_grad():
             with autocast(precision, views.device.type):
                 outputs = functional_call(loss.module, constants, (views.flatten(0, 1),))
@@ -214,19 +264,29 @@ def per_example_gradients(
                 outputs = outputs.float()
             # criterion is a mean over rows: n times it is the sum over examples of the mean over their views.
             value = loss.criterion(outputs, targets.flatten(0, 1)) * (n * scale)
-            gradients = torch.autograd.grad(value, [edge for *_, edge in seen], allow_unused=True)
+            wanted = [edge for *_, edge in seen] + [get_gradient_edge(copy) for _, copy in copies]
+            gradients = torch.autograd.grad(value, wanted, allow_unused=True)
     finally:
         for handle in handles:
             handle.remove()
+        for layer in by_copies:
+            vars(layer).pop("forward", None)
     rows: dict[str, Tensor] = {}
-    for (layer, x, _), gradient in zip(seen, gradients, strict=True):
+
+    def add(name: str, row: Tensor) -> None:
+        # A layer that is used twice, or shares its weight, has one gradient: the sum.
+        row = row.float() / scale if scale != 1 else row.float()
+        rows[name] = rows[name] + row if name in rows else row
+
+    for (layer, x, _), gradient in zip(seen, gradients[: len(seen)], strict=True):
         if gradient is None:
             continue
         x = x.view(n, k, *x.shape[1:])
         gradient = gradient.view(n, k, *gradient.shape[1:])
         for part, row in RULES[type(layer)](layer, x, gradient).items():
             if name := layers[layer].get(part):
-                # A layer that is used twice, or shares its weight, has one gradient: the sum.
-                row = row.float() / scale if scale != 1 else row.float()
-                rows[name] = rows[name] + row if name in rows else row
+                add(name, row)
+    for (name, _), gradient in zip(copies, gradients[len(seen) :], strict=True):
+        if gradient is not None:
+            add(name, _sum(gradient.view(n, k, *gradient.shape[1:]), (1,)))
     return {name: rows[name] if name in rows else value.new_zeros(n, *value.shape) for name, value in params.items()}

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from dpmix.errors import ParamsError
 from dpmix.privacy.clipping import ExampleLoss
-from dpmix.privacy.layers import RULES, per_example_gradients, unsupported_layers
+from dpmix.privacy.layers import REPEATED, RULES, per_example_gradients, unsupported_layers
 from tests.privacy.architectures import Tied, batch, flat, image_networks, naive, parameters, text_networks
 
 
@@ -41,6 +41,9 @@ def test_rows_are_the_examples_gradients(network, n, k, seed):
         nn.Conv2d(4, 2, 3, padding="valid"),
         nn.Conv2d(4, 4, 3, stride=3, padding=2),
         nn.Conv2d(4, 4, 1),
+        nn.Conv2d(4, 3, 1, stride=(2, 3), bias=False),
+        nn.Conv2d(4, 4, 1, padding=1),
+        nn.Conv2d(4, 4, 1, padding="same", groups=2),
         nn.GroupNorm(1, 4),
         nn.GroupNorm(4, 4, eps=0.1),
         nn.LayerNorm((4, 6, 6)),
@@ -56,7 +59,7 @@ def test_each_layer(layer):
 
 
 def test_every_kind_of_layer_is_tried():
-    assert set(RULES) == {nn.Conv2d, nn.GroupNorm, nn.LayerNorm, nn.Linear, nn.Embedding}
+    assert {*RULES, *REPEATED} == {nn.Conv2d, nn.GroupNorm, nn.LayerNorm, nn.Linear, nn.Embedding}
 
 
 def test_memory_formats():
@@ -129,6 +132,26 @@ def test_frozen_layers_are_left_out():
     assert all(torch.allclose(rows[name].double(), expected[name], atol=1e-6) for name in rows)
 
 
+@pytest.mark.parametrize("part", ["weight", "bias"])
+@pytest.mark.parametrize("layer", [nn.GroupNorm(2, 4), nn.Linear(4, 4)], ids=["group norm", "linear"])
+def test_one_parameter_of_a_layer(layer, part):
+    module = nn.Sequential(nn.Linear(4, 4), layer, nn.Tanh(), nn.Linear(4, 3))
+    params = {name: value + 0.5 for name, value in parameters(module).items() if name == f"1.{part}"}
+    views, targets = torch.rand(3, 2, 4), torch.full((3, 2, 3), 1 / 3)
+    rows = per_example_gradients(ExampleLoss(module), params, views, targets)
+    expected = naive(module, {**parameters(module), **params}, views, targets)
+    assert rows.keys() == params.keys()
+    assert rows[f"1.{part}"].any()
+    assert torch.allclose(rows[f"1.{part}"].double(), expected[f"1.{part}"], atol=1e-6)
+
+
+def patched() -> nn.Module:
+    """A layer in whose instance someone put another function."""
+    layer = nn.Linear(4, 4)
+    layer.forward = lambda x: torch.tanh(nn.functional.linear(x, layer.weight, layer.bias))
+    return layer
+
+
 class Scale(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -166,6 +189,7 @@ class Flattened(nn.Module):
         (nn.Conv1d(1, 1, 3), torch.zeros(1, 8), ["Conv1d"]),
         (nn.Conv2d(1, 1, 3, padding=1, padding_mode="reflect"), torch.zeros(1, 8, 8), ["Conv2d"]),
         (nn.Sequential(nn.Linear(4, 4), Scale()), torch.zeros(4), ["1"]),
+        (patched(), torch.zeros(4), ["Linear"]),
         (nn.BatchNorm2d(2).eval(), torch.zeros(2, 4, 4), ["BatchNorm2d"]),
         (nn.Embedding(6, 4, scale_grad_by_freq=True), torch.zeros(5, dtype=torch.int64), ["Embedding"]),
         (nn.Embedding(6, 4, max_norm=1.0), torch.zeros(5, dtype=torch.int64), ["Embedding"]),
@@ -184,12 +208,12 @@ def test_layers_without_a_rule(module, image, names):
         per_example_gradients(ExampleLoss(module), parameters(module), image[None, None], torch.ones(1, 1, 4))
 
 
-def test_hooks_are_removed_after_an_error():
-    module = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 3))
+def test_nothing_is_left_behind_after_an_error():
+    module = nn.Sequential(nn.Linear(4, 4), nn.GroupNorm(2, 4), nn.Linear(4, 3))
 
     def broken(outputs: Tensor, targets: Tensor) -> Tensor:
         raise ArithmeticError
 
     with pytest.raises(ArithmeticError):
         per_example_gradients(ExampleLoss(module, broken), parameters(module), torch.rand(1, 1, 4), torch.ones(1, 1, 3))
-    assert not any(layer._forward_hooks for layer in module.modules())
+    assert not any(layer._forward_hooks or "forward" in vars(layer) for layer in module.modules())
