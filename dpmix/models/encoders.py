@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from dpmix.errors import DataError, ParamsError
 from dpmix.files import atomic_directory, read_json, write_json
+from dpmix.models.low_precision import cast_images, cast_network
 from dpmix.network import full_disk, retried
 
 OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
@@ -109,6 +110,12 @@ class Encoder:
         self._text = text
         self.logit_scale = None if text is None else text.logit_scale
         self.dim = refuse_mixing(self._visual, self.resolution, self.device, name)
+        self._cast = False
+        if self._dtype is not None:
+            trial = torch.randn(2, 3, resolution, resolution, generator=torch.Generator().manual_seed(0))
+            low = cast_network(self._visual, self._dtype, trial.to(self.device), _embed)
+            if low is not None:
+                self._visual, self._cast = low, True
         # Compiled for itself, the network stays what it is for whoever looks into it.
         self._run = _compiled(self._visual, self.device, compiled)
 
@@ -123,7 +130,8 @@ class Encoder:
         if any(module.training for module in self._visual.modules()):
             raise RuntimeError(f"{self.name} was put into training mode; an encoder stays frozen, in eval mode")
         features = torch.empty(len(images), self.dim, device=self.device)
-        with torch.inference_mode(), torch.autocast(self.device.type, self._dtype, enabled=self._dtype is not None):
+        autocast = self._dtype is not None and not self._cast
+        with torch.inference_mode(), torch.autocast(self.device.type, self._dtype, enabled=autocast):
             for start in range(0, len(images), self.batch_size):
                 batch = slice(start, start + self.batch_size)
                 features[batch] = _embed(self._run, self._normalised(images[batch]))
@@ -136,7 +144,8 @@ class Encoder:
             images = functional.interpolate(
                 images, size=size, mode=self._interpolation, align_corners=False, antialias=True
             ).clamp(0, 1)  # bicubic overshoots
-        return (images - self._mean) / self._std  # broadcasting also turns one channel into three
+        images = (images - self._mean) / self._std  # broadcasting also turns one channel into three
+        return cast_images(images, self._dtype) if self._cast and self._dtype is not None else images
 
     def zero_shot_weights(self, classes: Sequence[str], template: str | Sequence[str] = "a photo of a {}") -> Tensor:
         """The zero-shot classifier (Radford et al., 2021): l2-normalised text embeddings, float32 [classes, dim].
@@ -223,7 +232,7 @@ def load_encoder(
     Args:
         directory: the folder, in OpenCLIP's or timm's own format, with safetensors weights.
         device: where to compute.
-        dtype: bfloat16 or float16 for autocast, or float32; None is what `set_execution` says, by default float32 on
+        dtype: bfloat16 or float16, or float32; None is what `set_execution` says, by default float32 on
             the CPU and half precision on a GPU. Embeddings are float32 either way.
         batch_size: images per forward pass.
         compiled: whether to compile the network, on a GPU; None is what `set_execution` says, by default no.
