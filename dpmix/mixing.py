@@ -130,7 +130,7 @@ def make_views(
         parts.append(_synthetic_views(synthetic, chosen, settings, random, device))
         labels.append(one_hot(synthetic.labels[chosen], classes))
     images = torch.cat(parts, dim=1)
-    targets = torch.cat(labels, dim=1).to(device)
+    targets = _moved(torch.cat(labels, dim=1), device)
     weights = torch.zeros(len(indices), settings.k_self)
     pairs = torch.zeros(len(indices), settings.k_self, 2, dtype=torch.int64)
     if settings.k_self:
@@ -241,7 +241,14 @@ def make_microbatch_views(
 
 def _gather(images: Images, indices: np.ndarray, device: torch.device | str) -> Tensor:
     # Fancy indexing copies, so the tensor does not share memory with the read-only store.
-    return torch.from_numpy(images.images[indices]).to(device)
+    return _moved(torch.from_numpy(images.images[indices]), device)
+
+
+def _moved(tensor: Tensor, device: torch.device | str) -> Tensor:
+    """On the device: to a GPU from pinned memory, so that views are made while it still computes."""
+    if torch.device(device).type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def _synthetic_views(

@@ -55,7 +55,7 @@ def head_clipped_sum(
         features: float32 [n, K, d], frozen features with the constant 1 appended.
         targets: float32 [n, K, classes], soft labels whose rows sum to one.
         weights: float32 [H, classes, d].
-        clip_norms: float32 [H], C of each head.
+        clip_norms: float32 [H], C of each head; on the CPU, lest a GPU's work is waited for.
         mode: how gradients are clipped; a linear head is one layer, so that `PerLayer` is `Flat`.
 
     Returns:
@@ -124,7 +124,7 @@ def _scale(residuals: Tensor, factors: Tensor) -> None:
     """Residuals [n, K, H, c] times factors [n, H], in place; where a factor is zero, whatever was there goes."""
     residuals *= factors[:, None, :, None]
     left_out = factors == 0
-    if left_out.any():
+    if not left_out.is_cpu or left_out.any():  # to ask a GPU takes longer than to do it
         residuals.masked_fill_(left_out[:, None, :, None], 0.0)
 
 

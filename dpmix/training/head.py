@@ -183,7 +183,8 @@ def train_heads(
         for name in ("learning_rate", "momentum", "weight_decay")
     }
     mode, batches = CLIPPING[experiment.clipping], PhysicalBatches(physical_batch)
-    clip_norms = torch.tensor([head.plan.clip_norm for head in heads], device=device)
+    clip_norms = torch.tensor([head.plan.clip_norm for head in heads])
+    limits = clip_norms[:, None].to(device)
     expected = torch.tensor([head.plan.expected_units for head in heads], device=device)[:, None, None]
     ends = epoch_ends(plan.steps, experiment.epochs)
     label = f"{experiment.dataset.name} {experiment.model.name} {experiment.method} seed {experiment.seed}"
@@ -205,7 +206,7 @@ def train_heads(
 
         for part_sum, norms, magnitudes in batches.run(workers.share(chosen), clipped):
             total += part_sum
-            longer += (norms > clip_norms[:, None]).sum(dim=1)
+            longer += (norms > limits).sum(dim=1)
             for sums, more in zip(recorded.values(), magnitudes, strict=True):
                 sums += more
         workers.add(total, longer, *recorded.values())
