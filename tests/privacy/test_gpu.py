@@ -26,7 +26,7 @@ CLIP_NORM = 0.5
 @pytest.fixture
 def all_bits() -> Iterator[None]:
     """Convolutions in float32 with all their bits, where torch's default on a GPU is TF32."""
-    with torch.backends.cudnn.flags(allow_tf32=False):
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         yield
 
 
@@ -44,8 +44,9 @@ def distance(found: dict[str, Tensor], expected: dict[str, Tensor]) -> float:
     return float((flat(moved) - flat(expected)).norm() / flat(expected).norm())
 
 
-# Noise for images: group norm takes what they share away, and rounding, 2**-9 in bfloat16 and 2**-12 in float16, grows.
-@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 2e-4), ("float16", 0.04), ("bfloat16", 0.3)])
+# The images are noise: group norm takes away what they share, and a rounding of 2**-9 in bfloat16 grows to a tenth of
+# the gradient. Float16 rounds by 2**-12, and has no numbers for some of the smallest gradients.
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 2e-4), ("float16", 0.1), ("bfloat16", 0.3)])
 @pytest.mark.parametrize("backend", ["sequential", "vectorized", "reference"])
 @pytest.mark.parametrize("channels_last", [False, True])
 @pytest.mark.usefixtures("all_bits")

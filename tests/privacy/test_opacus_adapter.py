@@ -169,7 +169,7 @@ def test_the_update_on_a_gpu():
     for device in ("cpu", "cuda"):
         model = made().to(device)
         optimizer = dp_optimizer(model, plan())
-        with torch.backends.cudnn.flags(allow_tf32=False):
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             train(adapter(model, optimizer, plan(), physical_batch=3), optimizer)
         totals.append(weights(model).cpu())
     assert not torch.equal(totals[0], weights(made()))

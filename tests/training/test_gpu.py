@@ -43,7 +43,7 @@ def agree(recorders: list[Recorder], tolerance: float) -> None:
 )
 def test_from_scratch(world: World, changes: dict) -> None:
     experiment, recorders = world.scratch(momentum=0.5, ema_decay=0.9, **changes), []
-    with torch.backends.cudnn.flags(allow_tf32=False):
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         for device in DEVICES:
             recorders.append(Moved([]))
             plan, data = world.plan(experiment), load_data(experiment, "demo")

@@ -15,7 +15,7 @@ from dpmix.datasets import load
 from dpmix.errors import DataError
 from dpmix.experiment import EncoderModel, Experiment
 from dpmix.files import read_json
-from dpmix.training.runner import make
+from dpmix.training.runner import default_device, make
 from tests.training.conftest import ENCODER, World
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -70,7 +70,8 @@ def test_from_the_command_line_and_elsewhere(
     """The model's file was given away; the encoder's folder lies somewhere else."""
     paths, _ = write_test_images(run, tmp_path / "images")
     model = run.directory("demo") / "model.safetensors"
-    expected = list(released.classify(released.load(model), paths, batch=64))
+    device = default_device()  # as the command has it
+    expected = list(released.classify(released.load(model, device=device), paths, 64, device))
     encoder = EncoderModel(encoder=ENCODER).path("demo").parent.resolve()
     (tmp_path / "elsewhere").mkdir()
     model.rename(tmp_path / "elsewhere" / "given.safetensors")

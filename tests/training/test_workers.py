@@ -11,7 +11,7 @@ import pytest
 
 from dpmix.experiment import Experiment
 from dpmix.files import read_json
-from dpmix.training.runner import make
+from dpmix.training.runner import Execution, make
 from dpmix.training.workers import ALONE, Workers
 from tests.training.conftest import World
 
@@ -71,7 +71,7 @@ def test_several_processes_give_the_result_of_one(world: World, repository: Path
         world.scratch(epochs=1, momentum=0.5, ema_decay=0.9),
         world.scratch(batch_size=2, epochs=1, k_self=0),
     ]
-    make(list(runs), "demo")
+    make(list(runs), "demo", Execution(device="cpu"))  # as the processes, which may be more than there are GPUs
     alone = [read_json(run.path("demo")) for run in runs]
     for run in runs:
         run.path("demo").unlink()
