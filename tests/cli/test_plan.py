@@ -7,7 +7,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from dpmix.catalogue import Catalogue
 from dpmix.cli.app import app
+from dpmix.experiment import Experiment, ImageStore
+from dpmix.params import read
+from dpmix.planning import GPUS, Costs, Speed, estimates
 
 
 @pytest.fixture(autouse=True)
@@ -72,3 +76,41 @@ def test_a_mistake_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SystemExit) as caught:
         main()
     assert str(caught.value) == "error: params.yaml: unknown target 'table99'; did you mean 'table9'?"
+
+
+def test_what_is_on_disk_is_counted_again_on_request() -> None:
+    catalogue = Catalogue(read(Path("params.yaml")), "demo")
+    whole = row(planned("table12"), "table12")
+    done = [one for cell in catalogue.cells("12") for one in cell.artefacts if isinstance(one, Experiment)]
+    for artefact in [*catalogue.of(ImageStore), *done[:5]]:
+        path = artefact.path("demo")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    left, everything = planned("table12"), planned("table12", "--all")
+    assert left[0].startswith("Scale demo, what is not on disk yet. Speed: ")
+    assert everything[0].startswith("Scale demo, everything. Speed: ")
+    assert int(row(left, "table12")[1]) == int(whole[1]) - 5
+    assert row(left, "table12") != whole == row(everything, "table12")
+
+
+def test_what_is_written_is_what_is_counted(tmp_path: Path) -> None:
+    """The file's columns against the estimates that the command shows."""
+    planned("table12", "table1", "--csv", "cost.csv")
+    catalogue = Catalogue(read(Path("params.yaml")), "demo")
+    costs = Costs(catalogue)
+    rows = estimates(catalogue, ["table12", "table1"], costs=costs)
+    with Path("cost.csv").open(encoding="utf-8") as file:
+        written = list(csv.DictReader(file))
+    assert [line["target"] for line in written] == ["table12", "table1", "together"] == [one.target for one in rows]
+    for line, one in zip(written, rows, strict=True):
+        counts = ("runs", "learning_rates", "distances", "jobs", "streams")
+        counted = [one.runs, one.selections, one.distances, one.jobs, one.streams]
+        assert [int(line[name]) for name in counts] == counted
+        assert int(line["passes"]) == round(sum(one.passes.values()))
+        assert float(line["petaflop"]) == pytest.approx(sum(one.flops.values()) / 1e15, rel=1e-5)
+        hours = sum(Speed(GPUS["a100"], 0.4).hours(one, costs).values())
+        assert float(line["gpu_hours"]) == pytest.approx(hours, rel=1e-5)
+        sizes = {kind: int(line[f"{kind}_bytes"]) for kind in ("downloads", "images", "synthetic", "weights")}
+        assert sizes == {kind: one.disk.get(kind, 0) for kind in sizes}
+        assert sizes["images"] > 0
+    assert int(written[0]["learning_rates"]) > 0
