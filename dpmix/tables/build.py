@@ -5,6 +5,7 @@ import math
 from typing import Any
 
 from dpmix.catalogue import Catalogue, CellSpec
+from dpmix.errors import DataError
 from dpmix.experiment import Artefact, Distance, Experiment, Selection, ZeroShot
 from dpmix.files import read_json
 from dpmix.params import AccuracyTable, ExternalTable, FidTable
@@ -12,8 +13,6 @@ from dpmix.tables.captions import TABLES
 from dpmix.tables.cells import Cell, Table
 from dpmix.tables.published import published
 from dpmix.tables.rates import Choice, footer
-
-_DECIMALS = {"runtime": 2, "fid-views": 1, "fid-sets": 1}
 
 
 def build(number: str, catalogue: Catalogue) -> Table:
@@ -37,7 +36,6 @@ def build(number: str, catalogue: Catalogue) -> Table:
         column_names=layout.column_names,
         cells=cells,
         scale=catalogue.scale,
-        decimals=_DECIMALS.get(spec.kind, 1),
         notes=tuple(notes),
     )
 
@@ -55,12 +53,13 @@ def _cell(number: str, cell: CellSpec, catalogue: Catalogue) -> Cell:
     values = tuple(_value(artefact, record, spec) for artefact, record in zip(cell.artefacts, records, strict=True))
     if isinstance(spec, FidTable):
         return Cell(cell.row, cell.column, values, paper=paper)
-    spent = [_epsilon(artefact, record) for artefact, record in zip(cell.artefacts, records, strict=True)]
-    largest = max((epsilon for epsilon in spent if epsilon is not None), default=None)
+    largest = max(
+        _epsilon(artefact, record, catalogue) for artefact, record in zip(cell.artefacts, records, strict=True)
+    )
     return Cell(cell.row, cell.column, values, epsilon=largest, paper=paper, end=cell.end)
 
 
-def _epsilon(artefact: Artefact, record: dict[str, Any]) -> float | None:
+def _epsilon(artefact: Artefact, record: dict[str, Any], catalogue: Catalogue) -> float:
     """The ε that a table states: that of the accountant which the noise was calibrated with.
 
     Infinite for a run without noise, and 0 where no private image was used.
@@ -71,7 +70,11 @@ def _epsilon(artefact: Artefact, record: dict[str, Any]) -> float | None:
     if artefact.epsilon == math.inf:
         return math.inf
     spent = record["epsilon"].get(artefact.accountant)
-    return None if spent is None else float(spent)
+    if spent is None:
+        # The largest of the others would claim more than is known.
+        path = artefact.path(catalogue.scale)
+        raise DataError(f"{path} does not say its ε under {artefact.accountant}; delete it and make the run again")
+    return float(spent)
 
 
 def _value(artefact: Artefact, record: dict[str, Any], spec: AccuracyTable | FidTable) -> float:

@@ -8,11 +8,12 @@ import pytest
 import yaml
 
 from dpmix.catalogue import NON_PRIVATE, ZERO_SHOT, Catalogue
-from dpmix.errors import DpmixError
+from dpmix.errors import DataError, DpmixError
 from dpmix.experiment import Distance, Experiment, Selection, ZeroShot
 from dpmix.files import read_json, write_json
 from dpmix.params import parse
 from dpmix.tables.build import build
+from dpmix.tables.captions import TABLES
 from dpmix.tables.cells import from_json, to_json
 
 
@@ -39,6 +40,13 @@ def rate_of(run: Experiment) -> float | None:
     return run.learning_rate
 
 
+def spent(run: Experiment) -> dict[str, float]:
+    """What a run says of its ε: every accountant and every seed something else, and none of it the target."""
+    by_accountant = {"rdp": 0.01, "prv": 0.02, "pld": 0.03}
+    seed = run.seed % 7 / 1000
+    return {"target": run.epsilon, **{name: run.epsilon - less - seed for name, less in by_accountant.items()}}
+
+
 def leave_records(catalogue: Catalogue, table: str) -> dict[Path, float]:
     """A record for everything that a table shows, each with a number of its own."""
     numbers = {}
@@ -52,13 +60,13 @@ def leave_records(catalogue: Catalogue, table: str) -> dict[Path, float]:
             write_json(path, {"accuracy": numbers[path], "epsilon": {}, "experiment": {}})
             continue
         assert isinstance(artefact, Experiment)
-        private = {"rdp": artefact.epsilon - 0.01, "pld": artefact.epsilon - 0.1}
         record = {
             "accuracy": numbers[path],
+            "best_epoch_on_test": numbers[path] + 40,
             "learning_rate": rate_of(artefact),
-            "epsilon": {"target": artefact.epsilon, **private} if artefact.epsilon < math.inf else {},
+            "epsilon": spent(artefact) if artefact.epsilon < math.inf else {},
             "experiment": {"accountant": artefact.accountant},
-            "times": {"seconds": 60 * numbers[path], "hardware": "an abacus"},
+            "times": {"seconds": 60 * numbers[path], "hardware": ("an abacus", "a slide rule")[artefact.seed % 2]},
         }
         write_json(path, record)
     return numbers
@@ -80,7 +88,14 @@ def test_every_value_is_its_runs(catalogues: dict[str, Catalogue], scale: str, n
         assert cell.paper is None or not cell.end
         runs = [artefact for artefact in spec.artefacts if isinstance(artefact, Experiment)]
         zero_shot = any(isinstance(artefact, ZeroShot) for artefact in spec.artefacts)
-        assert cell.epsilon == (0 if zero_shot else max((run.epsilon - 0.01 for run in runs), default=None))
+        said = [spent(run)[run.accountant] if run.epsilon < math.inf else math.inf for run in runs]
+        assert cell.epsilon == (0 if zero_shot else max(said, default=None))
+        assert cell.statistic == ("median" if number == "11" else "mean")
+    layout = TABLES[int(number)]
+    words = (table.title, table.caption, table.unit, table.row_names, table.column_names)
+    assert words == (layout.title, layout.caption, layout.unit, layout.row_names, layout.column_names)
+    assert any("miniature" in note for note in table.notes) == (scale == "demo")
+    assert any("two ways to mix a microbatch" in note for note in table.notes) == (number == "1")
     assert from_json(to_json(table)) == table
 
 
@@ -140,7 +155,38 @@ def test_rates_at_an_end_of_their_grid_are_in_the_footer_for_every_method(raw: d
 
 def test_times_name_their_hardware(catalogues: dict[str, Catalogue]) -> None:
     leave_records(catalogues["demo"], "13")
-    assert any("an abacus" in note for note in build("13", catalogues["demo"]).notes)
+    with_times = "Measured on a slide rule and an abacus; a job's other heads share the time of their stream."
+    assert with_times in build("13", catalogues["demo"]).notes
+    leave_records(catalogues["demo"], "12")
+    assert not any("Measured on" in note for note in build("12", catalogues["demo"]).notes)
+
+
+@pytest.mark.parametrize("accountant", ["rdp", "prv", "pld"])
+def test_the_epsilon_shown_is_that_of_the_accountant_that_calibrated(raw: dict[str, Any], accountant: str) -> None:
+    demo = {**raw["scales"]["demo"], "figures": {}, "tables": {"12": raw["scales"]["demo"]["tables"]["12"]}}
+    demo["finetune"] = {**demo["finetune"], "accountant": accountant}
+    catalogue = Catalogue(parse({**raw, "scales": {"demo": demo}}))
+    leave_records(catalogue, "12")
+    less = {"rdp": 0.01, "prv": 0.02, "pld": 0.03}[accountant]
+    runs = [one for cell in catalogue.cells("12") for one in cell.artefacts if isinstance(one, Experiment)]
+    smallest = min(run.seed for run in runs)
+    assert {cell.epsilon for cell in build("12", catalogue).cells} == {
+        run.epsilon - less - smallest / 1000 for run in runs
+    }
+    # Where one of a cell's runs does not say it, nobody knows the largest.
+    path = max(run.path("demo") for run in runs)
+    write_json(path, {**read_json(path), "epsilon": {"target": 1.0}})
+    with pytest.raises(DataError, match=f"does not say its ε under {accountant}; delete it and make the run again"):
+        build("12", catalogue)
+
+
+@pytest.mark.parametrize(("implementation", "note"), [("json", "not run"), ("no_such_module", "not installed")])
+def test_an_external_table_says_whether_it_could_be_run(raw: dict[str, Any], implementation: str, note: str) -> None:
+    table = {**raw["scales"]["demo"]["tables"]["11"], "implementation": implementation}
+    demo = {**raw["scales"]["demo"], "figures": {}, "tables": {"11": table}}
+    made = build("11", Catalogue(parse({**raw, "scales": {"demo": demo}})))
+    assert made.cells
+    assert {(cell.note, cell.values) for cell in made.cells} == {(note, ())}
 
 
 def test_a_missing_run_is_named(catalogues: dict[str, Catalogue]) -> None:
