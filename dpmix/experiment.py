@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, PlainSerializer, model_validator
 from typing_extensions import override
@@ -26,9 +26,13 @@ from dpmix.params import (
     WideResNetSpec,
     suggestion,
 )
+from dpmix.releasable import objection
+
+if TYPE_CHECKING:
+    from dpmix.privacy.plan import Plan
 
 # Raised whenever the meaning of a result changes without a parameter changing: every run is then another run.
-SEMANTICS = 1
+SEMANTICS = 2
 
 
 # JSON has no infinity: a run without noise says "inf".
@@ -178,10 +182,14 @@ class EncoderModel(Artefact):
         return Path(self.folder, f"{self.encoder.name}-{self.hash}", config)
 
 
+_MAKES_A_PLAN = {"population", "batch_size", "epochs", "clip_norm", "microbatch_size", "delta", "accountant"}
+
+
 class PlanFile(Artefact):
     """The noise calibrated for one target: see `dpmix.privacy.plan.Plan`."""
 
     folder: ClassVar[str] = "plans"
+    semantics: int = SEMANTICS
     population: int
     batch_size: int
     epochs: int
@@ -195,6 +203,39 @@ class PlanFile(Artefact):
     @override
     def key(self) -> dict[str, Any]:
         return _without_defaults(self, "bands")
+
+    def calibrated(self) -> "Plan":
+        """The plan with the least noise that meets the target.
+
+        Raises:
+            PrivacyError: a target that the accountant cannot certify.
+        """
+        from dpmix.privacy.matrix_factorization import banded_plan
+        from dpmix.privacy.plan import Plan
+
+        values = self.model_dump(include={*_MAKES_A_PLAN, "epsilon"})
+        return banded_plan(**values, bands=self.bands) if self.bands > 1 else Plan.calibrated(**values)
+
+    def difference(self, plan: "Plan") -> str | None:
+        """In what a plan is not what this file should hold; None if it is."""
+        from dpmix.privacy.plan import Plan
+
+        steps = Plan.make(**self.model_dump(include=_MAKES_A_PLAN), noise_multiplier=1.0).steps
+        wanted = {
+            "population": self.population,
+            "batch_size": self.batch_size,
+            "steps": steps,
+            "clip_norm": self.clip_norm,
+            "microbatch_size": self.microbatch_size,
+            "target_epsilon": self.epsilon,
+            "delta": self.delta,
+            "accountant": self.accountant,
+            "bands": self.bands,
+        }
+        for name, value in wanted.items():
+            if (found := getattr(plan, name)) != value:
+                return f"its {name} is {found}, not {value}"
+        return None
 
     @override
     def path(self, scale: str) -> Path:
@@ -279,11 +320,8 @@ class Experiment(Artefact):
             raise ValueError(
                 f"{where}: a network trained from scratch needs learning_rate as a number, or one for each ε"
             )
-        if self.release and isinstance(self.learning_rate, Selection):
-            raise ValueError(
-                f"{where}: choosing a learning rate on private images is not covered by ε; for a release give "
-                "learning_rate as a number, from public data"
-            )
+        if self.release and (why := objection({name: getattr(self, name) for name in type(self).model_fields})):
+            raise ValueError(f"{where}: release: {why}")
         if isinstance(self.model, WideResNetSpec) and self.pretrain_epochs:
             raise ValueError(f"{where}: pretrain_epochs is for encoders with a linear head")
         return self
@@ -311,6 +349,11 @@ class Experiment(Artefact):
         return min(self.synthetic.size, self.subset_size) if self.subset == "S1" else self.synthetic.size
 
     @property
+    def private_seed(self) -> int | None:
+        """Where sample and noise come from: the seed, or for a release, None: the operating system's entropy."""
+        return None if self.release else self.seed
+
+    @property
     def views(self) -> int:
         """K, the augmentation multiplicity."""
         return self.k_base + self.k_diff + self.k_self
@@ -322,9 +365,10 @@ class Experiment(Artefact):
     def stream(self) -> str:
         """The hash of all that determines the views: runs that share it can be trained side by side as heads.
 
-        Networks from scratch share nothing worth sharing: each is a stream of its own.
+        Networks from scratch share nothing worth sharing, and a model for release must share nothing: were two trained
+        on one secret sample, their joint ε would exceed the sum of their own. Each is a stream of its own.
         """
-        if isinstance(self.model, WideResNetSpec):
+        if self.release or isinstance(self.model, WideResNetSpec):
             return self.hash
         heads = ("epsilon", "delta", "accountant", "clip_norm", "learning_rate", "momentum", "weight_decay")
         return digest({name: value for name, value in self.key().items() if name not in heads})

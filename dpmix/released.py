@@ -1,11 +1,14 @@
 """A model that was trained for release, for whoever is given it: one file, and for a head its frozen encoder.
 
 `model.safetensors` holds the weights. Its metadata says what they belong to (`model`, as in params.yaml; `classes`;
-`channels`) and what was spent on them (`epsilon_rdp`, `epsilon_prv`, `epsilon_pld`, `delta`). An encoder is public and
-stays where it is: the folder that `dpmix step encoder` made.
+`channels`) and what was spent on them (`epsilon_rdp`, `epsilon_prv`, `epsilon_pld`, `delta`), together with what that
+was computed from (`mechanism`: noise multiplier, sampling rate and number of the steps executed; `dataset`;
+`population`). So anybody can compute it again, and the ε of several models together (`joint_epsilons`). An encoder is
+public and stays where it is: the folder that `dpmix step encoder` made.
 """
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +19,31 @@ import numpy as np
 from dpmix.errors import DataError
 from dpmix.files import atomic_file
 from dpmix.params import EncoderSpec, ModelSpec, WideResNetSpec
+from dpmix.privacy.accounting import Steps, composed_epsilons
+from dpmix.privacy.ledger import as_rows, from_rows
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Statement:
+    """What one released model may have revealed of a private data set.
+
+    Attributes:
+        dataset: its name in the params; models of one data set add up.
+        population: N, the published number of its training images that were sampled from.
+        mechanism: the steps executed, as an accountant composes them: Poisson-subsampled Gaussian mechanisms with
+            add/remove adjacency of one image.
+        epsilons: their ε by accountant, at `delta`.
+        delta: δ.
+    """
+
+    dataset: str
+    population: int
+    mechanism: Sequence[Steps]
+    epsilons: Mapping[str, float]
+    delta: float
 
 
 @dataclass(frozen=True)
@@ -30,16 +55,14 @@ class Released:
         classes: their names.
         resolution: R.
         channels: C.
-        epsilons: ε by accountant, as executed.
-        delta: δ.
+        statement: ε as executed, and of what.
     """
 
     logits: "Callable[[Tensor], Tensor]"
     classes: tuple[str, ...]
     resolution: int
     channels: int
-    epsilons: Mapping[str, float]
-    delta: float
+    statement: Statement
 
 
 def save(
@@ -48,8 +71,7 @@ def save(
     model: EncoderSpec | WideResNetSpec,
     classes: Sequence[str],
     channels: int,
-    epsilons: Mapping[str, float],
-    delta: float,
+    statement: Statement,
 ) -> None:
     """Write a trained model with all that is needed to use it, whole or not at all.
 
@@ -63,8 +85,12 @@ def save(
         "model": model.model_dump_json(),
         "classes": json.dumps(list(classes), ensure_ascii=False),
         "channels": str(channels),
-        "delta": f"{delta:g}",
-        **{f"epsilon_{name}": f"{value:.6g}" for name, value in epsilons.items()},
+        "dataset": statement.dataset,
+        "population": str(statement.population),
+        "mechanism": json.dumps(as_rows(list(statement.mechanism))),
+        "delta": repr(statement.delta),
+        # Rounded up: what is said must not be less than what was spent.
+        **{f"epsilon_{name}": f"{math.ceil(value * 1e6) / 1e6:.6f}" for name, value in statement.epsilons.items()},
     }
     with atomic_file(path) as temporary:
         save_file({name: value.detach().cpu().contiguous() for name, value in weights.items()}, temporary, metadata)
@@ -92,8 +118,8 @@ def load(path: Path, encoder: Path | None = None, device: str = "cpu") -> Releas
             said = file.metadata() or {}
             weights = {name: file.get_tensor(name).to(device) for name in file.keys()}  # noqa: SIM118
         spec: ModelSpec = TypeAdapter(ModelSpec).validate_json(said["model"])
-        classes, channels, delta = tuple(json.loads(said["classes"])), int(said["channels"]), float(said["delta"])
-        spent = {key.removeprefix("epsilon_"): float(said[key]) for key in said if key.startswith("epsilon_")}
+        classes, channels = tuple(json.loads(said["classes"])), int(said["channels"])
+        statement = _statement(said)
         if isinstance(spec, EncoderSpec):
             matrix = torch.cat([weights["weight"], weights["bias"][:, None]], dim=1)
         else:
@@ -105,8 +131,50 @@ def load(path: Path, encoder: Path | None = None, device: str = "cpu") -> Releas
         raise DataError(f"{path} is not a whole released model; copy or make it again") from error
     if isinstance(spec, EncoderSpec):
         featurize = _featurizer(spec, weights, encoder, device)
-        return Released(lambda images: featurize(images) @ matrix.T, classes, spec.resolution, channels, spent, delta)
-    return Released(torch.no_grad()(network), classes, spec.resolution, channels, spent, delta)
+        return Released(lambda images: featurize(images) @ matrix.T, classes, spec.resolution, channels, statement)
+    return Released(torch.no_grad()(network), classes, spec.resolution, channels, statement)
+
+
+def read_statement(path: Path) -> Statement:
+    """What a released file says of itself, without reading its weights.
+
+    Raises:
+        DataError: if the file is missing, damaged or not a release's.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        raise DataError(f"{path} does not exist; a run with release: true leaves it beside its metrics.json")
+    try:
+        with safe_open(path, framework="np") as file:
+            return _statement(file.metadata() or {})
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path} is not a whole released model; copy or make it again") from error
+
+
+def joint_epsilons(statements: Sequence[Statement]) -> dict[str, float]:
+    """ε by accountant of several models of one data set for whoever has them all, at the largest of their δ.
+
+    The models' samples and noises are independent, so their steps compose as if one run had taken them all, which is
+    less than the sum of their ε.
+
+    Raises:
+        DataError: if they are not of one data set.
+    """
+    if len({(one.dataset, one.population) for one in statements}) != 1:
+        raise DataError("these models are of different data sets, whose ε do not add up; ask for each data set alone")
+    steps = [row for one in statements for row in one.mechanism]
+    return composed_epsilons(steps, delta=max(one.delta for one in statements))
+
+
+def _statement(said: Mapping[str, str]) -> Statement:
+    return Statement(
+        dataset=said["dataset"],
+        population=int(said["population"]),
+        mechanism=from_rows(json.loads(said["mechanism"])),
+        epsilons={key.removeprefix("epsilon_"): float(said[key]) for key in said if key.startswith("epsilon_")},
+        delta=float(said["delta"]),
+    )
 
 
 def _featurizer(

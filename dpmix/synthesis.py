@@ -28,7 +28,7 @@ from dpmix.errors import DataError, DpmixError, ParamsError
 from dpmix.files import atomic_directory, atomic_file, read_json, write_json, write_text
 from dpmix.network import full_disk, retried
 from dpmix.progress import progress
-from dpmix.random import generator
+from dpmix.random import key_of
 
 # Names of diffusers' classes; "default" keeps the one that the model was saved with.
 SCHEDULERS = (
@@ -129,7 +129,7 @@ def synthesize(
         while waiting:
             batch, waiting = waiting[:batch_size], waiting[batch_size:]
             captions = [prompt.format(spoken(classes[index % len(classes)])) for index, _ in batch]
-            seeds = [generator(seed, "synthesis", index, redraw).initial_seed() for index, redraw in batch]
+            seeds = [image_seed(seed, index, redraw) for index, redraw in batch]
             images, rejected = _sample(pipeline, captions, seeds, guidance_scale, steps, resolution)
             lines, again = [], []
             for (index, redraw), caption, drawn, image, replaced in zip(
@@ -161,6 +161,14 @@ def synthesize(
             bar.update(len(lines))
             waiting = again + waiting
     _finish(out, settings, [done[index] for index in range(count)])
+
+
+def image_seed(seed: int, index: int, redraw: int) -> int:
+    """The seed of one image of D, in [0, 2**32): another one for every image and redraw of a set.
+
+    Counted on from a key of the set, because torch reads 32 bits of a seed, of which hashes would soon collide.
+    """
+    return (key_of(32, seed, "synthesis") + index * (MAX_REDRAWS + 1) + redraw) % 2**32
 
 
 def gather(source: Path, classes: Sequence[str], count: int, out: Path) -> None:

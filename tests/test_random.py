@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from dpmix.random import KeyedRandom, generator, philox
+from dpmix.random import KeyedRandom, generator, key_of, philox, torch_generator
 
 IDENTITIES = np.arange(20_000)
 
@@ -136,9 +136,7 @@ def test_a_seed_or_step_that_would_be_anothers(seed, step):
 
 def test_generators():
     def drawn(*key):
-        import torch
-
-        return torch.rand(4, generator=generator(*key)).tolist()
+        return generator(*key).random(4).tolist()
 
     assert drawn(1, "noise", 0) == drawn(1, "noise", 0)
     keys = [(1, "noise", 0), (2, "noise", 0), (1, "noise", 1), (1, "noise", "1"), (1, "other", 0), (1,)]
@@ -150,8 +148,42 @@ def test_no_global_state_is_read_or_left():
 
     before = (torch.get_rng_state(), np.random.get_state()[1].copy())  # noqa: NPY002
     first = KeyedRandom(0, 0, [1]).normal("x", 3)
-    torch.rand(1, generator=generator(1, "x"))
+    generator(1, "x").random()
+    torch.rand(1, generator=torch_generator(1, "x"))
     assert torch.equal(torch.get_rng_state(), before[0])
     assert np.array_equal(np.random.get_state()[1], before[1])  # noqa: NPY002
     torch.manual_seed(5)
     assert np.array_equal(KeyedRandom(0, 0, [1]).normal("x", 3), first)
+
+
+def test_no_two_keys_of_a_long_run_are_equal():
+    """WRN-16-4 for 2441 steps: with keys of 32 bits some ten pairs of (step, parameter) shared their noise."""
+    from dpmix.models.wide_resnet import wide_resnet
+    from dpmix.params import WideResNetSpec
+
+    spec = WideResNetSpec(kind="wide-resnet", name="wrn", label="WRN-16-4", depth=16, width=4, groups=16, resolution=32)
+    names = [name for name, _ in wide_resnet(spec, 3, 10, seed=0).named_parameters()]
+    for bits in (64, 128):
+        keys = {key_of(bits, 1, "noise", step, name) for step in range(2441) for name in names}
+        assert len(keys) == 2441 * len(names)
+    # The pair that did share it.
+    first = generator(1, "noise", 455, "blocks.2.conv1.bias").standard_normal(8)
+    second = generator(1, "noise", 1074, "blocks.2.shortcut.bias").standard_normal(8)
+    assert not (first == second).any()
+
+
+def test_keys_have_all_their_bits():
+    keys = [key_of(128, 0, "x", index) for index in range(2000)]
+    for bit in range(128):
+        ones = sum(key >> bit & 1 for key in keys)
+        assert abs(ones - 1000) < 6 * 500**0.5
+    assert max(keys) < 2**128
+
+
+def test_streams_have_keys_of_64_bits():
+    """Two streams whose names have the same CRC-32 draw different numbers."""
+    import zlib
+
+    assert zlib.crc32(b"plumless") == zlib.crc32(b"buckeroo")
+    random = KeyedRandom(0, 0, np.arange(100))
+    assert not (random.uniform("plumless") == random.uniform("buckeroo")).any()

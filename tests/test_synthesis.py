@@ -307,7 +307,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(
 
 
 def test_seeds_are_keyed_by_image_and_redraw() -> None:
-    seeds = {synthesis.generator(0, "synthesis", i, r).initial_seed() for i in range(50) for r in range(3)}
+    seeds = {synthesis.image_seed(0, i, r) for i in range(50) for r in range(3)}
     assert len(seeds) == 150
 
 

@@ -19,9 +19,7 @@ def account(
     microbatch_size: Annotated[int, typer.Option(help="Examples clipped together; above 1 doubles the noise.")] = 1,
 ) -> None:
     """Print σ, T, q and ε under each accountant, for a target ε or for a given noise."""
-    from dataclasses import replace
-
-    from dpmix.privacy.accounting import ACCOUNTANTS, epsilons
+    from dpmix.privacy.accounting import ACCOUNTANTS
     from dpmix.privacy.plan import Plan
 
     if (epsilon is None) == (noise_multiplier is None):
@@ -40,11 +38,9 @@ def account(
     else:
         assert noise_multiplier is not None
         plan = Plan.make(**given, noise_multiplier=noise_multiplier)
-        rate = plan.sampling_rate
-        spent = epsilons(noise_multiplier=noise_multiplier, sampling_rate=rate, steps=plan.steps, delta=delta)
-        if not spent:
-            raise PrivacyError(f"no accountant can bound noise multiplier {noise_multiplier:g}; use more noise")
-        plan = replace(plan, planned_epsilons=spent)
+    spent = plan.epsilons()
+    if not spent:
+        raise PrivacyError(f"no accountant can bound noise multiplier {plan.noise_multiplier:g}; use more noise")
     rows = [
         ("noise multiplier σ", f"{plan.noise_multiplier:.6g}"),
         ("noise on the sum", f"{plan.noise_std:.6g} (sensitivity {plan.sensitivity:g})"),
@@ -53,7 +49,7 @@ def account(
         ("delta", f"{plan.delta:g}"),
     ]
     for name in ACCOUNTANTS:
-        value = plan.planned_epsilons.get(name)
+        value = spent.get(name)
         mark = " (calibrated)" if epsilon is not None and name == plan.accountant and plan.private else ""
         rows.append((f"epsilon, {name}", "cannot evaluate" if value is None else f"{value:.4f}{mark}"))
     width = max(len(label) for label, _ in rows)

@@ -146,16 +146,12 @@ def plans(outputs: Outputs, params: ParamsPath = _PARAMS, scale: Scale = None) -
     """Calibrate the noise of each plan."""
     from dpmix.experiment import PlanFile
     from dpmix.files import write_json
-    from dpmix.privacy.matrix_factorization import banded_plan
-    from dpmix.privacy.plan import Plan
     from dpmix.progress import progress
 
     catalogue = _catalogue(params, scale)
     for output in progress(outputs, "calibrating", "plan"):
         spec = _find(catalogue, output, PlanFile)
-        values = spec.model_dump(exclude={"bands"})
-        plan = banded_plan(**values, bands=spec.bands) if spec.bands > 1 else Plan.calibrated(**values)
-        write_json(output, plan.to_json())
+        write_json(output, spec.calibrated().to_json())
 
 
 @steps.command()

@@ -17,7 +17,7 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from dpmix.progress import progress
-from dpmix.random import generator
+from dpmix.random import key_of, torch_generator
 from dpmix.synthesis import save_model
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def train_diffusion(
     captions = [TEMPLATE.format(name) for name in classes]
     tokenizer = _tokenizer(captions)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator(seed, "diffusion"))))
+        torch.manual_seed(key_of(32, seed, "diffusion"))
         autoencoder = AutoencoderKL(
             sample_size=_SIZE,
             down_block_types=("DownEncoderBlock2D",) * 2,
@@ -149,7 +149,7 @@ def _batch(pixels: Tensor, index: Tensor | slice) -> Tensor:
 
 def _train_autoencoder(autoencoder: "AutoencoderKL", pixels: Tensor, seed: int) -> None:
     """Squared error, and a KL term small enough only to keep the latents near unit scale."""
-    random = generator(seed, "autoencoder")
+    random = torch_generator(seed, "autoencoder")
     optimizer, schedule = _optimizer(autoencoder.parameters(), 4e-3, _AUTOENCODER_STEPS)
     autoencoder.train()
     for _ in progress(range(_AUTOENCODER_STEPS), "training autoencoder"):
@@ -184,7 +184,7 @@ def _train_unet(
     seed: int,
 ) -> None:
     """Squared error of the velocity v = sqrt(alpha) noise - sqrt(1 - alpha) x (Salimans and Ho, 2022)."""
-    random = generator(seed, "unet")
+    random = torch_generator(seed, "unet")
     tokens = tokenizer([*captions, ""], padding="max_length", truncation=True, return_tensors="pt").input_ids
     uncaptioned = len(captions)
     optimizer, schedule = _optimizer([*unet.parameters(), *text_encoder.parameters()], 3e-3, _UNET_STEPS)

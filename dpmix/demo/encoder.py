@@ -21,7 +21,7 @@ from torch import Tensor
 from dpmix.errors import ParamsError
 from dpmix.models.encoders import save_encoder
 from dpmix.progress import progress
-from dpmix.random import generator
+from dpmix.random import key_of, torch_generator
 
 TEMPLATE = "a photo of a {}"
 _TEXT = {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 1, "layers": 1}
@@ -126,7 +126,7 @@ def train_encoder(
     recipe, model_cfg = RECIPES[architecture], configuration(architecture)
     size, repvgg = recipe.vision["image_size"], recipe.vision.get("timm_model_name") == small_repvgg.SMALL_REPVGG
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator(seed, "encoder", architecture))))
+        torch.manual_seed(key_of(32, seed, "encoder", architecture))
         model = open_clip.CLIP(**model_cfg)
         if repvgg:
             model.visual.trunk = small_repvgg.branched(num_classes=0).to(memory_format=torch.channels_last)
@@ -137,7 +137,7 @@ def train_encoder(
 
     colours = recipe.colours or _colours(images)
     mean, std = (torch.tensor(values).reshape(1, 3, 1, 1) for values in colours)
-    order = generator(seed, "encoder batches")
+    order = torch_generator(seed, "encoder batches")
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, foreach=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=recipe.learning_rate, total_steps=recipe.steps)

@@ -28,12 +28,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from dpmix.errors import ParamsError, PrivacyError
-from dpmix.privacy.accounting import ACCOUNTANTS, Steps, epsilons, noise_multiplier
-from dpmix.privacy.noise import add_on_grid, gaussian, secure_gaussian, silent
+from dpmix.privacy.accounting import Steps, noise_multiplier
+from dpmix.privacy.noise import NoiseSource, add_on_grid, gaussian, secure_gaussian, silent
 from dpmix.privacy.plan import Plan
-from dpmix.privacy.sampling import secure_poisson_sample
+from dpmix.privacy.sampling import Sample, Sampler, executed_rate, keyed_choice, secure_poisson_sample
 from dpmix.random import KeyedRandom
 
 # The parts are public and the same for every seed of an experiment.
@@ -98,15 +99,14 @@ def cyclic_poisson_sample(
 ) -> npt.NDArray[np.int64]:
     """The records of one step of a research run, sorted int64 [m], all of part `step` mod `bands`; m may be 0.
 
-    Each record of the part is taken with probability bands x batch_size / population, exact to 2**-53, and keyed as in
-    `dpmix.privacy.sampling.poisson_sample`, which this is for one band.
+    Each record of the part is taken with probability bands x batch_size / population, rounded down to a multiple of
+    2**-53, and keyed as in `dpmix.privacy.sampling.poisson_sample`, which this is for one band.
 
     Raises:
         ParamsError: a batch larger than a part.
     """
     part = cyclic_part(step, population, batch_size, bands)
-    uniform = KeyedRandom(seed, step, part).uniform("sample")
-    return part[uniform < bands * batch_size / population]
+    return part[keyed_choice(seed, step, part, bands * batch_size / population)]
 
 
 def secure_cyclic_poisson_sample(step: int, population: int, batch_size: int, bands: int = 1) -> npt.NDArray[np.int64]:
@@ -116,6 +116,33 @@ def secure_cyclic_poisson_sample(step: int, population: int, batch_size: int, ba
     """
     part = cyclic_part(step, population, batch_size, bands)
     return part[secure_poisson_sample(len(part), bands * batch_size / population)]
+
+
+@dataclass(frozen=True)
+class CyclicSampler:
+    """Cyclic Poisson sampling as a `dpmix.privacy.sampling.Sampler`: step t samples from part t mod `bands` alone.
+
+    Attributes:
+        population: number of records N, fixed and published.
+        batch_size: B, the expected size of a sample.
+        bands: b, the number of parts.
+        seed: of a research run; None draws from the operating system's entropy.
+    """
+
+    population: int
+    batch_size: int
+    bands: int
+    seed: int | None
+
+    def sample(self, step: int) -> Sample:
+        """See `Sampler.sample`."""
+        sizes = (self.population, self.batch_size, self.bands)
+        if self.seed is None:
+            units = secure_cyclic_poisson_sample(step, *sizes)
+        else:
+            units = cyclic_poisson_sample(self.seed, step, *sizes)
+        rate = executed_rate(self.bands * self.batch_size / self.population)
+        return Sample(units, rate, len(cyclic_part(step, *sizes)))
 
 
 def cyclic_part(step: int, population: int, batch_size: int, bands: int) -> npt.NDArray[np.int64]:
@@ -266,14 +293,28 @@ class BandedPlan(Plan):
             raise ParamsError("banded noise is not accounted for with microbatches; use microbatch_size 1, or one band")
 
     @property
+    @override
     def bands(self) -> int:
         """The number b of bands, and of parts of the data."""
         return len(self.coefficients)
 
     @property
     def part_rate(self) -> float:
-        """The rate b B / N at which a step's part is sampled; `sampling_rate` is its mean over all parts."""
+        """The rate b B / N at which a step's part is sampled; `sampling_rate` is its mean over all records."""
         return self.bands * self.batch_size / self.population
+
+    @property
+    @override
+    def step_rate(self) -> float:
+        return self.part_rate
+
+    @override
+    def sampler(self, seed: int | None) -> Sampler:
+        return CyclicSampler(self.population, self.batch_size, self.bands, seed)
+
+    @override
+    def noise(self, seed: int | None) -> NoiseSource:
+        return BandedNoise(self.coefficients, seed)
 
     @property
     def turns(self) -> int:
@@ -281,13 +322,15 @@ class BandedPlan(Plan):
         return -(-self.steps // self.bands)
 
     def accounted(self, executed: Iterable[Steps]) -> list[Steps]:
-        """⌈steps / b⌉ steps at b times the rate; with unlike steps, as if every one were the most revealing."""
+        """⌈steps / b⌉ of the steps executed, since one record is in every b-th at most.
+
+        Where steps differ, the least noise and the highest rate of any is taken for all: a bound.
+        """
         rows = [row for row in executed if row.steps]
         if self.bands == 1 or not rows:
             return rows
-        rate = min(1.0, self.bands * max(row.sampling_rate for row in rows))
         turns = -(-sum(row.steps for row in rows) // self.bands)
-        return [Steps(min(row.noise_multiplier for row in rows), rate, turns)]
+        return [Steps(min(row.noise_multiplier for row in rows), max(row.sampling_rate for row in rows), turns)]
 
 
 def banded_plan(
@@ -328,11 +371,10 @@ def banded_plan(
     plan = BandedPlan(**plain, coefficients=strategy(bands, plain["steps"], "sqrt"))
     plan = replace(plan, coefficients=strategy(bands, plan.steps, kind))
     if epsilon == math.inf:
-        return replace(plan, planned_epsilons=dict.fromkeys(ACCOUNTANTS, math.inf))
+        return plan
     rate, turns = plan.part_rate, plan.turns
     sigma = noise_multiplier(accountant, epsilon=epsilon, delta=delta, sampling_rate=rate, steps=turns)
-    spent = epsilons(noise_multiplier=sigma, sampling_rate=rate, steps=turns, delta=delta)
-    return replace(plan, noise_multiplier=sigma, planned_epsilons=spent)
+    return replace(plan, noise_multiplier=sigma)
 
 
 def plan_from_json(values: Mapping[str, Any]) -> Plan:

@@ -10,6 +10,7 @@ import os
 from collections.abc import Sequence
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -82,12 +83,13 @@ def add_on_grid(total: Tensor, noise: Tensor, std: float | Tensor) -> Tensor:
 def gaussian(shape: Sequence[int], std: float, *, seed: int, step: int, name: str) -> Tensor:
     """N(0, std²) for one parameter at one step of a research run, float32 `shape` on the CPU.
 
-    A function of (seed, step, name, shape) alone; different steps and names are independent.
+    A function of (seed, step, name, shape) alone, by a key of 128 bits; different steps and names are independent.
     """
     _check(std)
     if std == 0:
         return torch.zeros(tuple(shape))
-    return torch.randn(tuple(shape), generator=generator(seed, "noise", step, name)) * std
+    drawn = generator(seed, "noise", step, name).standard_normal(tuple(shape), dtype=np.float32)
+    return torch.from_numpy(np.asarray(drawn)) * std
 
 
 def secure_gaussian(shape: Sequence[int], std: float) -> Tensor:

@@ -30,10 +30,11 @@ from dpmix.errors import DataError, ParamsError, PrivacyError
 from dpmix.mixing import ViewSettings, make_views
 from dpmix.privacy.clipping import ExampleLoss, soft_cross_entropy
 from dpmix.privacy.layers import per_example_gradients
-from dpmix.privacy.plan import Ledger, Plan
-from dpmix.privacy.sampling import poisson_sample, secure_poisson_sample
+from dpmix.privacy.ledger import Ledger
+from dpmix.privacy.plan import Plan
+from dpmix.privacy.sampling import Sample
 from dpmix.privacy.trials import refuse_mixing, rules_cover
-from dpmix.random import KeyedRandom, generator
+from dpmix.random import KeyedRandom, key_of
 from dpmix.training.loop import physical_batches
 
 with warnings.catch_warnings():
@@ -123,6 +124,8 @@ class DPMix:
         self._loss = ExampleLoss(model, criterion)
         self._device = next(iter(self._params.values())).device
         self._image = torch.zeros(data.images.shape[1:], device=self._device)
+        self._sampler = plan.sampler(seed)
+        self._sample: Sample | None = None
         self._modes: set[tuple[bool, ...]] = set()
         self._check_model()
         # Where the rules for layers do not reach, vmap gives the same rows, more slowly.
@@ -149,7 +152,8 @@ class DPMix:
         turn = self._turn
         while self.ledger.steps < self._plan.steps:
             step = self.ledger.steps
-            chosen, key = self._sample(step)
+            self._sample, key = self._sampler.sample(step), secrets.randbits(32) if self._seed is None else self._seed
+            chosen = self._sample.units[self._sample.units < len(self._data)]
             parts = list(physical_batches(chosen, self._size)) or [chosen]
             for number, part in enumerate(parts):
                 batch = Batch(step, part, number == 0, number == len(parts) - 1, key)
@@ -212,15 +216,6 @@ class DPMix:
         self.accountant.load_state_dict(state["accountant"])
         self.ledger = Ledger.from_json(state["ledger"])
 
-    def _sample(self, step: int) -> tuple[npt.NDArray[np.int64], int]:
-        """The records of one step, and the key of their views."""
-        population, rate = self._plan.population, self._plan.sampling_rate
-        if self._seed is None:
-            chosen, key = secure_poisson_sample(population, rate), secrets.randbits(32)
-        else:
-            chosen, key = poisson_sample(self._seed, step, population, rate), self._seed
-        return chosen[chosen < len(self._data)], key
-
     def _rows(self, batch: Batch) -> dict[str, Tensor]:
         """Per-example gradients by name, float32 [n, *shape]; zero for an example whose gradient is not finite."""
         params = {name: p.detach() for name, p in self._params.items()}
@@ -251,8 +246,8 @@ class DPMix:
 
     def _noise_of(self, step: int) -> torch.Generator:
         assert self._seed is not None
-        seed = generator(self._seed, "opacus noise", step).initial_seed()
-        return torch.Generator(self._device).manual_seed(seed)
+        # Counted on from a key of the run: torch may read only 32 bits of a seed, and no two steps may share them.
+        return torch.Generator(self._device).manual_seed((key_of(32, self._seed, "opacus noise") + step) % 2**32)
 
     def _released(self, optimizer: DPOptimizer) -> None:
         """Opacus calls this once for each noisy update, just before the weights change."""
@@ -264,7 +259,15 @@ class DPMix:
                 f"{self._plan.noise_multiplier:g}; make it from the plan"
             )
         self._filled = None
-        self.ledger.add(optimizer.noise_multiplier, self._plan.sampling_rate)
+        # What Opacus really added: its own sum before, and the gradient after, times what it was divided by.
+        std = optimizer.noise_multiplier * optimizer.max_grad_norm
+        divisor = optimizer.expected_batch_size * optimizer.accumulated_iterations
+        divisor = divisor if optimizer.loss_reduction == "mean" else 1
+        for p in self._params.values():
+            assert p.grad is not None
+            self.ledger.measure(p.summed_grad, p.grad * divisor, std)  # type: ignore[attr-defined]
+        assert self._sample is not None
+        self.ledger.close_step(self._sample, self._plan.sensitivity)
         self._account(optimizer)
 
 

@@ -3,20 +3,14 @@
 import gc
 import logging
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
 
 from dpmix.errors import DpmixError
 
-
-class _Addable(Protocol):
-    def __add__(self, other: Any, /) -> Any: ...
-
-
 Part = TypeVar("Part")
-Sum = TypeVar("Sum", bound=_Addable)
 
 _LOG = logging.getLogger(__name__)
 
@@ -72,20 +66,6 @@ class PhysicalBatches:
                 # Popped, so that a result that the caller has dropped takes no memory while the next is computed.
                 yield finished.pop()
 
-    def add_up(self, units: np.ndarray, compute: Callable[[np.ndarray], Sum], start: Sum) -> Sum:
-        """`start` plus `compute(part)` of every part, for values with a `+` that makes a new value (`ClippedSum`).
-
-        The addition may run out of memory as well as the part.
-        """
-        total = start
-
-        def extended(part: np.ndarray) -> Sum:
-            return total + compute(part)
-
-        for total in self.run(units, extended):  # noqa: B007 (the closure reads it)
-            pass
-        return total
-
     def _attempt(self, part: np.ndarray, compute: Callable[[np.ndarray], Part]) -> list[Part]:
         """The part's value as a list of one; empty if memory ran out."""
         try:
@@ -99,9 +79,10 @@ class PhysicalBatches:
                     "out of memory with one example at a time; use fewer views or a lower resolution, "
                     f"precision: bfloat16, or a device with more memory ({what[0] if what else type(error).__name__})"
                 ) from error
-        # Only now, with the error and all that its traceback held gone.
-        smaller = min(self.size, len(part)) // 2
-        _LOG.warning("out of memory with %d examples at a time; going on with %d", len(part), smaller)
+        # Only now, with the error and all that its traceback held gone. The sizes that are said are the job's; the
+        # part's own would tell how many records were sampled, which nobody may know of a release.
+        smaller = max(1, self.size // 2)
+        _LOG.warning("out of memory in physical batches of %d; going on with %d", self.size, smaller)
         self.size = smaller
         _free()
         return []

@@ -28,9 +28,9 @@ more for short ones.
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from fractions import Fraction
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from dpmix.errors import ParamsError, PrivacyError
 from dpmix.privacy.accounting import (
@@ -38,10 +38,13 @@ from dpmix.privacy.accounting import (
     Steps,
     composed_epsilon,
     composed_epsilons,
-    epsilons,
     noise_multiplier,
     replacement_epsilon,
 )
+
+if TYPE_CHECKING:
+    from dpmix.privacy.noise import NoiseSource
+    from dpmix.privacy.sampling import Sampler
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,6 @@ class Plan:
         target_epsilon: ε that the run must not exceed; infinite for a run without privacy or without a target.
         accountant: the one that σ was calibrated with and the run is held to.
         microbatch_size: examples of one unit.
-        planned_epsilons: ε of the plan by accountant, so that a run executed as planned needs no accountant.
 
     Raises:
         ParamsError: values that do not fit together.
@@ -73,7 +75,6 @@ class Plan:
     target_epsilon: float = math.inf
     accountant: str = "pld"
     microbatch_size: int = 1
-    planned_epsilons: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         for name in ("population", "batch_size", "steps", "microbatch_size"):
@@ -148,7 +149,7 @@ class Plan:
         accountant: str = "pld",
         microbatch_size: int = 1,
     ) -> Self:
-        """The plan with the least noise that meets (`epsilon`, `delta`), with its ε under every accountant.
+        """The plan with the least noise that meets (`epsilon`, `delta`).
 
         An infinite `epsilon` means no noise: a run without privacy.
 
@@ -170,17 +171,11 @@ class Plan:
         )
         rate, steps = plan.sampling_rate, plan.steps
         if epsilon == math.inf:
-            return replace(plan, planned_epsilons=dict.fromkeys(ACCOUNTANTS, math.inf))
+            return plan
         sigma = noise_multiplier(accountant, epsilon=epsilon, delta=delta, sampling_rate=rate, steps=steps)
-        if microbatch_size > 1:
-            exact = replacement_epsilon(noise_multiplier=sigma, sampling_rate=rate, steps=steps, delta=delta)
-            if not exact <= epsilon:
-                raise PrivacyError(
-                    f"accounting microbatches at twice the clip norm would exceed epsilon {epsilon:g} (exact: "
-                    f"{exact:.6g}); use microbatch_size 1"
-                )
-        spent = epsilons(noise_multiplier=sigma, sampling_rate=rate, steps=steps, delta=delta)
-        return replace(plan, noise_multiplier=sigma, planned_epsilons=spent)
+        plan = replace(plan, noise_multiplier=sigma)
+        plan.check()
+        return plan
 
     @property
     def sampling_rate(self) -> float:
@@ -212,16 +207,68 @@ class Plan:
         """Whether the run adds noise at all."""
         return self.noise_multiplier > 0
 
+    @property
+    def bands(self) -> int:
+        """Over how many steps noise is correlated: 1, not at all."""
+        return 1
+
+    @property
+    def step_rate(self) -> float:
+        """The rate at which each unit that a step may take is taken: q, where every step may take any unit."""
+        return self.sampling_rate
+
+    def sampler(self, seed: int | None) -> "Sampler":
+        """What draws the samples of a run: from its seed, or with None from the operating system's entropy."""
+        from dpmix.privacy.sampling import PoissonSampler
+
+        return PoissonSampler(self.units, self.step_rate, seed)
+
+    def noise(self, seed: int | None) -> "NoiseSource":
+        """What adds the noise of one model: from its seed, or with None from the operating system's entropy."""
+        from dpmix.privacy.noise import Release, Research
+
+        return Release() if seed is None else Research(seed)
+
     def accounted(self, executed: Iterable[Steps]) -> list[Steps]:
         """What an accountant composes for the steps executed: here these very steps, each of which may use any unit."""
         return list(executed)
 
+    def epsilons(self) -> dict[str, float]:
+        """ε by accountant of the steps that are planned, without those that cannot evaluate it; infinite without noise.
+
+        An expectation, to be shown before a run. What a run spent is its ledger's to say (`dpmix.privacy.ledger`).
+        """
+        return composed_epsilons(self.accounted([self._planned()]), delta=self.delta)
+
+    def check(self) -> None:
+        """Raise `PrivacyError` unless the planned steps meet the target, by the plan's accountant.
+
+        A plan that was read from a file is only a claim: someone may have edited its noise. Microbatches are held to
+        the exact worst case too.
+        """
+        if self.target_epsilon == math.inf:
+            return
+        spent = composed_epsilon(self.accountant, self.accounted([self._planned()]), delta=self.delta)
+        if not spent <= self.target_epsilon:
+            raise PrivacyError(
+                f"noise multiplier {self.noise_multiplier:g} for {self.steps} steps at rate {self.sampling_rate:g} "
+                f"spends epsilon {spent:.4g} ({self.accountant}), above the target {self.target_epsilon:g}"
+            )
+        if self.microbatch_size > 1:
+            sigma, rate, steps = self._planned()
+            exact = replacement_epsilon(noise_multiplier=sigma, sampling_rate=rate, steps=steps, delta=self.delta)
+            if not exact <= self.target_epsilon:
+                raise PrivacyError(
+                    f"accounting microbatches at twice the clip norm would exceed epsilon {self.target_epsilon:g} "
+                    f"(exact: {exact:.6g}); use microbatch_size 1"
+                )
+
+    def _planned(self) -> Steps:
+        return Steps(self.noise_multiplier, self.step_rate, self.steps)
+
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values, an infinite ε being the string "inf"."""
-        values = {**asdict(self), "planned_epsilons": dict(self.planned_epsilons)}
-        values["target_epsilon"] = _plain(self.target_epsilon)
-        values["planned_epsilons"] = {name: _plain(value) for name, value in self.planned_epsilons.items()}
-        return values
+        return {**asdict(self), "target_epsilon": _plain(self.target_epsilon)}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
@@ -236,83 +283,9 @@ class Plan:
             if unknown:
                 raise TypeError(f"unknown {', '.join(unknown)}")
             given["target_epsilon"] = float(given["target_epsilon"])
-            given["planned_epsilons"] = {name: float(value) for name, value in given["planned_epsilons"].items()}
             return cls(**given)
         except (TypeError, KeyError, ValueError, AttributeError) as error:
             raise ParamsError(f"this is not a privacy plan ({error}); delete its file and make it again") from error
-
-
-class Ledger:
-    """What a run has executed so far: how many steps, at which noise and rate. Survives a checkpoint as JSON."""
-
-    def __init__(self) -> None:
-        self._counts: dict[tuple[float, float], int] = {}
-
-    @property
-    def steps(self) -> int:
-        """Steps executed, empty batches included."""
-        return sum(self._counts.values())
-
-    def record(self, plan: Plan, steps: int = 1) -> None:
-        """Count `steps` noisy updates executed by `plan`."""
-        self.add(plan.noise_multiplier, plan.sampling_rate, steps)
-
-    def add(self, noise_multiplier: float, sampling_rate: float, steps: int = 1) -> None:
-        """Count `steps` noisy updates with this noise and sampling rate."""
-        if steps < 0:
-            raise ParamsError(f"{steps} steps cannot be counted; a step that was released cannot be taken back")
-        key = (float(noise_multiplier), float(sampling_rate))
-        self._counts[key] = self._counts.get(key, 0) + int(steps)
-
-    def history(self) -> list[Steps]:
-        """The executed steps, equal ones together."""
-        return [Steps(sigma, rate, steps) for (sigma, rate), steps in self._counts.items() if steps]
-
-    def spent(self, plan: Plan) -> dict[str, float]:
-        """ε at the plan's δ of the executed steps, by accountant; those that cannot evaluate it are left out."""
-        if plan.planned_epsilons and self._as_planned(plan):
-            return dict(plan.planned_epsilons)
-        return composed_epsilons(plan.accounted(self.history()), delta=plan.delta)
-
-    def check(self, plan: Plan) -> None:
-        """Raise `PrivacyError` if more was executed than planned: more steps, less noise, a higher rate, a larger ε."""
-        for sigma, rate, _ in self.history():
-            if sigma < plan.noise_multiplier:
-                raise PrivacyError(
-                    f"a step had noise multiplier {sigma:g}, not the planned {plan.noise_multiplier:g}; discard it"
-                )
-            if rate > plan.sampling_rate:
-                raise PrivacyError(
-                    f"a step had sampling rate {rate:g}, above the planned {plan.sampling_rate:g}; discard the model"
-                )
-        if self.steps > plan.steps:
-            raise PrivacyError(f"{self.steps} steps were executed but {plan.steps} planned; discard the model")
-        if plan.target_epsilon == math.inf:
-            return
-        if plan.accountant in plan.planned_epsilons and self._as_planned(plan):
-            spent = plan.planned_epsilons[plan.accountant]
-        else:
-            spent = composed_epsilon(plan.accountant, plan.accounted(self.history()), delta=plan.delta)
-        if not spent <= plan.target_epsilon:
-            raise PrivacyError(
-                f"the run spent epsilon {spent:.4g} ({plan.accountant}), above its target {plan.target_epsilon:g}; "
-                "discard the model and calibrate again"
-            )
-
-    def to_json(self) -> list[list[float]]:
-        """As plain JSON values: rows of noise multiplier, sampling rate, steps."""
-        return [list(row) for row in self.history()]
-
-    @classmethod
-    def from_json(cls, rows: list[list[float]]) -> Self:
-        """The ledger that `to_json` described."""
-        ledger = cls()
-        for sigma, rate, steps in rows:
-            ledger.add(sigma, rate, int(steps))
-        return ledger
-
-    def _as_planned(self, plan: Plan) -> bool:
-        return self.history() == [Steps(plan.noise_multiplier, plan.sampling_rate, plan.steps)]
 
 
 def _steps(population: int, batch_size: int, epochs: float | Fraction) -> int:

@@ -7,6 +7,8 @@ ones: a record that has left keeps its index, which then stands for nobody.
 
 import math
 import os
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +19,57 @@ from dpmix.random import KeyedRandom
 _BITS = 53
 
 
+class Sample(NamedTuple):
+    """Who takes part in one step, and how that was drawn.
+
+    Attributes:
+        units: the units taken, sorted int64 [m]; m may be 0, and then the step is noise only.
+        rate: the probability with which each candidate was taken, to the last bit of the comparison that decided.
+        candidates: how many units could have been taken.
+    """
+
+    units: npt.NDArray[np.int64]
+    rate: float
+    candidates: int
+
+
+class Sampler(Protocol):
+    """Draws the sample of every step. A plan hands out its own (`dpmix.privacy.plan.Plan.sampler`)."""
+
+    @property
+    def population(self) -> int:
+        """How many units there are; samples hold numbers below it."""
+        ...
+
+    def sample(self, step: int) -> Sample:
+        """The sample of step `step`, from 0."""
+        ...
+
+
+@dataclass(frozen=True)
+class PoissonSampler:
+    """Takes each of `population` units with probability `rate` at every step, independently.
+
+    Attributes:
+        population: number of units N, fixed and published.
+        rate: q in [0, 1].
+        seed: of a research run, whose samples are functions of (seed, step); None draws from the operating system's
+            entropy, for a model meant for release, and every call draws afresh.
+    """
+
+    population: int
+    rate: float
+    seed: int | None
+
+    def sample(self, step: int) -> Sample:
+        """See `Sampler.sample`."""
+        if self.seed is None:
+            units = secure_poisson_sample(self.population, self.rate)
+        else:
+            units = poisson_sample(self.seed, step, self.population, self.rate)
+        return Sample(units, executed_rate(self.rate), self.population)
+
+
 def poisson_sample(seed: int, step: int, population: int, rate: float) -> npt.NDArray[np.int64]:
     """The units of one step of a research run, sorted int64 [m]; m may be 0, and then the step is noise only.
 
@@ -24,11 +77,10 @@ def poisson_sample(seed: int, step: int, population: int, rate: float) -> npt.ND
         seed: the run's seed.
         step: the step, from 0.
         population: number of units N, fixed and published; units are 0 ... N-1.
-        rate: the probability with which each is taken, exact to 2**-53.
+        rate: the probability with which each is taken, rounded down to a multiple of 2**-53 (`executed_rate`).
     """
     _check(population, rate)
-    uniform = KeyedRandom(seed, step, np.arange(population)).uniform("sample")
-    return np.flatnonzero(uniform < rate).astype(np.int64)
+    return np.flatnonzero(keyed_choice(seed, step, np.arange(population), rate)).astype(np.int64)
 
 
 def secure_poisson_sample(population: int, rate: float) -> npt.NDArray[np.int64]:
@@ -39,7 +91,23 @@ def secure_poisson_sample(population: int, rate: float) -> npt.NDArray[np.int64]
     """
     _check(population, rate)
     words = np.frombuffer(os.urandom(8 * population), dtype=np.uint64) >> np.uint64(64 - _BITS)
-    return np.flatnonzero(words < np.uint64(math.ceil(math.ldexp(rate, _BITS)))).astype(np.int64)
+    return np.flatnonzero(words < np.uint64(_threshold(rate))).astype(np.int64)
+
+
+def keyed_choice(seed: int, step: int, units: npt.NDArray[np.int64], rate: float) -> npt.NDArray[np.bool_]:
+    """Whether each of `units`, int64 [n], is taken at one step of a research run, bool [n]."""
+    words = KeyedRandom(seed, step, units).words("sample", 2)
+    bits = ((words[:, 0] << np.uint64(32)) | words[:, 1]) >> np.uint64(64 - _BITS)
+    return np.asarray(bits < np.uint64(_threshold(rate)))
+
+
+def executed_rate(rate: float) -> float:
+    """The rate that is really sampled at: the share of 53-bit words below the threshold, at most `rate`."""
+    return math.ldexp(_threshold(rate), -_BITS)
+
+
+def _threshold(rate: float) -> int:
+    return math.floor(math.ldexp(rate, _BITS))
 
 
 def microbatches(population: int, size: int, seed: int) -> npt.NDArray[np.int64]:

@@ -2,13 +2,12 @@
 
 The encoder's forward pass over n K views is all of the cost; a private head is a hundred-thousandth of it. Heads share
 the sample and the views of each step, and each has noise of its own, so that a head of a stream is the same, up to
-rounding, as if it had been trained alone.
+rounding, as if it had been trained alone. That is for research: the ε of several heads do not add up to a bound of all
+of them when they share a secret sample, so a model for release has a stream to itself.
 """
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,20 +20,11 @@ from dpmix.mixing import make_views, one_hot
 from dpmix.privacy.head import append_one, head_clipped_sum, head_magnitudes
 from dpmix.privacy.modes import CLIPPING
 from dpmix.privacy.noise import NoiseSource
-from dpmix.privacy.physical import PhysicalBatches
-from dpmix.privacy.plan import Ledger, Plan
+from dpmix.privacy.plan import Plan
 from dpmix.random import KeyedRandom, generator
-from dpmix.training.averaging import update_average
 from dpmix.training.checkpoint import Checkpoint
 from dpmix.training.data import TrainingData, view_settings
-from dpmix.training.loop import (
-    draw_sample,
-    epoch_ends,
-    epoch_of,
-    noise_source,
-    percent_correct,
-    remaining_steps,
-)
+from dpmix.training.loop import Diagnostics, Member, Sums, percent_correct, train
 from dpmix.training.outcome import Outcome
 from dpmix.training.workers import ALONE, Workers
 
@@ -94,47 +84,58 @@ class Featurizer:
         return Featurizer(encode, raw.mean(dim=0), 1 / (deviation * raw.shape[1] ** 0.5))
 
 
-class _State:
-    """Everything that the next step depends on, for all heads, and what was measured so far."""
+class _Heads:
+    """A batch of linear heads as a `dpmix.training.loop.Learner`: one tensor `weights`, float32 [H, classes, d + 1]."""
 
-    def __init__(self, heads: Sequence[Head], weights: Tensor, epochs: int) -> None:
-        self.step = 0
-        self.weights = weights
-        self.velocity = torch.zeros_like(weights)
-        self.average = weights.clone()
-        self.ledgers = [Ledger() for _ in heads]
-        self.accuracies: list[list[float]] = []
-        self.longer = torch.zeros(len(heads), device=weights.device)
-        self.sampled = 0
-        self.seconds = 0.0
-        self.magnitudes = {
-            str(index): _Magnitudes(epochs, weights[index])
-            for index, head in enumerate(heads)
-            if head.record_magnitudes
-        }
+    def __init__(
+        self,
+        experiment: Experiment,
+        heads: Sequence[Head],
+        data: TrainingData,
+        featurize: Featurizer,
+        weights: Tensor,
+        evaluation: Tensor,
+        device: str,
+    ) -> None:
+        self.params = {"weights": weights}
+        self.members: Sequence[Member] = [Member(h.plan, h.learning_rate, h.momentum, h.weight_decay) for h in heads]
+        self._names = [head.name for head in heads]
+        self._recorded = {str(index): index for index, head in enumerate(heads) if head.record_magnitudes}
+        self._experiment, self._data, self._featurize, self._device = experiment, data, featurize, device
+        self._settings, self._mode = view_settings(experiment), CLIPPING[experiment.clipping]
+        self._clip_norms = torch.tensor([head.plan.clip_norm for head in heads])
+        self._limits = self._clip_norms[:, None].to(device)
+        self._evaluation = evaluation
 
-    def save(self, checkpoint: Checkpoint) -> None:
-        tensors = {name: getattr(self, name) for name in ("weights", "velocity", "average", "longer")}
-        checkpoint.save(
-            {**tensors, **{f"magnitudes/{index}": record.sums for index, record in self.magnitudes.items()}},
-            {
-                "step": self.step,
-                "ledgers": [ledger.to_json() for ledger in self.ledgers],
-                "accuracies": self.accuracies,
-                "sampled": self.sampled,
-                "seconds": self.seconds,
-                "counts": {index: record.counts for index, record in self.magnitudes.items()},
-            },
+    def of_member(self, tensors: Mapping[str, Tensor], member: int) -> dict[str, Tensor]:
+        """See `Learner.of_member`."""
+        return {self._names[member]: tensors["weights"][member]}
+
+    def zero_sums(self) -> Sums:
+        """See `Learner.zero_sums`."""
+        weights = self.params["weights"]
+        return Sums(
+            {"weights": torch.zeros_like(weights)},
+            torch.zeros(len(weights), dtype=torch.int64, device=weights.device),
+            {name: torch.zeros_like(weights[index]) for name, index in self._recorded.items()},
         )
 
-    def restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-        for name in ("weights", "velocity", "average", "longer"):
-            setattr(self, name, tensors[name])
-        for index, record in self.magnitudes.items():
-            record.sums, record.counts = tensors[f"magnitudes/{index}"], list(values["counts"][index])
-        self.ledgers = [Ledger.from_json(rows) for rows in values["ledgers"]]
-        self.step, self.accuracies = values["step"], [list(epoch) for epoch in values["accuracies"]]
-        self.sampled, self.seconds = values["sampled"], values["seconds"]
+    def sums(self, units: np.ndarray, step: int) -> Sums:
+        """See `Learner.sums`."""
+        weights, random = self.params["weights"], KeyedRandom(self._experiment.seed, step, units)
+        views = make_views(self._data.private, units, self._settings, random, self._data.mixed_in, self._device)
+        n, k = views.images.shape[:2]
+        features = self._featurize(views.images.flatten(0, 1)).view(n, k, -1)
+        total, norms = head_clipped_sum(features, views.targets, weights, self._clip_norms, mode=self._mode)
+        records = {
+            name: head_magnitudes(features, views.targets, weights[index]) for name, index in self._recorded.items()
+        }
+        return Sums({"weights": total}, (norms > self._limits).sum(dim=1), records)
+
+    def accuracies(self, weights: Mapping[str, Tensor], workers: Workers) -> list[float]:
+        """See `Learner.accuracies`."""
+        labels = self._data.evaluation.labels
+        return [percent_correct((self._evaluation @ head.T).argmax(dim=1), labels) for head in weights["weights"]]
 
 
 def train_heads(
@@ -159,112 +160,46 @@ def train_heads(
         device: where views are made and encoded.
         physical_batch: examples whose views are encoded together; halved when memory runs out. The result does not
             depend on it beyond rounding.
-        noise: where the Gaussian noise comes from; by default as `noise_source` says, keyed by the head's name.
+        noise: where the Gaussian noise of all heads comes from, keyed by the head's name; by default each head's plan
+            hands out its own.
         workers: the processes that share the encoder's work; the result is that of one.
         checkpoint: where the state is kept while the stream lasts, and taken up from if it is there.
 
     Raises:
-        PrivacyError: if the heads' plans do not sample alike.
+        PrivacyError: if the heads' plans do not sample alike, or several models for release would share a sample.
     """
-    plan = heads[0].plan
-    noise = noise or noise_source(experiment, plan)
-    if any((h.plan.sampling_rate, h.plan.steps) != (plan.sampling_rate, plan.steps) for h in heads):
+    sampler = heads[0].plan.sampler(experiment.private_seed)
+    if any(h.plan.sampler(experiment.private_seed) != sampler or h.plan.steps != heads[0].plan.steps for h in heads):
         raise PrivacyError("heads of one stream must have the same sampling rate and steps; train them apart")
-    started = time.perf_counter()
-    settings = view_settings(experiment)
-    evaluation = featurize.of(data.evaluation, device)
-    weights = _initial_weights(experiment, data, featurize, evaluation.shape[1], device).repeat(len(heads), 1, 1)
-    state = _State(heads, weights, experiment.epochs)
-    if checkpoint and (saved := checkpoint.load(device)):
-        state.restore(*saved)
-        started -= state.seconds
-    column = {
-        name: torch.tensor([getattr(head, name) for head in heads], device=device)[:, None, None]
-        for name in ("learning_rate", "momentum", "weight_decay")
-    }
-    mode, batches = CLIPPING[experiment.clipping], PhysicalBatches(physical_batch)
-    clip_norms = torch.tensor([head.plan.clip_norm for head in heads])
-    limits = clip_norms[:, None].to(device)
-    expected = torch.tensor([head.plan.expected_units for head in heads], device=device)[:, None, None]
-    ends = epoch_ends(plan.steps, experiment.epochs)
-    label = f"{experiment.dataset.name} {experiment.model.name} {experiment.method} seed {experiment.seed}"
-    for step in remaining_steps(state.step, plan.steps, f"{label}, {len(heads)} heads", workers):
-        chosen = draw_sample(experiment, plan, step, workers, device)
-        epoch = epoch_of(step, plan.steps, experiment.epochs)
-        total = torch.zeros_like(state.weights)
-        longer = torch.zeros_like(state.longer)
-        recorded = {index: torch.zeros_like(record.sums[epoch]) for index, record in state.magnitudes.items()}
-
-        def clipped(part: np.ndarray, step: int = step) -> tuple[Tensor, Tensor, list[Tensor]]:
-            views = make_views(
-                data.private, part, settings, KeyedRandom(experiment.seed, step, part), data.mixed_in, device
-            )
-            n, k = views.images.shape[:2]
-            features = featurize(views.images.flatten(0, 1)).view(n, k, -1)
-            magnitudes = [head_magnitudes(features, views.targets, state.weights[int(i)]) for i in state.magnitudes]
-            return *head_clipped_sum(features, views.targets, state.weights, clip_norms, mode=mode), magnitudes
-
-        for part_sum, norms, magnitudes in batches.run(workers.share(chosen), clipped):
-            total += part_sum
-            longer += (norms > limits).sum(dim=1)
-            for sums, more in zip(recorded.values(), magnitudes, strict=True):
-                sums += more
-        workers.add(total, longer, *recorded.values())
-        if workers.leads:
-            for head, one in zip(heads, total, strict=True):
-                one.copy_(noise.add(one, head.plan.noise_std, step=step, name=head.name))
-        direction = workers.agree(total) / expected + column["weight_decay"] * state.weights
-        state.velocity = column["momentum"] * state.velocity + direction
-        state.weights = state.weights - column["learning_rate"] * state.velocity
-        if experiment.ema_decay:
-            update_average(state.average, state.weights, experiment.ema_decay, step)
-        for ledger, head in zip(state.ledgers, heads, strict=True):
-            ledger.record(head.plan)
-        for index, sums in recorded.items():
-            state.magnitudes[index].add(epoch, sums, len(chosen))
-        state.longer += longer
-        state.sampled += len(chosen)
-        state.step = step + 1
-        kept = state.average if experiment.ema_decay else state.weights
-        if state.step in ends:
-            state.accuracies.append(_accuracies(evaluation, kept, data.evaluation.labels))
-        state.seconds = time.perf_counter() - started
-        if checkpoint and workers.leads and checkpoint.due and state.step < plan.steps:
-            state.save(checkpoint)
-    kept = state.average if experiment.ema_decay else state.weights
-    return [
-        Outcome(
-            accuracies=[epoch[index] for epoch in state.accuracies],
-            ledger=state.ledgers[index],
-            learning_rate=head.learning_rate,
-            clipped=round(float(state.longer[index]) / max(1, state.sampled), 6),
-            seconds=state.seconds,
-            magnitudes=state.magnitudes[str(index)].mean() if head.record_magnitudes else None,
-            weights={"weight": kept[index, :, :-1], "bias": kept[index, :, -1], **featurize.standardization()},
+    if experiment.release and len(heads) > 1:
+        raise PrivacyError(
+            "models for release that share one secret sample would reveal more together than the sum of their ε; "
+            "train each in a stream of its own"
         )
-        for index, head in enumerate(heads)
-    ]
-
-
-class _Magnitudes:
-    """Running means over examples of |g| before clipping, per epoch."""
-
-    def __init__(self, epochs: int, weights: Tensor) -> None:
-        self.sums = weights.new_zeros(epochs, *weights.shape)
-        self.counts = [0] * epochs
-
-    def add(self, epoch: int, sums: Tensor, count: int) -> None:
-        self.sums[epoch] += sums
-        self.counts[epoch] += count
-
-    def mean(self) -> np.ndarray:
-        """float32 [epochs, parameters]."""
-        counts = torch.tensor(self.counts, device=self.sums.device).clamp_min(1)
-        return (self.sums.flatten(1) / counts[:, None]).cpu().numpy()
-
-
-def _accuracies(features: Tensor, weights: Tensor, labels: np.ndarray) -> list[float]:
-    return [percent_correct((features @ head.T).argmax(dim=1), labels) for head in weights]
+    evaluation = featurize.of(data.evaluation, device)
+    first = _initial_weights(experiment, data, featurize, evaluation.shape[1], device)
+    learner = _Heads(experiment, heads, data, featurize, first.repeat(len(heads), 1, 1), evaluation, device)
+    diagnostics = None if experiment.release else Diagnostics(learner, experiment.epochs)
+    label = f"{experiment.dataset.name} {experiment.model.name} {experiment.method} seed {experiment.seed}"
+    outcomes = train(
+        learner,
+        epochs=experiment.epochs,
+        sampler=sampler,
+        noises=[noise or head.plan.noise(experiment.private_seed) for head in heads],
+        physical_batch=physical_batch,
+        ema_decay=experiment.ema_decay,
+        diagnostics=diagnostics,
+        workers=workers,
+        checkpoint=checkpoint,
+        label=f"{label}, {len(heads)} heads",
+        device=device,
+    )
+    for index, (head, outcome) in enumerate(zip(heads, outcomes, strict=True)):
+        (matrix,) = outcome.weights.values()
+        outcome.weights = {"weight": matrix[:, :-1], "bias": matrix[:, -1], **featurize.standardization()}
+        if head.record_magnitudes and diagnostics:
+            outcome.magnitudes = diagnostics.mean_record(str(index))
+    return outcomes
 
 
 def _initial_weights(
@@ -285,7 +220,7 @@ def _initial_weights(
     layer.weight.data.copy_(weights)
     optimizer = torch.optim.SGD(layer.parameters(), lr=_PRETRAINING_RATE, momentum=0.9)
     for epoch in range(experiment.pretrain_epochs):
-        order = torch.randperm(len(features), generator=generator(experiment.seed, "pretrain", epoch))
+        order = torch.from_numpy(generator(experiment.seed, "pretrain", epoch).permutation(len(features)))
         for part in order.split(_PRETRAINING_BATCH):
             part = part.to(device)
             optimizer.zero_grad()

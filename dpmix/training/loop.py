@@ -1,23 +1,316 @@
-"""What every trainer shares: the sample and the noise of a step, when an epoch ends, physical batches, accuracy."""
+"""The private training loop (Algorithm 1's outer loop): one for networks, for heads on an encoder, for all that comes.
 
-from collections.abc import Iterator
+A step samples, sums clipped gradients, adds noise, and lets `torch.optim.SGD` take the step. Sampling, noise, update,
+averaging, evaluation, checkpoint and ledger stand here and nowhere else. What is trained is a `Learner`: it knows its
+parameters, sums clipped gradients over a part of the sample, and measures accuracy. The plan hands out its own sampler
+and noise (`dpmix.privacy.plan`), so that the loop does not know which kind of plan or of run it executes.
+"""
+
+import functools
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from dpmix.experiment import Experiment
-from dpmix.privacy.matrix_factorization import (
-    BandedNoise,
-    BandedPlan,
-    cyclic_poisson_sample,
-    secure_cyclic_poisson_sample,
-)
-from dpmix.privacy.noise import NoiseSource, Release, Research
+from dpmix.privacy.ledger import Ledger
+from dpmix.privacy.noise import NoiseSource
+from dpmix.privacy.physical import PhysicalBatches
 from dpmix.privacy.plan import Plan
-from dpmix.privacy.sampling import poisson_sample, secure_poisson_sample
+from dpmix.privacy.sampling import Sample, Sampler
 from dpmix.progress import progress
+from dpmix.training.averaging import update_average
+from dpmix.training.checkpoint import Checkpoint
+from dpmix.training.outcome import Outcome
 from dpmix.training.workers import Workers
+
+
+@dataclass(frozen=True)
+class Member:
+    """One of the models that a learner trains side by side: what it is planned and updated with.
+
+    Attributes:
+        plan: its noise; sampling and steps are those of all members.
+        learning_rate: of plain SGD.
+        momentum: of the heavy ball, 0 for none.
+        weight_decay: added to the gradient as weight_decay x weights.
+    """
+
+    plan: Plan
+    learning_rate: float
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+
+
+@dataclass
+class Sums:
+    """What some units of a step add up to, over physical batches and then over processes.
+
+    Attributes:
+        totals: clipped sums of all members, float32, by name and shape of the learner's `params`.
+        num_clipped: int64 [members], units whose gradient was longer than the clip norm.
+        records: further sums over units, by name; no noise covers them.
+    """
+
+    totals: dict[str, Tensor]
+    num_clipped: Tensor
+    records: dict[str, Tensor] = field(default_factory=dict)
+
+    def tensors(self) -> list[Tensor]:
+        """All that is added."""
+        return [*self.totals.values(), self.num_clipped, *self.records.values()]
+
+    def add_(self, other: "Sums") -> None:
+        """Add another part's sums in place."""
+        for mine, more in zip(self.tensors(), other.tensors(), strict=True):
+            mine += more
+
+
+class Learner(Protocol):
+    """What the loop trains.
+
+    Attributes:
+        params: the trainable parameters, float32, by name; updated in place. Members may share a tensor.
+        members: the models trained side by side.
+    """
+
+    params: dict[str, Tensor]
+    members: Sequence[Member]
+
+    def of_member(self, tensors: Mapping[str, Tensor], member: int) -> dict[str, Tensor]:
+        """A member's part of tensors like `params` (views, not copies), by the names that key its noise."""
+        ...
+
+    def zero_sums(self) -> Sums:
+        """The sums over no units."""
+        ...
+
+    def sums(self, units: np.ndarray, step: int) -> Sums:
+        """The sums over some sampled units, int64 [m], at step `step`; changes nothing."""
+        ...
+
+    def accuracies(self, weights: Mapping[str, Tensor], workers: Workers) -> list[float]:
+        """Per cent of the evaluation images classified correctly, by member, with weights like `params`."""
+        ...
+
+
+class Diagnostics:
+    """What a research run tells beside its model, and no noise covers: a run for release has none.
+
+    Attributes:
+        num_clipped: int64 [members], gradients longer than C so far.
+        sampled: sampled units so far.
+        records: by name, sums over units, [epochs, *shape], and how many units each epoch had.
+        seconds: wall-clock time of the loop, earlier processes included.
+    """
+
+    def __init__(self, learner: Learner, epochs: int) -> None:
+        nothing = learner.zero_sums()
+        self.num_clipped, self.sampled, self.seconds = nothing.num_clipped, 0, 0.0
+        self.records = {name: value.new_zeros(epochs, *value.shape) for name, value in nothing.records.items()}
+        self.counts = [0] * epochs
+
+    def add(self, sums: Sums, sample: Sample, epoch: int) -> None:
+        """Count one step."""
+        self.num_clipped += sums.num_clipped
+        self.sampled += len(sample.units)
+        self.counts[epoch] += len(sample.units)
+        for name, value in sums.records.items():
+            self.records[name][epoch] += value
+
+    def clipped_share(self, member: int) -> float:
+        """Share of the sampled units whose gradient was longer than C."""
+        return round(float(self.num_clipped[member]) / max(1, self.sampled), 6)
+
+    def mean_record(self, name: str) -> np.ndarray:
+        """The mean over units of a record, float32 [epochs, entries]."""
+        sums = self.records[name]
+        counts = torch.tensor(self.counts, device=sums.device).clamp_min(1)
+        return np.asarray((sums.flatten(1) / counts[:, None]).cpu().numpy())
+
+    def tensors(self) -> dict[str, Tensor]:
+        """For a checkpoint, with `values`."""
+        return {"num_clipped": self.num_clipped, **{f"records/{name}": value for name, value in self.records.items()}}
+
+    def values(self) -> dict[str, Any]:
+        """For a checkpoint, with `tensors`."""
+        return {"sampled": self.sampled, "counts": self.counts, "seconds": self.seconds}
+
+    def restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+        """Go on from what `tensors` and `values` gave."""
+        self.num_clipped = tensors["num_clipped"]
+        self.records = {name: tensors[f"records/{name}"] for name in self.records}
+        self.sampled, self.counts, self.seconds = values["sampled"], list(values["counts"]), values["seconds"]
+
+
+class _State:
+    """Everything that the next step depends on, and what was measured so far."""
+
+    def __init__(self, learner: Learner, ema_decay: float, diagnostics: Diagnostics | None) -> None:
+        self.step = 0
+        self.learner, self.ema_decay, self.diagnostics = learner, ema_decay, diagnostics
+        self.ledgers = [Ledger() for _ in learner.members]
+        self.accuracies: list[list[float]] = []
+        self.average = {name: value.clone() for name, value in learner.params.items()} if ema_decay else {}
+        self.parts = [learner.of_member(learner.params, member) for member in range(len(learner.members))]
+        self.optimizer = torch.optim.SGD(
+            [
+                {
+                    "params": list(part.values()),
+                    "lr": member.learning_rate,
+                    "momentum": member.momentum,
+                    "weight_decay": member.weight_decay,
+                }
+                for part, member in zip(self.parts, learner.members, strict=True)
+            ],
+            lr=0.0,  # each group has its own
+        )
+
+    @property
+    def weights(self) -> Mapping[str, Tensor]:
+        """What is evaluated and kept: the average if there is one."""
+        return self.average or self.learner.params
+
+    def update(self, noisy: Mapping[str, Tensor]) -> None:
+        """One step of SGD along the noisy sums, each divided by the expected number of units."""
+        for index, (part, member) in enumerate(zip(self.parts, self.learner.members, strict=True)):
+            for name, total in self.learner.of_member(noisy, index).items():
+                part[name].grad = total / member.plan.expected_units
+        self.optimizer.step()
+        for name, value in self.average.items():
+            update_average(value, self.learner.params[name], self.ema_decay, self.step)
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        for ledger in self.ledgers:
+            ledger.verify()
+        tensors = {f"params/{name}": value for name, value in self.learner.params.items()}
+        tensors |= {f"average/{name}": value for name, value in self.average.items()}
+        for index, part in enumerate(self.parts):
+            for name, value in part.items():
+                velocity = self.optimizer.state[value].get("momentum_buffer")
+                if velocity is not None:
+                    tensors[f"velocity/{index}/{name}"] = velocity
+        values: dict[str, Any] = {
+            "step": self.step,
+            "ledgers": [ledger.to_json() for ledger in self.ledgers],
+            "accuracies": self.accuracies,
+        }
+        if self.diagnostics:
+            tensors |= {f"diagnostics/{name}": value for name, value in self.diagnostics.tensors().items()}
+            values["diagnostics"] = self.diagnostics.values()
+        checkpoint.save(tensors, values)
+
+    def restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+        # In place: the learner reads these very tensors.
+        for name, value in self.learner.params.items():
+            value.copy_(tensors[f"params/{name}"])
+        for name, value in self.average.items():
+            value.copy_(tensors[f"average/{name}"])
+        for index, part in enumerate(self.parts):
+            for name, value in part.items():
+                if f"velocity/{index}/{name}" in tensors:
+                    self.optimizer.state[value]["momentum_buffer"] = tensors[f"velocity/{index}/{name}"]
+        self.step, self.accuracies = values["step"], [list(epoch) for epoch in values["accuracies"]]
+        self.ledgers = [Ledger.from_json(rows) for rows in values["ledgers"]]
+        if self.diagnostics:
+            prefix = "diagnostics/"
+            kept = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+            self.diagnostics.restore(kept, values["diagnostics"])
+
+
+def train(
+    learner: Learner,
+    *,
+    epochs: int,
+    sampler: Sampler,
+    noises: Sequence[NoiseSource],
+    physical_batch: int,
+    ema_decay: float = 0.0,
+    diagnostics: Diagnostics | None = None,
+    workers: Workers,
+    checkpoint: Checkpoint | None = None,
+    label: str,
+    device: str,
+) -> list[Outcome]:
+    """Train all members of a learner as their plans say.
+
+    Args:
+        learner: what is trained, changed in place.
+        epochs: equal parts of the steps, after each of which accuracy is measured.
+        sampler: draws the units of every step, which all members share.
+        noises: the noise source of each member.
+        physical_batch: units whose gradients are computed together; halved when memory runs out.
+        ema_decay: of the moving average of the weights, which is then evaluated and kept; 0 for none.
+        diagnostics: what is counted beside; None for a run whose model is to be released.
+        workers: the processes that share the work; the result is that of one, up to the order of additions.
+        checkpoint: where the state is kept while the run lasts, and taken up from if it is there.
+        label: what the progress display says.
+        device: where the learner's tensors live.
+
+    Returns:
+        An outcome for each member; only the main process's ledgers are filled.
+
+    Raises:
+        PrivacyError: if the noise that was added is not what was asked for.
+    """
+    steps = learner.members[0].plan.steps
+    ends = epoch_ends(steps, epochs)
+    state, batches = _State(learner, ema_decay, diagnostics), PhysicalBatches(physical_batch)
+    if checkpoint and (saved := checkpoint.load(device)):
+        state.restore(*saved)
+    started = time.perf_counter() - (diagnostics.seconds if diagnostics else 0.0)
+    for step in _remaining(state.step, steps, label, workers):
+        sample = _shared(sampler, step, workers, device)
+        sums = learner.zero_sums()
+        for part in batches.run(workers.share(sample.units), functools.partial(learner.sums, step=step)):
+            sums.add_(part)
+        workers.add(*sums.tensors())
+        noisy = {name: value.clone() for name, value in sums.totals.items()}
+        if workers.leads:
+            for index, (member, noise) in enumerate(zip(learner.members, noises, strict=True)):
+                ledger, plan = state.ledgers[index], member.plan
+                for name, total in learner.of_member(noisy, index).items():
+                    total.copy_(ledger.add_noise(noise, total, plan.noise_std, step=step, name=name))
+                ledger.close_step(sample, plan.sensitivity)
+        state.update({name: workers.agree(value) for name, value in noisy.items()})
+        if diagnostics:
+            diagnostics.add(sums, sample, epoch_of(step, steps, epochs))
+        state.step = step + 1
+        if state.step in ends:
+            state.accuracies.append(learner.accuracies(state.weights, workers))
+        if diagnostics:
+            diagnostics.seconds = time.perf_counter() - started
+        if checkpoint and workers.leads and checkpoint.due and state.step < steps:
+            state.save(checkpoint)
+    return [
+        Outcome(
+            accuracies=[epoch[index] for epoch in state.accuracies],
+            ledger=state.ledgers[index],
+            learning_rate=member.learning_rate,
+            clipped=diagnostics.clipped_share(index) if diagnostics else None,
+            seconds=diagnostics.seconds if diagnostics else None,
+            weights=learner.of_member(state.weights, index),
+        )
+        for index, member in enumerate(learner.members)
+    ]
+
+
+def _shared(sampler: Sampler, step: int, workers: Workers, device: str) -> Sample:
+    """The sample of a step, drawn by the leading process and the same on all."""
+    if workers.count == 1:
+        return sampler.sample(step)
+    taken = torch.zeros(sampler.population, dtype=torch.uint8, device=device)
+    sample = sampler.sample(step) if workers.leads else Sample(np.empty(0, dtype=np.int64), 0.0, 0)
+    taken[torch.from_numpy(sample.units).to(device)] = 1
+    return sample._replace(units=np.flatnonzero(workers.agree(taken).cpu().numpy()))
+
+
+def _remaining(start: int, steps: int, label: str, workers: Workers) -> Iterator[int]:
+    """The steps from `start` on, with one progress display however many processes there are."""
+    yield from progress(range(start, steps), label) if workers.leads else range(start, steps)
 
 
 def epoch_ends(steps: int, epochs: int) -> set[int]:
@@ -28,38 +321,6 @@ def epoch_ends(steps: int, epochs: int) -> set[int]:
 def epoch_of(step: int, steps: int, epochs: int) -> int:
     """The epoch, counted from zero, that step `step` (counted from zero) belongs to."""
     return next(epoch for epoch in range(epochs) if step < (epoch + 1) * steps // epochs)
-
-
-def noise_source(experiment: Experiment, plan: Plan) -> NoiseSource:
-    """Keyed by the run's seed; for a run whose model is to be released, from the operating system's entropy."""
-    if isinstance(plan, BandedPlan):
-        return BandedNoise(plan.coefficients, None if experiment.release else experiment.seed)
-    return Release() if experiment.release else Research(experiment.seed)
-
-
-def draw_sample(experiment: Experiment, plan: Plan, step: int, workers: Workers, device: str) -> np.ndarray:
-    """The units of one logical batch, sorted int64 [m], the same on every process.
-
-    For release it is drawn by the leading process from the operating system's entropy, and kept nowhere.
-    """
-    bands = plan.bands if isinstance(plan, BandedPlan) else 1
-    if not experiment.release:
-        if bands > 1:
-            return cyclic_poisson_sample(experiment.seed, step, plan.population, plan.batch_size, bands)
-        return poisson_sample(experiment.seed, step, plan.units, plan.sampling_rate)
-    taken = torch.zeros(plan.units, dtype=torch.uint8, device=device)
-    if workers.leads:
-        if bands > 1:
-            drawn = secure_cyclic_poisson_sample(step, plan.population, plan.batch_size, bands)
-        else:
-            drawn = secure_poisson_sample(plan.units, plan.sampling_rate)
-        taken[torch.from_numpy(drawn).to(device)] = 1
-    return np.flatnonzero(workers.agree(taken).cpu().numpy())
-
-
-def remaining_steps(start: int, steps: int, label: str, workers: Workers) -> Iterator[int]:
-    """The steps from `start` on, with one progress display however many processes there are."""
-    yield from progress(range(start, steps), label) if workers.leads else range(start, steps)
 
 
 def physical_batches(indices: np.ndarray, size: int) -> Iterator[np.ndarray]:

@@ -1,5 +1,6 @@
 """What a training run leaves behind: `metrics.json`, and for Figure 2 `gradients.npz`."""
 
+import math
 import platform
 import time
 from collections.abc import Mapping, Sequence
@@ -12,8 +13,9 @@ import numpy as np
 from dpmix import __version__
 from dpmix.experiment import Experiment, Selection
 from dpmix.files import atomic_file, write_json
-from dpmix.privacy.plan import Ledger, Plan
-from dpmix.released import save
+from dpmix.privacy.ledger import Ledger, as_rows
+from dpmix.privacy.plan import Plan
+from dpmix.released import Statement, save
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,8 +29,9 @@ class Outcome:
         accuracies: per cent of the evaluation images classified correctly after each epoch; the last is the result.
         ledger: the steps that were executed.
         learning_rate: that was used.
-        clipped: share of the sampled examples whose gradient was longer than C.
-        seconds: wall-clock time of the training loop (shared by all heads of a stream).
+        clipped: share of the sampled examples whose gradient was longer than C; None for a release.
+        seconds: wall-clock time of the training loop (shared by all heads of a stream); None for a release, because
+            it depends on who was sampled.
         magnitudes: float32 [epochs, parameters], mean over examples of |g| before clipping, if it was asked for.
         weights: the trained model, or its moving average, by parameter name, and what else it computes with.
     """
@@ -36,8 +39,8 @@ class Outcome:
     accuracies: list[float]
     ledger: Ledger
     learning_rate: float
-    clipped: float
-    seconds: float
+    clipped: float | None
+    seconds: float | None
     magnitudes: np.ndarray | None = field(default=None)
     weights: "Mapping[str, Tensor]" = field(default_factory=dict)
 
@@ -50,31 +53,40 @@ class Outcome:
 def write_run(experiment: Experiment, plan: Plan, outcome: Outcome, scale: str, classes: Sequence[str]) -> None:
     """Check the executed steps against the plan, then write `metrics.json`; for a release, first `model.safetensors`.
 
-    What a release writes is a function of the noisy steps and of the evaluation images alone: the share of gradients
-    that were clipped, which no noise covers, is left out.
+    What a release writes is a function of the noisy steps and of the evaluation images alone: how many gradients were
+    clipped and how long it took, which no noise covers, were never counted.
 
     Raises:
-        PrivacyError: if the run spent more than its target.
+        PrivacyError: if the run executed anything but its plan, or spent more than its target.
     """
-    outcome.ledger.check(plan)
+    spent = outcome.ledger.certify(plan)
     rate = experiment.learning_rate
+    executed = outcome.ledger.history()
     metrics: dict[str, Any] = {
         "accuracy": outcome.accuracy,
         "accuracy_by_epoch": outcome.accuracies,
         "best_epoch_on_test": max(outcome.accuracies),
-        "epsilon": {"target": experiment.epsilon, **outcome.ledger.spent(plan)} if plan.private else {},
+        "epsilon": {"target": experiment.epsilon, **spent} if plan.private else {},
         "delta": plan.delta,
-        "noise_multiplier": plan.noise_multiplier,
+        "noise_multiplier": min(row.noise_multiplier for row in executed),
         "sampling_rate": plan.sampling_rate,
         "sensitivity": plan.sensitivity,
+        "executed": as_rows(executed),
         "steps": {"planned": plan.steps, "executed": outcome.ledger.steps},
         "learning_rate": outcome.learning_rate,
         "learning_rate_from": rate.path(scale).as_posix() if isinstance(rate, Selection) else "params.yaml",
-        **({} if experiment.release else {"clipped": outcome.clipped}),
         "experiment": experiment.model_dump(mode="json"),
         "versions": versions(),
-        "times": {"seconds": round(outcome.seconds, 3), "hardware": hardware(), "finished": time.strftime("%F %T%z")},
+        "times": {"hardware": hardware(), "finished": time.strftime("%F")},
     }
+    if outcome.clipped is not None:
+        metrics["clipped"] = outcome.clipped
+    if outcome.seconds is not None:
+        metrics["times"] = {
+            "seconds": round(outcome.seconds, 3),
+            "hardware": hardware(),
+            "finished": time.strftime("%F %T%z"),
+        }
     if experiment.release:
         save(
             experiment.directory(scale) / "model.safetensors",
@@ -82,8 +94,13 @@ def write_run(experiment: Experiment, plan: Plan, outcome: Outcome, scale: str, 
             experiment.model,
             classes,
             experiment.dataset.channels,
-            outcome.ledger.spent(plan),
-            plan.delta,
+            Statement(
+                dataset=experiment.dataset.name,
+                population=plan.population,
+                mechanism=plan.accounted(executed),
+                epsilons=spent,
+                delta=plan.delta,
+            ),
         )
     write_json(experiment.path(scale), metrics)
 
@@ -91,8 +108,7 @@ def write_run(experiment: Experiment, plan: Plan, outcome: Outcome, scale: str, 
 def write_magnitudes(path: Path, experiment: Experiment, plan: Plan, outcome: Outcome) -> None:
     """Write Figure 2's record of one run: `magnitudes` float32 [epochs, parameters], and the `epsilon` executed."""
     assert outcome.magnitudes is not None
-    outcome.ledger.check(plan)
-    epsilon = outcome.ledger.spent(plan)[experiment.accountant]
+    epsilon = outcome.ledger.certify(plan)[experiment.accountant] if plan.private else math.inf
     # An open handle, because np.savez gives the file name a suffix of its own choosing.
     with atomic_file(path) as temporary, temporary.open("wb") as handle:
         np.savez_compressed(handle, magnitudes=outcome.magnitudes, epsilon=epsilon)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from dpmix.errors import ParamsError
+from dpmix.errors import ParamsError, PrivacyError
 from dpmix.experiment import Artefact, EncoderModel, Experiment, GradientRecord, Selection, digest
 from dpmix.files import read_json, write_json
 from dpmix.params import EncoderSpec
@@ -25,7 +25,7 @@ def default_device() -> str:
 
 @dataclass(frozen=True)
 class Execution:
-    """How a job is executed. None of it changes a result beyond rounding.
+    """How a job is executed. None of it changes a step beyond rounding.
 
     Attributes:
         device: where the networks live; by default the first GPU if there is one.
@@ -85,9 +85,24 @@ def learning_rate(experiment: Experiment, scale: str) -> float:
 
 
 def _plan(experiment: Experiment, scale: str) -> Plan:
+    """The plan of an experiment: the one in its file, which is a claim until it is compared and computed again.
+
+    Raises:
+        ParamsError: if the file's plan is not of this experiment.
+        PrivacyError: if it does not meet its ε.
+    """
     from dpmix.privacy.matrix_factorization import plan_from_json
 
-    return plan_from_json(read_json(experiment.plan().path(scale)))
+    spec = experiment.plan()
+    path = spec.path(scale)
+    plan = plan_from_json(read_json(path))
+    if difference := spec.difference(plan):
+        raise ParamsError(f"{path} is not the plan of this run: {difference}; delete it and make it again")
+    try:
+        plan.check()
+    except PrivacyError as error:
+        raise PrivacyError(f"{path}: {error}; delete it and make it again") from error
+    return plan
 
 
 def _checkpoint(experiment: Experiment, scale: str, execution: Execution, *identity: object) -> Checkpoint | None:
@@ -155,10 +170,8 @@ def _make_stream(wanted: Sequence[Artefact], scale: str, execution: Execution, w
         for rate in rates[artefact.hash]:
             plan = _plan(experiment, scale)
             key = (experiment, rate)
-            # Candidates that are compared share their noise, to differ by rate alone; released models never share any.
+            # Candidates that are compared share their noise, to differ by rate alone.
             name = f"ε={experiment.epsilon:g} C={experiment.clip_norm:g}"
-            if experiment.release:
-                name += f" {experiment.hash} {rate:g}"
             recording = isinstance(artefact, GradientRecord) or (key in heads and heads[key].record_magnitudes)
             heads[key] = Head(
                 plan,

@@ -2,9 +2,7 @@
 
 import functools
 import sys
-import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -18,69 +16,70 @@ from dpmix.params import WideResNetSpec
 from dpmix.privacy.clipping import ClippedSum, ExampleLoss, clipped_sum, explain_backend, zero_sum
 from dpmix.privacy.modes import CLIPPING
 from dpmix.privacy.noise import NoiseSource
-from dpmix.privacy.physical import PhysicalBatches
-from dpmix.privacy.plan import Ledger, Plan
+from dpmix.privacy.plan import Plan
 from dpmix.privacy.sampling import microbatches
 from dpmix.privacy.trials import refuse_mixing
 from dpmix.random import KeyedRandom
-from dpmix.training.averaging import update_average
 from dpmix.training.checkpoint import Checkpoint
 from dpmix.training.data import TrainingData, view_settings
-from dpmix.training.loop import (
-    count_correct,
-    draw_sample,
-    epoch_ends,
-    noise_source,
-    per_cent,
-    physical_batches,
-    remaining_steps,
-)
+from dpmix.training.loop import Diagnostics, Member, Sums, count_correct, per_cent, physical_batches, train
 from dpmix.training.outcome import Outcome
 from dpmix.training.workers import ALONE, Workers
 
 _EVALUATION_BATCH = 512
 
 
-class _State:
-    """Everything that the next step depends on, and what was measured so far."""
+class _Network:
+    """A network as a `dpmix.training.loop.Learner` of one member; its `params` are the module's own."""
 
-    def __init__(self, params: dict[str, Tensor], averaged: bool) -> None:
-        self.step = 0
-        self.params = params
-        self.velocity = {name: torch.zeros_like(value) for name, value in params.items()}
-        self.average = {name: value.clone() for name, value in params.items()} if averaged else {}
-        self.ledger = Ledger()
-        self.accuracies: list[float] = []
-        self.longer = self.sampled = 0
-        self.seconds = 0.0
+    def __init__(
+        self,
+        experiment: Experiment,
+        plan: Plan,
+        data: TrainingData,
+        model: nn.Module,
+        backend: str,
+        device: str,
+    ) -> None:
+        assert isinstance(experiment.learning_rate, float)
+        self.params = {name: value.detach() for name, value in model.named_parameters()}
+        rates = experiment.learning_rate, experiment.momentum, experiment.weight_decay
+        self.members: Sequence[Member] = [Member(plan, *rates)]
+        self._experiment, self._plan, self._data = experiment, plan, data
+        self._model, self._loss, self._backend, self._device = model, ExampleLoss(model), backend, device
+        self._mode = CLIPPING[experiment.clipping]
+        self._units = microbatches(plan.population, plan.microbatch_size, seed=0)
 
-    @property
-    def weights(self) -> Mapping[str, Tensor]:
-        """What is evaluated and kept: the average if there is one."""
-        return self.average or self.params
+    def of_member(self, tensors: Mapping[str, Tensor], member: int) -> dict[str, Tensor]:
+        """See `Learner.of_member`."""
+        return dict(tensors)
 
-    def save(self, checkpoint: Checkpoint) -> None:
-        groups = {"params": self.params, "velocity": self.velocity, "average": self.average}
-        checkpoint.save(
-            {f"{group}/{name}": value for group, values in groups.items() for name, value in values.items()},
-            {
-                "step": self.step,
-                "ledger": self.ledger.to_json(),
-                "accuracies": self.accuracies,
-                "longer": self.longer,
-                "sampled": self.sampled,
-                "seconds": self.seconds,
-            },
+    def zero_sums(self) -> Sums:
+        """See `Learner.zero_sums`."""
+        return self._as_sums(zero_sum(self.params, self._plan.clip_norm, self._mode))
+
+    def sums(self, units: np.ndarray, step: int) -> Sums:
+        """See `Learner.sums`."""
+        views = _views(self._experiment, self._data, self._units[units], step, self._device)
+        return self._as_sums(
+            clipped_sum(
+                self._loss,
+                self.params,
+                views.images,
+                views.targets,
+                self._plan.clip_norm,
+                backend=self._backend,
+                mode=self._mode,
+                precision=self._experiment.precision,
+            )
         )
 
-    def restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-        for key, value in tensors.items():
-            group, _, name = key.partition("/")
-            # In place: the module reads these very tensors.
-            getattr(self, group)[name].copy_(value)
-        self.step, self.accuracies = values["step"], list(values["accuracies"])
-        self.longer, self.sampled, self.seconds = values["longer"], values["sampled"], values["seconds"]
-        self.ledger = Ledger.from_json(values["ledger"])
+    def accuracies(self, weights: Mapping[str, Tensor], workers: Workers) -> list[float]:
+        """See `Learner.accuracies`."""
+        return [evaluate(self._model, weights, self._data, self._device, workers)]
+
+    def _as_sums(self, clipped: ClippedSum) -> Sums:
+        return Sums(clipped.total, (clipped.norms > self._plan.clip_norm).sum()[None])
 
 
 def train_from_scratch(
@@ -103,9 +102,9 @@ def train_from_scratch(
         data: as `load_data` gives it.
         device: where the network and the views live.
         physical_batch: units (examples or microbatches) whose gradients are computed together; halved when memory
-            runs out. The result does not depend on it beyond rounding.
+            runs out. A step does not depend on it beyond rounding.
         backend: of `clipped_sum`; which one is used is said on stderr.
-        noise: where the Gaussian noise comes from; by default as `noise_source` says.
+        noise: where the Gaussian noise comes from; by default the plan hands it out.
         workers: the processes that share the work; the result is that of one.
         checkpoint: where the state is kept while the run lasts, and taken up from if it is there.
 
@@ -113,72 +112,29 @@ def train_from_scratch(
         PrivacyError: if the network mixes examples in its forward pass.
     """
     assert isinstance(experiment.model, WideResNetSpec)
-    assert isinstance(experiment.learning_rate, float)
-    noise = noise or noise_source(experiment, plan)
     model = wide_resnet(experiment.model, experiment.dataset.channels, experiment.dataset.classes, experiment.seed)
     model = model.to(device).train()
-    state = _State({name: value.detach() for name, value in model.named_parameters()}, experiment.ema_decay > 0)
-    if checkpoint and (saved := checkpoint.load(device)):
-        state.restore(*saved)
-    started = time.perf_counter() - state.seconds
-    loss = ExampleLoss(model)
     # A black image of the right shape: no record is looked at before the first noisy step.
     image = torch.zeros(data.private.images.shape[1:], device=device)
     refuse_mixing(model, image)
-    mode, batches = CLIPPING[experiment.clipping], PhysicalBatches(physical_batch)
+    learner = _Network(experiment, plan, data, model, backend, device)
     if workers.leads:
         example = torch.zeros(1, view_settings(experiment).views, *image.shape, device=device)
         _say(f"clipped gradients: {explain_backend(model, example, backend)}")
-    units = microbatches(plan.population, plan.microbatch_size, seed=0)
-    ends = epoch_ends(plan.steps, experiment.epochs)
-    label = f"{experiment.dataset.name} {experiment.method} ε={experiment.epsilon:g} seed {experiment.seed}"
-    for step in remaining_steps(state.step, plan.steps, label, workers):
-        chosen = draw_sample(experiment, plan, step, workers, device)
-        total = zero_sum(state.params, plan.clip_norm, mode)
-
-        def clipped(part: np.ndarray, step: int = step) -> ClippedSum:
-            views = _views(experiment, data, units[part], step, device)
-            return clipped_sum(
-                loss,
-                state.params,
-                views.images,
-                views.targets,
-                plan.clip_norm,
-                backend=backend,
-                mode=mode,
-                precision=experiment.precision,
-            )
-
-        for part_sum in batches.run(workers.share(chosen), clipped):
-            total += part_sum
-        longer = (total.norms > plan.clip_norm).sum()
-        workers.add(*total.total.values(), longer)
-        for name, value in state.params.items():
-            noisy = total.total[name]
-            if workers.leads:
-                noisy = noise.add(noisy, plan.noise_std, step=step, name=name)
-            direction = workers.agree(noisy) / plan.expected_units + experiment.weight_decay * value
-            state.velocity[name].mul_(experiment.momentum).add_(direction)
-            value -= experiment.learning_rate * state.velocity[name]
-            if state.average:
-                update_average(state.average[name], value, experiment.ema_decay, step)
-        state.ledger.record(plan)
-        state.longer += int(longer)
-        state.sampled += len(chosen)
-        state.step = step + 1
-        if state.step in ends:
-            state.accuracies.append(evaluate(model, state.weights, data, device, workers))
-        state.seconds = time.perf_counter() - started
-        if checkpoint and workers.leads and checkpoint.due and state.step < plan.steps:
-            state.save(checkpoint)
-    return Outcome(
-        state.accuracies,
-        state.ledger,
-        experiment.learning_rate,
-        round(state.longer / max(1, state.sampled), 6),
-        state.seconds,
-        weights=dict(state.weights),
+    (outcome,) = train(
+        learner,
+        epochs=experiment.epochs,
+        sampler=plan.sampler(experiment.private_seed),
+        noises=[noise or plan.noise(experiment.private_seed)],
+        physical_batch=physical_batch,
+        ema_decay=experiment.ema_decay,
+        diagnostics=None if experiment.release else Diagnostics(learner, experiment.epochs),
+        workers=workers,
+        checkpoint=checkpoint,
+        label=f"{experiment.dataset.name} {experiment.method} ε={experiment.epsilon:g} seed {experiment.seed}",
+        device=device,
     )
+    return outcome
 
 
 def _views(experiment: Experiment, data: TrainingData, units: np.ndarray, step: int, device: str) -> Views:

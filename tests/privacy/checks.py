@@ -20,13 +20,15 @@ from dpmix.datasets import Images
 from dpmix.experiment import Experiment
 from dpmix.mixing import Views
 from dpmix.params import DatasetSpec, EncoderSpec, WideResNetSpec
+from dpmix.privacy import matrix_factorization, sampling
 from dpmix.privacy.clipping import ExampleLoss, clipped_sum
+from dpmix.privacy.ledger import Ledger
 from dpmix.privacy.modes import AutoS, Clipping, Flat, PerLayer
 from dpmix.privacy.noise import NoiseSource
-from dpmix.privacy.plan import Ledger, Plan
-from dpmix.privacy.sampling import microbatches
+from dpmix.privacy.physical import PhysicalBatches
+from dpmix.privacy.plan import Plan
+from dpmix.privacy.sampling import executed_rate, microbatches
 from dpmix.training import head as head_module
-from dpmix.training import loop
 from dpmix.training import scratch as scratch_module
 from dpmix.training.data import TrainingData
 from dpmix.training.head import Featurizer, Head, train_heads
@@ -245,20 +247,25 @@ def run(
 
 
 def _leave_out(patch: pytest.MonkeyPatch, case: Case, absent: Collection[int], seen: Run) -> None:
-    """A record that has left keeps its index, which stands for nobody: not sampled, or an empty slot."""
-    sample, by_turns = loop.poisson_sample, loop.cyclic_poisson_sample
+    """A record that has left keeps its index, which stands for nobody: it adds nothing, or is an empty slot."""
+    sample, by_turns, run = sampling.poisson_sample, matrix_factorization.cyclic_poisson_sample, PhysicalBatches.run
 
-    def without(seed: int, step: int, population: int, rate: float) -> np.ndarray:
+    def counted(seed: int, step: int, population: int, rate: float) -> np.ndarray:
         seen.rates.append((population, rate))
-        chosen = sample(seed, step, population, rate)
-        return chosen if case.microbatch_size > 1 else chosen[~np.isin(chosen, list(absent))]
+        return sample(seed, step, population, rate)
 
-    def by_turns_without(*args: int) -> np.ndarray:
-        chosen = by_turns(*args)
-        return chosen[~np.isin(chosen, list(absent))]
+    def counted_by_turns(seed: int, step: int, *sizes: int) -> np.ndarray:
+        seen.rates.append((sizes[0], sizes[1] / sizes[0]))
+        return by_turns(seed, step, *sizes)
 
-    patch.setattr(loop, "poisson_sample", without)
-    patch.setattr(loop, "cyclic_poisson_sample", by_turns_without)
+    patch.setattr(sampling, "poisson_sample", counted)
+    patch.setattr(matrix_factorization, "cyclic_poisson_sample", counted_by_turns)
+    if case.microbatch_size == 1:
+
+        def without(self: PhysicalBatches, units: np.ndarray, compute: Callable[[np.ndarray], Any]) -> Any:
+            return run(self, units[~np.isin(units, list(absent))], compute)
+
+        patch.setattr(PhysicalBatches, "run", without)
     if case.microbatch_size > 1:
         group = case.module.microbatches
 
@@ -282,13 +289,13 @@ def _look_at_views(patch: pytest.MonkeyPatch, case: Case, seen: Run) -> None:
 
 
 def _look_at_heads(patch: pytest.MonkeyPatch, seen: Run) -> None:
-    measure = head_module._accuracies
+    measure = head_module._Heads.accuracies
 
-    def kept(features: Tensor, weights: Tensor, labels: np.ndarray) -> list[float]:
-        seen.weights = [head.flatten() for head in weights]
-        return measure(features, weights, labels)
+    def kept(self: Any, weights: Any, workers: Any) -> list[float]:
+        seen.weights = [head.flatten().clone() for head in weights["weights"]]
+        return measure(self, weights, workers)
 
-    patch.setattr(head_module, "_accuracies", kept)
+    patch.setattr(head_module._Heads, "accuracies", kept)
     patch.setattr(head_module, "_initial_weights", lambda *_: head_weights())
 
 
@@ -452,7 +459,9 @@ def check_sampling(case: Case) -> None:
     sizes = taken.sum(axis=1)
     assert 0.4 < sizes.var() / (units * exact * (1 - exact)) < 2, "batch sizes are not those of Poisson sampling"
     for ledger in seen.ledgers:
-        assert ledger.history() == [(SIGMA, exact, case.steps)]
+        ((sigma, rate, steps),) = ledger.history()
+        assert (rate, steps) == (executed_rate(exact), case.steps)
+        assert sigma == pytest.approx(SIGMA, rel=1e-12)
 
 
 # --- Rule 3: noise and divisor ---------------------------------------------------------------------------------------

@@ -19,12 +19,13 @@ from torch import Tensor
 from dpmix.datasets import Images
 from dpmix.errors import PrivacyError
 from dpmix.models.wide_resnet import wide_resnet
+from dpmix.privacy import matrix_factorization, sampling
 from dpmix.privacy.audit import Transcript, epsilon_lower_bound
+from dpmix.privacy.ledger import Ledger
 from dpmix.privacy.matrix_factorization import BandedNoise, banded_plan, cyclic_part
 from dpmix.privacy.noise import NoiseSource, Release, Research
-from dpmix.privacy.plan import Ledger, Plan
+from dpmix.privacy.plan import Plan
 from dpmix.privacy.sampling import microbatches
-from dpmix.training import loop
 from dpmix.training import scratch as scratch_module
 from dpmix.training.data import TrainingData
 from dpmix.training.head import Featurizer, Head, train_heads
@@ -152,8 +153,10 @@ def sum_over_views(patch: pytest.MonkeyPatch, module: Any) -> None:
 
 
 def no_sampling(patch: pytest.MonkeyPatch, module: Any) -> None:
-    patch.setattr(loop, "poisson_sample", lambda seed, step, population, rate: np.arange(population))
-    patch.setattr(loop, "cyclic_poisson_sample", lambda seed, step, population, *_: np.arange(population))
+    patch.setattr(sampling, "poisson_sample", lambda seed, step, population, rate: np.arange(population))
+    patch.setattr(
+        matrix_factorization, "cyclic_poisson_sample", lambda seed, step, population, *_: np.arange(population)
+    )
 
 
 @both

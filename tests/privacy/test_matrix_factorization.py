@@ -15,6 +15,7 @@ from scipy.linalg import toeplitz
 from dpmix.errors import ParamsError, PrivacyError
 from dpmix.privacy.accounting import epsilon, noise_multiplier
 from dpmix.privacy.audit import epsilon_lower_bound
+from dpmix.privacy.ledger import Ledger
 from dpmix.privacy.matrix_factorization import (
     BandedNoise,
     BandedPlan,
@@ -28,7 +29,7 @@ from dpmix.privacy.matrix_factorization import (
     strategy,
 )
 from dpmix.privacy.noise import Research, gaussian
-from dpmix.privacy.plan import Ledger, Plan
+from dpmix.privacy.plan import Plan
 from dpmix.privacy.sampling import poisson_sample
 from tests.needs import GPU, JAX_PRIVACY, module, needs
 
@@ -340,10 +341,10 @@ def test_accounted_as_fewer_steps_at_a_higher_rate(banded):
     sigma = noise_multiplier("pld", epsilon=4.0, delta=DELTA, sampling_rate=0.4, steps=16)
     assert banded.noise_multiplier == sigma
     assert banded.noise_std == sigma * 0.5
-    for name, value in banded.planned_epsilons.items():
+    for name, value in banded.epsilons().items():
         spent = epsilon(name, noise_multiplier=sigma, sampling_rate=0.4, steps=16, delta=DELTA)
         assert value == pytest.approx(spent, rel=1e-12)
-    assert 3.99 < banded.planned_epsilons["pld"] <= 4
+    assert 3.99 < banded.epsilons()["pld"] <= 4
     assert banded.coefficients == strategy(4, 62)
     assert banded_plan(**TARGET, bands=4, kind="sqrt").coefficients == strategy(4, 62, "sqrt")
 
@@ -374,7 +375,7 @@ def test_ledgers_count_turns(banded):
     ledger = Ledger()
     ledger.record(banded, 62)
     ledger.check(banded)
-    assert ledger.spent(banded) == dict(banded.planned_epsilons)
+    assert ledger.spent(banded) == banded.epsilons()
     interrupted = Ledger()
     interrupted.record(banded, 30)
     interrupted.check(banded)
@@ -388,8 +389,8 @@ def test_ledgers_count_turns(banded):
         longer.check(banded)
     # Steps unlike each other all count as the most revealing, whoever's turn they were.
     mixed = Ledger()
-    mixed.add(2 * sigma, 0.05, 3)
-    mixed.add(sigma, 0.1, 2)
+    mixed.add(2 * sigma, 0.2, 3)
+    mixed.add(sigma, 0.4, 2)
     assert banded.accounted(mixed.history()) == [(sigma, 0.4, 2)]
     assert banded.accounted([]) == []
 
@@ -410,7 +411,7 @@ def test_plans_survive_json(banded):
 def test_no_privacy_no_noise():
     plan = banded_plan(**{**TARGET, "epsilon": math.inf}, bands=4)
     assert plan.noise_std == 0
-    assert set(plan.planned_epsilons.values()) == {math.inf}
+    assert set(plan.epsilons().values()) == {math.inf}
     with pytest.raises(ParamsError, match="finite epsilon"):
         relative_rmse(plan)
 

@@ -10,14 +10,14 @@ import torch
 
 from dpmix import mixing
 from dpmix.mixing import ViewSettings
-from dpmix.privacy import clipping, modes
+from dpmix.privacy import clipping, modes, sampling
 from dpmix.privacy import head as head_sums
 from dpmix.privacy.noise import Research
 from dpmix.privacy.physical import PhysicalBatches
 from dpmix.privacy.plan import Plan
 from dpmix.random import KeyedRandom
 from dpmix.training import head as heads
-from dpmix.training import loop, scratch
+from dpmix.training import scratch
 from tests.privacy import checks
 
 Patch = pytest.MonkeyPatch
@@ -125,8 +125,8 @@ def underestimated_norms(patch: Patch) -> None:
 
 
 def a_record_used_twice(patch: Patch) -> None:
-    real = loop.poisson_sample
-    patch.setattr(loop, "poisson_sample", lambda *args: np.repeat(real(*args), 2))
+    real = sampling.poisson_sample
+    patch.setattr(sampling, "poisson_sample", lambda *args: np.repeat(real(*args), 2))
 
 
 def overlapping_physical_batches(patch: Patch) -> None:
@@ -197,25 +197,27 @@ def fixed_size_batches(patch: Patch) -> None:
         order = KeyedRandom(seed, step, np.arange(population)).uniform("shuffle").argsort()
         return np.sort(order[: round(population * rate)])
 
-    patch.setattr(loop, "poisson_sample", fixed)
+    patch.setattr(sampling, "poisson_sample", fixed)
 
 
 def too_many_samples(patch: Patch) -> None:
     """Claims q, and samples at 1.5 q."""
-    real = loop.poisson_sample
-    patch.setattr(loop, "poisson_sample", lambda seed, step, population, rate: real(seed, step, population, 1.5 * rate))
+    real = sampling.poisson_sample
+    patch.setattr(
+        sampling, "poisson_sample", lambda seed, step, population, rate: real(seed, step, population, 1.5 * rate)
+    )
 
 
 def divided_by_what_was_sampled(patch: Patch) -> None:
     sampled = [1]
-    real = loop.poisson_sample
+    real = sampling.poisson_sample
 
     def counting(*args: Any) -> np.ndarray:
         chosen = real(*args)
         sampled[0] = max(1, len(chosen))
         return chosen
 
-    patch.setattr(loop, "poisson_sample", counting)
+    patch.setattr(sampling, "poisson_sample", counting)
     patch.setattr(Plan, "expected_units", property(lambda plan: sampled[0]))
 
 

@@ -27,9 +27,10 @@ from dpmix.mixing import ViewSettings, make_views
 from dpmix.models.encoders import Encoder
 from dpmix.privacy import layers
 from dpmix.privacy.clipping import BACKENDS, ExampleLoss, clipped_sum
+from dpmix.privacy.ledger import Ledger
 from dpmix.privacy.noise import Release
 from dpmix.privacy.opacus_adapter import DPMix
-from dpmix.privacy.plan import Ledger, Plan
+from dpmix.privacy.plan import Plan
 from dpmix.privacy.sampling import microbatches, poisson_sample, secure_poisson_sample
 from dpmix.random import KeyedRandom
 from dpmix.training.outcome import Outcome

@@ -1,8 +1,9 @@
 """A tiny world: image stores, a real OpenCLIP encoder and noise plans, written where a run looks for them."""
 
+import functools
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -63,15 +64,17 @@ def write_store(folder: Path, **splits: tuple[np.ndarray, np.ndarray]) -> None:
     write_json(folder / "meta.json", {"classes": classes, "resolution": PIXELS, "channels": 3, "sizes": sizes})
 
 
-def plan_for(spec: PlanFile, noise_multiplier: float = 1.0) -> Plan:
-    """A plan with a given noise instead of a calibrated one, which is other tests' subject."""
-    values = spec.model_dump()
-    if values.pop("bands") > 1:
+@functools.cache
+def plan_for(spec: PlanFile, noise_multiplier: float | None = None) -> Plan:
+    """The calibrated plan, or one with a given noise, which may not meet its ε."""
+    values = spec.model_dump(exclude={"semantics", "bands"})
+    if spec.bands > 1:
         from dpmix.privacy.matrix_factorization import banded_plan
 
         return banded_plan(**values, bands=spec.bands, kind="sqrt")
-    plan = Plan.make(**values, noise_multiplier=noise_multiplier)
-    return replace(plan, planned_epsilons={"rdp": values["epsilon"], "pld": 0.9 * values["epsilon"]})
+    if noise_multiplier is None:
+        return Plan.calibrated(**values)
+    return Plan.make(**values, noise_multiplier=noise_multiplier)
 
 
 @pytest.fixture(scope="session")
@@ -115,7 +118,7 @@ class World:
         settings = {"model": NETWORK, "synthetic": None, "k_diff": 0, "epochs": 2, "learning_rate": 0.5}
         return self.experiment(**{**settings, **changes})
 
-    def plan(self, experiment: Experiment, noise_multiplier: float = 1.0) -> Plan:
+    def plan(self, experiment: Experiment, noise_multiplier: float | None = None) -> Plan:
         plan = plan_for(experiment.plan(), noise_multiplier)
         write_json(experiment.plan().path("demo"), plan.to_json())
         return plan

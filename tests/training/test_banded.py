@@ -7,10 +7,8 @@ import torch
 from dpmix.experiment import Experiment
 from dpmix.files import read_json
 from dpmix.privacy.matrix_factorization import BandedNoise, BandedPlan, cyclic_part
-from dpmix.training import loop
-from dpmix.training.loop import draw_sample
+from dpmix.privacy.sampling import executed_rate
 from dpmix.training.runner import Execution, make
-from dpmix.training.workers import ALONE
 from tests.training.conftest import World
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -28,7 +26,9 @@ def test_each_step_samples_its_part(world: World) -> None:
         assert isinstance(plan, BandedPlan)
         for step in range(6):
             part = cyclic_part(step, plan.population, plan.batch_size, 3)
-            assert np.isin(draw_sample(run, plan, step, ALONE, "cpu"), part).all()
+            sample = plan.sampler(run.private_seed).sample(step)
+            assert np.isin(sample.units, part).all()
+            assert (sample.rate, sample.candidates) == (executed_rate(plan.part_rate), len(part))
 
 
 def test_what_was_executed_is_what_was_accounted(run: Experiment) -> None:
@@ -66,7 +66,7 @@ def test_a_release_keeps_nothing_that_its_noise_depends_on(world: World, monkeyp
     def seeded(*arguments: object, **named: object) -> None:
         raise AssertionError("a release must not sample or draw noise from a seed")
 
-    monkeypatch.setattr(loop, "cyclic_poisson_sample", seeded)
+    monkeypatch.setattr("dpmix.privacy.matrix_factorization.cyclic_poisson_sample", seeded)
     monkeypatch.setattr("dpmix.privacy.matrix_factorization.gaussian", seeded)
     run = world.scratch(bands=3, epochs=2, release=True)
     make([run], "demo", Execution(checkpoint_seconds=0))

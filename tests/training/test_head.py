@@ -11,7 +11,6 @@ from dpmix.datasets import Images
 from dpmix.errors import PrivacyError
 from dpmix.experiment import Experiment
 from dpmix.mixing import one_hot
-from dpmix.privacy.plan import Plan
 from dpmix.training.data import TrainingData, load_data
 from dpmix.training.head import Featurizer, Head, train_heads
 from dpmix.training.outcome import Outcome
@@ -24,7 +23,7 @@ def data(world: World) -> TrainingData:
 
 
 def heads_of(experiment: Experiment) -> list[Head]:
-    plan = plan_for(experiment.plan())
+    plan = plan_for(experiment.plan(), 1.0)
     quiet = plan_for(experiment.plan(), 0.5)
     return [
         Head(plan, 4.0, "a", record_magnitudes=True),
@@ -117,7 +116,7 @@ def test_without_noise_and_clipping_it_is_plain_gradient_descent(world: World, d
     experiment = world.experiment(
         k_base=1, k_self=0, k_diff=0, transforms=(), batch_size=TRAIN, epochs=6, synthetic=None, epsilon=float("inf")
     )
-    plan = Plan.make(**{**experiment.plan().model_dump(exclude={"bands"}), "clip_norm": 1e6}, noise_multiplier=0.0)
+    plan = replace(plan_for(experiment.plan(), 0.0), clip_norm=1e6)
     head = Head(plan, 2.0, "a", momentum=0.5, weight_decay=0.01, record_magnitudes=True)
     (outcome,) = train(experiment, [head], data)
 

@@ -8,9 +8,11 @@ import torch
 
 from dpmix.experiment import Selection
 from dpmix.files import read_json, write_json
-from dpmix.privacy.plan import Plan
+from dpmix.models.encoders import shared_encoder
+from dpmix.training.data import load_data
+from dpmix.training.head import Featurizer, Head, train_heads
 from dpmix.training.runner import make
-from tests.training.conftest import World
+from tests.training.conftest import World, plan_for
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -18,7 +20,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 def calibrated(world: World, **changes: object) -> None:
     """The plan that the workflow's step would write."""
     spec = world.experiment(**changes).plan()
-    write_json(spec.path("demo"), Plan.calibrated(**spec.model_dump(exclude={"bands"})).to_json())
+    write_json(spec.path("demo"), spec.calibrated().to_json())
 
 
 def test_a_run_without_noise_spends_nothing_that_could_be_stated(world: World) -> None:
@@ -36,13 +38,12 @@ def test_a_run_without_noise_spends_nothing_that_could_be_stated(world: World) -
 
 def test_it_is_the_limit_of_private_runs(world: World) -> None:
     """Beside a head whose noise is next to nothing, on the same stream."""
-    endless, quiet = world.experiment(epsilon=math.inf), world.experiment(epsilon=1e9)
-    calibrated(world, epsilon=math.inf)
-    world.plan(quiet, noise_multiplier=1e-9)
-    make([endless, quiet], "demo")
-    records = [read_json(run.path("demo")) for run in (endless, quiet)]
-    assert records[0]["accuracy_by_epoch"] == records[1]["accuracy_by_epoch"]
-    assert records[0]["clipped"] == records[1]["clipped"]
+    run = world.experiment(epsilon=math.inf)
+    plans = [plan_for(run.plan(), noise) for noise in (0.0, 1e-9)]
+    featurize = Featurizer(shared_encoder(world.encoder, "cpu"))
+    endless, quiet = train_heads(run, [Head(plan, 4.0, "a") for plan in plans], load_data(run, "demo"), featurize)
+    assert endless.accuracies == quiet.accuracies
+    assert endless.clipped == quiet.clipped
 
 
 def test_it_chooses_a_learning_rate_of_its_own(world: World) -> None:

@@ -8,7 +8,6 @@ from safetensors import safe_open
 
 from dpmix.experiment import Experiment, GradientRecord, Selection
 from dpmix.files import read_json
-from dpmix.training import loop
 from dpmix.training.runner import make
 from tests.training.conftest import World
 
@@ -29,7 +28,7 @@ def test_neither_sample_nor_noise_comes_from_a_seed(run: Experiment, monkeypatch
     def seeded(*arguments: object, **named: object) -> None:
         raise AssertionError("a release must not sample or draw noise from a seed")
 
-    monkeypatch.setattr(loop, "poisson_sample", seeded)
+    monkeypatch.setattr("dpmix.privacy.sampling.poisson_sample", seeded)
     monkeypatch.setattr("dpmix.privacy.noise.gaussian", seeded)
     found = []
     for _ in range(2):

@@ -53,8 +53,10 @@ def test_it_classifies_as_it_was_measured(run: Experiment, tmp_path: Path) -> No
     metrics = read_json(run.path("demo"))
     assert round(100 * right / len(classes), 6) == metrics["accuracy"]
     assert all(1 / len(set(classes)) <= probability <= 1 for _, probability in found)
-    assert model.epsilons == pytest.approx({k: v for k, v in metrics["epsilon"].items() if k != "target"}, rel=1e-5)
-    assert model.delta == run.delta
+    assert model.statement.epsilons == pytest.approx(
+        {k: v for k, v in metrics["epsilon"].items() if k != "target"}, rel=1e-5
+    )
+    assert model.statement.delta == run.delta
 
 
 def classify(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> str | int | None:

@@ -1,0 +1,184 @@
+"""What a run executed, and what that cost: the only place from which an ε of a trained model comes.
+
+The plan says what should happen. The ledger is told what did: for every step the rate at which the sampler really
+sampled and the standard deviation that was really added. Neither is taken on trust. The noise is measured, as the
+difference between what went into the noise source and what came out; the sample is counted. A run whose noise is
+smaller than it says, or whose samples are too large, is refused, and so is one that took other steps than planned.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Self
+
+from dpmix.errors import ParamsError, PrivacyError
+from dpmix.privacy.accounting import Steps, composed_epsilon, composed_epsilons
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from dpmix.privacy.noise import NoiseSource
+    from dpmix.privacy.plan import Plan
+    from dpmix.privacy.sampling import Sample
+
+# An honest run is refused once in 10¹².
+_CHANCE = 1e-12
+
+
+class Ledger:
+    """The steps of one model. Its counts survive a checkpoint as JSON.
+
+    What is measured (the noise's energy, the samples' sizes) lives in memory only, because no noise covers it: `verify`
+    is called before each checkpoint, so that every step is verified by the process that took it.
+    """
+
+    def __init__(self) -> None:
+        self._counts: dict[tuple[float, float], int] = {}
+        self._std = math.inf  # the least noise asked for in the present step
+        self._entries = 0
+        self._energy: Tensor | float = 0.0  # of the noise in units of its standard deviation, summed over entries
+        self._expected = self._variance = 0.0
+        self._sampled = 0
+
+    @property
+    def steps(self) -> int:
+        """Steps executed, empty batches included."""
+        return sum(self._counts.values())
+
+    def add_noise(self, source: "NoiseSource", total: "Tensor", std: float, *, step: int, name: str) -> "Tensor":
+        """`total` with the noise of `source`, which is measured on the way.
+
+        Args:
+            source: what adds the noise.
+            total: the clipped sum of one parameter over the whole logical batch.
+            std: standard deviation that is asked for, in units of `total`.
+            step: the logical step, from 0.
+            name: the parameter's name.
+        """
+        noisy = source.add(total, std, step=step, name=name)
+        self.measure(total, noisy, std)
+        return noisy
+
+    def measure(self, total: "Tensor", noisy: "Tensor", std: float) -> None:
+        """Note the noise that somebody else added: `noisy` - `total`, of which standard deviation `std` is said."""
+        self._std = min(self._std, float(std))
+        if std > 0:
+            self._entries += total.numel()
+            self._energy = self._energy + ((noisy.double() - total.double()) / std).square().sum()
+
+    def close_step(self, sample: "Sample", sensitivity: float) -> None:
+        """Count one noisy update: the noise added since the last one, and the sample that it was added for.
+
+        Args:
+            sample: as the sampler gave it.
+            sensitivity: how far one record can move the sum, in the units of the noise.
+        """
+        if self._std == math.inf:
+            raise PrivacyError("a step was closed without noise having been asked for; add it to every parameter")
+        self.add(self._std / sensitivity, sample.rate)
+        self._std = math.inf
+        self._expected += sample.candidates * sample.rate
+        self._variance += sample.candidates * sample.rate * (1 - sample.rate)
+        self._sampled += len(sample.units)
+
+    def record(self, plan: "Plan", steps: int = 1) -> None:
+        """Count `steps` noisy updates as `plan` describes them, on the caller's word."""
+        self.add(plan.noise_multiplier, plan.step_rate, steps)
+
+    def add(self, noise_multiplier: float, sampling_rate: float, steps: int = 1) -> None:
+        """Count `steps` noisy updates with this noise and sampling rate, on the caller's word."""
+        if steps < 0:
+            raise ParamsError(f"{steps} steps cannot be counted; a step that was released cannot be taken back")
+        key = (float(noise_multiplier), float(sampling_rate))
+        self._counts[key] = self._counts.get(key, 0) + int(steps)
+
+    def history(self) -> list[Steps]:
+        """The executed steps, equal ones together."""
+        return [Steps(sigma, rate, steps) for (sigma, rate), steps in self._counts.items() if steps]
+
+    def spent(self, plan: "Plan") -> dict[str, float]:
+        """ε at the plan's δ of the executed steps, by accountant; those that cannot evaluate it are left out."""
+        return composed_epsilons(plan.accounted(self.history()), delta=plan.delta)
+
+    def verify(self) -> None:
+        """Raise `PrivacyError` if the noise that was measured is too small, or the samples that were counted are off.
+
+        The noise's energy follows a χ² distribution with as many degrees of freedom as entries had noise (correlated
+        noise has more), and the samples' sizes are sums of independent draws; either is refused beyond what chance
+        explains once in 10¹² runs.
+        """
+        if self._entries:
+            from scipy.special import gammaincinv
+
+            least = 2 * float(gammaincinv(self._entries / 2, _CHANCE))
+            energy = float(self._energy)
+            if not energy >= least:
+                raise PrivacyError(
+                    f"the noise that was added has {math.sqrt(max(energy, 0) / self._entries):.3g} of the standard "
+                    "deviation that was asked for; discard the model and mend the noise source"
+                )
+        # Bernstein's inequality, on both sides.
+        logarithm = math.log(2 / _CHANCE)
+        most = math.sqrt(2 * self._variance * logarithm + (logarithm / 3) ** 2) + logarithm / 3
+        if abs(self._sampled - self._expected) > most:
+            raise PrivacyError(
+                f"the samples hold {self._sampled} units where the rate that was said makes {self._expected:.0f}; "
+                "discard the model and mend the sampler"
+            )
+
+    def check(self, plan: "Plan") -> None:
+        """Raise `PrivacyError` if more was executed than planned: more steps, less noise, a higher rate, a larger ε."""
+        self.verify()
+        for sigma, rate, _ in self.history():
+            if sigma < plan.noise_multiplier * (1 - 1e-12):
+                raise PrivacyError(
+                    f"a step had noise multiplier {sigma:g}, not the planned {plan.noise_multiplier:g}; discard it"
+                )
+            if rate > plan.step_rate:
+                raise PrivacyError(
+                    f"a step had sampling rate {rate:g}, above the planned {plan.step_rate:g}; discard the model"
+                )
+        if self.steps > plan.steps:
+            raise PrivacyError(f"{self.steps} steps were executed but {plan.steps} planned; discard the model")
+        if plan.target_epsilon == math.inf:
+            return
+        spent = composed_epsilon(plan.accountant, plan.accounted(self.history()), delta=plan.delta)
+        if not spent <= plan.target_epsilon:
+            raise PrivacyError(
+                f"the run spent epsilon {spent:.4g} ({plan.accountant}), above its target {plan.target_epsilon:g}; "
+                "discard the model and calibrate again"
+            )
+
+    def certify(self, plan: "Plan") -> dict[str, float]:
+        """ε by accountant of a finished run, once all of it is as planned and its noise was measured.
+
+        Raises:
+            PrivacyError: if anything else was executed, fewer steps included, or noise was counted but never measured.
+        """
+        self.check(plan)
+        if self.steps != plan.steps:
+            raise PrivacyError(f"{self.steps} of {plan.steps} steps were executed; the run is not finished")
+        if plan.private and not self._entries:
+            raise PrivacyError("nobody measured the noise of this run; train it with the noise source in the loop")
+        return self.spent(plan)
+
+    def to_json(self) -> list[list[float]]:
+        """As plain JSON values: rows of noise multiplier, sampling rate, steps."""
+        return [list(row) for row in self.history()]
+
+    @classmethod
+    def from_json(cls, rows: list[list[float]]) -> Self:
+        """The ledger that `to_json` described; nothing is measured yet."""
+        ledger = cls()
+        for sigma, rate, steps in rows:
+            ledger.add(sigma, rate, int(steps))
+        return ledger
+
+
+def as_rows(history: list[Steps]) -> list[dict[str, Any]]:
+    """Executed steps as they stand in files: noise multiplier, sampling rate and number of equal steps."""
+    return [row._asdict() for row in history]
+
+
+def from_rows(rows: list[Mapping[str, Any]]) -> list[Steps]:
+    """What `as_rows` wrote."""
+    return [Steps(float(row["noise_multiplier"]), float(row["sampling_rate"]), int(row["steps"])) for row in rows]

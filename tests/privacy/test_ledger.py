@@ -1,0 +1,179 @@
+"""ε is computed from what was executed: noise that was measured, samples that were counted, steps that were taken."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from dpmix.errors import PrivacyError
+from dpmix.privacy.accounting import epsilons
+from dpmix.privacy.ledger import Ledger, as_rows, from_rows
+from dpmix.privacy.matrix_factorization import banded_plan
+from dpmix.privacy.noise import NoiseSource, Release, Research
+from dpmix.privacy.plan import Plan
+from dpmix.privacy.sampling import PoissonSampler, Sample, Sampler, executed_rate
+
+SIZES = {"population": 400, "batch_size": 80, "epochs": 8, "clip_norm": 0.5, "delta": 1e-5}
+SHAPES = {"weight": (20, 30), "bias": (20,)}
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    return Plan.calibrated(**SIZES, epsilon=3)
+
+
+def executed(plan: Plan, noise: NoiseSource, sampler: Sampler, steps: int | None = None, std: float = 1.0) -> Ledger:
+    """A run of `plan` over sums that are zero, with noise asked for at `std` of what is planned."""
+    ledger = Ledger()
+    for step in range(plan.steps if steps is None else steps):
+        sample = sampler.sample(step)
+        for name, shape in SHAPES.items():
+            ledger.add_noise(noise, torch.zeros(shape), plan.noise_std * std, step=step, name=name)
+        ledger.close_step(sample, plan.sensitivity)
+    return ledger
+
+
+class Scaled:
+    """A noise source that adds less than it is asked for."""
+
+    def __init__(self, share: float) -> None:
+        self.share, self.source = share, Research(3)
+
+    def add(self, total: torch.Tensor, std: float, *, step: int, name: str) -> torch.Tensor:
+        return self.source.add(total, std * self.share, step=step, name=name)
+
+
+class Greedy:
+    """A sampler that says one rate and takes units at another."""
+
+    def __init__(self, plan: Plan, share: float) -> None:
+        self.population = plan.units
+        self.said, self.real = plan.sampler(1), PoissonSampler(plan.units, plan.sampling_rate * share, 1)
+
+    def sample(self, step: int) -> Sample:
+        return self.said.sample(step)._replace(units=self.real.sample(step).units)
+
+
+@pytest.mark.parametrize("seed", [5, None])
+def test_an_honest_run_is_certified_with_the_epsilon_of_what_it_did(plan: Plan, seed: int | None) -> None:
+    ledger = executed(plan, plan.noise(seed), plan.sampler(seed))
+    found = ledger.certify(plan)
+    ((sigma, rate, steps),) = ledger.history()
+    assert sigma == pytest.approx(plan.noise_multiplier, rel=1e-12)
+    assert (rate, steps) == (executed_rate(0.2), 40)
+    assert found == epsilons(noise_multiplier=sigma, sampling_rate=rate, steps=steps, delta=1e-5)
+    assert 2.9 < found["pld"] <= 3
+
+
+@pytest.mark.parametrize("seed", [5, None])
+def test_an_honest_banded_run_is_certified(seed: int | None) -> None:
+    banded = banded_plan(**SIZES, epsilon=3, bands=4)
+    found = executed(banded, banded.noise(seed), banded.sampler(seed)).certify(banded)
+    rate = executed_rate(banded.part_rate)
+    mechanism = {"sampling_rate": rate, "steps": 10, "delta": 1e-5}
+    assert found == pytest.approx(epsilons(noise_multiplier=banded.noise_multiplier, **mechanism), rel=1e-9)
+    assert found["pld"] <= 3
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
+def test_a_source_that_adds_less_noise_than_it_was_asked_for_is_refused(plan: Plan, share: float) -> None:
+    ledger = executed(plan, Scaled(share), plan.sampler(1))
+    with pytest.raises(PrivacyError, match=r"the noise that was added has [0-9.]+ of the standard deviation"):
+        ledger.certify(plan)
+
+
+def test_noise_that_float32_swallows_is_refused(plan: Plan) -> None:
+    """Beside a sum of 10⁹, float32 has steps of 64: the noise is gone."""
+    ledger = Ledger()
+    for step in range(plan.steps):
+        ledger.add_noise(Research(3), torch.full((2000,), 1e9), plan.noise_std, step=step, name="weight")
+        ledger.close_step(plan.sampler(1).sample(step), plan.sensitivity)
+    with pytest.raises(PrivacyError, match="the noise that was added"):
+        ledger.certify(plan)
+
+
+def test_less_noise_asked_for_than_planned_is_refused(plan: Plan) -> None:
+    with pytest.raises(PrivacyError, match="noise multiplier"):
+        executed(plan, Research(3), plan.sampler(1), std=0.9).certify(plan)
+
+
+def test_one_parameter_with_less_noise_counts_for_the_step(plan: Plan) -> None:
+    ledger = Ledger()
+    ledger.add_noise(Research(3), torch.zeros(500), plan.noise_std, step=0, name="a")
+    ledger.add_noise(Research(3), torch.zeros(500), plan.noise_std / 2, step=0, name="b")
+    ledger.close_step(plan.sampler(1).sample(0), plan.sensitivity)
+    assert ledger.history()[0].noise_multiplier == pytest.approx(plan.noise_multiplier / 2)
+
+
+@pytest.mark.parametrize("share", [1.4, 0.6])
+def test_a_sampler_that_says_another_rate_than_it_takes_is_refused(plan: Plan, share: float) -> None:
+    with pytest.raises(PrivacyError, match="the samples hold"):
+        executed(plan, Research(3), Greedy(plan, share)).certify(plan)
+
+
+def test_a_higher_rate_that_is_said_is_refused(plan: Plan) -> None:
+    with pytest.raises(PrivacyError, match="sampling rate"):
+        executed(plan, Research(3), PoissonSampler(plan.units, 0.25, 1)).certify(plan)
+
+
+@pytest.mark.parametrize("steps", [39, 41])
+def test_other_steps_than_planned_are_refused(plan: Plan, steps: int) -> None:
+    with pytest.raises(PrivacyError, match="steps were executed"):
+        executed(plan, Research(3), plan.sampler(1), steps).certify(plan)
+
+
+def test_a_plan_whose_noise_was_edited_certifies_nothing(plan: Plan) -> None:
+    edited = Plan.from_json(json.loads(json.dumps({**plan.to_json(), "noise_multiplier": 0.3})))
+    with pytest.raises(PrivacyError, match=r"spends epsilon \d+.* above the target 3"):
+        edited.check()
+    with pytest.raises(PrivacyError, match="above its target 3"):
+        executed(edited, Research(3), edited.sampler(1)).certify(edited)
+
+
+def test_noise_that_nobody_measured_certifies_nothing(plan: Plan) -> None:
+    ledger = Ledger()
+    ledger.record(plan, plan.steps)
+    ledger.check(plan)
+    with pytest.raises(PrivacyError, match="nobody measured the noise"):
+        ledger.certify(plan)
+
+
+def test_a_step_without_noise_asked_for_cannot_be_closed(plan: Plan) -> None:
+    with pytest.raises(PrivacyError, match="without noise"):
+        Ledger().close_step(plan.sampler(1).sample(0), plan.sensitivity)
+
+
+def test_what_is_measured_stays_in_memory(plan: Plan) -> None:
+    ledger = executed(plan, Release(), plan.sampler(None), steps=10)
+    ledger.verify()
+    assert ledger.to_json() == [[pytest.approx(plan.noise_multiplier), executed_rate(0.2), 10]]
+
+
+def test_honest_noise_is_never_refused() -> None:
+    """Two thousand short runs, of one entry to hundreds."""
+    random = np.random.default_rng(0)
+    refused = 0
+    for trial in range(2000):
+        ledger = Ledger()
+        size = int(random.integers(1, 300))
+        ledger.add_noise(Research(trial), torch.zeros(size), 2.0, step=0, name="a")
+        ledger.close_step(PoissonSampler(50, 0.1, trial).sample(0), 1.0)
+        try:
+            ledger.verify()
+        except PrivacyError:
+            refused += 1
+    assert refused == 0
+
+
+def test_rows_survive_json(plan: Plan) -> None:
+    rows = executed(plan, Research(3), plan.sampler(1), steps=3).history()
+    assert from_rows(json.loads(json.dumps(as_rows(rows)))) == rows
+
+
+def test_microbatches_are_held_to_the_exact_pair(plan: Plan) -> None:
+    pairs = Plan.calibrated(**SIZES, epsilon=3, microbatch_size=2)
+    pairs.check()
+    with pytest.raises(PrivacyError):
+        replace(pairs, noise_multiplier=pairs.noise_multiplier / 2).check()
