@@ -40,6 +40,7 @@ from dpmix.params import (
     parse,
     read,
 )
+from dpmix.releasable import ARTEFACTS
 from dpmix.tables.captions import TABLES
 
 Labels = tuple[str, ...]
@@ -102,6 +103,25 @@ class Catalogue:
         for target, artefacts in self.targets.items():
             for artefact in artefacts:
                 self._register(artefact, target)
+        self._check_release()
+
+    def _check_release(self) -> None:
+        """Where one model is released, all of the scale's results are what may be handed out."""
+        artefacts = self.artefacts.values()
+        if not any(isinstance(artefact, Experiment) and artefact.release for artefact in artefacts):
+            return
+        for artefact in artefacts:
+            covered = artefact.release if isinstance(artefact, Experiment) else type(artefact).__name__ in ARTEFACTS
+            if not covered:
+                self._refuse_beside_a_release(f"{type(artefact).__name__} {self.path(artefact)}")
+        if self.spec.figures:
+            self._refuse_beside_a_release(f"figure {next(iter(self.spec.figures))}, which shows private images,")
+
+    def _refuse_beside_a_release(self, what: str) -> None:
+        raise ParamsError(
+            f"params.yaml: scale {self.scale} has a run with release: true, so that results/{self.scale} may be handed "
+            f"out whole, but {what} is not covered by its ε; move it to another scale"
+        )
 
     def _register(self, artefact: Artefact, target: str) -> None:
         path = self.path(artefact)

@@ -9,6 +9,7 @@ from dpmix.cli.account import account
 from dpmix.cli.agree import agree, reference
 from dpmix.cli.classify import classify
 from dpmix.cli.plan import plan
+from dpmix.cli.statement import statement
 from dpmix.cli.steps import steps
 from dpmix.cli.synthesize import synthesize
 
@@ -25,6 +26,7 @@ app.command()(synthesize)
 app.command()(classify)
 app.command()(agree)
 app.command()(reference)
+app.command()(statement)
 app.add_typer(steps, name="step", help="What the workflow's rules run: each makes the files that it is given.")
 
 

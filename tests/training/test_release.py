@@ -1,15 +1,20 @@
 """A model that leaves the house: nothing can be recomputed that must not be, and nothing unprotected is written."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
 from safetensors import safe_open
 
-from dpmix.experiment import Experiment, GradientRecord, Selection
-from dpmix.files import read_json
-from dpmix.training.runner import make
-from tests.training.conftest import World
+from dpmix.errors import DpmixError, PrivacyError
+from dpmix.experiment import SEMANTICS, Experiment, GradientRecord, Selection
+from dpmix.files import read_json, write_json
+from dpmix.privacy.noise import Release
+from dpmix.privacy.sampling import executed_rate
+from dpmix.training.runner import Execution, make
+from tests.training.conftest import World, plan_for
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -42,6 +47,9 @@ def test_only_what_the_guarantee_covers_is_written(run: Experiment) -> None:
     make([run], "demo")
     metrics = read_json(run.path("demo"))
     assert "clipped" not in metrics
+    # How long it took depends on who was sampled.
+    assert set(metrics["times"]) == {"hardware", "finished"}
+    assert len(metrics["times"]["finished"]) == len("2026-01-01")
     assert metrics["steps"]["executed"] == metrics["steps"]["planned"]
     left = sorted(path.name for path in run.directory("demo").iterdir())
     assert left == ["metrics.json", "model.safetensors"]
@@ -91,3 +99,82 @@ def test_the_average_is_of_the_noisy_weights(world: World) -> None:
         decay = min(0.9, (1 + step) / (10 + step))
         expected = decay * expected + (1 - decay) * value
     np.testing.assert_allclose(average.numpy(), expected, rtol=1e-12)
+
+
+class Killed(BaseException):
+    """What no code catches."""
+
+
+@pytest.mark.parametrize("kind", ["scratch", "head"])
+def test_a_checkpoint_of_a_release_holds_noisy_numbers_alone(
+    world: World, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Weights, what plain SGD makes of noisy steps, public counts, and accuracy on test images: nothing else."""
+    settings = {"epochs": 2, "momentum": 0.5, "ema_decay": 0.9, "release": True}
+    run = world.scratch(**settings) if kind == "scratch" else world.experiment(**settings)
+    real = Release.add
+
+    def killed(self: Release, total: torch.Tensor, std: float, *, step: int, name: str) -> torch.Tensor:
+        if step == 5:
+            raise Killed
+        return real(self, total, std, step=step, name=name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Release, "add", killed)
+        with pytest.raises(Killed):
+            make([run], "demo", Execution(checkpoint_seconds=0))
+    (left,) = (world.folder / "results" / "demo" / "checkpoints").iterdir()
+    with safe_open(left, framework="pt") as file:
+        values = json.loads(file.metadata()["values"])
+        names = {name.partition("/")[0] for name in file.keys()}  # noqa: SIM118
+    assert names == {"params", "velocity", "average"}
+    assert set(values) == {"step", "ledgers", "accuracies"}
+    ((row,),) = values["ledgers"]
+    assert row[1:] == [executed_rate(0.25), 5]
+    assert row[0] == pytest.approx(plan_for(run.plan()).noise_multiplier)
+    # It goes on from there.
+    make([run], "demo", Execution(checkpoint_seconds=0))
+    assert read_json(run.path("demo"))["steps"]["executed"] == 8
+
+
+@pytest.mark.parametrize("kind", ["scratch", "head"])
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        ({"noise_multiplier": 0.3}, r"spends epsilon [0-9.]+ \(rdp\), above the target 2"),
+        ({"population": 960}, "is not the plan of this run: its population is 960, not 96"),
+        ({"batch_size": 12}, "its batch_size is 12, not 24"),
+        ({"steps": 4}, "its steps is 4, not 8"),
+        ({"clip_norm": 0.5}, "its clip_norm is 0.5, not 1.0"),
+        ({"delta": 1e-3}, "its delta is 0.001, not 1e-05"),
+        ({"target_epsilon": 20.0}, "its target_epsilon is 20.0, not 2.0"),
+        ({"accountant": "pld"}, "its accountant is pld, not rdp"),
+        ({"microbatch_size": 2}, "its microbatch_size is 2, not 1"),
+    ],
+)
+def test_a_plan_that_was_edited_trains_nothing(world: World, kind: str, edit: dict[str, object], words: str) -> None:
+    run = world.scratch(release=True) if kind == "scratch" else world.experiment(epochs=2, release=True)
+    path = run.plan().path("demo")
+    write_json(path, {**read_json(path), **edit})
+    with pytest.raises(DpmixError, match=words) as caught:
+        make([run], "demo")
+    assert str(path) in str(caught.value)
+    assert "delete it and make it again" in str(caught.value)
+    assert not run.directory("demo").exists()
+
+
+@pytest.mark.parametrize("kind", ["scratch", "head"])
+def test_a_release_whose_noise_source_adds_nothing_is_not_written(
+    world: World, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    run = world.scratch(release=True) if kind == "scratch" else world.experiment(epochs=2, release=True)
+    monkeypatch.setattr(Release, "add", lambda self, total, std, *, step, name: total)
+    with pytest.raises(PrivacyError, match="the noise that was added has 0 of the standard deviation"):
+        make([run], "demo")
+    assert not run.directory("demo").exists()
+
+
+def test_a_plan_is_another_file_when_its_meaning_changes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = world.scratch().plan()
+    assert plan.semantics == SEMANTICS
+    assert plan.model_copy(update={"semantics": SEMANTICS + 1}).path("demo") != plan.path("demo")

@@ -1,0 +1,91 @@
+"""What may be handed out is one list; whatever is not on it is refused."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from dpmix import experiment as experiments
+from dpmix.catalogue import Catalogue
+from dpmix.errors import ParamsError
+from dpmix.experiment import Artefact, Experiment
+from dpmix.params import parse
+from dpmix.releasable import ARTEFACTS, SETTINGS, objection
+
+RELEASE = "docs/own-images/params.yaml"
+
+
+@pytest.fixture
+def raw(repository: Path) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((repository / RELEASE).read_text(encoding="utf-8"))
+    return found
+
+
+def release(raw: dict[str, Any]) -> Experiment:
+    (run,) = Catalogue(parse(raw), "release").of(Experiment)
+    assert isinstance(run, Experiment)
+    assert run.release
+    return run
+
+
+def test_every_setting_of_an_experiment_is_decided() -> None:
+    assert set(SETTINGS) == set(Experiment.model_fields)
+
+
+def test_a_setting_that_nobody_decided_is_refused(raw: dict[str, Any]) -> None:
+    assert objection({**release(raw).__dict__, "peek": True}) is not None
+    assert "decide it" in str(objection({"peek": True}))
+
+
+def test_every_kind_of_artefact_is_decided() -> None:
+    kinds = {kind.__name__ for kind in Artefact.__subclasses__()}
+    assert kinds == {one for one in vars(experiments) if one in kinds}
+    refused = {"Selection", "GradientRecord", "Distance"}
+    assert set(ARTEFACTS) == kinds - refused
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"mix_with": "S2", "subset": "S1"}, "unprotected; mix with synthetic images"),
+        ({"holdout": 0.1}, "held-out training images"),
+        ({"epsilon": math.inf}, "a model without noise reveals its training images"),
+        ({"learning_rate": None}, "choosing a learning rate on private images is not covered by ε"),
+    ],
+)
+def test_what_epsilon_does_not_cover_is_refused(raw: dict[str, Any], changes: dict[str, Any], words: str) -> None:
+    run = release(raw)
+    values = {name: getattr(run, name) for name in Experiment.model_fields}
+    Experiment(**values)
+    with pytest.raises(ValidationError, match=words):
+        Experiment(**{**values, **changes})
+    Experiment(**{**values, **changes, "release": False})
+
+
+def refused(raw: dict[str, Any], words: str) -> None:
+    with pytest.raises(ParamsError, match=words) as caught:
+        Catalogue(parse(raw), "release")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_ladder_beside_a_release_is_refused(raw: dict[str, Any]) -> None:
+    raw["scales"]["release"]["tables"]["3"]["ladder"] = {"method": "self-aug"}
+    refused(raw, "without noise reveals its training images; give a finite epsilon, and no ladder")
+
+
+def test_a_research_run_beside_a_release_is_refused(raw: dict[str, Any]) -> None:
+    raw["scales"]["release"]["tables"]["3"]["rows"][1] = {
+        "axis": "Method",
+        "values": {"released": {"method": "dp-mix-diff"}, "kept": {"method": "self-aug", "release": False}},
+    }
+    refused(raw, r"Experiment results/release/runs/.* is not covered by its ε; move it to another scale")
+
+
+def test_a_figure_beside_a_release_is_refused(raw: dict[str, Any]) -> None:
+    raw["scales"]["release"]["figures"] = {
+        "1": {"datasets": ["mine"], "model": "vit-b-16", "methods": ["dp-mix-diff"], "fixed": {"epsilon": 4}}
+    }
+    refused(raw, "figure 1, which shows private images")
