@@ -15,6 +15,7 @@ from dpmix.cli.app import app
 from dpmix.errors import DpmixError
 from dpmix.experiment import Distance, Experiment, ImageStore, PlanFile
 from dpmix.params import read
+from dpmix.privacy.plan import Plan
 
 STEPS = ("images", "encoder", "diffusion", "synthetic", "synthetic-images", "plans", "train", "distances", "table",
          "figure", "report")  # fmt: skip
@@ -130,7 +131,7 @@ def test_a_plan_is_calibrated_to_its_path(clone: Path, catalogue: Catalogue) -> 
         spec.batch_size,
         spec.epsilon,
     )
-    assert plan["planned_epsilons"][spec.accountant] <= spec.epsilon
+    assert Plan.from_json(plan).epsilons()[spec.accountant] <= spec.epsilon
 
 
 def test_a_full_disk_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -134,10 +134,10 @@ def _untouched_global_generator() -> Iterator[None]:
 # --- The update ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("noise", [0.0, 1.7])
+@pytest.mark.parametrize("noise", [0.0, 0.3])
 @pytest.mark.parametrize("model", [network, Borrows], ids=["rules for layers", "vmap"])
 def test_the_update_is_dpmixs_clipped_sum_plus_opacuss_noise(model, noise):
-    model, run_plan = made(model), plan(noise_multiplier=noise, clip_norm=1.9)
+    model, run_plan = made(model), plan(noise_multiplier=noise, clip_norm=2.6)
     own, same = torch.Generator().manual_seed(3), torch.Generator().manual_seed(3)
     optimizer = dp_optimizer(model, run_plan, generator=own)
     data, public = images(N), images(7, seed=2)
@@ -373,7 +373,7 @@ def without_last(data: Images) -> Images:
 def test_one_record_moves_the_sum_by_at_most_c(views):
     data, found = images(N), []
     data.images[-1], data.labels[-1] = 255, 0
-    run_plan = plan(clip_norm=0.05, steps=8)
+    run_plan = plan(clip_norm=0.05, steps=16)
     for present in (data, without_last(data)):
         model = made()
         optimizer = dp_optimizer(model, run_plan, learning_rate=0.0)
@@ -389,7 +389,7 @@ def test_one_record_moves_the_sum_by_at_most_c(views):
             optimizer.zero_grad()
         found.append((sums, took_part))
         # Nothing public depends on who is there.
-        assert mix.accountant.history == [(0.0, 8 / N, 8)]
+        assert mix.accountant.history == [(0.0, 8 / N, 16)]
     (whole, took_part), (rest, none) = found
     assert sum(took_part) > 1
     assert not any(none)

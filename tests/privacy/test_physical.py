@@ -1,4 +1,6 @@
+import functools
 import logging
+import operator
 import subprocess
 import sys
 import weakref
@@ -120,9 +122,9 @@ def test_halved_remembered_and_said_once(run_out, caplog):
         assert sum(batches.run(np.arange(20), compute)) == 190
     assert [len(part) for part in memory.parts] == [2] * 10
     assert [record.message for record in caplog.records] == [
-        "out of memory with 16 examples at a time; going on with 8",
-        "out of memory with 8 examples at a time; going on with 4",
-        "out of memory with 4 examples at a time; going on with 2",
+        "out of memory in physical batches of 16; going on with 8",
+        "out of memory in physical batches of 8; going on with 4",
+        "out of memory in physical batches of 4; going on with 2",
     ]
     assert memory.count == 13
     caplog.clear()
@@ -133,11 +135,18 @@ def test_halved_remembered_and_said_once(run_out, caplog):
     assert batches.size == 2
 
 
-def test_a_small_part_that_fails_shrinks_by_its_own_size():
-    memory, batches = Memory(calls=[1]), PhysicalBatches(64)
-    list(batches.run(np.arange(10), lambda part: (memory.take(part), memory.done(part))))
-    assert [len(part) for part in memory.parts] == [5, 5]
-    assert batches.size == 5
+def test_nothing_that_is_said_or_kept_depends_on_how_many_were_sampled(caplog):
+    """The size of a last part is the size of a secret sample."""
+    said = []
+    for sampled in (9, 10, 13):
+        memory, batches = Memory(room=8), PhysicalBatches(64)
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            list(batches.run(np.arange(sampled), lambda part, memory=memory: (memory.take(part), memory.done(part))))
+        assert memory.parts[0] == list(range(8))
+        said.append(([record.message for record in caplog.records], batches.size))
+    assert said == [said[0]] * 3
+    assert said[0][1] == 8
 
 
 @kinds
@@ -164,7 +173,6 @@ def test_other_errors_are_passed_on():
 
 def test_nothing_to_do():
     assert list(PhysicalBatches(4).run(np.arange(0), lambda part: part)) == []
-    assert PhysicalBatches(4).add_up(np.arange(0), lambda part: 1, start=7) == 7
     with pytest.raises(ValueError, match="at least one unit, not 0"):
         PhysicalBatches(0)
 
@@ -223,7 +231,7 @@ def test_clipped_sums_of_a_disturbed_batch(backend, run_out):
             memory.done(part)
             return found
 
-        found = batches.add_up(units, compute, zero_sum(params, 1.0))
+        found = functools.reduce(operator.add, batches.run(units, compute), zero_sum(params, 1.0))
         assert not any(layer._forward_hooks for layer in module.modules())
         return found, memory.parts
 
@@ -241,7 +249,7 @@ def test_clipped_sums_of_a_disturbed_batch(backend, run_out):
     assert distance <= 1e-6 * float(flat(undisturbed.total).norm())
     assert torch.allclose(disturbed.norms, undisturbed.norms, rtol=1e-6)
     # Where the parts are the same, so is every bit: it ran out before anything was done.
-    disturbed, parts = total(22, [1])
+    disturbed, parts = total(11, [1])
     halves, same = total(5)
     assert [len(part) for part in parts] == [5, 5, 1] == [len(part) for part in same]
     assert torch.equal(flat(disturbed.total), flat(halves.total))
@@ -266,29 +274,8 @@ def test_sums_of_heads_are_tuples():
     assert [norm.shape[1] for norm in norms] == [3, 1, 1, 1, 1]
 
 
-def test_running_out_while_adding():
-    """The addition needs memory as well: the part is done again, and is not there twice."""
-
-    class Number:
-        fails = 1
-
-        def __init__(self, value) -> None:
-            self.value = value
-
-        def __add__(self, other):
-            if len(other.value) == 2 and Number.fails:
-                Number.fails -= 1
-                real_cuda()
-            return Number(self.value + other.value)
-
-    batches = PhysicalBatches(2)
-    total = batches.add_up(np.arange(5), lambda part: Number(part.tolist()), Number([]))
-    assert total.value == [0, 1, 2, 3, 4]
-    assert batches.size == 1
-
-
 LIMITED = """
-import logging, resource
+import functools, logging, operator, resource
 import numpy as np, torch
 from dpmix.privacy import physical
 from dpmix.privacy.clipping import ExampleLoss, clipped_sum, zero_sum
@@ -301,12 +288,12 @@ params = {name: value.detach() for name, value in module.named_parameters()}
 views, targets = torch.rand(96, 2, 64), torch.softmax(torch.randn(96, 2, 3), dim=2)
 compute = lambda part: clipped_sum(ExampleLoss(module), params, views[part], targets[part], 1.0, backend="vectorized")
 units, start = np.arange(96), zero_sum(params, 1.0)
-expected = PhysicalBatches(4).add_up(units, compute, start)
+expected = functools.reduce(operator.add, PhysicalBatches(4).run(units, compute), start)
 pages = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 # Per-example gradients take a MiB an example.
 resource.setrlimit(resource.RLIMIT_AS, (pages + 64 * 2**20, resource.RLIM_INFINITY))
 batches = PhysicalBatches(96)
-found = batches.add_up(units, compute, start)
+found = functools.reduce(operator.add, batches.run(units, compute), start)
 assert batches.size < 64, batches.size
 for name, value in expected.total.items():
     assert torch.allclose(found.total[name], value, rtol=1e-5, atol=1e-6), name
@@ -322,5 +309,5 @@ def test_memory_that_really_runs_out(repository):
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) in (1, 3, 6, 12, 24, 48)
     lines = done.stderr.strip().splitlines()
-    assert lines[0].startswith("out of memory with 96 examples at a time; going on with 48")
-    assert all(line.startswith("out of memory with") for line in lines)
+    assert lines[0].startswith("out of memory in physical batches of 96; going on with 48")
+    assert all(line.startswith("out of memory in") for line in lines)
