@@ -9,7 +9,7 @@ import pytest
 
 from dpmix.errors import DpmixError, ParamsError
 from dpmix.experiment import Artefact, EncoderModel, Experiment, GradientRecord, Selection
-from dpmix.files import read_json
+from dpmix.files import read_json, write_json
 from dpmix.privacy.accounting import epsilons
 from dpmix.privacy.ledger import Ledger
 from dpmix.privacy.noise import Research
