@@ -21,7 +21,7 @@ from torch.func import functional_call, grad, vmap
 from dpmix.errors import PrivacyError
 from dpmix.privacy.layers import per_example_gradients, unsupported_layers
 from dpmix.privacy.modes import FLAT, AutoS, Clipping, PerLayer, layer_bounds, layer_of, mode_sensitivity
-from dpmix.privacy.precision import autocast, check_precision, full_float32, loss_scale
+from dpmix.privacy.precision import autocast, check_precision, full_float32, loss_scale, repeatable_convolutions
 
 _LOG = logging.getLogger(__name__)
 
@@ -144,7 +144,7 @@ def clipped_sum(
         return zero_sum(params, clip_norm, mode)
     if backend == "auto":
         backend = choose_backend(loss.module, views)
-    with autocast("float32", views.device.type):  # the caller's own autocast is none of ours
+    with autocast("float32", views.device.type), repeatable_convolutions():  # the caller's autocast is none of ours
         if backend == "sequential":
             return _sequential(loss, params, views, targets, clip_norm, mode, precision)
         per_example = _reference if backend == "reference" else per_example_gradients

@@ -32,6 +32,7 @@ from dpmix.privacy.clipping import ExampleLoss, soft_cross_entropy
 from dpmix.privacy.layers import per_example_gradients
 from dpmix.privacy.ledger import Ledger
 from dpmix.privacy.plan import Plan
+from dpmix.privacy.precision import repeatable_convolutions
 from dpmix.privacy.sampling import Sample
 from dpmix.privacy.trials import refuse_mixing, rules_cover
 from dpmix.random import KeyedRandom, key_of
@@ -223,11 +224,12 @@ class DPMix:
             return {name: p.new_zeros(0, *p.shape) for name, p in params.items()}
         random = KeyedRandom(batch.key, batch.step, batch.indices)
         views = make_views(self._data, batch.indices, self._views, random, self._synthetic, self._device)
-        if self._by_layer:
-            rows = per_example_gradients(self._loss, params, views.images, views.targets)
-        else:
-            one = vmap(grad(self._loss), in_dims=(None, 0, 0), randomness="different")
-            rows = one(params, views.images, views.targets)
+        with repeatable_convolutions():
+            if self._by_layer:
+                rows = per_example_gradients(self._loss, params, views.images, views.targets)
+            else:
+                one = vmap(grad(self._loss), in_dims=(None, 0, 0), randomness="different")
+                rows = one(params, views.images, views.targets)
         rows = {name: value.detach().float() for name, value in rows.items()}
         # By the norm and not entry by entry: Opacus would clip a norm that overflows by a factor of 0 or of nan.
         squares = torch.stack([value.flatten(1).square().sum(dim=1) for value in rows.values()]).sum(dim=0)

@@ -63,6 +63,20 @@ def autocast(precision: str, device_type: str) -> contextlib.AbstractContextMana
 
 
 @contextlib.contextmanager
+def repeatable_convolutions() -> Iterator[None]:
+    """Convolutions on a GPU that give the same bits every time, so that a seeded run can be repeated.
+
+    By default cuDNN also takes algorithms that add up in whatever order threads finish.
+    """
+    before = torch.backends.cudnn.deterministic
+    torch.backends.cudnn.deterministic = True
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.deterministic = before
+
+
+@contextlib.contextmanager
 def full_float32(device_type: str) -> Iterator[None]:
     """Float32 sums and matrix products with all their bits: no autocast, TF32 or bfloat16. Settings are put back after.
 

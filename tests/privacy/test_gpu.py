@@ -92,6 +92,22 @@ def test_no_example_moves_the_sum_by_more_than_c(mode: object, precision: str) -
     assert max(lengths[2:]) > 0.5 * CLIP_NORM
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("backend", ["sequential", "vectorized", "reference"])
+def test_it_repeats_bit_for_bit(backend: str, precision: str) -> None:
+    module, views, targets = problem()
+    module, views, targets = module.cuda(), views.cuda(), targets.cuda()
+    first, *others = (
+        flat(
+            clipped_sum(
+                ExampleLoss(module), parameters(module), views, targets, CLIP_NORM, backend=backend, precision=precision
+            ).total
+        )
+        for _ in range(6)
+    )
+    assert [torch.equal(first, other) for other in others] == [True] * 5
+
+
 def test_what_is_chosen_on_a_gpu() -> None:
     module, views, _ = problem()
     assert choose_backend(module.cuda(), views.cuda()) == "vectorized"

@@ -8,7 +8,7 @@ from torch import nn
 
 from dpmix.errors import ParamsError
 from dpmix.privacy import clipping
-from dpmix.privacy.clipping import BACKENDS, ExampleLoss, clipped_sum
+from dpmix.privacy.clipping import BACKENDS, ExampleLoss, clipped_sum, soft_cross_entropy
 from dpmix.privacy.modes import AutoS, Flat, PerLayer
 from dpmix.privacy.precision import PRECISIONS, autocast, check_precision, full_float32
 from tests.privacy import checks
@@ -152,6 +152,23 @@ def test_autocast():
                 assert (x @ x).dtype == torch.float32
     with autocast("float32", "meta"):
         pass
+
+
+@pytest.mark.parametrize("backend", ["sequential", "vectorized", "reference"])
+@pytest.mark.parametrize("before", [False, True])
+def test_convolutions_repeat_and_the_setting_is_put_back(monkeypatch, backend, before):
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", before)
+    module, seen = nn.Linear(2, 2), []
+
+    def criterion(outputs, targets):
+        seen.append(torch.backends.cudnn.deterministic)
+        return soft_cross_entropy(outputs, targets)
+
+    views, targets = torch.rand(2, 1, 2), torch.rand(2, 1, 2)
+    clipped_sum(ExampleLoss(module, criterion), parameters(module), views, targets, 1.0, backend=backend)
+    assert seen
+    assert all(seen)
+    assert torch.backends.cudnn.deterministic is before
 
 
 def set_by_old_name(value):
