@@ -6,7 +6,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo reference cifar10 test lint format bench bench-stream lock clean
+.PHONY: help install demo reference cifar10 test test-portable lint format bench bench-stream lock clean
 
 CORES ?= all
 VENV := .venv
@@ -45,6 +45,7 @@ help:
 	@echo 'make reference  keep the finished demo as what later ones are compared with (for maintainers)'
 	@echo 'make cifar10 IMAGES=<folder>   rows of Table 3 on real CIFAR-10, from zip archives of images'
 	@echo 'make test      lint and the whole test suite'
+	@echo 'make test-portable   its numeric part as on other processors: plain instructions, other numbers of threads'
 	@echo 'make lint      ruff, snakefmt, snakemake --lint, mypy'
 	@echo 'make format    rewrite the sources in the project'\''s style'
 	@echo 'make bench     speed beside other libraries, as ratios'
@@ -133,6 +134,17 @@ cifar10: install
 
 test: lint
 	@$(BIN)/python -m pytest -n 2
+
+# What torch, oneDNN and MKL are told, each in its own words, to compute as on a processor without vector extensions.
+PLAIN := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_ENABLE_INSTRUCTIONS=SSE4_2 MKL_CBWR=COMPATIBLE
+NUMERIC := $(BIN)/python -m pytest -m 'numeric and not slow'
+test-portable: install
+	@echo 'Plain instructions, one thread'
+	@$(PLAIN) $(NUMERIC) -n 2
+	@echo 'Plain instructions, two threads'
+	@$(PLAIN) DPMIX_TEST_THREADS=2 $(NUMERIC) -p no:xdist
+	@echo "This machine's instructions, two threads"
+	@DPMIX_TEST_THREADS=2 $(NUMERIC) -p no:xdist
 
 lint: install
 	@$(BIN)/ruff check .

@@ -19,6 +19,29 @@ hypothesis.settings.register_profile("dpmix", derandomize=True, deadline=None, p
 hypothesis.settings.load_profile("dpmix")
 
 ROOT = Path(__file__).resolve().parents[1]
+# Tests whose bounds must hold whatever the instruction set and the number of threads: the marker `numeric`.
+NUMERIC = (
+    "demo",
+    "models",
+    "privacy",
+    "training",
+    "test_augmentation.py",
+    "test_benchmarks.py",
+    "test_distances.py",
+    "test_drawing.py",
+    "test_fid.py",
+    "test_mixing.py",
+    "test_random.py",
+    "test_synthesis.py",
+    "test_zero_shot.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what `make test-portable` runs."""
+    for item in items:
+        if item.path.is_relative_to(ROOT / "tests") and item.path.relative_to(ROOT / "tests").parts[0] in NUMERIC:
+            item.add_marker("numeric")
 
 
 @pytest.fixture(autouse=True)

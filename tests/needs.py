@@ -20,6 +20,7 @@ LINUX = "Linux"
 MAKE = "make (Debian: make)"
 PAPER = "the paper's text (a folder that DPMIX_SHARED_PAPER names)"
 SLURM = "Slurm (Debian: slurm-wlm, munge)"
+X86 = "an x86-64 processor"
 
 _NEEDS = "needs "
 
