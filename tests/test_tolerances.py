@@ -86,3 +86,8 @@ def test_plain_instructions_are_what_is_used(repository: Path) -> None:
 
 def test_every_numeric_part_is_there(repository: Path) -> None:
     assert [name for name in NUMERIC if not (repository / "tests" / name).exists()] == []
+
+
+def test_continuous_integration_repeats_the_numeric_part(repository: Path) -> None:
+    commands = (repository / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+    assert commands[-2:] == ["make test </dev/null", "exec make test-portable </dev/null"]

@@ -23,9 +23,13 @@ from dpmix.privacy.clipping import (
 )
 from dpmix.privacy.modes import AutoS, Flat, PerLayer
 from tests.privacy.architectures import batch, flat, image_networks, naive_clipped_sum, parameters, text_networks
+from tests.tolerances import gamma
 
 networks = st.one_of(image_networks(), text_networks())
 every_backend = pytest.mark.parametrize("backend", BACKENDS)
+# Float32 beside exact arithmetic, relative to a gradient's length: sums of no more than 50 products (a kernel of 18, an
+# image of 49 pixels), and normalising a nearly constant group, which divides by sqrt(eps) = 1 / 316 at least.
+NORMALISED = gamma(50) / 1e-5**0.5
 RULED = ("sequential", "vectorized", "reference")
 
 
@@ -60,16 +64,15 @@ def test_backends_agree_with_a_loop_over_views(network, n, k, seed, clip_norm):
         assert all(result.total[name].shape == value.shape for name, value in params.items())
         assert all(value.dtype == torch.float32 for value in result.total.values())
         assert result.sensitivity == clip_norm
-        # Float32 against float64: normalising a nearly constant group costs a digit or two.
-        assert close(flat(result.total), flat(expected), 2e-4), backend
-        assert close(result.norms, norms, 2e-4), backend
+        assert close(flat(result.total), flat(expected), NORMALISED), backend
+        assert close(result.norms, norms, NORMALISED), backend
     first, *others = (
         clipped_sum(ExampleLoss(module), params, views, targets, clip_norm, backend=backend) for backend in RULED
     )
     # Of what is added up: where examples cancel, their sum has fewer digits.
     added = float(norms.clamp(max=clip_norm).sum())
     for other in others:
-        assert float((flat(other.total) - flat(first.total)).norm()) <= 1e-5 * added
+        assert float((flat(other.total) - flat(first.total)).norm()) <= 2 * NORMALISED * added
 
 
 modes = st.sampled_from([Flat(), AutoS(), PerLayer()])
