@@ -7,13 +7,15 @@ are those of the paper's linear head on CIFAR-10.
 import functools
 import math
 import re
+import zlib
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import optimize, stats
 
-from dpmix.privacy.accounting import epsilon
+from dpmix.privacy.accounting import Steps, composed_epsilon, epsilon
 from dpmix.privacy.plan import Plan
 
 POPULATION, BATCH, EPOCHS, DELTA = 50_000, 1000, 10, 1e-5
@@ -123,6 +125,22 @@ def pets(steps: int, rate: float) -> float:
     return spent(plan.noise_multiplier, steps, rate)
 
 
+def together(*targets: float) -> float:
+    """Models of one stream: the same sample at every step, so that their noises average out."""
+    return spent(sum(sigma(target) ** -2 for target in targets) ** -0.5)
+
+
+def equal_keys(steps: int) -> int:
+    """Pairs of (step, parameter) of a WRN-16-4 with the same CRC-32, as the first version named them."""
+    from dpmix.models.wide_resnet import wide_resnet
+    from dpmix.params import WideResNetSpec
+
+    spec = WideResNetSpec(kind="wide-resnet", name="wrn", label="WRN-16-4", depth=16, width=4, groups=16, resolution=32)
+    names = [name for name, _ in wide_resnet(spec, 3, 10, seed=0).named_parameters()]
+    keys = Counter(zlib.crc32(repr(("noise", step, name)).encode()) for step in range(steps) for name in names)
+    return sum(count * (count - 1) // 2 for count in keys.values())
+
+
 def told_apart(weights: int) -> float:
     """The equal error probabilities of telling noise of 1/20 from noise of 1/13 by its sum of squares."""
     narrow, wide = (stats.chi2(weights, scale=batch**-2) for batch in (20, 13))
@@ -142,6 +160,7 @@ COSTS = {
     "Microbatches": lambda: spent(sigma() / 2),
     "Norms that are not of what is added": lambda: spent(sigma() / 1.1),
     "An accountant that underestimates": central_limit,
+    "Models that share a sample": lambda: together(4, 4),
     "Tuning on private images": lambda: spent(sigma(), 8 * STEPS),
     "A person with several images": lambda: person(5),
     "Duplicates": lambda: person(5),
@@ -177,6 +196,20 @@ def test_what_four_becomes(rows, name):
         ("charges itself {:.2f} for the 40 steps", lambda: [pets(40, 0.25)]),
         ("the truth is {:.2f}", lambda: [pets(40, 1000 / 3680)]),
         ("With sixteen views a single step has ε above {:.0f}", lambda: [math.floor(sixteen_views() / 10) * 10]),
+        (
+            "four at 1, 2, 4 and 8, which one would add up to 15, are {:.1f} together",
+            lambda: [together(1, 2, 4, 8)],
+        ),
+        (
+            "would be {:.1f} with samples of their own",
+            lambda: [composed_epsilon("pld", [Steps(sigma(), RATE, 2 * STEPS)], delta=DELTA)],
+        ),
+        ("at σ = 0.3 the same steps spend {:.0f} under RDP", lambda: [spent(0.3, accountant="rdp")]),
+        (
+            "{} pairs of (step, parameter) of a WRN-16-4 have the same noise within 2441 steps",
+            lambda: [equal_keys(2441)],
+        ),
+        ("Two at ε = 4 are {:.1f} together", lambda: [together(4, 4)]),
         ("two images make ε = 4 into {:.1f}, five into {:.1f}", lambda: map(person, (2, 5))),
         ("ε = 1 becomes {:.1f} with five", lambda: [person(5, target=1.0)]),
         ("up to −ln(1 − q) for each, {:.2f} for 20 steps of q = 0.05", lambda: [-20 * math.log1p(-0.05)]),
