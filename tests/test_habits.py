@@ -64,7 +64,7 @@ def test_ci_uses_the_python_of_its_image(checks: dict[str, Any], repository: Pat
     # The script itself, in a clone whose make prints what it was given.
     (tmp_path / ".ci").mkdir()
     (tmp_path / ".ci" / "run").write_bytes((repository / ".ci" / "run").read_bytes())
-    (tmp_path / "Makefile").write_text("test:\n\t@echo asked for $(PYTHON)\n")
+    (tmp_path / "Makefile").write_text(".DEFAULT:\n\t@echo $@ with $(PYTHON)\n")
     programs = tmp_path / "bin"
     programs.mkdir()
     for name in ("git", "pdflatex", "chromium", "slurmctld", "munged"):
@@ -74,7 +74,9 @@ def test_ci_uses_the_python_of_its_image(checks: dict[str, Any], repository: Pat
         ["bash", ".ci/run"], cwd=tmp_path, capture_output=True, text=True, check=True,
         env={**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "PYTHON": "python3.12"},
     )  # fmt: skip
-    assert "asked for python3.12" in run.stdout
+    calls = run.stdout.splitlines()
+    assert "test with python3.12" in calls
+    assert [call for call in calls if not call.endswith(" with python3.12")] == []
 
 
 def test_every_python_on_offer_is_claimed_and_run(
