@@ -214,9 +214,13 @@ def refuse_mixing(visual: nn.Module, resolution: int, device: torch.device, name
     return first.shape[1]
 
 
-@functools.cache
 def shared_encoder(directory: Path, device: str) -> "Encoder":
     """The encoder in a folder, loaded once in a process, to compute as `set_execution` says."""
+    return _loaded(directory.resolve(), device)
+
+
+@functools.cache
+def _loaded(directory: Path, device: str) -> "Encoder":
     return load_encoder(directory, device=device)
 
 

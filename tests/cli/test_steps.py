@@ -94,7 +94,7 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Catal
     """Writes params, and the stores, the encoder and the noise plans of all that they ask for."""
     monkeypatch.chdir(tmp_path)
     # Encoders are kept by path, and the paths of all tests are the same.
-    encoders.shared_encoder.cache_clear()
+    encoders._loaded.cache_clear()
 
     def make(**bundle: Any) -> Catalogue:
         catalogue = write_params(params(**bundle))
@@ -116,7 +116,7 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Catal
 
     yield make
     encoders.set_execution()
-    encoders.shared_encoder.cache_clear()
+    encoders._loaded.cache_clear()
 
 
 def of(catalogue: Catalogue, kind: type[Artefact], model: str | None = None) -> Artefact:

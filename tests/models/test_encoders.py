@@ -462,3 +462,16 @@ def test_a_skeleton_has_the_shape_of_the_real_one_and_no_memory(architecture: st
     assert resolution == side
     assert visual(torch.empty(2, 3, side, side, device="meta")).shape == (2, dim)
     assert all(parameter.is_meta for parameter in model.parameters())
+
+
+def test_another_working_directory_has_other_encoders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same relative path is another folder there."""
+    loaded: list[Path] = []
+    monkeypatch.setattr(encoders, "load_encoder", lambda directory, device: loaded.append(directory) or len(loaded))
+    found = []
+    for name in ("a", "b", "a"):
+        (tmp_path / name / "encoder").mkdir(parents=True, exist_ok=True)
+        monkeypatch.chdir(tmp_path / name)
+        found.append(encoders.shared_encoder(Path("encoder"), "cpu"))
+    assert found == [1, 2, 1]
+    assert loaded == [tmp_path / "a" / "encoder", tmp_path / "b" / "encoder"]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dpmix.errors import DpmixError
+from dpmix.errors import DpmixError, PrivacyError
 from dpmix.experiment import Experiment, GradientRecord
 from dpmix.files import read_json
 from dpmix.privacy.noise import Research
@@ -178,4 +178,15 @@ def test_sigkill_at_any_moment(world: World, repository: Path, track: str) -> No
             assert child.returncode == 0
     assert kills >= 2
     assert metrics(run) == whole
+    assert checkpoints(world) == []
+
+
+@pytest.mark.parametrize("track", ["scratch", "head"])
+def test_no_checkpoint_is_written_of_steps_whose_noise_is_too_small(
+    world: World, monkeypatch: pytest.MonkeyPatch, track: str
+) -> None:
+    """A resumed process cannot measure the steps before it."""
+    monkeypatch.setattr(Research, "add", lambda self, total, std, *, step, name: total)
+    with pytest.raises(PrivacyError, match="the noise that was added"):
+        make([runs(world)[track]], "demo", EVERY_STEP)
     assert checkpoints(world) == []
