@@ -29,8 +29,8 @@ from dpmix.experiment import (
 from dpmix.files import read_json, write_json
 from dpmix.models import encoders
 from dpmix.params import read
+from dpmix.privacy.matrix_factorization import plan_from_json
 from dpmix.privacy.noise import Research
-from dpmix.privacy.plan import Plan
 from dpmix.training import head, scratch
 from tests.training.conftest import draw, write_store
 
@@ -93,8 +93,6 @@ def write_params(values: dict[str, Any]) -> Catalogue:
 def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Catalogue]:
     """Writes params, and the stores, the encoder and the noise plans of all that they ask for."""
     monkeypatch.chdir(tmp_path)
-    # Encoders are kept by path, and the paths of all tests are the same.
-    encoders._loaded.cache_clear()
 
     def make(**bundle: Any) -> Catalogue:
         catalogue = write_params(params(**bundle))
@@ -110,13 +108,11 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Catal
                     model = open_clip.CLIP(**CONFIG)
                 encoders.save_encoder(model, CONFIG, {"mean": [0.5] * 3, "std": [0.5] * 3}, folder)
             elif isinstance(one, PlanFile):
-                plan = Plan.calibrated(**one.model_dump(exclude={"bands"}))
-                write_json(one.path("demo"), plan.to_json())
+                write_json(one.path("demo"), one.calibrated().to_json())
         return catalogue
 
     yield make
     encoders.set_execution()
-    encoders._loaded.cache_clear()
 
 
 def of(catalogue: Catalogue, kind: type[Artefact], model: str | None = None) -> Artefact:
@@ -384,5 +380,5 @@ def test_noise_is_calibrated_for_the_plan_that_is_asked_for(made: Callable[..., 
     written = read_json(step("plans", spec))
     assert (written["population"], written["batch_size"], written["clip_norm"]) == (TRAIN, BATCH, 0.5)
     assert (written["delta"], written["accountant"], written["target_epsilon"]) == (1e-4, "pld", 2)
-    assert 1.9 < written["planned_epsilons"]["pld"] <= 2
+    assert 1.9 < plan_from_json(written).epsilons()["pld"] <= 2
     assert len(written.get("coefficients", [1])) == bands
