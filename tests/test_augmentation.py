@@ -221,7 +221,9 @@ def test_all_is_the_chosen_extra_with_the_same_parameters(seed: int) -> None:
     images, random, k = images_of(3, 3, 16, seed % 100), keyed(3, seed), 4
     views = augment(images, k, ["all"], random, "base", padding=0).flatten(0, 1)
     draws = parameters(random, k, "all")
-    for row, choice in enumerate(draws.integers("choice", len(TABLE_4)).tolist()):
+    choices = draws.integers("choice", len(TABLE_4)).tolist()
+    assert len(choices) == len(views) == 3 * k
+    for row, choice in enumerate(choices):
         name = TABLE_4[choice]
         alone = augmentation.PIXEL_TRANSFORMS[name](
             images[row // k][None].float() / 255, draws.take(torch.tensor([row])).within(name)

@@ -103,10 +103,14 @@ def test_the_whole_bench_in_miniature(results, monkeypatch, capsys):
 
 
 def test_every_case_can_be_made():
-    for _, makers in bench.GROUPS:
-        for name, make in makers.items():
-            if "Opacus" not in name and "head" not in name:
-                assert callable(make())
+    made = [
+        make()
+        for _, makers in bench.GROUPS
+        for name, make in makers.items()
+        if "Opacus" not in name and "head" not in name
+    ]
+    assert len(made) > 5
+    assert all(map(callable, made))
 
 
 @pytest.mark.slow

@@ -91,6 +91,7 @@ def test_every_cell_of_the_paper_is_here_once_and_no_other(paper: Catalogue, tab
 
 @pytest.mark.parametrize("table", [n for n in TABLE_NUMBERS if n not in ("7", "8", "11")])
 def test_a_cell_is_run_unless_the_paper_has_none(paper: Catalogue, table: str) -> None:
+    assert inner(paper, table)
     for cell in inner(paper, table):
         printed = published(int(table)).get(cell.row, cell.column)
         not_applicable = "Mixup" in cell.row[0] and cell.column == ("Microbatch Size = 1",) if table == "1" else False
@@ -101,6 +102,7 @@ def test_a_cell_is_run_unless_the_paper_has_none(paper: Catalogue, table: str) -
 
 def test_the_papers_hyperparameters(paper: Catalogue) -> None:
     """Sections 4 to 6 and appendix C."""
+    assert len(paper.of(Experiment)) > 100
     for run in (one for one in paper.of(Experiment) if isinstance(one, Experiment)):
         assert run.delta == 1e-5
         assert run.clip_norm == (0.05 if run.method == "mixed-ghost" else 1)
@@ -202,6 +204,7 @@ def test_variants_are_tuned_as_one(catalogues: dict[str, Catalogue], scale: str,
 
 @pytest.mark.parametrize("scale", ["demo", "paper"])
 def test_learning_rates_are_chosen_on_held_out_training_images(catalogues: dict[str, Catalogue], scale: str) -> None:
+    assert catalogues[scale].of(Selection)
     for selection in catalogues[scale].of(Selection):
         assert isinstance(selection, Selection)
         assert selection.experiment.holdout > 0
@@ -240,6 +243,7 @@ def test_a_rate_that_is_tuned_with_another_c_keeps_its_unit(raw: dict[str, Any])
     changed["scales"]["demo"]["tables"]["12"]["tuned_as"] = {"clip_norm": 4}
     catalogue = Catalogue(parse(changed), "demo")
     grid = catalogue.spec.tuning.learning_rates
+    assert len(runs(catalogue, "12")) == 12
     for run in runs(catalogue, "12"):
         assert isinstance(run.learning_rate, Selection)
         assert (run.clip_norm, run.learning_rate.experiment.clip_norm) == (0.5, 4)
@@ -479,7 +483,9 @@ def test_another_scale_is_untouched(raw: dict[str, Any]) -> None:
 
 
 def test_every_path_is_found_again_with_what_it_needs(catalogues: dict[str, Catalogue]) -> None:
+    assert len(catalogues) == 2
     for catalogue in catalogues.values():
+        assert len(catalogue.artefacts) > 100
         for path, artefact in catalogue.artefacts.items():
             assert catalogue.find(Path(path)) is artefact
             assert set(catalogue.inputs(path)) <= set(catalogue.artefacts)

@@ -94,6 +94,7 @@ def edit(path: Path, old: str, new: str) -> None:
 def test_there_is_a_stage_for_every_table_and_figure_of_both_scales(clone, repository):
     shutil.copy(repository / "params.yaml", clone)
     params = yaml.safe_load((repository / "params.yaml").read_text(encoding="utf-8"))
+    assert len(params["scales"]) == 2
     for spec in params["scales"].values():
         wanted = {f"table@{key}" for key in spec["tables"]} | {f"figure@{key}" for key in spec["figures"]} | {"report"}
         assert set(dvc(clone, "stage", "list", "--name-only").split()) == wanted

@@ -20,6 +20,7 @@ def test_it_is_a_schema_and_closed_at_every_level() -> None:
     derived = schema.schema()
     jsonschema.Draft202012Validator.check_schema(derived)
     objects = [derived, *derived["$defs"].values()]
+    assert sum("properties" in one for one in objects) > 10
     assert all(one["additionalProperties"] is False for one in objects if "properties" in one)
 
 

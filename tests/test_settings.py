@@ -154,9 +154,9 @@ def test_a_figure_has_its_own_seed() -> None:
 
 
 def test_a_rate_for_each_epsilon_is_that_of_the_epsilon() -> None:
-    rates = {"learning_rate": {1: 0.1, 2: 0.2, math.inf: 0.3}}
-    for epsilon, rate in rates["learning_rate"].items():
-        assert made({**rates, "epsilon": epsilon}).learning_rate == rate
+    rates = {1: 0.1, 2: 0.2, math.inf: 0.3}
+    for epsilon, rate in rates.items():
+        assert made({"learning_rate": rates, "epsilon": epsilon}).learning_rate == rate
 
 
 def test_a_tuned_rate_is_chosen_with_the_seed_and_the_share_of_tuning() -> None:

@@ -152,6 +152,7 @@ def test_a_store_from_archives_is_that_from_folders(tmp_path: Path) -> None:
         out = tmp_path / "out" / source.name
         prepare(spec_of(source, 6, 6), 8, tmp_path, out)
         stores[source.name] = [load(out, split) for split in ("train", "test")]
+    assert [len(split) for split in stores["plain"]] == [6, 6]
     for name in ("zips", "one.zip"):
         for ours, theirs in zip(stores[name], stores["plain"], strict=True):
             assert ours.classes == theirs.classes == ("cat", "dog")

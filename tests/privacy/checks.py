@@ -526,6 +526,7 @@ def check_default_noise(case: Case, *, absent: Collection[int] = ()) -> None:
 def check_mixtures(views: Views, members: int) -> None:
     """S' are mixtures λ a + (1 - λ) b of members of S, of images and labels alike, and not members themselves."""
     images, targets = views.images.double(), views.targets.double()
+    assert views.pairs.numel() > 0, "nothing is mixed"
     for example in range(len(images)):
         for place, ((a, b), weight) in enumerate(
             zip(views.pairs[example].tolist(), views.weights[example], strict=True)

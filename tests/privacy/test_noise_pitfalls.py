@@ -29,6 +29,7 @@ def test_who_knows_the_seed_subtracts_the_noise(case: checks.Case) -> None:
             for step, name, std, total, _ in recorder.calls
         ]
         guesses = drawn if case.trainer == "head" else [torch.cat(drawn)]
+        assert guesses
         noise_std = [std for _, _, std, _, _ in recorder.calls]
         for index, (guess, true) in enumerate(zip(guesses, recorder.sums(case)[0], strict=True)):
             noisy = (published.initial[index] - published.weights[index]).double() * case.expected_units

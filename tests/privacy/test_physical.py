@@ -107,6 +107,7 @@ def test_every_unit_exactly_once_and_in_order(sizes, size, calls):
         assert all(len(part) <= before for part in memory.parts)
         assert 1 <= batches.size <= before
         before = batches.size
+    assert before <= size
 
 
 @kinds

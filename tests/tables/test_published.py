@@ -122,7 +122,8 @@ def test_there_are_376_entries_and_one_is_empty() -> None:
 @pytest.mark.parametrize("number", [2, 3, 4, 7, 8, 10, 11, 12, 13])
 def test_labels_are_the_projects_own(number: int) -> None:
     table = published(number)
-    for key in (*table.values,):
+    assert len(table.values) >= 3
+    for key in table.values:
         labels = dict(zip(table.row_names + table.column_names, key[0] + key[1], strict=True))
         assert labels.get("Dataset", "CIFAR-10") in DATASETS
         assert number in (7, 10) or labels.get("Method", "DP-SGD") in METHODS
@@ -130,6 +131,7 @@ def test_labels_are_the_projects_own(number: int) -> None:
 
 def test_values_are_plausible() -> None:
     for number in (1, 2, 3, 4, 5, 6, 9, 10, 11, 12):
+        assert len(published(number).values) >= 4
         for value in published(number).values.values():
             assert value.mean is None or 5 < value.mean < 100
             assert value.sd is None or 0 <= value.sd < 1

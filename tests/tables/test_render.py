@@ -20,6 +20,7 @@ from dpmix.tables.html import html
 from dpmix.tables.latex import latex
 from dpmix.tables.markdown import markdown
 from dpmix.tables.render import read, tidy_csv, write
+from dpmix.tables.text import blocks
 from tests.needs import LATEX, lacks, needs
 
 MakeTable = Callable[..., Table]
@@ -134,10 +135,12 @@ def test_latex_spans_the_groups_of_columns(made: MakeTable) -> None:
 @pytest.mark.parametrize(("number", "paper"), ALL)
 def test_latex_rows_are_as_wide_as_their_tabular(made: MakeTable, number: int, paper: bool) -> None:
     source = latex(made(number, paper=paper))
-    for columns, content in re.findall(
-        r"\\begin\{tabular\}\{@\{\}([lc]+)@\{\}\}(.*?)\\end\{tabular\}", source, re.DOTALL
-    ):
-        for row in re.findall(r"^(.*) \\\\\*?(?:\[2pt\])?$", content, re.MULTILINE):
+    found = re.findall(r"\\begin\{tabular\}\{@\{\}([lc]+)@\{\}\}(.*?)\\end\{tabular\}", source, re.DOTALL)
+    assert len(found) == len(blocks(made(number, paper=paper)))
+    for columns, content in found:
+        rows = re.findall(r"^(.*) \\\\\*?(?:\[2pt\])?$", content, re.MULTILINE)
+        assert len(rows) > len(made(number).rows)
+        for row in rows:
             spans = [int(span) - 1 for span in re.findall(r"\\multicolumn\{(\d+)\}", row)]
             assert len(re.findall(r"(?<!\\)&", row)) + 1 + sum(spans) == len(columns), row
 

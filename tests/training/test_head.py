@@ -47,6 +47,7 @@ def same(first: Outcome, second: Outcome) -> None:
 def test_a_head_of_a_stream_is_the_same_as_alone(world: World, data: TrainingData) -> None:
     experiment = world.experiment()
     heads = heads_of(experiment)
+    assert len(heads) == 3
     for head, together in zip(heads, train(experiment, heads, data), strict=True):
         (alone,) = train(experiment, [head], data)
         same(alone, together)
@@ -56,6 +57,7 @@ def test_the_order_of_heads_does_not_matter(world: World, data: TrainingData) ->
     experiment = world.experiment()
     heads = heads_of(experiment)
     forwards, backwards = train(experiment, heads, data), train(experiment, heads[::-1], data)
+    assert len(forwards) == 3
     for first, second in zip(forwards, backwards[::-1], strict=True):
         same(first, second)
 
@@ -65,6 +67,7 @@ def test_the_physical_batch_does_not_matter(world: World, data: TrainingData, ph
     experiment = world.experiment()
     heads = heads_of(experiment)
     usual, other = (train(experiment, heads, data, physical_batch=size) for size in (64, physical_batch))
+    assert len(usual) == 3
     for first, second in zip(usual, other, strict=True):
         same(first, second)
 

@@ -110,7 +110,10 @@ def test_a_release_with_a_rate_from_private_images_is_refused(raw: dict[str, Any
 
 def test_the_text_names_files_and_commands_that_are_there(repository: Path) -> None:
     text = (repository / DOCS / "README.md").read_text(encoding="utf-8")
-    for command in re.findall(r"^dpmix (\w+)", text, flags=re.MULTILINE):
+    commands, targets = re.findall(r"^dpmix (\w+)", text, flags=re.MULTILINE), re.findall(r"\]\(([^)#]+)", text)
+    assert {"check", "classify"} <= set(commands)
+    assert targets
+    for command in commands:
         assert (repository / "dpmix/cli" / f"{command}.py").is_file() or command == "check"
-    for target in re.findall(r"\]\(([^)#]+)", text):
+    for target in targets:
         assert (repository / DOCS / target).exists()

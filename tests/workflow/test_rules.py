@@ -131,6 +131,7 @@ def test_a_job_waits_for_all_that_its_files_are_made_from(
 
 
 def test_a_job_runs_the_step_of_its_files(making: list[tuple[Job, list[Artefact]]]) -> None:
+    assert {STEPS[type(artefacts[0])] for _, artefacts in making} == set(STEPS.values())
     for job, artefacts in making:
         (step,) = {STEPS[type(artefact)] for artefact in artefacts}
         launch = "python -m dpmix"
@@ -155,6 +156,7 @@ KINDS = {"table": ("csv", "md", "tex", "json"), "figure": ("png", "pdf", "csv")}
 
 def test_a_table_or_figure_waits_for_all_that_it_shows(jobs: list[Job], catalogue: Catalogue) -> None:
     by_rule = {job.rule: job for job in jobs}
+    assert len(catalogue.targets) == 15
     for target, artefacts in catalogue.targets.items():
         noun, number = re.fullmatch(r"([a-z]+)(\d+)", target).groups()  # type: ignore[union-attr]
         job = by_rule[target]
