@@ -124,8 +124,9 @@ def test_the_lock_names_no_host_and_no_path(repository):
 
 
 def test_the_lock_satisfies_pyproject(project, pins):
-    assert len(declared(project)) > 20
-    for wanted in declared(project):
+    declarations = list(declared(project))
+    assert len(declarations) > 20
+    for wanted in declarations:
         name = canonicalize_name(wanted.name)
         assert name in pins, f"{wanted} is not in requirements.lock; run `make lock`"
         (pinned,) = pins[name].specifier

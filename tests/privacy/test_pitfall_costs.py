@@ -235,6 +235,11 @@ def test_every_pitfall_has_a_row_a_cost_and_a_test(repository, rows):
         assert re.search(r"`tests/[\w/]+\.py::test_\w+`", words.partition("Shown by")[2]), name
 
 
+def test_the_changelog_says_the_same_of_models_that_shared_a_sample(repository):
+    text = " ".join((repository / "CHANGELOG.md").read_text(encoding="utf-8").split())
+    assert f"two with ε = 4 can have {together(4, 4):.1f} together" in text
+
+
 def test_own_images_says_the_same_of_persons(repository):
     text = " ".join((repository / "docs" / "own-images" / "README.md").read_text(encoding="utf-8").split())
     assert f"five of them make ε = 4 into {person(5):.0f}." in text
