@@ -1,0 +1,173 @@
+"""No unfinished run is ever taken for another: the name of a checkpoint holds everything that determines its state."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dpmix.experiment import Artefact, EncoderModel, Experiment, GradientRecord, Selection
+from dpmix.files import read_json
+from dpmix.training.checkpoint import Checkpoint
+from dpmix.training.runner import Execution, make
+from tests.training.conftest import DATASET, ENCODER, NETWORK, SYNTHETIC, World, draw, write_store
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+MICROBATCHES = {"microbatch_size": 2, "k_self": 0, "k_diff": 0}
+# Another value of every field, with what else must change for the two to fit together.
+CHANGES: dict[str, dict[str, Any]] = {
+    "semantics": {"semantics": 1000},
+    "dataset": {"dataset": DATASET.model_copy(update={"train": 88})},
+    "model": {},  # of each kind its own
+    "method": {"method": "another"},
+    "synthetic": {"synthetic": SYNTHETIC.model_copy(update={"size": 40})},
+    "epsilon": {"epsilon": 2.5},
+    "delta": {"delta": 1e-6},
+    "accountant": {"accountant": "pld"},
+    "clip_norm": {"clip_norm": 0.5},
+    "clipping": {"clipping": "auto-s"},
+    "precision": {"precision": "bfloat16"},
+    "bands": {"bands": 2},
+    "batch_size": {"batch_size": 23},
+    "epochs": {"epochs": 4},
+    "learning_rate": {"learning_rate": 0.25},
+    "momentum": {"momentum": 0.9},
+    "weight_decay": {"weight_decay": 1e-4},
+    "ema_decay": {"ema_decay": 0.99},
+    "k_base": {"k_base": 3},
+    "k_self": {"k_self": 3},
+    "k_diff": {"k_diff": 2},
+    "mixup_alpha": {"mixup_alpha": 0.4},
+    "mixup_pairs": {"mixup_pairs": "independent"},
+    "mixing": {"mixing": "cutmix"},
+    "transforms": {"transforms": ("flip",)},
+    "padding": {"padding": 2},
+    "augment_synthetic": {"augment_synthetic": False},
+    "microbatch_size": MICROBATCHES,
+    "microbatch_mixup": {"microbatch_mixup": "alone", **MICROBATCHES},
+    "pretrain_epochs": {"pretrain_epochs": 1},
+    "subset": {"subset": "S1"},
+    "mix_with": {"mix_with": "S2", "subset": "S1"},
+    "holdout": {"holdout": 0.1},
+    "release": {"release": True},
+    "seed": {"seed": 2},
+}
+# Pretraining is for heads, microbatches are for networks.
+NOT_FOR = {"scratch": {"pretrain_epochs"}, "head": {"microbatch_size", "microbatch_mixup"}}
+
+
+class Stopped(BaseException):
+    """What no code catches."""
+
+
+@contextmanager
+def stopped_after_the_first_checkpoint() -> Iterator[None]:
+    real = Checkpoint.save
+
+    def save(self: Checkpoint, *state: Any) -> None:
+        real(self, *state)
+        raise Stopped
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Checkpoint, "save", save)
+        yield
+
+
+def prepare(experiment: Experiment) -> None:
+    """Write the inputs of a run that are not there yet, whatever they are."""
+    store = experiment.images().path("demo").parent
+    if not store.exists():
+        write_store(store, train=draw(experiment.dataset.train, 0), test=draw(experiment.dataset.test, 1))
+    if (synthetic := experiment.synthetic_images()) and not synthetic.path("demo").exists():
+        write_store(synthetic.path("demo").parent, train=draw(synthetic.synthetic.size, 2))
+    if encoder := experiment.encoder():
+        folder, there = encoder.path("demo").parent, EncoderModel(encoder=ENCODER).path("demo").parent
+        if not folder.exists():
+            os.symlink(there.resolve(), folder)
+
+
+def checkpoint_of(*artefacts: Artefact) -> str:
+    """The name of the one file that a job of these leaves when it is stopped."""
+    folder = Path("results/demo/checkpoints")
+    with stopped_after_the_first_checkpoint(), pytest.raises(Stopped):
+        make(artefacts, "demo", Execution(checkpoint_seconds=0))
+    (left,) = folder.iterdir()
+    left.unlink()
+    return left.name
+
+
+def experiment(world: World, track: str, **changes: Any) -> Experiment:
+    """One of which every field matters: images are drawn from D, and mixed."""
+    if track == "head":
+        return world.experiment(**changes)
+    return world.scratch(**{"k_diff": 1, "synthetic": SYNTHETIC, **changes})
+
+
+def changes_of(track: str, field: str) -> dict[str, Any]:
+    if field != "model":
+        return CHANGES[field]
+    network, encoder = NETWORK.model_copy(update={"width": 2}), ENCODER.model_copy(update={"weights": "others"})
+    return {"model": network if track == "scratch" else encoder}
+
+
+def test_every_field_of_an_experiment_is_covered_here() -> None:
+    assert set(CHANGES) == set(Experiment.model_fields)
+
+
+@pytest.mark.parametrize("track", ["scratch", "head"])
+def test_whatever_field_differs_the_file_is_another(world: World, track: str) -> None:
+    names = {"nothing": checkpoint_of(experiment(world, track))}
+    for field in sorted(set(CHANGES) - NOT_FOR[track]):
+        changes = changes_of(track, field)
+        changed = experiment(world, track, **changes)
+        prepare(changed)
+        names[field] = checkpoint_of(changed)
+        if company := {name: value for name, value in changes.items() if name != field}:
+            assert checkpoint_of(experiment(world, track, **company)) != names[field], field
+    shared = [(one, other) for one in names for other in names if one < other and names[one] == names[other]]
+    assert len(names) > 30
+    assert not shared
+    assert checkpoint_of(experiment(world, track)) == names["nothing"]
+
+
+@pytest.mark.parametrize("track", ["scratch", "head"])
+def test_a_changed_plan_is_another_file(world: World, track: str) -> None:
+    run = experiment(world, track)
+    names = [checkpoint_of(run)]
+    for noise_multiplier in (6.0, 8.0):
+        world.plan(run, noise_multiplier)
+        names.append(checkpoint_of(run))
+    assert len(set(names)) == 3
+
+
+def test_the_heads_of_a_stream_are_in_its_name(world: World) -> None:
+    one, other = world.experiment(epsilon=1.0), world.experiment(epsilon=4.0)
+    tuning = world.experiment(learning_rate=None, epsilon=1.0)
+    jobs: dict[str, list[Artefact]] = {
+        "one": [one],
+        "the other": [other],
+        "both": [one, other],
+        "another rate": [one.model_copy(update={"learning_rate": 8.0})],
+        "a record": [GradientRecord(experiment=one)],
+        "a record of the other": [one, GradientRecord(experiment=other)],
+        "a choice": [Selection(experiment=tuning, learning_rates=(1.0, 2.0))],
+        "a larger choice": [Selection(experiment=tuning, learning_rates=(1.0, 2.0, 4.0))],
+    }
+    names = {name: checkpoint_of(*artefacts) for name, artefacts in jobs.items()}
+    assert len(set(names.values())) == len(jobs)
+
+
+def test_a_stream_that_lost_a_head_starts_afresh(world: World) -> None:
+    """Two heads were stopped; one of them is then asked for alone, and is what it would have been."""
+    one, other = world.experiment(epsilon=1.0), world.experiment(epsilon=4.0)
+    world.plan(one, 8.0)
+    make([other], "demo")
+    expected = read_json(other.path("demo"))
+    other.path("demo").unlink()
+    with stopped_after_the_first_checkpoint(), pytest.raises(Stopped):
+        make([one, other], "demo", Execution(checkpoint_seconds=0))
+    make([other], "demo", Execution(checkpoint_seconds=0))
+    assert {**read_json(other.path("demo")), "times": 0} == {**expected, "times": 0}
