@@ -19,6 +19,7 @@ from dpmix.privacy.physical import PhysicalBatches, is_out_of_memory
 from tests.needs import LINUX, needs
 from tests.privacy import checks
 from tests.privacy.architectures import flat, parameters
+from tests.tolerances import gamma, head_rounding
 
 BACKENDS = ("sequential", "vectorized", "reference")
 
@@ -246,9 +247,12 @@ def test_clipped_sums_of_a_disturbed_batch(backend, run_out):
     assert torch.equal(disturbed.norms, again.norms)
     undisturbed, parts = total(4)
     assert [len(part) for part in parts] == [4, 4, 3]
+    # Gradients of at most 1 from sums of no more than 64 products (an image's pixels), added up in another order; and
+    # norms of all numbers of a gradient.
     distance = float((flat(disturbed.total) - flat(undisturbed.total)).norm())
-    assert distance <= 1e-6 * float(flat(undisturbed.total).norm())
-    assert torch.allclose(disturbed.norms, undisturbed.norms, rtol=1e-6)
+    assert distance <= 2 * gamma(64 + len(units)) * len(units) ** 0.5
+    longest = 64 + sum(value.numel() for value in params.values())
+    assert torch.allclose(disturbed.norms, undisturbed.norms, rtol=2 * gamma(longest), atol=0)
     # Where the parts are the same, so is every bit: it ran out before anything was done.
     disturbed, parts = total(11, [1])
     halves, same = total(5)
@@ -270,8 +274,9 @@ def test_sums_of_heads_are_tuples():
         total += part_sum
         norms.append(part_norms)
     expected, lengths = head_clipped_sum(features, targets, weights, clip_norms)
-    assert torch.allclose(total, expected, rtol=1e-6, atol=1e-7)
-    assert torch.allclose(torch.cat(norms, dim=1), lengths, rtol=1e-6)
+    bound = head_rounding(features, targets, weights, clip_norms)
+    assert ((total - expected).flatten(1).norm(dim=1) <= 2 * bound.totals).all()
+    assert ((torch.cat(norms, dim=1) - lengths).abs() <= 2 * bound.norms).all()
     assert [norm.shape[1] for norm in norms] == [3, 1, 1, 1, 1]
 
 
