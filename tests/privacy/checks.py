@@ -373,6 +373,28 @@ def check_no_other_path(case: Case) -> None:
     assert idle
 
 
+# --- Public data -----------------------------------------------------------------------------------------------------
+
+
+def _pretrained(data: TrainingData) -> Tensor:
+    """Weights pretrained on D and left so by a learning rate of zero."""
+    spec = experiment(HEADS, 0.0).model_copy(update={"pretrain_epochs": 3})
+    (outcome,) = train_heads(spec, [Head(plans(HEADS)[0], 0.0, "a")], data, Featurizer(encode), noise=Recorder())
+    return torch.cat([outcome.weights["weight"], outcome.weights["bias"][:, None]], dim=1)
+
+
+def check_pretraining() -> None:
+    """What is learnt before the first noisy step is learnt from D: no private record leaves a trace in it."""
+    data = training_data(HEADS)
+    weights = _pretrained(data)
+    for record in range(HEADS.population):
+        neighbour = _pretrained(training_data(HEADS, replaced=record))
+        assert torch.equal(neighbour, weights), f"private record {record} was pretrained on"
+    other = replace(data, public=images(6, seed=9))
+    assert weights.any()
+    assert not torch.equal(_pretrained(other), weights), "nothing was learnt from D"
+
+
 # --- Rule 3: order ---------------------------------------------------------------------------------------------------
 
 

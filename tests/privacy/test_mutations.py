@@ -18,6 +18,7 @@ from dpmix.privacy.plan import Plan
 from dpmix.random import KeyedRandom
 from dpmix.training import head as heads
 from dpmix.training import scratch
+from dpmix.training.data import TrainingData
 from tests.privacy import checks
 
 Patch = pytest.MonkeyPatch
@@ -294,6 +295,31 @@ def test_silent_empty_steps_are_caught(case):
     everybody = range(case.population)
     with checks.broken(no_noise_in_empty_steps), pytest.raises(AssertionError, match=r"noise is 0\.000 of"):
         checks.check_default_noise(case, absent=everybody)
+
+
+def pretraining_on_private_data(patch: Patch) -> None:
+    """Whoever asks for D is given the private records."""
+    get = object.__getattribute__
+    patch.setattr(
+        TrainingData, "__getattribute__", lambda self, name: get(self, "private" if name == "public" else name)
+    )
+
+
+def pretraining_on_private_labels(patch: Patch) -> None:
+    """D's images, with labels of private ones."""
+    get = object.__getattribute__
+
+    def mislabelled(self: TrainingData, name: str) -> Any:
+        value = get(self, name)
+        return replace(value, labels=get(self, "private").labels[: len(value)]) if name == "public" else value
+
+    patch.setattr(TrainingData, "__getattribute__", mislabelled)
+
+
+@pytest.mark.parametrize("mutation", [pretraining_on_private_data, pretraining_on_private_labels])
+def test_private_records_in_pretraining_are_caught(mutation):
+    with checks.broken(mutation), pytest.raises(AssertionError, match=r"private record \d was pretrained on"):
+        checks.check_pretraining()
 
 
 def nothing_is_mixed(patch: Patch) -> None:

@@ -33,6 +33,10 @@ def test_a_record_that_was_not_sampled_leaves_no_trace(case):
     checks.check_no_other_path(case)
 
 
+def test_pretraining_is_on_public_data_alone():
+    checks.check_pretraining()
+
+
 @pytest.mark.parametrize("name", checks.MIDDLING)
 def test_mean_over_views_then_clipping_then_the_sum(name):
     checks.check_contributions(checks.MIDDLING[name])

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from dpmix.datasets import Images
 from dpmix.errors import PrivacyError
 from dpmix.experiment import Experiment
 from dpmix.mixing import one_hot
@@ -153,35 +152,3 @@ def test_features_are_standardised_by_public_data_alone() -> None:
     assert torch.equal(features[:, -1], torch.ones(40))
     torch.testing.assert_close(features[:, :-1].mean(dim=0), torch.zeros(16), atol=1e-5, rtol=0)
     torch.testing.assert_close(features[:, :-1].square().sum(dim=1).mean(), torch.tensor(39 / 40), atol=1e-3, rtol=0)
-
-
-def test_pretraining_uses_the_public_set_and_helps_before_the_first_step(world: World, data: TrainingData) -> None:
-    """With next to no learning rate, and noise that drowns what is left, only what pretraining did can be measured."""
-    changes = {"pretrain_epochs": 20, "k_diff": 0, "epochs": 1}
-    run, plain = world.experiment(**changes), world.experiment(k_diff=0, epochs=1)
-    head = Head(plan_for(run.plan(), 1e6), 1e-9, "a")
-    featurize = Featurizer.standardized(blocks, as_images(draw(48, 2)), "cpu")
-    (pretrained,), (untrained,) = (train_heads(one, [head], data, featurize) for one in (run, plain))
-    assert pretrained.accuracy > 90
-    assert untrained.accuracy < 60
-    again = train_heads(run, [head], data, featurize)[0]
-    assert again.accuracies == pretrained.accuracies
-
-
-def test_pretraining_reads_no_private_image(world: World, data: TrainingData, recorder: Recorder) -> None:
-    """With a learning rate of zero a head stays as pretrained: other private images change nothing, another D does."""
-    run = world.experiment(pretrain_epochs=3, k_diff=0, epochs=1)
-    head = Head(plan_for(run.plan()), 0.0, "a")
-    others = as_images(draw(len(data.private), 77))
-    shuffled = replace(others, labels=others.labels[::-1].copy())
-
-    def pretrained(private: Images, public: Images) -> torch.Tensor:
-        given = replace(data, private=private, public=public)
-        (outcome,) = train_heads(run, [head], given, Featurizer(blocks), noise=recorder)
-        return outcome.weights["weight"]
-
-    assert data.public is not None
-    expected = pretrained(data.private, data.public)
-    assert expected.any()
-    assert torch.equal(pretrained(shuffled, data.public), expected)
-    assert not torch.equal(pretrained(data.private, replace(data.public, labels=data.public.labels[::-1])), expected)

@@ -11,10 +11,8 @@ from dpmix.errors import DpmixError, ParamsError
 from dpmix.experiment import Artefact, EncoderModel, Experiment, GradientRecord, Selection
 from dpmix.files import read_json, write_json
 from dpmix.privacy.accounting import epsilons
-from dpmix.privacy.ledger import Ledger
 from dpmix.privacy.noise import Research
-from dpmix.training.outcome import Outcome
-from dpmix.training.runner import Execution, _write_selection, learning_rate, make
+from dpmix.training.runner import Execution, learning_rate, make
 from tests.training.conftest import ENCODER, NETWORK, TEST, World, draw, plan_for
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -130,27 +128,6 @@ def test_a_choice_does_not_depend_on_the_test_set(world: World) -> None:
     _, labels = draw(TEST, 1)
     world.write_images(test=(np.full((TEST, 3, 16, 16), 255, dtype=np.uint8), labels))
     assert remade([selection]) == first
-
-
-def test_of_equal_learning_rates_the_smallest_is_chosen(world: World) -> None:
-    tuning = world.experiment(learning_rate=None, holdout=0.25)
-    selection = Selection(experiment=tuning, learning_rates=RATES)
-    results = [([90.0, 50.0], 1.0), ([20.0, 60.0], 8.0), ([10.0, 60.0], 64.0)]
-    _write_selection(selection, [Outcome(epochs, Ledger(), rate, 0.0, 0.0) for epochs, rate in results], "demo")
-    assert read_json(selection.path("demo"))["learning_rate"] == 8.0
-
-
-def test_gradients_are_recorded_beside_the_run(world: World) -> None:
-    run = world.experiment()
-    make([run, GradientRecord(experiment=run)], "demo")
-    with np.load(GradientRecord(experiment=run).path("demo")) as record:
-        assert record["magnitudes"].shape == (3, 4 * 9)
-        assert (record["magnitudes"] >= 0).all()
-        assert record["magnitudes"].any(axis=1).all()
-        assert float(record["epsilon"]) == plan_for(run.plan()).epsilons()["rdp"]
-    recorded = read_json(run.path("demo"))
-    recorded.pop("times")
-    assert remade([run])[run.path("demo").as_posix()] == recorded
 
 
 @pytest.mark.parametrize("kind", ["head", "scratch"])

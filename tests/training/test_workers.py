@@ -4,16 +4,21 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from dpmix.experiment import Experiment
 from dpmix.files import read_json
+from dpmix.training.data import load_data
+from dpmix.training.head import Featurizer, Head, train_heads
 from dpmix.training.runner import Execution, make
+from dpmix.training.scratch import train_from_scratch
 from dpmix.training.workers import ALONE, Workers
-from tests.training.conftest import World
+from tests.training.conftest import Recorder, World, blocks, plan_for
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -54,6 +59,62 @@ def test_shares_are_a_partition() -> None:
             shares = [Workers(rank, count).share(np.arange(size)) for rank in range(count)]
             assert sorted(np.concatenate(shares).tolist()) == list(range(size))
             assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+@dataclass(frozen=True)
+class Apart(Workers):
+    """One of several processes that run one after the other: sums stay its own, to be added up by the test.
+
+    What the first process says is kept in `said`, and the others hear it.
+    """
+
+    said: list[torch.Tensor] = field(default_factory=list)
+    heard: list[torch.Tensor] = field(default_factory=list)
+    added: list[list[torch.Tensor]] = field(default_factory=list)
+
+    def add(self, *tensors: torch.Tensor) -> None:
+        self.added.append([tensor.clone() for tensor in tensors])
+
+    def agree(self, tensor: torch.Tensor) -> torch.Tensor:
+        own = tensor.clone() if self.leads else self.said[len(self.heard)]
+        (self.said if self.leads else self.heard).append(own)
+        return own
+
+    def wait(self) -> None:
+        return None
+
+
+@pytest.mark.parametrize("count", [2, 5])
+@pytest.mark.parametrize("kind", ["network", "head"])
+def test_the_parts_of_every_sum_add_up(world: World, kind: str, count: int) -> None:
+    """With a learning rate of zero the weights stay, so that a process needs no other to go on.
+
+    Of six expected units, some processes have none at some steps.
+    """
+    changes = {"batch_size": 6, "epochs": 1, "learning_rate": 0.0, "clip_norm": 0.5}
+    experiment = world.scratch(**changes) if kind == "network" else world.experiment(**changes)
+    plan, data = plan_for(experiment.plan(), 1.0), load_data(experiment, "demo")
+
+    def sums(rank: int, count: int, said: list[torch.Tensor]) -> list[list[torch.Tensor]]:
+        recorder, workers = Recorder([]), Apart(rank, count, said)
+        options = {"noise": recorder, "workers": workers}
+        if kind == "network":
+            train_from_scratch(experiment, plan, data, **options)
+        else:
+            train_heads(experiment, [Head(plan, 0.0, "a", record_magnitudes=True)], data, Featurizer(blocks), **options)
+        # Who leads, and nobody else, adds noise.
+        assert bool(recorder.calls) == (rank == 0)
+        return workers.added
+
+    said: list[torch.Tensor] = []
+    whole, parts = sums(0, 1, []), [sums(rank, count, said) for rank in range(count)]
+    assert len(whole) >= plan.steps == 16
+    assert {len(part) for part in parts} == {len(whole)}
+    for step, expected in enumerate(whole):
+        for index, tensor in enumerate(expected):
+            total = torch.stack([part[step][index] for part in parts]).sum(dim=0)
+            torch.testing.assert_close(total, tensor, rtol=1e-4, atol=1e-5)
+    assert any(bool(tensor.any()) for tensor in whole[0])
 
 
 def test_one_process_leads_and_needs_no_network() -> None:
