@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from dpmix.errors import ParamsError
 from dpmix.experiment import (
+    OF_VIEWS,
     Artefact,
     Distance,
     Experiment,
@@ -379,25 +380,20 @@ class Catalogue:
     def _build(
         self, full: Settings, seed: int, rate: "float | Selection | None", where: str, holdout: float = 0.0
     ) -> Experiment:
-        model = self.params.models[str(full.model)]
-        uses_d = (full.k_diff and full.mix_with != "S2") or full.pretrain_epochs
-        if isinstance(model, EncoderSpec) and model.standardize == "public":
-            uses_d = True
-        given = full.model_dump(exclude_none=True, exclude={"dataset", "model", "learning_rate", "record_gradients"})
-        if not full.k_self:
-            # Nothing is mixed: how it would be mixed does not determine the result.
-            given = {key: value for key, value in given.items() if not key.startswith("mixup_")}
-        return _made(
+        given = full.model_dump(exclude_none=True, exclude={"dataset", "model", "learning_rate"})
+        experiment = _made(
             Experiment,
             where,
             **given,
             dataset=self.params.datasets[str(full.dataset)],
-            model=model,
-            synthetic=self.synthetic(str(full.dataset), where) if uses_d else None,
+            model=self.params.models[str(full.model)],
+            synthetic=self.synthetic(str(full.dataset), where),
             learning_rate=rate,
             holdout=holdout,
             seed=seed,
         )
+        # What does not matter to a run is not said of it either.
+        return experiment.canonical()
 
     def synthetic(self, dataset: str, where: str) -> SyntheticSet:
         """D for a data set: as many images as its training set unless `synthetic_size` says otherwise."""
@@ -434,6 +430,8 @@ class Catalogue:
                         yield CellSpec((dataset.label,), column, distance(first="train", second=second))
                     continue
                 for split, (label, settings) in itertools.product(("train", "test"), table.methods.items()):
+                    for key in sorted(settings.model_fields_set - {"method", "subset", "mix_with", *OF_VIEWS}):
+                        raise ParamsError(f"params.yaml: {where}, {label}: {key} changes no view; remove it")
                     cell = settings.over(Settings(dataset=name, model=table.model, learning_rate=1.0, epsilon=1.0))
                     views = self.experiment(cell, self.spec.seeds[0], f"{where}, {dataset.label} / {label}")
                     column = (split.capitalize(), label)
@@ -449,6 +447,10 @@ class Catalogue:
 
     def _figure(self, key: str) -> Iterator[Artefact]:
         figure = self.spec.figures[key]  # type: ignore[index]
+        if key == "1" and (len(figure.datasets), len(figure.methods)) != (1, 1):
+            raise ParamsError(
+                "params.yaml: figure 1: it shows the views of one example; name one data set and one method"
+            )
         for dataset in figure.datasets:
             for method in figure.methods:
                 cell = figure.fixed.over(Settings(dataset=dataset, model=figure.model, method=method))

@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
@@ -18,6 +19,7 @@ from typing_extensions import override
 from dpmix.augmentation import TRANSFORMS
 from dpmix.params import (
     DatasetSpec,
+    DiffusionSpec,
     EncoderSpec,
     GivenImagesSpec,
     ModelSpec,
@@ -27,6 +29,7 @@ from dpmix.params import (
     suggestion,
 )
 from dpmix.releasable import objection
+from dpmix.views import ViewSettings
 
 if TYPE_CHECKING:
     from dpmix.privacy.plan import Plan
@@ -56,8 +59,10 @@ class Artefact(Spec):
     folder: ClassVar[str]
 
     def key(self) -> dict[str, Any]:
-        """What determines this artefact; labels for people, and where D's class names are looked up, do not."""
-        return _determining(self.model_dump(mode="json"))
+        """What determines this artefact, and nothing else; artefacts within it count by their own keys."""
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        within = {name: value.key() for name, value in values.items() if isinstance(value, Artefact)}
+        return {**_determining(self.model_dump(mode="json", exclude=set(within))), **within}
 
     @cached_property
     def hash(self) -> str:
@@ -79,9 +84,13 @@ class Artefact(Spec):
         return []
 
 
+# Labels are for people; D's class names are the same wherever they are looked up; whose D is shared, D itself says.
+_NOT_DETERMINING = ("label", "names_from", "parent")
+
+
 def _determining(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _determining(entry) for key, entry in value.items() if key not in ("label", "names_from")}
+        return {key: _determining(entry) for key, entry in value.items() if key not in _NOT_DETERMINING}
     if isinstance(value, list):
         return [_determining(entry) for entry in value]
     return value
@@ -131,6 +140,14 @@ class SyntheticSet(Artefact):
         """The private store in which the names of its classes are looked up."""
         return ImageStore(dataset=self.dataset, resolution=self.names_from)
 
+    @override
+    def key(self) -> dict[str, Any]:
+        key = super().key()
+        if isinstance(self.diffusion, DiffusionSpec):
+            key["diffusion"].pop("batch_size")  # how, not what
+            key["diffusion"]["saved_resolution"] = self.diffusion.saved_resolution or self.diffusion.resolution
+        return key
+
     def model_on_disk(self) -> DiffusionModel | None:
         """The pipeline that draws it; None for images that are given."""
         if isinstance(self.diffusion, GivenImagesSpec):
@@ -163,6 +180,12 @@ class SyntheticStore(Artefact):
         return [self.synthetic, self.synthetic.names()]
 
 
+def _encoder_key(encoder: EncoderSpec) -> dict[str, Any]:
+    # Trained here, it depends on the images as they are decoded; what is fetched is the same at every resolution.
+    given = {"images": encoder.images, "resolution": encoder.resolution} if encoder.images else {}
+    return {"architecture": encoder.architecture, "weights": encoder.weights, **given}
+
+
 class EncoderModel(Artefact):
     """A frozen image encoder on disk, downloaded or trained on public images."""
 
@@ -171,9 +194,7 @@ class EncoderModel(Artefact):
 
     @override
     def key(self) -> dict[str, Any]:
-        # Trained here, it depends on the images as they are decoded; what is fetched is the same at every resolution.
-        given = {"images": self.encoder.images, "resolution": self.encoder.resolution} if self.encoder.images else {}
-        return {"architecture": self.encoder.architecture, "weights": self.encoder.weights, **given}
+        return _encoder_key(self.encoder)
 
     @override
     def path(self, scale: str) -> Path:
@@ -243,6 +264,22 @@ class PlanFile(Artefact):
         return Path("results", scale, self.folder, name)
 
 
+# The fields of an experiment that its views are made of, and what `ViewSettings` calls them.
+OF_VIEWS = {
+    "k_base": "k_base",
+    "k_diff": "k_diff",
+    "k_self": "k_self",
+    "mixup_alpha": "alpha",
+    "mixup_pairs": "pairs",
+    "mixing": "mixing",
+    "transforms": "transforms",
+    "padding": "padding",
+    "augment_synthetic": "augment_synthetic",
+    "microbatch_size": "microbatch_size",
+    "microbatch_mixup": "microbatch_mixup",
+}
+
+
 class Experiment(Artefact):
     """Everything that determines one trained model and the number in its cell (design: one run, one seed)."""
 
@@ -288,10 +325,10 @@ class Experiment(Artefact):
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         where = f"{self.dataset.name}, {self.model.name}, {self.method}"
-        if self.k_base + self.k_diff == 0:
-            raise ValueError(f"{where}: S is empty, so there is nothing to mix; k_base + k_diff must be positive")
-        if self.k_self and self.k_base + self.k_diff < 2 and self.mixup_pairs == "distinct":
-            raise ValueError(f"{where}: k_self > 0 needs at least two members in S; raise k_base or k_diff")
+        try:
+            _ = self.view_settings
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from error
         if self.batch_size > self.population:
             of = "images that the tuning run trains on" if self.holdout else "training images"
             raise ValueError(f"{where}: batch_size {self.batch_size} exceeds the {self.population} {of}; lower it")
@@ -305,17 +342,20 @@ class Experiment(Artefact):
         for name in self.transforms:
             if name not in TRANSFORMS:
                 raise ValueError(f"{where}: unknown transform {name!r}; {suggestion(name, sorted(TRANSFORMS))}")
-        if (self.k_diff and self.mix_with == "synthetic") and self.synthetic is None:
+        if self.mixes_in_synthetic and self.synthetic is None:
             raise ValueError(f"{where}: k_diff > 0 needs a synthetic set")
         pool = self.dataset.train // 2 if self.mix_with == "S2" else self.synthetic_size
         if self.k_diff > pool:
             raise ValueError(f"{where}: k_diff {self.k_diff} exceeds the {pool} images to draw from; lower it")
-        if self.microbatch_mixup != "none" and self.microbatch_size != 2:
-            raise ValueError(f"{where}: microbatch_mixup needs microbatch_size: 2")
-        if self.microbatch_size > 1 and (self.k_self or self.k_diff):
-            raise ValueError(f"{where}: microbatches take k_self = k_diff = 0")
+        if self.k_diff and self.mix_with == "S2" and self.subset != "S1":
+            raise ValueError(f"{where}: mix_with: S2 mixes in the half that is not trained on; set subset: S1")
         if isinstance(self.model, EncoderSpec) and self.microbatch_size > 1:
             raise ValueError(f"{where}: microbatches are for models trained from scratch")
+        if isinstance(self.model, EncoderSpec) and self.precision != "float32":
+            raise ValueError(
+                f"{where}: precision is for models trained from scratch; a frozen encoder's is encoder_precision under "
+                "bundle, so remove it"
+            )
         if isinstance(self.model, WideResNetSpec) and isinstance(self.learning_rate, Selection):
             raise ValueError(
                 f"{where}: a network trained from scratch needs learning_rate as a number, or one for each ε"
@@ -356,11 +396,49 @@ class Experiment(Artefact):
     @property
     def views(self) -> int:
         """K, the augmentation multiplicity."""
-        return self.k_base + self.k_diff + self.k_self
+        return self.view_settings.views
+
+    @property
+    def view_settings(self) -> ViewSettings:
+        """What the views of one example are made of.
+
+        Raises:
+            ValueError: if it does not fit together.
+        """
+        return ViewSettings(**{name: getattr(self, field) for field, name in OF_VIEWS.items()})
+
+    @property
+    def mixes_in_synthetic(self) -> bool:
+        """Whether images of D are among the views."""
+        return self.k_diff > 0 and self.mix_with == "synthetic"
+
+    @property
+    def uses_synthetic(self) -> bool:
+        """Whether D has a part in the result: in the views, in pretraining, or in how features are standardised."""
+        standardized = isinstance(self.model, EncoderSpec) and self.model.standardize == "public"
+        return self.mixes_in_synthetic or self.pretrain_epochs > 0 or standardized
+
+    def canonical(self) -> Self:
+        """This run with all that does not determine its result at its default.
+
+        Two runs with one canonical form are one. What matters to the views, the views themselves know.
+        """
+        views = self.view_settings.canonical()
+        changes: dict[str, Any] = {field: getattr(views, name) for field, name in OF_VIEWS.items()}
+        if not self.k_diff:
+            changes["mix_with"] = "synthetic"
+        if not self.uses_synthetic:
+            changes["synthetic"] = None
+        if isinstance(self.model, EncoderSpec) and self.clipping == "per-layer":
+            changes["clipping"] = "flat"  # a linear head is one layer
+        return self.model_copy(update=changes)
 
     @override
     def key(self) -> dict[str, Any]:
-        return _without_defaults(self, *self.added)
+        key = _without_defaults(self.canonical(), *self.added)
+        if self.epsilon == math.inf:  # no noise is calibrated, by no accountant, for no δ
+            del key["accountant"], key["delta"]
+        return key
 
     def stream(self) -> str:
         """The hash of all that determines the views: runs that share it can be trained side by side as heads.
@@ -379,7 +457,9 @@ class Experiment(Artefact):
 
     def synthetic_images(self) -> SyntheticStore | None:
         """D at the model's resolution, if this experiment uses it."""
-        return SyntheticStore(synthetic=self.synthetic, resolution=self.model.resolution) if self.synthetic else None
+        if self.synthetic is None or not self.uses_synthetic:
+            return None
+        return SyntheticStore(synthetic=self.synthetic, resolution=self.model.resolution)
 
     def encoder(self) -> EncoderModel | None:
         """The frozen encoder, if the model is a head on one."""
@@ -512,16 +592,26 @@ class Distance(Artefact):
 
     @override
     def key(self) -> dict[str, Any]:
-        # Of an experiment, only what determines its views matters here.
-        return {**super().key(), "views": self.views.stream() if self.views else None}
+        # Of an experiment, only its views matter here; of an extractor, the plain encoder.
+        views = asdict(self.views.view_settings.canonical()) if self.views else None
+        key = {**super().key(), "views": views}
+        if self.extractor:
+            key["extractor"] = _encoder_key(self.extractor)
+        if not self.uses_synthetic:
+            key.pop("synthetic")
+        return key
+
+    @property
+    def uses_synthetic(self) -> bool:
+        """Whether D is one of the two sets, or among the views."""
+        return "synthetic" in (self.first, self.second) or (self.views is not None and self.views.k_diff > 0)
 
     @override
     def inputs(self) -> list[Artefact]:
         made: list[Artefact] = [ImageStore(dataset=self.dataset, resolution=self.resolution)]
         if self.extractor:
             made.append(EncoderModel(encoder=self.extractor))
-        needs_d = "synthetic" in (self.first, self.second) or (self.views is not None and self.views.k_diff > 0)
-        if needs_d and self.synthetic:
+        if self.uses_synthetic and self.synthetic:
             made.append(SyntheticStore(synthetic=self.synthetic, resolution=self.resolution))
         return made
 

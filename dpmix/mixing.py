@@ -14,7 +14,6 @@ private examples, so its sensitivity is 2 C, which `dpmix.privacy.plan` accounts
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -23,53 +22,7 @@ from torch import Tensor
 from dpmix.augmentation import augment
 from dpmix.datasets import Images
 from dpmix.random import KeyedRandom
-
-
-@dataclass(frozen=True)
-class ViewSettings:
-    """What the views of one example are made of.
-
-    Attributes:
-        k_base: augmented views T(x) of the example.
-        k_diff: images drawn from D without replacement.
-        k_self: mixtures of pairs from S.
-        alpha: of the Beta distribution of lambda.
-        pairs: `distinct` draws two different members of S; `independent` draws each uniformly, so that they may agree.
-        transforms: names in `dpmix.augmentation.TRANSFORMS`, applied independently to each view.
-        padding: of the random crop, in pixels.
-        augment_synthetic: whether T also applies to the images drawn from D.
-        microbatch_size: examples of one unit of sampling; above 1, `microbatch_mixup` says whether their mixture is
-            `added` to the unit's views or is its only view (`alone`).
-        mixing: what is done to a pair, of S or of a microbatch: `mixup` (Eq. 3) or `cutmix` (Yun et al., ICCV 2019).
-    """
-
-    k_base: int
-    k_diff: int = 0
-    k_self: int = 0
-    alpha: float = 0.2
-    pairs: Literal["distinct", "independent"] = "distinct"
-    transforms: tuple[str, ...] = ()
-    padding: int = 0
-    augment_synthetic: bool = True
-    microbatch_size: int = 1
-    microbatch_mixup: Literal["none", "added", "alone"] = "none"
-    mixing: Literal["mixup", "cutmix"] = "mixup"
-
-    def __post_init__(self) -> None:
-        members = self.k_base + self.k_diff
-        if members == 0:
-            raise ValueError("S is empty: k_base + k_diff must be positive")
-        if self.k_self and self.pairs == "distinct" and members < 2:
-            raise ValueError("mixing distinct pairs needs k_base + k_diff >= 2")
-        if self.microbatch_mixup != "none" and self.microbatch_size != 2:
-            raise ValueError("mixing within a microbatch needs microbatch_size = 2")
-        if self.mixing not in ("mixup", "cutmix"):
-            raise ValueError(f"unknown mixing {self.mixing!r}; choose mixup or cutmix")
-
-    @property
-    def views(self) -> int:
-        """K = K_base + K_diff + K_self, the views of one example."""
-        return self.k_base + self.k_diff + self.k_self
+from dpmix.views import ViewSettings
 
 
 @dataclass(frozen=True)

@@ -200,7 +200,6 @@ class Settings(BaseModel):
     pretrain_epochs: Annotated[int, Field(ge=0)] | None = None
     subset: Literal["all", "S1"] | None = None
     mix_with: Literal["synthetic", "S2"] | None = None
-    record_gradients: bool | None = None
     release: bool | None = None
 
     def over(self, base: "Settings") -> "Settings":

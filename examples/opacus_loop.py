@@ -19,10 +19,10 @@ from torch import nn
 from dpmix import datasets
 from dpmix.datasets import Images
 from dpmix.demo import strokes
-from dpmix.mixing import ViewSettings
 from dpmix.params import DatasetSpec
 from dpmix.privacy.opacus_adapter import DPMix
 from dpmix.privacy.plan import Plan
+from dpmix.views import ViewSettings
 
 RESOLUTION = 16
 # The published size of the training set: a constant, and not what happens to be loaded.

@@ -1,5 +1,6 @@
 """Identity, over every field there is: what a path holds, what heads may share, and what each is made from."""
 
+import math
 from collections.abc import Iterator
 from typing import Any, get_args
 
@@ -40,6 +41,8 @@ def another(value: Any, annotation: Any) -> Any:
         return 7 if "int" in str(annotation) or "float" in str(annotation) else "another"
     if isinstance(value, bool):
         return not value
+    if value == math.inf:
+        return 1.0
     if isinstance(value, tuple):
         return (*value, value[0])
     return f"{value}x" if isinstance(value, str) else value + 1
@@ -57,40 +60,88 @@ def variants(spec: Spec) -> Iterator[tuple[str, Any]]:
             yield place, spec.model_copy(update={name: changed})
 
 
+SYNTHETIC_PLACES = {f"synthetic.{place}" for place, _ in variants(SYNTHETIC)}
 GIVEN = SYNTHETIC.model_copy(update={"diffusion": GivenImagesSpec(name="given", images="some.zip")})
 OURS = ENCODER.model_copy(update={"weights": "public", "images": "some.zip"})
 TUNING = experiment(learning_rate=None, holdout=0.25)
 HEAD = {"epsilon", "delta", "accountant", "clip_norm", "learning_rate", "momentum", "weight_decay"}
-# One of every kind, and what of it is no part of its identity beside labels and where class names are looked up.
+# What is no part of anything's identity: words for people, where D's class names are looked up, whose D is shared, and
+# how many images are drawn at a time.
+NOWHERE = ("label", "names_from", "parent", "diffusion.batch_size")
+ENCODER_FREE = {"kind", "resolution", "standardize"}
+VIEWS = {
+    "k_base", "k_self", "k_diff", "mixup_alpha", "mixup_pairs", "mixing", "transforms", "padding", "augment_synthetic",
+}  # fmt: skip
+# One of every kind, and what else is no part of its identity.
 EVERY: dict[str, tuple[Artefact, set[str]]] = {
     "store": (ImageStore(dataset=DATASET, resolution=16), set()),
     "drawn D": (SYNTHETIC, set()),
     "given D": (GIVEN, set()),
     "store of D": (SyntheticStore(synthetic=SYNTHETIC, resolution=16), set()),
     "diffusion": (DiffusionModel(name="brush", model="someone/brush"), set()),
-    "encoder": (EncoderModel(encoder=ENCODER), {"encoder.kind", "encoder.resolution", "encoder.standardize"}),
+    "encoder": (EncoderModel(encoder=ENCODER), {f"encoder.{name}" for name in ENCODER_FREE}),
     "encoder of ours": (EncoderModel(encoder=OURS), {"encoder.kind", "encoder.standardize"}),
     "plan": (experiment().plan(), set()),
     "run": (experiment(), set()),
-    "run from scratch": (experiment(model=NETWORK, synthetic=None, k_diff=0), set()),
+    "run from scratch": (
+        experiment(model=NETWORK, synthetic=None, k_diff=0), {"synthetic", "augment_synthetic", "mix_with"},
+    ),
+    "run without mixtures": (
+        experiment(model=NETWORK, k_diff=0, k_self=0),
+        {"augment_synthetic", "mix_with", "mixup_alpha", "mixup_pairs", "mixing", *SYNTHETIC_PLACES},
+    ),
+    "run of microbatches": (
+        experiment(model=NETWORK, synthetic=None, k_diff=0, k_self=0, microbatch_size=2),
+        {"synthetic", "augment_synthetic", "mix_with", "mixup_alpha", "mixup_pairs", "mixing"},
+    ),
+    "run of mixed microbatches": (
+        experiment(
+            model=NETWORK, synthetic=None, k_diff=0, k_self=0, microbatch_size=2, microbatch_mixup="added",
+            transforms=("flip",),
+        ),
+        {"synthetic", "augment_synthetic", "mix_with", "mixup_pairs", "padding"},
+    ),
+    "run without noise": (experiment(epsilon=math.inf), {"delta", "accountant"}),
     "choice": (Selection(experiment=TUNING, learning_rates=(1.0, 2.0)), set()),
     "tuned run": (experiment(learning_rate=Selection(experiment=TUNING, learning_rates=(1.0, 2.0))), set()),
     "gradients": (GradientRecord(experiment=experiment()), set()),
     "zero-shot": (ZeroShot(dataset=DATASET, model=ENCODER, prompts=("a {}",)), {"model.standardize"}),
     "distance": (
         Distance(dataset=DATASET, extractor=ENCODER, first="train", second="test", synthetic=SYNTHETIC, resolution=16),
+        {f"extractor.{name}" for name in ENCODER_FREE} | SYNTHETIC_PLACES,
+    ),
+    "distance of D": (
+        Distance(
+            dataset=DATASET, extractor=None, first="train", second="synthetic", synthetic=SYNTHETIC, resolution=16
+        ),
         set(),
     ),
     "distance of views": (
-        Distance(dataset=DATASET, extractor=None, first="views", second="test", views=experiment(), resolution=16),
-        {f"views.{name}" for name in HEAD},
+        Distance(
+            dataset=DATASET, extractor=None, first="views", second="test", views=experiment(), synthetic=SYNTHETIC,
+            resolution=16,
+        ),
+        {f"views.{place}" for place, _ in variants(experiment()) if place not in VIEWS | {"method"}},
     ),
-}
+}  # fmt: skip
+
+
+def can_be(artefact: Artefact) -> bool:
+    """Whether the views of the experiments in it fit together, as they do wherever an experiment is made."""
+    inside = (getattr(artefact, name) for name in type(artefact).model_fields)
+    try:
+        return all(map(can_be, (one for one in inside if isinstance(one, Artefact)))) and (
+            not isinstance(artefact, Experiment) or artefact.view_settings.views > 0
+        )
+    except ValueError:
+        return False
+
+
 PLACES = [
-    pytest.param(artefact, changed, place not in free and place.split(".")[-1] not in ("label", "names_from"),
-                 id=f"{what}: {place}")
+    pytest.param(artefact, changed, place not in free and not place.endswith(NOWHERE), id=f"{what}: {place}")
     for what, (artefact, free) in EVERY.items()
     for place, changed in variants(artefact)
+    if can_be(changed)
 ]  # fmt: skip
 
 
@@ -107,6 +158,9 @@ def test_every_kind_of_artefact_and_every_exception_is_among_these() -> None:
     assert {type(artefact) for artefact, _ in EVERY.values()} == set(Artefact.__subclasses__())
     for artefact, free in EVERY.values():
         assert free <= {place for place, _ in variants(artefact)}
+    # Every field of a run is changed in one that can be.
+    runs = {str(one.id).partition(": ")[2] for one in PLACES if isinstance(one.values[0], Experiment)}
+    assert set(Experiment.model_fields) <= {place.partition(".")[0] for place in runs}
 
 
 # Streams --------------------------------------------------------------------------------------------------------------

@@ -191,8 +191,9 @@ def test_too_small_a_synthetic_set(synthetic):
     ("changes", "words"),
     [
         ({"k_base": 0}, "S is empty"),
-        ({"k_base": 1, "k_self": 1}, "distinct pairs"),
-        ({"k_base": 1, "microbatch_mixup": "added"}, "microbatch_size = 2"),
+        ({"k_base": 1, "k_self": 1}, "needs at least two members in S"),
+        ({"k_base": 1, "microbatch_mixup": "added"}, "microbatch_mixup needs microbatch_size: 2"),
+        ({"k_base": 1, "k_diff": 1, "microbatch_size": 2}, "microbatches take k_self = k_diff = 0"),
         ({"k_base": 1, "mixing": "cutmx"}, "choose mixup or cutmix"),
     ],
 )

@@ -27,7 +27,7 @@ from torch.func import grad, vmap
 
 from dpmix.datasets import Images
 from dpmix.errors import DataError, ParamsError, PrivacyError
-from dpmix.mixing import ViewSettings, make_views
+from dpmix.mixing import make_views
 from dpmix.privacy.clipping import ExampleLoss, soft_cross_entropy
 from dpmix.privacy.layers import per_example_gradients
 from dpmix.privacy.ledger import Ledger
@@ -37,6 +37,7 @@ from dpmix.privacy.sampling import Sample
 from dpmix.privacy.trials import refuse_mixing, rules_cover
 from dpmix.random import KeyedRandom, key_of
 from dpmix.training.loop import physical_batches
+from dpmix.views import ViewSettings
 
 with warnings.catch_warnings():
     # At import Opacus warns about hooks, which are not used here, and about a secure mode that it cannot offer.

@@ -8,8 +8,8 @@ import numpy as np
 from dpmix.datasets import Images, load
 from dpmix.errors import DataError
 from dpmix.experiment import Experiment
-from dpmix.mixing import ViewSettings
 from dpmix.random import KeyedRandom
+from dpmix.views import ViewSettings
 
 # Which records are held out or form S1 is public and the same for every seed of an experiment.
 _PARTITION_SEED = 0
@@ -99,16 +99,4 @@ def take(images: Images, indices: np.ndarray) -> Images:
 
 def view_settings(experiment: Experiment) -> ViewSettings:
     """What an experiment's views are made of."""
-    return ViewSettings(
-        k_base=experiment.k_base,
-        k_diff=experiment.k_diff,
-        k_self=experiment.k_self,
-        alpha=experiment.mixup_alpha,
-        pairs=experiment.mixup_pairs,
-        transforms=experiment.transforms,
-        padding=experiment.padding,
-        augment_synthetic=experiment.augment_synthetic,
-        microbatch_size=experiment.microbatch_size,
-        microbatch_mixup=experiment.microbatch_mixup,
-        mixing=experiment.mixing,
-    )
+    return experiment.view_settings
