@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,11 +34,17 @@ def measure(distances: Sequence[Distance], scale: str, device: str) -> None:
                 "distance": result.value,
                 "first": {"what": distance.first, "images": result.other_count},
                 "second": {"what": distance.second, "images": result.real_count},
-                "extractor": result.extractor,
+                # By its place among the data, which is the same on every machine.
+                "extractor": _folder(distance, scale).as_posix() if distance.extractor else result.extractor,
                 "distance_spec": distance.model_dump(mode="json"),
                 "versions": versions(),
             },
         )
+
+
+def _folder(distance: Distance, scale: str) -> Path:
+    assert distance.extractor is not None
+    return EncoderModel(encoder=distance.extractor).path(scale).parent
 
 
 def _extractor(distance: Distance, scale: str, device: str) -> Any:
@@ -45,7 +52,7 @@ def _extractor(distance: Distance, scale: str, device: str) -> Any:
         return "inception"
     from dpmix.models.encoders import shared_encoder
 
-    return shared_encoder(EncoderModel(encoder=distance.extractor).path(scale).parent, device)
+    return shared_encoder(_folder(distance, scale), device)
 
 
 def _images(distance: Distance, what: str, scale: str) -> Callable[[str], Iterator[Tensor]]:
