@@ -2,16 +2,18 @@
 
 The plan says what should happen. The ledger is told what did: for every step the rate at which the sampler really
 sampled and the standard deviation that was really added. Neither is taken on trust. The noise is measured, as the
-difference between what went into the noise source and what came out; the sample is counted. A run whose noise is
-smaller than it says, or whose samples are too large, is refused, and so is one that took other steps than planned.
+difference between what went into the noise source and what came out; the sample is counted
+(`dpmix.privacy.measurement`). A run whose noise or samples are not what they are said to be is refused, and so is one
+that took other steps than planned.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from dpmix.errors import ParamsError, PrivacyError
 from dpmix.privacy.accounting import Steps, composed_epsilon, composed_epsilons
+from dpmix.privacy.measurement import NoiseMeasurement, SampleMeasurement
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,24 +22,25 @@ if TYPE_CHECKING:
     from dpmix.privacy.plan import Plan
     from dpmix.privacy.sampling import Sample
 
-# An honest run is refused once in 10¹².
-_CHANCE = 1e-12
-
 
 class Ledger:
     """The steps of one model. Its counts survive a checkpoint as JSON.
 
-    What is measured (the noise's energy, the samples' sizes) lives in memory only, because no noise covers it: `verify`
-    is called before each checkpoint, so that every step is verified by the process that took it.
+    What is measured (`dpmix.privacy.measurement`) lives in memory only, because no noise covers it: `verify` is called
+    before each checkpoint, so that every step is verified by the process that took it.
+
+    Args:
+        column: the correlation of the noise across steps, `Plan.noise_column`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, column: Sequence[float] = (1.0,)) -> None:
         self._counts: dict[tuple[float, float], int] = {}
         self._std = math.inf  # the least noise asked for in the present step
-        self._entries = 0
-        self._energy: Tensor | float = 0.0  # of the noise in units of its standard deviation, summed over entries
-        self._expected = self._variance = 0.0
-        self._sampled = 0
+        self._length: Tensor | float = 0.0  # squared, of the present step's sum
+        self._stretch: Tensor | float = 0.0  # the longest sum of any step over what its units can make
+        self._column = tuple(column)
+        self._noise = NoiseMeasurement(self._column)
+        self._samples = SampleMeasurement()
 
     @property
     def steps(self) -> int:
@@ -55,15 +58,15 @@ class Ledger:
             name: the parameter's name.
         """
         noisy = source.add(total, std, step=step, name=name)
-        self.measure(total, noisy, std)
+        self.measure(total, noisy, std, name=name)
         return noisy
 
-    def measure(self, total: "Tensor", noisy: "Tensor", std: float) -> None:
+    def measure(self, total: "Tensor", noisy: "Tensor", std: float, *, name: str) -> None:
         """Note the noise that somebody else added: `noisy` - `total`, of which standard deviation `std` is said."""
         self._std = min(self._std, float(std))
+        self._length = self._length + total.detach().double().square().sum()
         if std > 0:
-            self._entries += total.numel()
-            self._energy = self._energy + ((noisy.double() - total.double()) / std).square().sum()
+            self._noise.add(name, total, noisy, float(std))
 
     def close_step(self, sample: "Sample", sensitivity: float) -> None:
         """Count one noisy update: the noise added since the last one, and the sample that it was added for.
@@ -71,14 +74,22 @@ class Ledger:
         Args:
             sample: as the sampler gave it.
             sensitivity: how far one record can move the sum, in the units of the noise.
+
+        Raises:
+            PrivacyError: if no noise was asked for, or the sample holds a unit twice or one that is no candidate.
         """
+        import torch
+
         if self._std == math.inf:
             raise PrivacyError("a step was closed without noise having been asked for; add it to every parameter")
+        self._samples.add(sample)
+        self._noise.close_step()
         self.add(self._std / sensitivity, sample.rate)
-        self._std = math.inf
-        self._expected += sample.candidates * sample.rate
-        self._variance += sample.candidates * sample.rate * (1 - sample.rate)
-        self._sampled += len(sample.units)
+        length = torch.as_tensor(self._length).sqrt()
+        most = len(sample.units) * sensitivity
+        stretch = length / most if most else torch.where(length > 0, math.inf, 0.0).to(length)
+        self._stretch = torch.maximum(stretch, torch.as_tensor(self._stretch).to(stretch))
+        self._std, self._length = math.inf, 0.0
 
     def record(self, plan: "Plan", steps: int = 1) -> None:
         """Count `steps` noisy updates as `plan` describes them, on the caller's word."""
@@ -102,27 +113,15 @@ class Ledger:
     def verify(self) -> None:
         """Raise `PrivacyError` if the noise that was measured is too small, or the samples that were counted are off.
 
-        The noise's energy follows a χ² distribution with as many degrees of freedom as entries had noise (correlated
-        noise has more), and the samples' sizes are sums of independent draws; either is refused beyond what chance
-        explains once in 10¹² runs.
+        What was drawn is tested against what was said (`dpmix.privacy.measurement`), and a sum may be no longer than
+        the clipped gradients of its units can make it.
         """
-        if self._entries:
-            from scipy.special import gammaincinv
-
-            least = 2 * float(gammaincinv(self._entries / 2, _CHANCE))
-            energy = float(self._energy)
-            if not energy >= least:
-                raise PrivacyError(
-                    f"the noise that was added has {math.sqrt(max(energy, 0) / self._entries):.3g} of the standard "
-                    "deviation that was asked for; discard the model and mend the noise source"
-                )
-        # Bernstein's inequality, on both sides.
-        logarithm = math.log(2 / _CHANCE)
-        most = math.sqrt(2 * self._variance * logarithm + (logarithm / 3) ** 2) + logarithm / 3
-        if abs(self._sampled - self._expected) > most:
+        self._noise.verify()
+        self._samples.verify()
+        if not float(self._stretch) <= 1 + 1e-3:  # sums are float32
             raise PrivacyError(
-                f"the samples hold {self._sampled} units where the rate that was said makes {self._expected:.0f}; "
-                "discard the model and mend the sampler"
+                "a sum is longer than the clipped gradients of its sample can make it; discard the model and mend the "
+                "clipping"
             )
 
     def check(self, plan: "Plan") -> None:
@@ -137,6 +136,11 @@ class Ledger:
                 raise PrivacyError(
                     f"a step had sampling rate {rate:g}, above the planned {plan.step_rate:g}; discard the model"
                 )
+        if self._samples.gap is not None and self._samples.gap < plan.bands:
+            raise PrivacyError(
+                f"a unit could be sampled twice within {plan.bands} steps, over which the noise is correlated; discard "
+                "the model and mend the sampler"
+            )
         if self.steps > plan.steps:
             raise PrivacyError(f"{self.steps} steps were executed but {plan.steps} planned; discard the model")
         if plan.target_epsilon == math.inf:
@@ -157,7 +161,7 @@ class Ledger:
         self.check(plan)
         if self.steps != plan.steps:
             raise PrivacyError(f"{self.steps} of {plan.steps} steps were executed; the run is not finished")
-        if plan.private and not self._entries:
+        if plan.private and not self._noise.count:
             raise PrivacyError("nobody measured the noise of this run; train it with the noise source in the loop")
         return self.spent(plan)
 
@@ -166,12 +170,26 @@ class Ledger:
         return [list(row) for row in self.history()]
 
     @classmethod
-    def from_json(cls, rows: list[list[float]]) -> Self:
+    def from_json(cls, rows: list[list[float]], column: Sequence[float] = (1.0,)) -> Self:
         """The ledger that `to_json` described; nothing is measured yet."""
-        ledger = cls()
+        ledger = cls(column)
         for sigma, rate, steps in rows:
             ledger.add(sigma, rate, int(steps))
+        ledger._noise = NoiseMeasurement(column, fresh=ledger.steps == 0)
         return ledger
+
+    def refuse_another(self, plan: "Plan", steps: int) -> None:
+        """Raise `PrivacyError` unless this is the ledger of the first `steps` steps of `plan`: a file is only a claim.
+
+        A ledger that says more noise or a lower rate than planned would make ε come out too small.
+        """
+        from dpmix.privacy.sampling import executed_rate
+
+        for sigma, rate, _ in self.history():
+            if not (math.isclose(sigma, plan.noise_multiplier, rel_tol=1e-9) and rate == executed_rate(plan.step_rate)):
+                raise PrivacyError(f"its steps had noise multiplier {sigma:g} and rate {rate:g}, which are not planned")
+        if not (self.steps == steps and 0 <= steps <= plan.steps):
+            raise PrivacyError(f"it stands after step {steps} of {plan.steps} and its ledger has {self.steps}")
 
 
 def as_rows(history: list[Steps]) -> list[dict[str, Any]]:

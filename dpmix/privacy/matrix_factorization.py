@@ -142,7 +142,7 @@ class CyclicSampler:
         else:
             units = cyclic_poisson_sample(self.seed, step, *sizes)
         rate = executed_rate(self.bands * self.batch_size / self.population)
-        return Sample(units, rate, len(cyclic_part(step, *sizes)))
+        return Sample(units, rate, cyclic_part(step, *sizes))
 
 
 def cyclic_part(step: int, population: int, batch_size: int, bands: int) -> npt.NDArray[np.int64]:
@@ -315,6 +315,11 @@ class BandedPlan(Plan):
     @override
     def noise(self, seed: int | None) -> NoiseSource:
         return BandedNoise(self.coefficients, seed)
+
+    @property
+    @override
+    def noise_column(self) -> tuple[float, ...]:
+        return self.coefficients
 
     @property
     def turns(self) -> int:

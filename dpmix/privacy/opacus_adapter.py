@@ -266,9 +266,9 @@ class DPMix:
         std = optimizer.noise_multiplier * optimizer.max_grad_norm
         divisor = optimizer.expected_batch_size * optimizer.accumulated_iterations
         divisor = divisor if optimizer.loss_reduction == "mean" else 1
-        for p in self._params.values():
+        for name, p in self._params.items():
             assert p.grad is not None
-            self.ledger.measure(p.summed_grad, p.grad * divisor, std)  # type: ignore[attr-defined]
+            self.ledger.measure(p.summed_grad, p.grad * divisor, std, name=name)  # type: ignore[attr-defined]
         assert self._sample is not None
         self.ledger.close_step(self._sample, self._plan.sensitivity)
         self._account(optimizer)

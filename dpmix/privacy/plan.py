@@ -213,6 +213,11 @@ class Plan:
         return 1
 
     @property
+    def noise_column(self) -> tuple[float, ...]:
+        """How noise is correlated: c of z_t = Σ_j c_j y_{t-j}, which is white where y is the noise added; (1,) not."""
+        return (1.0,)
+
+    @property
     def step_rate(self) -> float:
         """The rate at which each unit that a step may take is taken: q, where every step may take any unit."""
         return self.sampling_rate

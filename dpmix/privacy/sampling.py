@@ -5,6 +5,7 @@ most once a step, independently of all others, so leaving one out changes no oth
 ones: a record that has left keeps its index, which then stands for nobody.
 """
 
+import functools
 import math
 import os
 from dataclasses import dataclass
@@ -25,12 +26,12 @@ class Sample(NamedTuple):
     Attributes:
         units: the units taken, sorted int64 [m]; m may be 0, and then the step is noise only.
         rate: the probability with which each candidate was taken, to the last bit of the comparison that decided.
-        candidates: how many units could have been taken.
+        candidates: the units that could have been taken, int64 [n].
     """
 
     units: npt.NDArray[np.int64]
     rate: float
-    candidates: int
+    candidates: npt.NDArray[np.int64]
 
 
 class Sampler(Protocol):
@@ -67,7 +68,15 @@ class PoissonSampler:
             units = secure_poisson_sample(self.population, self.rate)
         else:
             units = poisson_sample(self.seed, step, self.population, self.rate)
-        return Sample(units, executed_rate(self.rate), self.population)
+        return Sample(units, executed_rate(self.rate), everybody(self.population))
+
+
+@functools.lru_cache(maxsize=8)
+def everybody(population: int) -> npt.NDArray[np.int64]:
+    """All units, int64 [N], read-only."""
+    units = np.arange(population)
+    units.flags.writeable = False
+    return units
 
 
 def poisson_sample(seed: int, step: int, population: int, rate: float) -> npt.NDArray[np.int64]:

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dpmix.errors import PrivacyError
 from dpmix.privacy.ledger import Ledger
 from dpmix.privacy.noise import NoiseSource
 from dpmix.privacy.physical import PhysicalBatches
@@ -152,7 +153,7 @@ class _State:
     def __init__(self, learner: Learner, ema_decay: float, diagnostics: Diagnostics | None) -> None:
         self.step = 0
         self.learner, self.ema_decay, self.diagnostics = learner, ema_decay, diagnostics
-        self.ledgers = [Ledger() for _ in learner.members]
+        self.ledgers = [Ledger(member.plan.noise_column) for member in learner.members]
         self.accuracies: list[list[float]] = []
         self.average = {name: value.clone() for name, value in learner.params.items()} if ema_decay else {}
         self.parts = [learner.of_member(learner.params, member) for member in range(len(learner.members))]
@@ -214,7 +215,13 @@ class _State:
                 if f"velocity/{index}/{name}" in tensors:
                     self.optimizer.state[value]["momentum_buffer"] = tensors[f"velocity/{index}/{name}"]
         self.step, self.accuracies = values["step"], [list(epoch) for epoch in values["accuracies"]]
-        self.ledgers = [Ledger.from_json(rows) for rows in values["ledgers"]]
+        members = self.learner.members
+        self.ledgers = [
+            Ledger.from_json(rows, member.plan.noise_column)
+            for rows, member in zip(values["ledgers"], members, strict=True)
+        ]
+        for ledger, member in zip(self.ledgers, members, strict=True):
+            ledger.refuse_another(member.plan, self.step)
         if self.diagnostics:
             prefix = "diagnostics/"
             kept = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
@@ -260,7 +267,12 @@ def train(
     ends = epoch_ends(steps, epochs)
     state, batches = _State(learner, ema_decay, diagnostics), PhysicalBatches(physical_batch)
     if checkpoint and (saved := checkpoint.load(device)):
-        state.restore(*saved)
+        try:
+            state.restore(*saved)
+        except (PrivacyError, KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise PrivacyError(
+                f"{checkpoint.path} is not of this run ({error}); delete it, and the run starts afresh"
+            ) from error
     started = time.perf_counter() - (diagnostics.seconds if diagnostics else 0.0)
     for step in _remaining(state.step, steps, label, workers):
         sample = _shared(sampler, step, workers, device)
@@ -303,7 +315,8 @@ def _shared(sampler: Sampler, step: int, workers: Workers, device: str) -> Sampl
     if workers.count == 1:
         return sampler.sample(step)
     taken = torch.zeros(sampler.population, dtype=torch.uint8, device=device)
-    sample = sampler.sample(step) if workers.leads else Sample(np.empty(0, dtype=np.int64), 0.0, 0)
+    nobody = np.empty(0, dtype=np.int64)
+    sample = sampler.sample(step) if workers.leads else Sample(nobody, 0.0, nobody)
     taken[torch.from_numpy(sample.units).to(device)] = 1
     return sample._replace(units=np.flatnonzero(workers.agree(taken).cpu().numpy()))
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 from safetensors import safe_open
+from safetensors.torch import save_file
 
 from dpmix.errors import DpmixError, PrivacyError
 from dpmix.experiment import SEMANTICS, Experiment, GradientRecord, Selection
@@ -178,3 +179,34 @@ def test_a_plan_is_another_file_when_its_meaning_changes(world: World, monkeypat
     plan = world.scratch().plan()
     assert plan.semantics == SEMANTICS
     assert plan.model_copy(update={"semantics": SEMANTICS + 1}).path("demo") != plan.path("demo")
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [{"step": 0}, {"step": -3}, {"ledgers": [[[50.0, executed_rate(0.25), 5]]]}, {"ledgers": [[]]}, {"ledgers": []}],
+    ids=str,
+)
+def test_a_checkpoint_that_was_edited_is_not_taken_up(
+    world: World, monkeypatch: pytest.MonkeyPatch, edit: dict[str, object]
+) -> None:
+    """More noise or fewer steps than were executed would make ε too small."""
+    run = world.scratch(epochs=2, release=True)
+    real = Release.add
+
+    def killed(self: Release, total: torch.Tensor, std: float, *, step: int, name: str) -> torch.Tensor:
+        if step == 5:
+            raise Killed
+        return real(self, total, std, step=step, name=name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Release, "add", killed)
+        with pytest.raises(Killed):
+            make([run], "demo", Execution(checkpoint_seconds=0))
+    (left,) = (world.folder / "results" / "demo" / "checkpoints").iterdir()
+    with safe_open(left, framework="pt") as file:
+        values = json.loads(file.metadata()["values"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    save_file(tensors, left, {"values": json.dumps({**values, **edit})})
+    with pytest.raises(PrivacyError, match=r"is not of this run .*; delete it, and the run starts afresh"):
+        make([run], "demo", Execution(checkpoint_seconds=0))
+    assert not run.directory("demo").exists()

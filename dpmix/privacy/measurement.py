@@ -1,0 +1,301 @@
+"""Whether noise and samples are what a run says they are, judged by what was really drawn.
+
+A noise source or a sampler says little of itself that could not be wrong: a parameter that it forgets, a key that it
+uses twice, a sample that it repeats. Here each is tested against its own distribution. The bounds hold for every number
+of entries and steps: χ² tests are exact for independent Gaussian noise, samples are bounded by inequalities
+(Hoeffding's, Bernstein's, Freedman's). An honest run is refused once in 10¹² calls of `verify`.
+
+What few numbers cannot tell apart passes: one parameter, one step, or a lie that is small beside the noise. And a
+source that was made to deceive can compute noise that passes. These are checks of a program, not of an adversary in it.
+"""
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from dpmix.errors import PrivacyError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from dpmix.privacy.sampling import Sample
+
+# Of each kind of test; there are fewer than ten.
+_CHANCE = 1e-13
+_MOST_STEPS = 1e6
+_DISCARD = "; discard the model and mend the noise source"
+
+
+@dataclass
+class _Entries:
+    """What is kept of one parameter's noise, in units of its standard deviation.
+
+    Attributes:
+        energy: float32 [entries], squares summed over steps.
+        total: float32 [entries], noise summed over the steps that were whitened.
+        columns, rows: squares of the sums along either axis of a matrix, each over its variance, summed over steps.
+        shape: rows and columns of that matrix; one of them is 1 where there is none.
+        steps, whitened: steps in `energy`, and in everything else.
+    """
+
+    energy: "Tensor"
+    total: "Tensor"
+    columns: "Tensor"
+    rows: "Tensor"
+    shape: tuple[int, int]
+    steps: int = 0
+    whitened: int = 0
+
+
+class NoiseMeasurement:
+    """Measures the noise of one model, entry by entry.
+
+    Correlated noise y is whitened first: z_t = Σ_j c_j y_{t-j} should be independent standard Gaussian (see
+    `dpmix.privacy.matrix_factorization`). Where earlier steps are unknown, because another process took them, the
+    energy of y itself is judged: given the past, it is no less.
+
+    Args:
+        column: c, (1,) for independent noise.
+        fresh: whether the first step that is measured is the run's first.
+    """
+
+    def __init__(self, column: Sequence[float] = (1.0,), fresh: bool = True) -> None:
+        self._column, self._fresh = tuple(column), fresh
+        self._past: dict[str, deque[Tensor]] = {}
+        self._entries: dict[str, _Entries] = {}
+        self._step: list[Tensor] = []  # the present step's noise, by parameter
+        self._together: Tensor | float = 0.0  # squares of sums over parameters, over their variance, over steps
+        self._freedom = 0
+        self._quietest: dict[int, Tensor | float] = {}  # least energy of a step, by its number of entries
+        self._along: Tensor | float = 0.0  # Σ ⟨z, sum⟩ and Σ |sum|², the sum in units of the standard deviation
+        self._squares: Tensor | float = 0.0
+        self._whitened = True
+        self._rounding: Tensor | float = 0.0  # the most that float32 can have moved an entry, in the same units
+
+    @property
+    def count(self) -> int:
+        """Entries measured, all steps together."""
+        return sum(len(one.energy) * one.steps for one in self._entries.values())
+
+    def add(self, name: str, total: "Tensor", noisy: "Tensor", std: float) -> None:
+        """Measure one parameter's noise at one step: `noisy` - `total`, said to have standard deviation `std` > 0."""
+        import torch
+
+        exact = total.detach().double() / std
+        drawn = noisy.detach().double() / std - exact
+        past = self._past.setdefault(name, deque(maxlen=max(1, len(self._column) - 1)))
+        whitened = self._whitened = self._fresh or len(past) >= len(self._column) - 1
+        noise = drawn
+        if whitened and self._column != (1.0,):
+            noise = drawn * self._column[0]
+            for coefficient, earlier in zip(self._column[1:], past, strict=False):
+                noise = noise + coefficient * earlier
+        if len(self._column) > 1:
+            past.appendleft(drawn)
+        kept = self._entries.get(name)
+        if kept is None:
+            zeros, zero = torch.zeros(noise.numel(), device=noise.device), noise.new_zeros(())
+            rows = noise.shape[0] if noise.dim() > 1 else 1
+            shape = (rows, noise.numel() // max(1, rows))
+            kept = self._entries[name] = _Entries(zeros, zeros.clone(), zero, zero.clone(), shape)
+        squares = noise.flatten().square()
+        kept.energy += squares
+        kept.steps += 1
+        self._step.append(noise.flatten())
+        largest = noisy.detach().abs().max().double() / std if noisy.numel() else noise.new_zeros(())
+        self._rounding = torch.maximum(largest * 2.0**-23, torch.as_tensor(self._rounding, device=largest.device))
+        if whitened:
+            kept.whitened += 1
+            kept.total += noise.flatten()
+            matrix = noise.reshape(kept.shape)
+            kept.columns += matrix.sum(dim=0).square().sum() / max(1, kept.shape[0])
+            kept.rows += matrix.sum(dim=1).square().sum() / max(1, kept.shape[1])
+            self._along = self._along + (noise * exact).sum()
+            self._squares = self._squares + exact.square().sum()
+
+    def close_step(self) -> None:
+        """All parameters of the step have been measured."""
+        import torch
+
+        step, self._step = sorted(self._step, key=len), []
+        entries = sum(map(len, step))
+        if not entries:
+            return
+        energy = torch.stack([noise.square().sum() for noise in step]).sum()
+        self._quietest[entries] = torch.minimum(
+            energy, torch.as_tensor(self._quietest.get(entries, math.inf)).to(energy)
+        )
+        if len(step) > 1 and self._whitened:
+            # Noise from one key begins with the same numbers whatever its shape.
+            size = len(step[-2])
+            total = torch.zeros(size, dtype=energy.dtype, device=energy.device)
+            variance = torch.zeros_like(total)
+            for noise in step:
+                total[: len(noise)] += noise[:size]
+                variance[: len(noise)] += 1
+            self._together = self._together + (total.square() / variance).sum()
+            self._freedom += size
+
+    def verify(self) -> None:
+        """Raise `PrivacyError` if the noise has too little energy, repeats, cancels, or goes with the sum."""
+        if not self.count:
+            return
+        self._verify_energy()
+        # A mixture of exponential supermartingales (de la Peña et al., 2004): for any sums that depend on the past.
+        along, squares = float(self._along), float(self._squares)
+        if along**2 > (squares + 1) * (2 * math.log(1 / _CHANCE) + math.log(squares + 1)):
+            raise PrivacyError(f"the noise goes with the sum that it was added to{_DISCARD}")
+        for name, one in self._entries.items():
+            if one.whitened and len(one.energy):
+                self._verify_independence(name, one)
+        if self._freedom and not _expected(float(self._together), self._freedom, _CHANCE):
+            raise PrivacyError(f"two parameters have had the same noise, or noises that cancel{_DISCARD}")
+
+    def _verify_energy(self) -> None:
+        # Rounding makes the noise of an entry exactly zero now and then; where it is coarser than this, too often.
+        rounding = min(max(1e-6, float(self._rounding)), 0.1) ** 2
+        energies = {name: float(one.energy.double().sum()) for name, one in self._entries.items()}
+        energy = sum(energies.values())
+        if not energy >= _least(self.count, _CHANCE) - self.count * rounding:
+            raise PrivacyError(
+                f"the noise that was added has {math.sqrt(max(energy, 0) / self.count):.3g} of the standard deviation "
+                f"that was asked for{_DISCARD}"
+            )
+        for entries, least in self._quietest.items():
+            if not float(least) >= _least(entries, _CHANCE / _MOST_STEPS) - entries * rounding:
+                raise PrivacyError(f"the noise that was added in some step is less than was asked for{_DISCARD}")
+        everywhere = sum(len(one.energy) for one in self._entries.values())
+        for name, one in self._entries.items():
+            freedom = len(one.energy) * one.steps
+            enough = energies[name] >= _least(freedom, _CHANCE / len(self._entries)) - freedom * rounding
+            least = _least(one.steps, _CHANCE / everywhere) - one.steps * rounding
+            if not (enough and bool((one.energy >= least).all())):
+                raise PrivacyError(f"the noise that was added to {name}, or to a part of it, is too little{_DISCARD}")
+
+    def _verify_independence(self, name: str, one: _Entries) -> None:
+        chance = _CHANCE / len(self._entries)
+        if not _expected(float(one.total.double().square().sum()) / one.whitened, len(one.total), chance):
+            raise PrivacyError(f"the noise of {name} repeats or cancels from step to step{_DISCARD}")
+        rows, columns = one.shape
+        for energy, sums in ((one.columns, columns), (one.rows, rows)):
+            if not _expected(float(energy), sums * one.whitened, chance):
+                raise PrivacyError(f"the noise of {name} repeats or cancels within it{_DISCARD}")
+
+
+def _least(freedom: int, chance: float) -> float:
+    """What a χ² variable falls below with this probability."""
+    from scipy.special import gammaincinv
+
+    # Of nothing, nothing; and sums are kept in float32.
+    return 2 * float(gammaincinv(freedom / 2, chance)) * (1 - 1e-6) if freedom else 0.0
+
+
+def _expected(energy: float, freedom: int, chance: float) -> bool:
+    """Whether a value is one that a χ² variable takes, but for this probability at either end."""
+    from scipy.special import gammainccinv
+
+    return _least(freedom, chance) <= energy <= 2 * float(gammainccinv(freedom / 2, chance)) * (1 + 1e-3)
+
+
+@dataclass
+class SampleMeasurement:
+    """Counts who was sampled. It lives in memory only: whoever has it knows the secret samples.
+
+    Attributes:
+        gap: least number of steps between two at which one unit could have been taken; None before there were two.
+    """
+
+    gap: int | None = None
+    _counts: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    _offered: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    _mean: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    _last: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    _step: int = 0
+    _excess: float = 0.0
+    _variance: float = 0.0
+    _overlap: float = 0.0
+    _overlap_variance: float = 0.0
+
+    def add(self, sample: "Sample") -> None:
+        """Count one step's sample.
+
+        Raises:
+            PrivacyError: a unit that was taken twice, or could not have been taken.
+        """
+        units, candidates, rate = sample.units, sample.candidates, sample.rate
+        if len(np.unique(units)) < len(units):
+            raise PrivacyError("a unit is in one sample twice; discard the model and mend the sampler")
+        self._grow(int(max(candidates.max(initial=-1), units.max(initial=-1))) + 1)
+        allowed = np.zeros(len(self._counts), dtype=bool)
+        allowed[candidates] = True
+        if not allowed[units].all():
+            raise PrivacyError("a unit was taken that could not have been; discard the model and mend the sampler")
+        taken = np.zeros(len(self._counts), dtype=bool)
+        taken[units] = True
+        taken = taken[candidates]
+        seen = self._offered[candidates]
+        # How much more often than expected each has been taken before: in [-1, 1], and known before the step.
+        weight = np.divide(
+            self._counts[candidates] - self._mean[candidates], seen, out=np.zeros(len(candidates)), where=seen > 0
+        )
+        self._overlap += float(((taken - rate) * weight).sum())
+        self._overlap_variance += rate * (1 - rate) * float(np.square(weight).sum())
+        self._excess += len(units) - rate * len(candidates)
+        self._variance += rate * (1 - rate) * len(candidates)
+        again = self._last[candidates]
+        if (again >= 0).any():
+            gap = self._step - int(again.max())
+            self.gap = gap if self.gap is None else min(self.gap, gap)
+        self._last[candidates] = self._step
+        self._counts[units] += 1
+        self._offered[candidates] += 1
+        self._mean[candidates] += rate
+        self._step += 1
+
+    def _grow(self, size: int) -> None:
+        more = size - len(self._counts)
+        if more > 0:
+            self._counts = np.pad(self._counts, (0, more))
+            self._offered = np.pad(self._offered, (0, more))
+            self._mean = np.pad(self._mean, (0, more))
+            self._last = np.pad(self._last, (0, more), constant_values=-1)
+
+    def verify(self) -> None:
+        """Raise `PrivacyError` if the samples are too large or too small, favour somebody, or depend on each other."""
+        logarithm = math.log(2 / _CHANCE)
+        if abs(self._excess) > _bernstein(self._variance, logarithm):
+            raise PrivacyError(
+                "the samples hold more or fewer units than the rate that was said explains; discard the model and mend "
+                "the sampler"
+            )
+        offered = self._offered > 0
+        if offered.any():
+            n, k = self._offered[offered], self._counts[offered]
+            p = self._mean[offered] / n
+            divergence = n * _binary_divergence(k / n, p)
+            if divergence.max() > math.log(2 * len(n) / _CHANCE):
+                raise PrivacyError(
+                    "some unit is in the samples far more or less often than the rate that was said explains; discard "
+                    "the model and mend the sampler"
+                )
+        # Freedman's inequality, for every power of two that the variance may lie below.
+        if abs(self._overlap) > _bernstein(2 * max(self._overlap_variance, 1.0), math.log(2 * 64 / _CHANCE)):
+            raise PrivacyError(
+                "samples repeat or avoid earlier ones; discard the model and draw each independently of all others"
+            )
+
+
+def _bernstein(variance: float, logarithm: float) -> float:
+    return math.sqrt(2 * variance * logarithm + (logarithm / 3) ** 2) + logarithm / 3
+
+
+def _binary_divergence(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """KL divergence of Bernoulli(a) from Bernoulli(b): Hoeffding bounds the tails of sums of draws by it."""
+    from scipy.special import rel_entr
+
+    return np.asarray(rel_entr(a, b) + rel_entr(1 - a, np.maximum(1 - b, 0)))
