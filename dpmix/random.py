@@ -9,6 +9,7 @@ released model come from the operating system instead (`dpmix.privacy`).
 
 import functools
 import hashlib
+import operator
 
 import numpy as np
 import numpy.typing as npt
@@ -112,7 +113,9 @@ def key_of(bits: int, seed: int, *names: object) -> int:
 
     The first bits of SHA-256: two of a billion keys of 128 bits are equal with probability 10⁻²¹.
     """
-    digest = hashlib.sha256(repr((int(seed), *names)).encode()).digest()
+    # One number is one key, whichever type it comes in.
+    plain = (operator.index(name) if hasattr(name, "__index__") else name for name in names)
+    digest = hashlib.sha256(repr((int(seed), *plain)).encode()).digest()
     return int.from_bytes(digest, "big") >> (256 - bits)
 
 

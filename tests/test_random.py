@@ -187,3 +187,11 @@ def test_streams_have_keys_of_64_bits():
     assert zlib.crc32(b"plumless") == zlib.crc32(b"buckeroo")
     random = KeyedRandom(0, 0, np.arange(100))
     assert not (random.uniform("plumless") == random.uniform("buckeroo")).any()
+
+
+def test_a_step_is_one_key_whatever_type_it_has() -> None:
+    """Before, the first caller's type decided which key the others got."""
+    key_of.cache_clear()
+    plain = key_of(64, 1, "noise", 3)
+    key_of.cache_clear()
+    assert key_of(64, 1, "noise", np.int64(3)) == plain != key_of(64, 1, "noise", np.int64(4))
