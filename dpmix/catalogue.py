@@ -41,7 +41,7 @@ from dpmix.params import (
     parse,
     read,
 )
-from dpmix.releasable import ARTEFACTS
+from dpmix.releasable import ARTEFACTS, overlap, public_sources
 from dpmix.tables.captions import TABLES
 
 Labels = tuple[str, ...]
@@ -109,8 +109,15 @@ class Catalogue:
     def _check_release(self) -> None:
         """Where one model is released, all of the scale's results are what may be handed out."""
         artefacts = self.artefacts.values()
-        if not any(isinstance(artefact, Experiment) and artefact.release for artefact in artefacts):
+        released = [artefact for artefact in artefacts if isinstance(artefact, Experiment) and artefact.release]
+        if not released:
             return
+        private = {run.dataset.path: run.dataset.name for run in released if run.dataset.path}
+        for run in released:
+            for source in public_sources(run.__dict__):
+                for path, name in private.items():
+                    if overlap(source, path):
+                        self._refuse_beside_a_release(f"{source} holds the images of {name} and")
         for artefact in artefacts:
             covered = artefact.release if isinstance(artefact, Experiment) else type(artefact).__name__ in ARTEFACTS
             if not covered:

@@ -7,6 +7,7 @@ lie in the same results folder. What is not listed is refused, in particular a s
 
 import math
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 # By setting: what a release may have, and what is wrong with anything else. None: any value, since it is a public
@@ -17,7 +18,7 @@ Rule = tuple[Callable[[Any], bool], str] | None
 SETTINGS: Mapping[str, Rule] = {
     "semantics": _ANY,
     "dataset": _ANY,
-    "model": _ANY,
+    "model": _ANY,  # what it was trained on must not be the private images: see `objection`
     "method": _ANY,
     "synthetic": _ANY,  # D and what it is made from are public
     "epsilon": (
@@ -49,7 +50,11 @@ SETTINGS: Mapping[str, Rule] = {
     "transforms": _ANY,
     "padding": _ANY,
     "augment_synthetic": _ANY,
-    "microbatch_size": _ANY,
+    "microbatch_size": (
+        lambda value: value == 1,
+        "that twice the clip norm bounds microbatches is computed for each plan, and for no two models together; set "
+        "microbatch_size to 1",
+    ),
     "microbatch_mixup": _ANY,
     "pretrain_epochs": _ANY,  # on D alone
     "subset": _ANY,  # a public half; the other half is not read
@@ -87,4 +92,23 @@ def objection(settings: Mapping[str, Any]) -> str | None:
         rule = SETTINGS[name]
         if rule is not None and not rule[0](value):
             return rule[1]
+    private = settings.get("dataset")
+    if private is not None and private.path:
+        for source in public_sources(settings):
+            if overlap(source, private.path):
+                return f"{source} is said to be public, but it holds the private images of {private.name}; name another"
     return None
+
+
+def public_sources(settings: Mapping[str, Any]) -> list[str]:
+    """Where the images lie that an experiment takes as public: its encoder was trained on them, or they are its D."""
+    synthetic = settings.get("synthetic")
+    sources = (settings.get("model"), synthetic.diffusion if synthetic else None)
+    images = (getattr(source, "images", None) for source in sources)
+    return [path for path in images if path]
+
+
+def overlap(one: str, other: str) -> bool:
+    """Whether two paths are one place, or either lies in the other; links are followed."""
+    first, second = Path(one).resolve(), Path(other).resolve()
+    return first.is_relative_to(second) or second.is_relative_to(first)

@@ -12,9 +12,10 @@ from dpmix import experiment as experiments
 from dpmix.catalogue import Catalogue
 from dpmix.errors import ParamsError
 from dpmix.experiment import Artefact, Experiment
-from dpmix.params import parse
+from dpmix.params import WideResNetSpec, parse
 from dpmix.releasable import ARTEFACTS, SETTINGS, objection
 
+NETWORK = WideResNetSpec(kind="wide-resnet", name="net", label="Net", depth=10, width=1)
 RELEASE = "docs/own-images/params.yaml"
 
 
@@ -52,6 +53,7 @@ def test_every_kind_of_artefact_is_decided() -> None:
     [
         ({"mix_with": "S2", "subset": "S1"}, "unprotected; mix with synthetic images"),
         ({"holdout": 0.1}, "held-out training images"),
+        ({"microbatch_size": 2, "k_self": 0, "k_diff": 0, "model": NETWORK}, "for no two models together"),
         ({"epsilon": math.inf}, "a model without noise reveals its training images"),
         ({"learning_rate": None}, "choosing a learning rate on private images is not covered by ε"),
     ],
@@ -63,6 +65,36 @@ def test_what_epsilon_does_not_cover_is_refused(raw: dict[str, Any], changes: di
     with pytest.raises(ValidationError, match=words):
         Experiment(**{**values, **changes})
     Experiment(**{**values, **changes, "release": False})
+
+
+@pytest.mark.parametrize("source", ["my-images", "my-images/train", "./data/../my-images/train.zip", "."])
+def test_public_images_that_are_the_private_ones_are_refused(raw: dict[str, Any], source: str) -> None:
+    raw["diffusion"] = {"given": {"images": source}}
+    for scale in raw["scales"].values():
+        scale["synthetic"] = "given"
+    refused(raw, "is said to be public, but it holds the private images of mine")
+    raw["diffusion"] = {"given": {"images": "elsewhere"}}
+    assert Catalogue(parse(raw), "release").of(Experiment)
+    raw["models"]["vit-b-16"] |= {"weights": "public", "images": source}
+    refused(raw, "is said to be public, but it holds the private images of mine")
+
+
+def test_public_images_that_are_anothers_private_ones_are_refused(raw: dict[str, Any]) -> None:
+    raw["datasets"]["theirs"] = {**raw["datasets"]["mine"], "path": "their-images"}
+    raw["scales"]["release"]["synthetic_size"] = {"mine": 6000, "theirs": 6000}
+    raw["scales"]["release"]["tables"]["3"]["rows"][0]["dataset"] = ["mine"]
+    raw["models"]["vit-b-16"] |= {"weights": "public", "images": "their-images"}
+    assert Catalogue(parse(raw), "release").of(Experiment)
+    raw["datasets"]["theirs"]["label"] = "Theirs"
+    raw["models"]["other"] = {**raw["models"]["vit-b-16"], "label": "Other", "weights": "laion2b_s34b_b88k"}
+    del raw["models"]["other"]["images"]
+    raw["scales"]["release"]["tables"]["3"]["rows"][0] = {
+        "axis": "Dataset",
+        "values": {"mine": {"dataset": "mine"}, "theirs": {"dataset": "theirs", "model": "other"}},
+    }
+    raw["scales"]["release"]["tables"]["3"]["columns"][0] = {"axis": "Model", "values": {"any": {}}}
+    raw["scales"]["release"]["tables"]["3"]["fixed"] = {"model": "vit-b-16"}
+    refused(raw, "their-images holds the images of theirs and is not covered by its ε")
 
 
 def refused(raw: dict[str, Any], words: str) -> None:
