@@ -19,7 +19,7 @@ import numpy as np
 from dpmix.errors import DataError
 from dpmix.files import atomic_file
 from dpmix.params import EncoderSpec, ModelSpec, WideResNetSpec
-from dpmix.privacy.accounting import Steps, composed_epsilons
+from dpmix.privacy.accounting import Steps, composed_epsilons, rounded_up
 from dpmix.privacy.ledger import as_rows, from_rows
 
 if TYPE_CHECKING:
@@ -90,7 +90,11 @@ def save(
         "mechanism": json.dumps(as_rows(list(statement.mechanism))),
         "delta": repr(statement.delta),
         # Rounded up: what is said must not be less than what was spent.
-        **{f"epsilon_{name}": f"{math.ceil(value * 1e6) / 1e6:.6f}" for name, value in statement.epsilons.items()},
+        **{
+            f"epsilon_{name}": rounded_up(value, 6)
+            for name, value in statement.epsilons.items()
+            if value < math.inf  # an accountant that gives no bound
+        },
     }
     with atomic_file(path) as temporary:
         save_file({name: value.detach().cpu().contiguous() for name, value in weights.items()}, temporary, metadata)
@@ -153,25 +157,24 @@ def read_statement(path: Path) -> Statement:
 
 
 def joint_epsilons(statements: Sequence[Statement]) -> dict[str, float]:
-    """ε by accountant of several models of one data set for whoever has them all, at the largest of their δ.
+    """ε by accountant of an image in the data of several models, for whoever has them all, at the largest of their δ.
 
     The models' samples and noises are independent, so their steps compose as if one run had taken them all, which is
-    less than the sum of their ε.
-
-    Raises:
-        DataError: if they are not of one data set.
+    less than the sum of their ε. An image that is in some of their data sets only, has less. Names of data sets tell
+    nothing here: two may share a folder, or one may be a part of the other.
     """
-    if len({(one.dataset, one.population) for one in statements}) != 1:
-        raise DataError("these models are of different data sets, whose ε do not add up; ask for each data set alone")
     steps = [row for one in statements for row in one.mechanism]
     return composed_epsilons(steps, delta=max(one.delta for one in statements))
 
 
 def _statement(said: Mapping[str, str]) -> Statement:
+    mechanism = from_rows(json.loads(said["mechanism"]))
+    if not mechanism or any(row.steps < 1 or not 0 < row.noise_multiplier < math.inf for row in mechanism):
+        raise ValueError("a release has steps, and each has noise")
     return Statement(
         dataset=said["dataset"],
         population=int(said["population"]),
-        mechanism=from_rows(json.loads(said["mechanism"])),
+        mechanism=mechanism,
         epsilons={key.removeprefix("epsilon_"): float(said[key]) for key in said if key.startswith("epsilon_")},
         delta=float(said["delta"]),
     )

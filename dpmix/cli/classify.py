@@ -20,13 +20,15 @@ def classify(
 
     from dpmix import released
     from dpmix.datasets import image_files
+    from dpmix.privacy.accounting import rounded_up
     from dpmix.progress import progress
     from dpmix.training.runner import default_device
 
     device = default_device()
     files = image_files(images)
     classifier = released.load(model, encoder, device)
-    spent = ", ".join(f"{value:g} ({name})" for name, value in sorted(classifier.statement.epsilons.items()))
+    claims = sorted(classifier.statement.epsilons.items())
+    spent = ", ".join(f"{rounded_up(value, 4)} ({name})" for name, value in claims)
     typer.echo(f"{model}: ε = {spent or '∞'}, δ = {classifier.statement.delta:g}", err=True)
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(["image", "class", "probability"])

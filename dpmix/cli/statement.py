@@ -1,11 +1,16 @@
 """`dpmix statement`: what released models may have revealed, one by one and all together."""
 
+import math
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dpmix.errors import DataError, PrivacyError
+from dpmix.privacy.accounting import rounded_up
+
+if TYPE_CHECKING:
+    from dpmix.released import Statement
 
 
 def statement(
@@ -15,25 +20,38 @@ def statement(
 ) -> None:
     """Compute ε again from the steps that released models say were executed; of several, also of all together.
 
-    Whoever is given several models of one data set can combine them. Each has a secret sample and noise of its own, so
-    what all reveal is the composition of all their steps: less than the sum of their ε.
+    Whoever is given several models can combine them: name all files and folders that were handed out. Each has a secret
+    sample and noise of its own, so what all reveal is the composition of all their steps: less than the sum of their ε.
     """
     from dpmix.privacy.accounting import composed_epsilons
-    from dpmix.released import joint_epsilons, read_statement
+    from dpmix.released import read_statement
 
-    files = [file for path in released for file in _files(path)]
+    # One file that is named twice is one model.
+    files = list({file.resolve(): file for path in released for file in _files(path)}.values())
     statements = {file: read_statement(file) for file in files}
     for file, one in statements.items():
         again = composed_epsilons(one.mechanism, delta=one.delta)
-        short = {name: value for name, value in again.items() if one.epsilons.get(name, 0.0) < value * (1 - 1e-9)}
-        if short:
-            raise PrivacyError(f"{file} claims less than its own steps spend ({_text(again)}); do not trust it")
+        for name, value in again.items():
+            claimed = one.epsilons.get(name, 0.0 if value < math.inf else math.inf)
+            if claimed < value * (1 - 1e-9):
+                raise PrivacyError(f"{file} claims less than its own steps spend ({_text(again)}); do not trust it")
+            if claimed > value * 1.01 + 1e-3:
+                raise PrivacyError(f"{file} lists fewer steps than its ε is of ({_text(again)}); do not trust it")
         typer.echo(f"{file}: ε = {_text(again)}, δ = {one.delta:g}, one image of {one.population} of {one.dataset}")
-    for name in dict.fromkeys(one.dataset for one in statements.values()):
+    names = list(dict.fromkeys(one.dataset for one in statements.values()))
+    for name in names:
         together = [one for one in statements.values() if one.dataset == name]
         if len(together) > 1:
-            delta = max(one.delta for one in together)
-            typer.echo(f"all {len(together)} models of {name}: ε = {_text(joint_epsilons(together))}, δ = {delta:g}")
+            _together(f"all {len(together)} models of {name}", together)
+    if len(names) > 1:
+        _together(f"all {len(statements)} models, for an image that is in all data sets", list(statements.values()))
+
+
+def _together(which: str, statements: "list[Statement]") -> None:
+    from dpmix.released import joint_epsilons
+
+    delta = max(one.delta for one in statements)
+    typer.echo(f"{which}: ε = {_text(joint_epsilons(statements))}, δ = {delta:g}")
 
 
 def _files(path: Path) -> list[Path]:
@@ -53,4 +71,5 @@ def _files(path: Path) -> list[Path]:
 
 
 def _text(epsilons: dict[str, float]) -> str:
-    return ", ".join(f"{value:.4f} ({name})" for name, value in sorted(epsilons.items())) or "∞"
+    # Rounded up: what is said must not be less than what was spent.
+    return ", ".join(f"{rounded_up(value, 4)} ({name})" for name, value in sorted(epsilons.items())) or "∞"

@@ -81,6 +81,11 @@ def composed_epsilons(history: Iterable[Steps], *, delta: float) -> dict[str, fl
     return spent
 
 
+def rounded_up(value: float, digits: int) -> str:
+    """ε as text with so many digits after the point, never less than it is."""
+    return f"{math.ceil(value * 10**digits) / 10**digits:.{digits}f}" if value < math.inf else "∞"
+
+
 def replacement_epsilon(*, noise_multiplier: float, sampling_rate: float, steps: int, delta: float) -> float:
     """ε, by privacy loss distributions, when a record replaces its unit's gradient by another instead of removing it.
 

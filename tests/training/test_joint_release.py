@@ -8,6 +8,7 @@ was there; an absent one is a black image, whose features are zero.
 
 import csv
 import io
+import json
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +20,12 @@ from torch import Tensor
 
 from dpmix import released
 from dpmix.cli import main
-from dpmix.errors import DataError, PrivacyError
+from dpmix.errors import PrivacyError
 from dpmix.experiment import Experiment, ImageStore
 from dpmix.files import read_json, write_json
 from dpmix.params import DatasetSpec, EncoderSpec
 from dpmix.privacy.audit import epsilon_lower_bound
+from dpmix.privacy.ledger import as_rows
 from dpmix.privacy.plan import Plan
 from dpmix.training.data import load_data
 from dpmix.training.head import Featurizer, Head, train_heads
@@ -229,7 +231,37 @@ def test_a_file_that_claims_too_little_is_refused(
     assert not capsys.readouterr().out
 
 
-def test_models_of_different_data_do_not_add_up(two: list[Path]) -> None:
-    first, second = map(released.read_statement, two)
-    with pytest.raises(DataError, match="different data sets"):
-        released.joint_epsilons([first, released.Statement("others", 600, second.mechanism, {}, DELTA)])
+def test_data_sets_of_two_names_may_hold_the_same_image(
+    two: list[Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They may share a folder, or one may be a part of the other: what all files reveal is stated too."""
+    from safetensors.torch import load_file, save_file
+
+    with safe_open(two[0], framework="pt") as file:
+        said = file.metadata()
+    same = released.joint_epsilons([released.read_statement(path) for path in two])
+    save_file(load_file(two[0]), two[0], {**said, "dataset": "part", "population": "300"})
+    assert released.joint_epsilons([released.read_statement(path) for path in two]) == same
+    assert stated(monkeypatch, "results/release", str(two[0])) == ""
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3
+    assert lines[-1].startswith("all 2 models, for an image that is in all data sets: ε = ")
+    shown = float(lines[-1].partition("ε = ")[2].split()[0])
+    assert same["pld"] <= shown <= same["pld"] + 1e-4
+
+
+@pytest.mark.parametrize(
+    ("mechanism", "words"),
+    [("[]", "is not a whole released model"), (None, "lists fewer steps than its ε is of")],
+)
+def test_a_file_that_lists_fewer_steps_is_refused(
+    two: list[Path], monkeypatch: pytest.MonkeyPatch, mechanism: str | None, words: str
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    with safe_open(two[0], framework="pt") as file:
+        said = file.metadata()
+    row = released.read_statement(two[0]).mechanism[0]
+    fewer = mechanism or json.dumps(as_rows([row._replace(steps=row.steps // 2)]))
+    save_file(load_file(two[0]), two[0], {**said, "mechanism": fewer})
+    assert words in stated(monkeypatch, str(two[0]))
