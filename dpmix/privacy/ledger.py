@@ -76,7 +76,7 @@ class Ledger:
             sensitivity: how far one record can move the sum, in the units of the noise.
 
         Raises:
-            PrivacyError: if no noise was asked for, or the sample holds a unit twice or one that is no candidate.
+            PrivacyError: if no noise was asked for.
         """
         import torch
 

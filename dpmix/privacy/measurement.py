@@ -215,6 +215,7 @@ class SampleMeasurement:
     _offered: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     _mean: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     _last: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    _flaw: str = ""
     _step: int = 0
     _excess: float = 0.0
     _variance: float = 0.0
@@ -222,19 +223,15 @@ class SampleMeasurement:
     _overlap_variance: float = 0.0
 
     def add(self, sample: "Sample") -> None:
-        """Count one step's sample.
-
-        Raises:
-            PrivacyError: a unit that was taken twice, or could not have been taken.
-        """
+        """Count one step's sample."""
         units, candidates, rate = sample.units, sample.candidates, sample.rate
         if len(np.unique(units)) < len(units):
-            raise PrivacyError("a unit is in one sample twice; discard the model and mend the sampler")
+            self._flaw = "a unit is in one sample twice"
         self._grow(int(max(candidates.max(initial=-1), units.max(initial=-1))) + 1)
         allowed = np.zeros(len(self._counts), dtype=bool)
         allowed[candidates] = True
         if not allowed[units].all():
-            raise PrivacyError("a unit was taken that could not have been; discard the model and mend the sampler")
+            self._flaw = "a unit was taken that could not have been"
         taken = np.zeros(len(self._counts), dtype=bool)
         taken[units] = True
         taken = taken[candidates]
@@ -267,6 +264,8 @@ class SampleMeasurement:
 
     def verify(self) -> None:
         """Raise `PrivacyError` if the samples are too large or too small, favour somebody, or depend on each other."""
+        if self._flaw:
+            raise PrivacyError(f"{self._flaw}; discard the model and mend the sampler")
         logarithm = math.log(2 / _CHANCE)
         if abs(self._excess) > _bernstein(self._variance, logarithm):
             raise PrivacyError(
