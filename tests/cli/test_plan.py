@@ -1,6 +1,7 @@
 """`dpmix plan` from the outside: without network or anything on disk but the params."""
 
 import csv
+import re
 import socket
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from typer.testing import CliRunner
 
 from dpmix.catalogue import Catalogue
 from dpmix.cli.app import app
+from dpmix.cli.plan import _count
 from dpmix.experiment import Experiment, ImageStore
 from dpmix.params import read
 from dpmix.planning import GPUS, Costs, Speed, estimates
@@ -114,3 +116,46 @@ def test_what_is_written_is_what_is_counted(tmp_path: Path) -> None:
         assert sizes == {kind: one.disk.get(kind, 0) for kind in sizes}
         assert sizes["images"] > 0
     assert int(written[0]["learning_rates"]) > 0
+
+
+def amount(text: str) -> float:
+    """What `1.44 k` and `1,234.5` say."""
+    number, _, letter = text.strip().replace(",", "").partition(" ")
+    return float(number) * {"": 1, "k": 1e3, "M": 1e6, "G": 1e9}[letter]
+
+
+def test_where_the_hours_and_bytes_of_the_last_row_come_from() -> None:
+    """Of both targets together: each model's images, operations, speed and hours, and the bytes by kind."""
+    lines = planned("--scale", "paper", "table1", "table13", "--gpu", "h100", "--utilization", "0.25",
+                    "--throughput", "vit-b-16=1000")  # fmt: skip
+    share = "25 % of its 989 TFLOP/s in half precision, for networks from scratch 25 % of 494"
+    assert lines[0].endswith(f"Speed: h100, {share}; vit-b-16 1000 images/s.")
+    catalogue = Catalogue(read(Path("params.yaml")), "paper")
+    costs = Costs(catalogue)
+    together = estimates(catalogue, ["table1", "table13"], costs=costs)[-1]
+    hours = Speed(GPUS["h100"], 0.25, {"vit-b-16": 1000.0}).hours(together, costs)
+    assert set(together.passes) == {"vit-b-16", "wrn-16-4", "stable-diffusion"} == set(hours)
+    head = next(index for index, line in enumerate(lines) if line.startswith("model"))
+    shown = {line.split()[0]: re.split(r"  +", line) for line in lines[head + 1 : head + 1 + len(hours)]}
+    assert set(shown) == set(hours)
+    for model, (_, images, each, rate, spent) in shown.items():
+        assert amount(images) == pytest.approx(together.passes[model], rel=5e-3)
+        assert amount(each) == pytest.approx(together.flops[model] / together.passes[model] / 1e9, rel=5e-3)
+        assert amount(rate) == pytest.approx(together.passes[model] / hours[model] / 3600, rel=5e-4)
+        assert amount(spent) == pytest.approx(hours[model], rel=0.01, abs=0.05)
+    assert amount(row(lines, "together")[-3]) == pytest.approx(sum(hours.values()), rel=0.01)
+    (line,) = [line for line in lines if line.startswith("Disk of together, GB")]
+    said = {kind: float(size) for kind, size in re.findall(r"(\w+) ([\d.]+)(?:,|$)", line.partition(": ")[2])}
+    assert said == pytest.approx({kind: size / 1e9 for kind, size in together.disk.items()}, abs=0.051)
+    assert amount(row(lines, "together")[-2]) == pytest.approx(sum(together.disk.values()) / 1e9, abs=0.051)
+
+
+def test_targets_are_named_in_two_ways() -> None:
+    assert planned("--targets", "table12") == planned("table12")
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(3, "3"), (999, "999"), (1437, "1.44 k"), (2_500_000, "2.5 M"), (7.1e9, "7.1 G")]
+)
+def test_counts_are_short(number: float, text: str) -> None:
+    assert _count(number) == text

@@ -3,18 +3,28 @@
 import json
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import yaml
 from PIL import Image
 
+from dpmix import synthesis
 from dpmix.cli import main
 from dpmix.demo import diffusion
 from dpmix.demo.strokes import draw
 from dpmix.synthesis import gather, load_synthetic
 
 pytestmark = pytest.mark.filterwarnings("ignore")
+OWN = {
+    "model": "pipeline",
+    "guidance_scale": 1.5,
+    "steps": 2,
+    "resolution": 16,
+    "scheduler": "DDIMScheduler",
+    "seed": 3,
+}
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Path:
         patched.setattr(diffusion, "_UNET_STEPS", 2)
         diffusion.train_diffusion(images, labels % 2, ("left lung", "heart"), made / "pipeline", seed=0)
     params = yaml.safe_load((repository / "params.yaml").read_text(encoding="utf-8"))
-    own = {"model": "pipeline", "guidance_scale": 1.0, "steps": 2, "resolution": 16, "scheduler": "DDIMScheduler"}
-    params["diffusion"]["own"] = own
+    params["diffusion"]["own"] = OWN
     (made / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
     return made
 
@@ -58,10 +67,20 @@ def test_from_a_list_of_names(
     assert json.loads((folder / "d/manifest.jsonl").read_text().splitlines()[0])["prompt"] == "a photo of a left lung"
     # A larger count extends the set; --batch-size is how, not what.
     seeds = [json.loads(line)["seed"] for line in (folder / "d/manifest.jsonl").read_text().splitlines()]
-    assert call(monkeypatch, *arguments, "--count", "4", "--batch-size", "1") == 0
+    sample, together = synthesis._sample, []
+
+    def counted(pipeline: Any, captions: list[str], *rest: Any) -> Any:
+        together.append(len(captions))
+        return sample(pipeline, captions, *rest)
+
+    monkeypatch.setattr(synthesis, "_sample", counted)
+    assert call(monkeypatch, *arguments, "--count", "8", "--batch-size", "2") == 0
     after = [json.loads(line)["seed"] for line in (folder / "d/manifest.jsonl").read_text().splitlines()]
     assert after[:3] == seeds
-    assert len(after) == 4
+    assert len(after) == 8
+    assert together == [2, 2, 1]
+    settings = json.loads((folder / "d/settings.json").read_text())
+    assert settings.items() >= {**OWN, "model": "pipeline"}.items()
 
 
 def test_from_private_class_folders_and_back_into_the_workflow(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,8 @@
+import base64
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
@@ -10,6 +12,7 @@ import pytest
 from dpmix.errors import DataError
 from dpmix.report import page
 from dpmix.report.page import build, provenance
+from dpmix.tables.captions import FIGURES
 from dpmix.tables.cells import Cell, PaperValue, Table
 from dpmix.tables.render import write
 from tests.needs import CHROMIUM, GIT, lacks, needs
@@ -72,6 +75,74 @@ def test_the_page_is_well_formed_and_complete(tmp_path: Path) -> None:
     for wanted in ("Title &lt;x&gt;", "A caption &amp; more.", "A &lt;note&gt;.", "<code>snakemake table10</code>"):
         assert wanted in text
     assert "&amp;lt;" not in text
+
+
+class Sections(HTMLParser):
+    """By anchor: the words of each section, its picture, and the numbers that its cells are sorted by."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.words: dict[str, str] = {}
+        self.pictures: dict[str, dict[str, str | None]] = {}
+        self.values: dict[str, list[str]] = {}
+        self.here = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        values = dict(attributes)
+        if tag == "section":
+            self.here = str(values["id"])
+            self.words[self.here], self.values[self.here] = "", []
+        elif tag == "img":
+            self.pictures[self.here] = values
+        elif tag == "td":
+            self.values[self.here].append(values.get("data-value") or "")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "section":
+            self.here = ""
+
+    def handle_data(self, data: str) -> None:
+        if self.here:
+            self.words[self.here] += data
+
+
+def test_each_figure_has_its_own_picture_words_and_command(tmp_path: Path) -> None:
+    root = results(tmp_path)
+    # Files that differ: what lies behind the picture is ignored by whoever shows it.
+    for number in (1, 2):
+        (root / "figures" / f"figure{number}.png").write_bytes(PIXEL + f"figure {number}".encode())
+    found = Sections(build(root, root / "report" / "index.html").read_text(encoding="utf-8"))
+    about = {1: "one private image with its plain views", 2: "Histograms on a logarithmic count axis"}
+    for number, (title, caption) in FIGURES.items():
+        anchor = f"figure{number}"
+        picture = found.pictures[anchor]
+        kind, _, content = str(picture["src"]).partition(",")
+        assert kind == "data:image/png;base64"
+        assert base64.b64decode(content) == (root / "figures" / f"{anchor}.png").read_bytes()
+        assert about[number] in str(picture["alt"])
+        words = " ".join(found.words[anchor].split())
+        assert f"Figure {number} {title} {caption.replace('_', '')} " in words
+        assert f"Make it again: snakemake {anchor} " in words
+    assert set(found.pictures) == {"figure1", "figure2"}
+
+
+def test_each_table_has_its_own_numbers_words_and_footers(tmp_path: Path) -> None:
+    root = results(tmp_path, "paper")
+    for number in (2, 10):
+        one = table(number, "paper")
+        cells = tuple(replace(cell, values=(number + place,)) for place, cell in enumerate(one.cells))
+        write(replace(one, cells=cells, caption=f"About {number}."), root / "tables")
+    found = Sections(build(root, root / "report" / "index.html").read_text(encoding="utf-8"))
+    for number in (2, 10):
+        anchor = f"table{number}"
+        assert found.values[anchor] == [f"{number + place}" for place in range(4)]
+        words = " ".join(found.words[anchor].split())
+        assert f"Table {number} Title <x> About {number}. " in words
+        # On the page the paper's value stands below.
+        below = "Cells: this run, mean (sample standard deviation over seeds); below it, the paper, as printed."
+        assert f"{below} Seeds: 1. Largest ε executed: 0.990. A <note>. " in words
+        assert f"Make it again: snakemake {anchor} --config scale=paper " in words
 
 
 def test_nothing_is_fetched(tmp_path: Path) -> None:
