@@ -9,11 +9,12 @@ import yaml
 from dpmix import planning
 from dpmix.catalogue import Catalogue
 from dpmix.errors import ParamsError
-from dpmix.experiment import Distance, Experiment, GradientRecord, ImageStore, Selection
+from dpmix.experiment import Distance, Experiment, GradientRecord, ImageStore, Selection, ZeroShot
 from dpmix.params import DiffusionSpec, WideResNetSpec, parse
 from dpmix.planning import (
     GPUS,
     Costs,
+    Estimate,
     Speed,
     distance_passes,
     drawing_flops,
@@ -135,6 +136,10 @@ def test_guidance_doubles_the_steps_and_an_unknown_model_is_not_guessed() -> Non
     assert guided is not None
     assert guided - plain == pytest.approx(10 * 803e9)
     assert drawing_flops(spec(model="someone/brush")) is None
+    once = 2515e9 + 13e9 + 162e9
+    assert plain == pytest.approx(10 * 803e9 + once)
+    # A quarter of the pixels at half the side.
+    assert drawing_flops(spec(resolution=256)) == pytest.approx(plain / 4)
 
 
 # Counts ---------------------------------------------------------------------------------------------------------------
@@ -192,6 +197,22 @@ def test_distances_pass_both_sides(demo: Catalogue, one_flop: None) -> None:
         assert distance_passes(some) == 50 * ks[one.views.method, one.views.k_diff] + 50
     (row,) = estimates(demo, ["table8"])
     assert row.passes["tiny-vit"] == 1437 + 360 + 1437 + 1437 + 300 + 360 + 300 + 1437
+
+
+def test_zero_shot_passes_over_the_test_set(demo: Catalogue, one_flop: None) -> None:
+    one = demo.of(ZeroShot)[0]
+    assert isinstance(one, ZeroShot)
+    row = Estimate("alone")
+    row.add_job([one], Costs(demo))
+    assert dict(row.passes) == {one.model.name: one.dataset.test}
+    assert (row.jobs, row.runs, row.selections, row.distances, row.streams) == (1, 0, 0, 0, 0)
+
+
+def test_as_many_images_are_drawn_as_d_has(raw: dict[str, Any], one_flop: None) -> None:
+    demo = {**raw["scales"]["demo"], "synthetic_size": {"digits": 500}}
+    (row,) = estimates(Catalogue(parse({**raw, "scales": {"demo": demo}}), "demo"), ["table12"])
+    assert row.passes["tiny-diffusion"] == 500
+    assert row.disk["synthetic"] == 500 * 3 * 256
 
 
 def test_what_tables_share_counts_once(paper: Catalogue, one_flop: None) -> None:
@@ -296,6 +317,12 @@ def test_the_papers_own_run_is_far_from_the_limit(paper: Catalogue) -> None:
     assert run_hours(run, Speed(GPUS["a100"], 0.4), Costs(paper)) == pytest.approx(
         images * 35.127e9 / (0.4 * 312e12) / 3600, rel=1e-3
     )
+
+
+@pytest.mark.parametrize("name", sorted(set(GPUS) - {"t4", "v100"}))
+def test_tensor_cores_are_twice_as_fast_in_half_precision(name: str) -> None:
+    """Of every GPU since Ampere, whose float32 on tensor cores is TF32; those before have none."""
+    assert GPUS[name].half / GPUS[name].single == pytest.approx(2, rel=0.02)
 
 
 def test_options_are_read(paper: Catalogue) -> None:
