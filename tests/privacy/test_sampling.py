@@ -1,9 +1,14 @@
+import math
+import os
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from scipy import stats
 
 from dpmix.errors import ParamsError
-from dpmix.privacy.sampling import microbatches, poisson_sample, secure_poisson_sample
+from dpmix.privacy.sampling import PoissonSampler, microbatches, poisson_sample, secure_poisson_sample
+from dpmix.random import KeyedRandom
 
 SAMPLERS = [
     pytest.param(lambda step, n, rate: poisson_sample(3, step, n, rate), id="research"),
@@ -91,3 +96,35 @@ def test_bad_requests():
         poisson_sample(0, 0, 0, 0.5)
     with pytest.raises(ParamsError, match="microbatches of 0"):
         microbatches(10, 0, seed=1)
+
+
+@pytest.mark.parametrize("rate", [4096 / 50000, 1000 / 3680, 0.9, 0.5, 1 / 3, 2.0**-30, 1e-12, 0.0, 1.0])
+def test_a_unit_is_taken_if_its_53_bits_are_below_the_rate_to_the_last_of_them(rate, monkeypatch):
+    """Each unit's random word is given here: those at the threshold, beside it, and as far as 1/256 from it."""
+    exact = math.floor(Fraction(rate) * 2**53)
+    apart = [0, *(sign * 2**bits for sign in (-1, 1) for bits in (0, 1, 8, 20, 40, 44, 45))]
+    bits = sorted({min(max(exact + off, 0), 2**53 - 1) for off in apart})
+    # The eleven bits that are left over, at either end.
+    words = np.array([(one << 11) + rest for one in bits for rest in (0, 2**11 - 1)], dtype=np.uint64)
+    expected = [index for index, one in enumerate(np.repeat(np.array(bits, dtype=object), 2)) if one < exact]
+    assert bool(expected) == (rate > 0)
+    assert len(expected) < len(words) or rate == 1
+
+    monkeypatch.setattr(os, "urandom", lambda count: words.tobytes()[:count])
+    assert secure_poisson_sample(len(words), rate).tolist() == expected
+    halves = np.stack([words >> np.uint64(32), words & np.uint64(2**32 - 1)], axis=1)
+    monkeypatch.setattr(KeyedRandom, "words", lambda self, stream, *shape: halves[self.examples.astype(np.int64)])
+    assert poisson_sample(3, 0, len(words), rate).tolist() == expected
+    for seed in (None, 3):
+        sample = PoissonSampler(len(words), rate, seed).sample(0)
+        assert sample.units.tolist() == expected
+        assert Fraction(sample.rate) == Fraction(exact, 2**53)
+        assert sample.rate <= rate
+
+
+def test_the_operating_system_is_asked_for_every_units_own_word(monkeypatch):
+    asked = []
+    entropy = os.urandom
+    monkeypatch.setattr(os, "urandom", lambda count: asked.append(count) or entropy(count))
+    secure_poisson_sample(77, 0.5)
+    assert asked == [8 * 77]
