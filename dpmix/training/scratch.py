@@ -156,12 +156,14 @@ def _say(line: str) -> None:
 def evaluate(
     model: nn.Module, weights: Mapping[str, Tensor], data: TrainingData, device: str, workers: Workers = ALONE
 ) -> float:
-    """Per cent of the evaluation images classified correctly, unaugmented."""
-    everything = np.arange(len(data.evaluation))
+    """Per cent of the evaluation images classified correctly, unaugmented, the model being in eval mode meanwhile."""
+    everything, training = np.arange(len(data.evaluation)), model.training
     correct = torch.zeros((), dtype=torch.int64, device=device)
+    model.eval()
     for part in physical_batches(workers.share(everything), _EVALUATION_BATCH):
         batch = torch.from_numpy(np.array(data.evaluation.images[part])).to(device)
         predictions = functional_call(model, dict(weights), (batch.float() / 255,)).argmax(dim=1)
         correct += count_correct(predictions, data.evaluation.labels[part])
+    model.train(training)
     workers.add(correct)
     return per_cent(int(correct), len(everything))

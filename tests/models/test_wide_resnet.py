@@ -35,6 +35,42 @@ def test_the_papers_network():
     )
 
 
+def by_definition(weights: dict[str, torch.Tensor], x: torch.Tensor, blocks: int, groups: int, stem_stride: int):
+    """The network of De et al. in its order of norms and activations, from the definitions of its operations."""
+
+    def convolved(x, name, stride=1, padding=1):
+        return torch.nn.functional.conv2d(x, weights[f"{name}.weight"], weights[f"{name}.bias"], stride, padding)
+
+    def normalised(x, name):
+        grouped = x.reshape(len(x), groups, -1)
+        variance, mean = torch.var_mean(grouped, dim=2, correction=0, keepdim=True)
+        x = ((grouped - mean) / (variance + 1e-5).sqrt()).reshape(x.shape)
+        return x * weights[f"{name}.weight"][:, None, None] + weights[f"{name}.bias"][:, None, None]
+
+    x = convolved(2 * x - 1, "stem", stem_stride)
+    for index in range(3 * blocks):
+        name, stride = f"blocks.{index}", 2 if index in (blocks, 2 * blocks) else 1
+        residual = convolved(normalised(x.clamp(min=0), f"{name}.norm1"), f"{name}.conv1", stride)
+        residual = convolved(normalised(residual.clamp(min=0), f"{name}.norm2"), f"{name}.conv2")
+        if f"{name}.shortcut.weight" in weights:
+            x = convolved(normalised(x, f"{name}.shortcut_norm").clamp(min=0), f"{name}.shortcut", stride, padding=0)
+        x = x + residual
+    return normalised(x, "norm").clamp(min=0).mean(dim=(2, 3)) @ weights["head.weight"].T + weights["head.bias"]
+
+
+@pytest.mark.parametrize(("depth", "width", "stem_stride"), [(10, 1, 1), (10, 2, 2), (16, 2, 1)])
+def test_it_computes_what_its_definition_says(depth, width, stem_stride):
+    model = wide_resnet(spec(depth=depth, width=width, stem_stride=stem_stride), 3, 5, seed=0).double()
+    keyed = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for value in model.parameters():
+            value += 0.2 * torch.randn(value.shape, generator=keyed, dtype=torch.float64)
+        images = torch.rand(2, 3, 12, 12, generator=keyed, dtype=torch.float64)
+        expected = by_definition(dict(model.named_parameters()), images, (depth - 4) // 6, 4, stem_stride)
+        torch.testing.assert_close(model(images), expected, rtol=1e-9, atol=1e-9)
+    assert expected.std() > 0.01
+
+
 def test_the_seed_alone_decides():
     torch.manual_seed(1)
     before = torch.get_rng_state()

@@ -14,7 +14,7 @@ from torch.func import functional_call
 
 from dpmix.datasets import Images
 from dpmix.experiment import Experiment
-from dpmix.mixing import ViewSettings, make_microbatch_views, make_views
+from dpmix.mixing import make_microbatch_views, make_views
 from dpmix.models.wide_resnet import wide_resnet
 from dpmix.params import WideResNetSpec
 from dpmix.privacy.plan import Plan
@@ -24,6 +24,7 @@ from dpmix.training.data import TrainingData, load_data
 from dpmix.training.head import Featurizer, Head, train_heads
 from dpmix.training.outcome import Outcome
 from dpmix.training.scratch import train_from_scratch
+from dpmix.views import ViewSettings
 from tests.training.conftest import CLASSES, Recorder, blocks, plan_for
 
 Weights = dict[str, Tensor]

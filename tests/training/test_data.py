@@ -1,5 +1,8 @@
 """Which images an experiment sees."""
 
+from dataclasses import fields
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,6 +12,7 @@ from dpmix.datasets import Images
 from dpmix.errors import DataError
 from dpmix.experiment import ImageStore, SyntheticStore
 from dpmix.training.data import balanced, load_data, shuffled, take, view_settings
+from dpmix.views import ViewSettings
 from tests.training.conftest import DATASET, PIXELS, SYNTHETIC, TEST, TRAIN, World, draw, write_store
 
 
@@ -99,9 +103,32 @@ def test_a_tuning_run_on_a_half_stays_in_that_half(world: World) -> None:
     assert not identities(tuning.mixed_in) & half
 
 
-def test_the_parts_are_the_same_for_every_seed(world: World) -> None:
-    parts = [identities(load_data(world.experiment(subset="S1", seed=seed), "demo").private) for seed in (1, 2)]
-    assert parts[0] == parts[1]
+PARTITIONS = {
+    "S1": {"subset": "S1", "mix_with": "S2"},
+    "held out": {"holdout": 0.25, "learning_rate": None},
+    "both": {"subset": "S1", "mix_with": "S2", "holdout": 0.25, "learning_rate": None},
+}
+
+
+@pytest.mark.parametrize("changes", PARTITIONS.values(), ids=PARTITIONS)
+def test_the_parts_are_public_and_the_same_for_every_seed(world: World, changes: dict[str, Any]) -> None:
+    """Who is private, held out or mixed in is decided once, whatever is then done with the parts."""
+    runs = [world.experiment(seed=seed, **changes) for seed in (1, 2, 3)]
+    runs += [world.experiment(epsilon=7.0, method="another", k_base=4, **changes)]
+    parts = []
+    for run in runs:
+        data = load_data(run, "demo")
+        assert data.mixed_in is not None
+        parts.append([identities(part) for part in (data.private, data.evaluation, data.mixed_in)])
+    assert parts[1:] == parts[:1] * 3
+    first = load_data(runs[0], "demo")
+    # In the order of the store, beside their own labels.
+    images, labels = draw(TRAIN, 0)
+    places = [
+        int(np.flatnonzero((images == image).all(axis=(1, 2, 3)))[0]) for image in np.asarray(first.private.images)
+    ]
+    assert places == sorted(places)
+    assert first.private.labels.tolist() == labels[places].tolist()
 
 
 def test_a_size_that_is_not_the_published_one_is_refused(world: World) -> None:
@@ -116,9 +143,18 @@ def test_a_size_that_is_not_the_published_one_is_refused(world: World) -> None:
 
 
 def test_views_are_made_as_the_experiment_says(world: World) -> None:
-    settings = view_settings(world.experiment(mixup_alpha=0.3, mixup_pairs="independent", padding=2))
-    assert (settings.k_base, settings.k_self, settings.k_diff, settings.views) == (2, 2, 1, 5)
-    assert (settings.alpha, settings.pairs, settings.transforms, settings.padding) == (0.3, "independent", ("crop",), 2)
+    """Every setting of the views, each away from its default in one of two runs."""
+    changes = {"mixup_alpha": 0.3, "mixup_pairs": "independent", "mixing": "cutmix", "augment_synthetic": False}
+    run = world.experiment(**changes, k_base=3, k_self=4, k_diff=2, transforms=("flip", "crop"), padding=2)
+    pairs = world.scratch(microbatch_size=2, microbatch_mixup="alone", k_self=0)
+    expected = [
+        ViewSettings(3, 2, 4, 0.3, "independent", ("flip", "crop"), 2, False, mixing="cutmix"),
+        ViewSettings(2, transforms=("crop",), padding=1, microbatch_size=2, microbatch_mixup="alone"),
+    ]
+    assert [view_settings(run), view_settings(pairs)] == expected
+    by_default = ViewSettings(1)
+    for name in (field.name for field in fields(ViewSettings)):
+        assert any(getattr(one, name) != getattr(by_default, name) for one in expected), name
 
 
 @given(st.integers(0, 300), st.sampled_from(["subset", "holdout"]))
@@ -128,6 +164,7 @@ def test_the_order_is_a_permutation_that_depends_on_the_purpose(count: int, purp
     assert np.array_equal(order, shuffled(count, purpose))
     if count > 20:
         assert not np.array_equal(order, shuffled(count, purpose + "'"))
+        assert not np.array_equal(order, np.arange(count))
 
 
 def test_taking_keeps_labels_beside_images() -> None:

@@ -55,8 +55,8 @@ CHANGES: dict[str, dict[str, Any]] = {
     "release": {"release": True},
     "seed": {"seed": 2},
 }
-# Pretraining is for heads, microbatches are for networks.
-NOT_FOR = {"scratch": {"pretrain_epochs"}, "head": {"microbatch_size", "microbatch_mixup"}}
+# Pretraining is for heads, microbatches and precision are for networks.
+NOT_FOR = {"scratch": {"pretrain_epochs"}, "head": {"microbatch_size", "microbatch_mixup", "precision"}}
 
 
 class Stopped(BaseException):
