@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,10 +16,12 @@ from dpmix.experiment import Experiment
 from dpmix.files import read_json
 from dpmix.training.data import load_data
 from dpmix.training.head import Featurizer, Head, train_heads
+from dpmix.training.outcome import Outcome
 from dpmix.training.runner import Execution, make
 from dpmix.training.scratch import train_from_scratch
 from dpmix.training.workers import ALONE, Workers
-from tests.training.conftest import Recorder, World, blocks, plan_for
+from tests.training.conftest import World, blocks, plan_for
+from tests.training.reference import Pattern
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -63,16 +66,21 @@ def test_shares_are_a_partition() -> None:
 
 @dataclass(frozen=True)
 class Apart(Workers):
-    """One of several processes that run one after the other: sums stay its own, to be added up by the test.
+    """One of several processes that run one after the other, in the test's hands.
 
-    What the first process says is kept in `said`, and the others hear it.
+    Sums stay its own and are kept in `added`, unless `sums` has what all processes together have. What the first
+    process says is kept in `said`, and the others hear it.
     """
 
     said: list[torch.Tensor] = field(default_factory=list)
+    sums: list[list[torch.Tensor]] = field(default_factory=list)
     heard: list[torch.Tensor] = field(default_factory=list)
     added: list[list[torch.Tensor]] = field(default_factory=list)
 
     def add(self, *tensors: torch.Tensor) -> None:
+        if self.sums:
+            for tensor, total in zip(tensors, self.sums[len(self.added)], strict=True):
+                tensor.copy_(total)
         self.added.append([tensor.clone() for tensor in tensors])
 
     def agree(self, tensor: torch.Tensor) -> torch.Tensor:
@@ -84,37 +92,60 @@ class Apart(Workers):
         return None
 
 
-@pytest.mark.parametrize("count", [2, 5])
-@pytest.mark.parametrize("kind", ["network", "head"])
-def test_the_parts_of_every_sum_add_up(world: World, kind: str, count: int) -> None:
-    """With a learning rate of zero the weights stay, so that a process needs no other to go on.
+Process = Callable[[Apart, float], tuple[Outcome, Pattern]]
 
-    Of six expected units, some processes have none at some steps.
-    """
-    changes = {"batch_size": 6, "epochs": 1, "learning_rate": 0.0, "clip_norm": 0.5}
-    experiment = world.scratch(**changes) if kind == "network" else world.experiment(**changes)
+
+@pytest.fixture(params=["network", "head"])
+def process(world: World, request: pytest.FixtureRequest) -> Process:
+    """What one process makes of a run at a learning rate. Of six expected units, some have none at some steps."""
+    changes = {"batch_size": 6, "epochs": 1, "clip_norm": 0.5}
+    experiment = (world.scratch if request.param == "network" else world.experiment)(**changes)
     plan, data = plan_for(experiment.plan(), 1.0), load_data(experiment, "demo")
 
-    def sums(rank: int, count: int, said: list[torch.Tensor]) -> list[list[torch.Tensor]]:
-        recorder, workers = Recorder([]), Apart(rank, count, said)
-        options = {"noise": recorder, "workers": workers}
-        if kind == "network":
-            train_from_scratch(experiment, plan, data, **options)
-        else:
-            train_heads(experiment, [Head(plan, 0.0, "a", record_magnitudes=True)], data, Featurizer(blocks), **options)
-        # Who leads, and nobody else, adds noise.
-        assert bool(recorder.calls) == (rank == 0)
-        return workers.added
+    def run(workers: Apart, rate: float) -> tuple[Outcome, Pattern]:
+        numbered, pattern = experiment.model_copy(update={"learning_rate": rate}), Pattern([])
+        options = {"noise": pattern, "workers": workers}
+        if request.param == "network":
+            return train_from_scratch(numbered, plan, data, **options), pattern
+        head = Head(plan, rate, "a", record_magnitudes=True)
+        return train_heads(numbered, [head], data, Featurizer(blocks), **options)[0], pattern
 
-    said: list[torch.Tensor] = []
-    whole, parts = sums(0, 1, []), [sums(rank, count, said) for rank in range(count)]
-    assert len(whole) >= plan.steps == 16
-    assert {len(part) for part in parts} == {len(whole)}
-    for step, expected in enumerate(whole):
-        for index, tensor in enumerate(expected):
-            total = torch.stack([part[step][index] for part in parts]).sum(dim=0)
+    return run
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_the_parts_of_every_sum_add_up(process: Process, count: int) -> None:
+    """With a learning rate of zero the weights stay, so that a process needs no other's sums to go on."""
+    whole, said = Apart(0, 1), list[torch.Tensor]()
+    alone, _ = process(whole, 0.0)
+    parts = [Apart(rank, count, said) for rank in range(count)]
+    for part in parts:
+        process(part, 0.0)
+    assert len(whole.added) >= 16
+    assert {len(part.added) for part in parts} == {len(whole.added)}
+    sums = [
+        [torch.stack(several).sum(dim=0) for several in zip(*step, strict=True)]
+        for step in zip(*(part.added for part in parts), strict=True)
+    ]
+    for expected, found in zip(whole.added, sums, strict=True):
+        for tensor, total in zip(expected, found, strict=True):
             torch.testing.assert_close(total, tensor, rtol=1e-4, atol=1e-5)
-    assert any(bool(tensor.any()) for tensor in whole[0])
+    assert any(bool(tensor.any()) for tensor in whole.added[0])
+    # With the sums of all, whoever leads tells what one process alone would.
+    together, _ = process(Apart(0, count, [], sums), 0.0)
+    assert together.accuracies == alone.accuracies
+    assert together.clipped == alone.clipped
+    if alone.magnitudes is not None:
+        np.testing.assert_allclose(together.magnitudes, alone.magnitudes, rtol=1e-4, atol=1e-6)
+
+
+def test_all_take_the_leading_processs_steps(process: Process) -> None:
+    said = list[torch.Tensor]()
+    (first, noise), (second, silence) = (process(Apart(rank, 2, said), 0.5) for rank in range(2))
+    assert len(noise.calls) >= 16
+    assert not silence.calls
+    for name, value in first.weights.items():
+        assert torch.equal(second.weights[name], value), name
 
 
 def test_one_process_leads_and_needs_no_network() -> None:
