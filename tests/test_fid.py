@@ -44,6 +44,14 @@ def closed_form(mean: np.ndarray, covariance: np.ndarray, mean2: np.ndarray, cov
     return float(((mean - mean2) ** 2).sum() + np.trace(covariance + covariance2 - 2 * root))
 
 
+def few_rows(first: np.ndarray, second: np.ndarray) -> float:
+    """The distance between sets of fewer points than features: the trace of the root is a sum of singular values."""
+    means = [one.mean(axis=0) for one in (first, second)]
+    factors = [(one - mean) / np.sqrt(len(one) - 1) for one, mean in zip((first, second), means, strict=True)]
+    root = np.linalg.svd(factors[0] @ factors[1].T, compute_uv=False).sum()
+    return float(((means[0] - means[1]) ** 2).sum() + sum((one**2).sum() for one in factors) - 2 * root)
+
+
 def spread(seed: int) -> np.ndarray:
     factor = np.random.default_rng(seed).normal(size=(4, 4))
     return factor @ factor.T + 0.1 * np.eye(4)
@@ -145,9 +153,15 @@ def test_inception_reads_the_weights_that_lie_there(tmp_path: Path, monkeypatch:
         patched.setattr(FeatureExtractorInceptionV3, "load_state_dict", lambda self, state: None)
         patched.setattr("torch_fidelity.feature_extractor_inceptionv3.load_state_dict_from_url", lambda *a, **k: {})
         torch.save(FeatureExtractorInceptionV3("inception-v3-compat", ["2048"]).state_dict(), path)
-    images = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    draws = torch.Generator().manual_seed(0)
+    # Grey and dark, and coloured and bright.
+    first, second = 0.4 * torch.rand(2, 1, 8, 8, generator=draws), 0.6 + 0.4 * torch.rand(3, 3, 8, 8, generator=draws)
     with pytest.warns(UserWarning, match="2 images for 2048 features"):
-        result = frechet_distance([images[:2]], [images[2:]], "inception")
-    assert result.extractor == "InceptionV3"
-    assert result.dim == 2048
-    assert np.isfinite(result.value)
+        result = frechet_distance([first], [second], "inception")
+    assert (result.extractor, result.dim, result.real_count, result.other_count) == ("InceptionV3", 2048, 2, 3)
+    # The network itself, given bytes of three channels.
+    inception = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], feature_extractor_weights_path=str(path))
+    grey = first.expand(-1, 3, -1, -1)
+    with torch.no_grad():
+        (one,), (two,) = (inception(torch.round(255 * images).to(torch.uint8)) for images in (grey, second))
+    assert result.value == pytest.approx(few_rows(one.double().numpy(), two.double().numpy()), rel=1e-5)
