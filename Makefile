@@ -6,7 +6,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo reference cifar10 test test-portable lint format bench bench-stream lock clean
+.PHONY: help install demo reference cifar10 test test-portable lint format bench bench-stream mutants lock clean
 
 CORES ?= all
 VENV := .venv
@@ -50,6 +50,7 @@ help:
 	@echo 'make format    rewrite the sources in the project'\''s style'
 	@echo 'make bench     speed beside other libraries, as ratios'
 	@echo 'make bench-stream   the fine-tuning stream beside its encoder alone'
+	@echo 'make mutants   plant single faults and see which the tests find: docs/reliability.md'
 	@echo 'make lock      resolve requirements.lock from pyproject.toml again'
 	@echo 'make clean     remove caches and logs; results and $(VENV) stay'
 
@@ -163,6 +164,9 @@ bench: install
 
 bench-stream: install
 	@$(BIN)/python -m benchmarks stream
+
+mutants: install
+	@$(BIN)/python -m tests.mutants
 
 lock: install
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --all-extras --no-header \
