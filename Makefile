@@ -166,7 +166,7 @@ bench-stream: install
 	@$(BIN)/python -m benchmarks stream
 
 mutants: install
-	@$(BIN)/python -m tests.mutants
+	@$(BIN)/python tests/mutants
 
 lock: install
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --all-extras --no-header \

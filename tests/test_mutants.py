@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.mutants import Mutant, read
+from tests.mutants.faults import Mutant, read
 
 MUTANTS = read()
 

@@ -1,4 +1,4 @@
-"""`python -m tests.mutants`: plant each fault in a copy of the tree, run its tests, and write down which lived."""
+"""`python tests/mutants`: plant each fault in a copy of the tree, run its tests, and write down which lived."""
 
 import argparse
 import os
@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
 
-from tests.mutants import Mutant, read
+from faults import Mutant, read
 
 ROOT = Path(__file__).parents[2]
 REPORT = ROOT / "docs" / "reliability.md"
@@ -90,7 +90,7 @@ def _write(score: str) -> None:
 
 def main() -> int:
     """Run the faults; the exit status is 1 if one of them lived."""
-    parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python tests/mutants", description=__doc__)
     parser.add_argument("--only", default="", help="only faults whose file or reason has this in it; writes no report")
     parser.add_argument("--jobs", type=int, default=2, help="how many at a time")
     given = parser.parse_args()
