@@ -98,7 +98,8 @@ def finished(folder: Path, repository: Path) -> Catalogue:
     catalogue = Catalogue(read(Path("params.yaml")), "demo")
     for index, path in enumerate(catalogue.targets["table12"]):
         times = {"seconds": 1.0, "hardware": "an abacus"}
-        write_json(path.path("demo"), {"accuracy": 50.0 + index, "epsilon": {"rdp": 0.99}, "times": times})
+        record = {"accuracy": 50.0 + index, "epsilon": {"rdp": 0.99}, "learning_rate": 8.0, "times": times}
+        write_json(path.path("demo"), record)
     return catalogue
 
 

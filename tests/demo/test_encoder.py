@@ -19,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 def test_a_short_training_beats_chance_and_repeats(
     architecture: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(encoder.RECIPES, architecture, dataclasses.replace(encoder.RECIPES[architecture], steps=40))
+    monkeypatch.setitem(encoder.RECIPES, architecture, dataclasses.replace(encoder.RECIPES[architecture], steps=80))
     images, labels = draw(1200, seed=0)
     state = torch.random.get_rng_state()
     for name in ("first", "second"):

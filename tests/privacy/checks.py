@@ -138,20 +138,23 @@ class Run:
 
 
 def experiment(case: Case, learning_rate: float) -> Experiment:
-    sizes = {"classes": CLASSES, "train": case.population, "test": 4, "channels": 1}
+    base, diffusion, mixed = case.k
+    # What is mixed in is the other half of a data set of twice the size.
+    halves: dict[str, Any] = {"subset": "S1", "mix_with": "S2"} if diffusion else {}
+    train = 2 * case.population if diffusion else case.population
+    sizes = {"classes": CLASSES, "train": train, "test": 4, "channels": 1}
     network = WideResNetSpec(
         kind="wide-resnet", name="tiny", label="Tiny", depth=10, width=1, groups=2, base_channels=4, resolution=SIDE
     )
     encoder = EncoderSpec(
         kind="encoder", name="tiny", label="Tiny", architecture="none", weights="none", resolution=SIDE
     )
-    base, diffusion, mixed = case.k
     return Experiment(
         dataset=DatasetSpec(name="tiny", label="Tiny", source="scikit-learn", **sizes),
         model=encoder if case.trainer == "head" else network,
         method="dp-mix",
         synthetic=None,
-        mix_with="S2",
+        **halves,
         epsilon=8,
         delta=1e-5,
         accountant="pld",
