@@ -16,8 +16,9 @@ HEAD = {"n": 6, "k": 3, "d": 8, "classes": 5}
 
 
 def same(found, expected):
+    """To what float32 leaves of sums behind group norms of a few pixels; bfloat16 is a hundred times further off."""
     assert found.keys() == expected.keys()
-    return float((flat(found) - flat(expected)).norm()) <= 1e-4 * float(flat(expected).norm())
+    return float((flat(found) - flat(expected)).norm()) <= 1.5e-3 * float(flat(expected).norm())
 
 
 @pytest.mark.filterwarnings("ignore")  # Opacus's own
