@@ -99,7 +99,8 @@ def test_tuning_is_measured_on_held_out_images_as_they_are(world: World) -> None
     (run,) = reference.stream(experiment, [Head(plan_for(experiment.plan(), 20.0), 4.0, "a")])
     assert run.outcome.accuracies == run.accuracies(run.expected.weights)
     assert len(set(run.outcome.accuracies)) > 2
-    network = world.scratch(holdout=0.25, transforms=("crop", "flip", "noise"), padding=4, epochs=4, batch_size=36, seed=5)
+    views = {"transforms": ("crop", "flip", "noise"), "padding": 4}
+    network = world.scratch(holdout=0.25, **views, epochs=4, batch_size=36, seed=5)
     followed = reference.network(network, 0.3, compare=False)
     assert followed.outcome.accuracies == followed.accuracies(followed.expected.weights)
     assert len(set(followed.outcome.accuracies)) > 1
