@@ -514,7 +514,7 @@ def read(path: Path) -> Params:
 
 
 def load_yaml(path: Path | str) -> Any:
-    """What is in a YAML file; one that is missing or broken is one clear `ParamsError`."""
+    """What is in a YAML file; one that is missing, unreadable or broken is one clear `ParamsError`."""
     import yaml
 
     try:
@@ -522,5 +522,7 @@ def load_yaml(path: Path | str) -> Any:
             return yaml.safe_load(file)
     except FileNotFoundError as error:
         raise ParamsError(f"{path} does not exist; run from the repository's root or pass --params") from error
+    except OSError as error:
+        raise ParamsError(f"{path} cannot be read ({error.strerror}); pass a YAML file by --params") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ParamsError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error

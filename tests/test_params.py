@@ -273,6 +273,12 @@ def test_a_file_that_is_not_there_or_not_yaml_is_named(tmp_path: Path) -> None:
     assert "line 2" in line
 
 
+def test_a_folder_in_the_files_place_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ParamsError) as caught:
+        read(tmp_path)
+    assert str(caught.value) == f"{tmp_path} cannot be read (Is a directory); pass a YAML file by --params"
+
+
 def test_settings_lie_over_each_other() -> None:
     base, over = Settings(epsilon=1, epochs=5, transforms=("crop",)), Settings(epsilon=8, transforms=())
     both = over.over(base)
