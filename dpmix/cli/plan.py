@@ -16,7 +16,7 @@ _KINDS = ("downloads", "images", "synthetic", "weights")
 def plan(
     scale: Annotated[str | None, typer.Option(help="Which scale of the params; by default the one they name.")] = None,
     targets: Annotated[
-        list[str] | None, typer.Option(help="Only these, such as table9 or figure2; may be repeated.")
+        list[str] | None, typer.Option(help="The same by an option: one target; may be repeated.")
     ] = None,
     gpu: Annotated[str, typer.Option(help="Whose published peak to count with.")] = "a100",
     utilization: Annotated[float, typer.Option(help="The share of the peak that is reached.")] = 0.4,
@@ -27,7 +27,10 @@ def plan(
     everything: Annotated[bool, typer.Option("--all", help="Count what is already on disk too.")] = False,
     csv: Annotated[Path | None, typer.Option(help="Write the table here as well.")] = None,
     params: Annotated[Path, typer.Option(help="The parameters.")] = Path("params.yaml"),
-    more: Annotated[list[str] | None, typer.Argument(help="Further targets.", metavar="[TARGETS]...")] = None,
+    more: Annotated[
+        list[str] | None,
+        typer.Argument(help="Tables and figures, such as table9 figure2; by default all.", metavar="[TARGETS]..."),
+    ] = None,
 ) -> None:
     """Count runs, jobs, images through each model, GPU hours and disk of tables and figures; trains nothing."""
     from dpmix.catalogue import Catalogue
