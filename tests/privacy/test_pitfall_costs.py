@@ -235,6 +235,14 @@ def test_every_pitfall_has_a_row_a_cost_and_a_test(repository, rows):
         assert re.search(r"`tests/[\w/]+\.py::test_\w+`", words.partition("Shown by")[2]), name
 
 
+def test_every_test_that_the_page_names_is_there(repository):
+    text = (repository / "docs" / "pitfalls.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", text))
+    assert len(named) > 50
+    sources = {file: (repository / file).read_text(encoding="utf-8") for file, _ in named}
+    assert {(file, name) for file, name in named if f"def {name}(" not in sources[file]} == set()
+
+
 def test_the_changelog_says_the_same_of_models_that_shared_a_sample(repository):
     text = " ".join((repository / "CHANGELOG.md").read_text(encoding="utf-8").split())
     assert f"two with ε = 4 can have {together(4, 4):.1f} together" in text
