@@ -1,5 +1,6 @@
 """A run that is killed and started again is the run that was never killed."""
 
+import contextlib
 import json
 import os
 import signal
@@ -37,6 +38,15 @@ def metrics(experiment: Experiment) -> dict:
 
 def checkpoints(world: World) -> list[Path]:
     return sorted((world.folder / "results" / "demo" / "checkpoints").glob("*.safetensors"))
+
+
+def times(world: World) -> dict[Path, int]:
+    """When each was written; one that is renamed or removed meanwhile is left out."""
+    found = {}
+    for path in checkpoints(world):
+        with contextlib.suppress(FileNotFoundError):
+            found[path] = path.stat().st_mtime_ns
+    return found
 
 
 def runs(world: World) -> dict[str, Experiment]:
@@ -164,10 +174,10 @@ def test_sigkill_at_any_moment(world: World, repository: Path, track: str) -> No
     kills = 0
     while not run.path("demo").exists():
         child = subprocess.Popen([sys.executable, "child.py", "runs.json"], cwd=world.folder, env=environment)
-        before = {path: path.stat().st_mtime_ns for path in checkpoints(world)}
+        before = times(world)
         while child.poll() is None:
             # One more checkpoint than before, then the kill, at whatever it is doing by then.
-            if kills < 3 and {path: path.stat().st_mtime_ns for path in checkpoints(world)} != before:
+            if kills < 3 and times(world) != before:
                 time.sleep(0.003 * kills)
                 child.send_signal(signal.SIGKILL)
                 child.wait()
