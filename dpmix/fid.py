@@ -57,8 +57,9 @@ def frechet_distance(
     Args:
         real: batches float [m, C, R, R] in [0, 1], C = 1 or 3; batches may differ in m, and may be empty.
         other: the same for the other set. The distance is symmetric.
-        extractor: "inception" (InceptionV3 as Heusel et al. used it, at 299 px, with its published weights), an
-            `Encoder`, or a module float [m, C, R, R] -> [m, dim] with an int attribute `dim`.
+        extractor: "inception" (the InceptionV3 of Heusel et al. with its published weights, given bytes of three
+            channels that are resized to 299 px bilinearly, with antialiasing where they are larger), an `Encoder`, or a
+            module float [m, C, R, R] -> [m, dim] with an int attribute `dim`.
 
     The covariance of n images has rank n - 1 at most, and the distance between small samples is biased upwards by about
     the number of features over n. So fewer than two images on a side are refused, and n <= dim is warned of once; it is

@@ -1,5 +1,5 @@
 import urllib.error
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -42,14 +42,6 @@ def exactly(mean: np.ndarray, covariance: np.ndarray, count: int, seed: int) -> 
 def closed_form(mean: np.ndarray, covariance: np.ndarray, mean2: np.ndarray, covariance2: np.ndarray) -> float:
     root = scipy.linalg.sqrtm(covariance @ covariance2).real
     return float(((mean - mean2) ** 2).sum() + np.trace(covariance + covariance2 - 2 * root))
-
-
-def few_rows(first: np.ndarray, second: np.ndarray) -> float:
-    """The distance between sets of fewer points than features: the trace of the root is a sum of singular values."""
-    means = [one.mean(axis=0) for one in (first, second)]
-    factors = [(one - mean) / np.sqrt(len(one) - 1) for one, mean in zip((first, second), means, strict=True)]
-    root = np.linalg.svd(factors[0] @ factors[1].T, compute_uv=False).sum()
-    return float(((means[0] - means[1]) ** 2).sum() + sum((one**2).sum() for one in factors) - 2 * root)
 
 
 def spread(seed: int) -> np.ndarray:
@@ -141,27 +133,57 @@ def test_weights_that_would_run_code_are_refused(tmp_path: Path, monkeypatch: py
     assert (tmp_path / "ran").exists()  # so the check above can fail
 
 
-def test_inception_reads_the_weights_that_lie_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The published architecture with random weights: 2,048 features, in the range and size that it expects."""
+@pytest.fixture(scope="module")
+def inception_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The published architecture in a folder of torch.hub's layout, with random weights that keep features near 1.
+
+    By torch's own initialisation they would shrink to 1e-8, and no tolerance would tell one image from another.
+    """
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    path = tmp_path / "checkpoints" / "weights-inception-2015-12-05-6726825d.pth"
+    hub = tmp_path_factory.mktemp("hub")
+    path = hub / "checkpoints" / "weights-inception-2015-12-05-6726825d.pth"
     path.parent.mkdir()
-    with monkeypatch.context() as patched, torch.random.fork_rng(devices=[]):
+    with pytest.MonkeyPatch.context() as patched, torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         patched.setattr(FeatureExtractorInceptionV3, "load_state_dict", lambda self, state: None)
         patched.setattr("torch_fidelity.feature_extractor_inceptionv3.load_state_dict_from_url", lambda *a, **k: {})
-        torch.save(FeatureExtractorInceptionV3("inception-v3-compat", ["2048"]).state_dict(), path)
+        network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"])
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        torch.save(network.state_dict(), path)
+    return hub
+
+
+@pytest.mark.filterwarnings("ignore:.*singular")
+@pytest.mark.parametrize("sides", ["colours", "grey and colours"])
+def test_inception_is_given_bytes_of_three_channels(
+    inception_weights: Path, monkeypatch: pytest.MonkeyPatch, sides: str
+) -> None:
+    """Colours stay colours, grey becomes three equal channels, and x in [0, 1] is the byte that is nearest to 255 x."""
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(inception_weights))
     draws = torch.Generator().manual_seed(0)
-    # Grey and dark, and coloured and bright.
-    first, second = 0.4 * torch.rand(2, 1, 8, 8, generator=draws), 0.6 + 0.4 * torch.rand(3, 3, 8, 8, generator=draws)
+    channels = 1 if sides.startswith("grey") else 3
+    one, other = torch.rand(channels, 8, 8, generator=draws), torch.rand(3, 8, 8, generator=draws)
     with pytest.warns(UserWarning, match="2 images for 2048 features"):
-        result = frechet_distance([first], [second], "inception")
+        # Each side one image again and again: no covariance, hence the distance of two points.
+        result = frechet_distance([torch.stack([one] * 2)], [torch.stack([other] * 3)], "inception")
     assert (result.extractor, result.dim, result.real_count, result.other_count) == ("InceptionV3", 2048, 2, 3)
-    # The network itself, given bytes of three channels.
-    inception = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], feature_extractor_weights_path=str(path))
-    grey = first.expand(-1, 3, -1, -1)
-    with torch.no_grad():
-        (one,), (two,) = (inception(torch.round(255 * images).to(torch.uint8)) for images in (grey, second))
-    assert result.value == pytest.approx(few_rows(one.double().numpy(), two.double().numpy()), rel=1e-5)
+    (weights,) = inception_weights.rglob("*.pth")
+    network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], feature_extractor_weights_path=str(weights))
+    layers = nn.Sequential(*(module for name, module in network.named_children() if name != "fc")).eval()
+
+    def apart(to_byte: Callable[[Tensor], Tensor], *images: Tensor) -> float:
+        bytes_ = torch.stack([to_byte(255 * image).expand(3, -1, -1) for image in images])
+        resized = nn.functional.interpolate(bytes_, size=(299, 299), mode="bilinear", align_corners=False)
+        with torch.no_grad():
+            features = layers((resized - 128) / 128).flatten(1)
+        return float((features[0] - features[1]).double().square().sum())
+
+    expected = apart(torch.round, one, other)
+    assert result.value == pytest.approx(expected, rel=1e-4, abs=0)  # float32, through some hundred layers
+    for wrong in (apart(torch.floor, one, other), apart(torch.round, one[:1], other[:1])):
+        assert abs(wrong - expected) > 1e-3 * expected  # so other bytes would be seen
