@@ -43,6 +43,7 @@ from dpmix.params import (
 )
 from dpmix.releasable import ARTEFACTS, overlap, public_sources
 from dpmix.tables.captions import TABLES
+from dpmix.unused import refuse_unused
 
 Labels = tuple[str, ...]
 Made = TypeVar("Made", bound=Artefact)
@@ -249,12 +250,16 @@ class Catalogue:
             return
         _check_omit(where, table, [(row, column) for row, _ in rows for column, _ in columns])
         cells = []
+        given: list[tuple[Settings, Experiment]] = []
         for (row, row_settings), (column, column_settings) in itertools.product(rows, columns):
             if any(_omits(rule, table, row, column) for rule in table.omit):
                 cells.append(CellSpec(row, column, ()))
                 continue
             cell = column_settings.over(row_settings).over(table.fixed)
-            cells.append(CellSpec(row, column, self._runs(cell, f"{where}, {_place(row, column)}", table)))
+            runs = self._runs(cell, f"{where}, {_place(row, column)}", table)
+            cells.append(CellSpec(row, column, runs))
+            given.append((cell, runs[0]))
+        refuse_unused(where, given)
         yield from self._with_ends(where, table, cells) if table.ladder else cells
 
     def _runs(self, cell: Settings, where: str, table: AccuracyTable) -> tuple[Experiment, ...]:
@@ -271,6 +276,7 @@ class Catalogue:
         depth = len(axis_names(kept))
         rest = ("",) * (len(axis_names(side)) - depth - 1)
         made = list(cells)
+        assert table.ladder is not None
         for (block, outer), (other, inner), end in itertools.product(
             self._points(where, kept), self._points(where, across), (ZERO_SHOT, NON_PRIVATE)
         ):
@@ -279,6 +285,8 @@ class Catalogue:
             artefacts = self._end(inner.over(outer).over(table.fixed), end, f"{where}, {_place(row, column)}", table)
             if artefacts:
                 made.append(CellSpec(row, column, artefacts, end=True))
+        without_noise = [one for cell in made if cell.end for one in cell.artefacts if isinstance(one, Experiment)]
+        refuse_unused(f"{where}, ladder", [(table.ladder, run) for run in without_noise])
         order = {row[:depth] if below else row: place for place, row in reversed([*enumerate(c.row for c in cells)])}
         return sorted(made, key=lambda cell: (order[cell.row[:depth] if below else cell.row], cell.end))
 
@@ -421,6 +429,7 @@ class Catalogue:
     def _expand_distances(self, where: str, table: FidTable) -> Iterator[CellSpec]:
         model = self.params.models[known(table.model, self.params.models, f"model in {where}")]
         extractors = {name: self._extractor(where, name) for name in table.extractors}
+        given: dict[str, list[tuple[Settings, Experiment]]] = {}
         sets = {"Train vs Test": "test", "Train vs Diffusion": "synthetic"}
         for name in table.datasets:
             dataset = self.params.datasets[known(name, self.params.datasets, f"dataset in {where}")]
@@ -441,8 +450,11 @@ class Catalogue:
                         raise ParamsError(f"params.yaml: {where}, {label}: {key} changes no view; remove it")
                     cell = settings.over(Settings(dataset=name, model=table.model, learning_rate=1.0, epsilon=1.0))
                     views = self.experiment(cell, self.spec.seeds[0], f"{where}, {dataset.label} / {label}")
+                    given.setdefault(label, []).append((settings, views))
                     column = (split.capitalize(), label)
                     yield CellSpec((dataset.label,), column, distance(first="views", second=split, views=views))
+        for label, pairs in given.items():
+            refuse_unused(f"{where}, {label}", pairs)
 
     def _extractor(self, where: str, name: str) -> EncoderSpec | None:
         if name == "inception":
@@ -458,16 +470,19 @@ class Catalogue:
             raise ParamsError(
                 "params.yaml: figure 1: it shows the views of one example; name one data set and one method"
             )
+        given = []
         for dataset in figure.datasets:
             for method in figure.methods:
                 cell = figure.fixed.over(Settings(dataset=dataset, model=figure.model, method=method))
                 experiment = self.experiment(cell, figure.seed, f"figure {key}, {dataset} / {method}")
+                given.append((figure.fixed, experiment))
                 if key == "2" and not isinstance(experiment.model, EncoderSpec):
                     raise ParamsError(f"params.yaml: figure 2: {figure.model} is not an encoder; name one as its model")
                 if key == "2":
                     yield _made(GradientRecord, f"figure 2, {dataset} / {method}", experiment=experiment)
                 else:
                     yield from _views_inputs(experiment)
+        refuse_unused(f"figure {key}", given)
 
     def figure_experiments(self, key: str) -> dict[tuple[str, str], Experiment]:
         """The experiments of a figure by (data set, method)."""
