@@ -16,13 +16,9 @@ import torch
 from opacus.optimizers import DPOptimizer
 from torch import nn
 
-from dpmix import datasets
-from dpmix.datasets import Images
+from dpmix import DPMix, Images, Plan, ViewSettings, datasets
 from dpmix.demo import strokes
 from dpmix.params import DatasetSpec
-from dpmix.privacy.opacus_adapter import DPMix
-from dpmix.privacy.plan import Plan
-from dpmix.views import ViewSettings
 
 RESOLUTION = 16
 # The published size of the training set: a constant, and not what happens to be loaded.
