@@ -14,6 +14,7 @@ Output = Annotated[Path, typer.Argument(help="The file to make, as the workflow 
 ParamsPath = Annotated[Path, typer.Option("--params", help="The parameters.")]
 Backend = Literal["auto", "reference", "sequential", "vectorized"]
 Scale = Annotated[str | None, typer.Option(help="Which scale of the parameters; by default the one they name.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="Processor threads; by default what torch chooses.")]
 _PARAMS = Path("params.yaml")
 _RAW = Path("data/raw")
 _DEMO_SEED = 0
@@ -34,6 +35,14 @@ def _find(catalogue: Any, path: Path, kind: type[Kind]) -> Kind:
     if not isinstance(artefact, kind):
         raise ParamsError(f"{path} is not what this step makes")
     return artefact
+
+
+def _use(threads: int | None) -> None:
+    """Let torch compute on this many threads of the processor."""
+    import torch
+
+    if threads:
+        torch.set_num_threads(threads)
 
 
 def _execution(catalogue: Any) -> None:
@@ -100,7 +109,7 @@ def diffusion(output: Output, params: ParamsPath = _PARAMS, scale: Scale = None)
 
 
 @steps.command()
-def synthetic(output: Output, params: ParamsPath = _PARAMS, scale: Scale = None) -> None:
+def synthetic(output: Output, params: ParamsPath = _PARAMS, scale: Scale = None, threads: Threads = None) -> None:
     """Draw D, the synthetic images of one data set's classes, or gather public images that are given."""
     from dpmix.datasets import load
     from dpmix.experiment import SyntheticSet
@@ -108,6 +117,7 @@ def synthetic(output: Output, params: ParamsPath = _PARAMS, scale: Scale = None)
     from dpmix.synthesis import gather, synthesize
     from dpmix.training.runner import default_device
 
+    _use(threads)
     catalogue = _catalogue(params, scale)
     made = _find(catalogue, output, SyntheticSet)
     names = made.names().path(catalogue.scale).parent
@@ -163,7 +173,7 @@ def train(
         int | None, typer.Option(min=1, help="Examples computed together, not the params' number.")
     ] = None,
     backend: Annotated[Backend, typer.Option(help="How per-example gradients are computed.")] = "auto",
-    threads: Annotated[int | None, typer.Option(help="Processor threads; by default what torch chooses.")] = None,
+    threads: Threads = None,
     checkpoint_seconds: Annotated[
         float, typer.Option(min=0, help="How often the state of an unfinished run is kept.")
     ] = 300,
@@ -172,12 +182,9 @@ def train(
 
     Started by torchrun, the processes share each run.
     """
-    import torch
-
     from dpmix.training.runner import Execution, make
 
-    if threads:
-        torch.set_num_threads(threads)
+    _use(threads)
     catalogue = _catalogue(params, scale)
     _execution(catalogue)
     make(
@@ -192,24 +199,26 @@ def train(
 
 
 @steps.command("zero-shot")
-def zero_shot(outputs: Outputs, params: ParamsPath = _PARAMS, scale: Scale = None) -> None:
+def zero_shot(outputs: Outputs, params: ParamsPath = _PARAMS, scale: Scale = None, threads: Threads = None) -> None:
     """Classify test images by the names of their classes alone, with an encoder's text tower."""
     from dpmix.experiment import ZeroShot
     from dpmix.training.runner import default_device
     from dpmix.zero_shot import measure
 
+    _use(threads)
     catalogue = _catalogue(params, scale)
     _execution(catalogue)
     measure([_find(catalogue, path, ZeroShot) for path in outputs], catalogue.scale, default_device())
 
 
 @steps.command()
-def distances(outputs: Outputs, params: ParamsPath = _PARAMS, scale: Scale = None) -> None:
+def distances(outputs: Outputs, params: ParamsPath = _PARAMS, scale: Scale = None, threads: Threads = None) -> None:
     """Measure the Fréchet distances that these files stand for."""
     from dpmix.distances import measure
     from dpmix.experiment import Distance
     from dpmix.training.runner import default_device
 
+    _use(threads)
     catalogue = _catalogue(params, scale)
     _execution(catalogue)
     measure([_find(catalogue, path, Distance) for path in outputs], catalogue.scale, default_device())

@@ -269,6 +269,27 @@ def test_encoders_are_compiled_if_the_params_say_so(
     assert set(asked) == {compiled}
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("name", [name for name in STEPS if name != "train"])
+def test_encoders_compute_on_the_threads_of_the_option(
+    made: Callable[..., Catalogue], monkeypatch: pytest.MonkeyPatch, name: str, threads: int
+) -> None:
+    seen: set[int] = set()
+    original, before = encoders.Encoder.__call__, torch.get_num_threads()
+
+    def watched(self: encoders.Encoder, images: torch.Tensor) -> torch.Tensor:
+        seen.add(torch.get_num_threads())
+        return original(self, images)
+
+    monkeypatch.setattr(encoders.Encoder, "__call__", watched)
+    one = of(made(), STEPS[name], None if name == "distances" else "eye")
+    try:
+        step(name, one, "--threads", str(threads))
+    finally:
+        torch.set_num_threads(before)
+    assert seen == {threads}
+
+
 # What is made of an artefact ------------------------------------------------------------------------------------------
 
 
@@ -357,6 +378,21 @@ def test_d_is_drawn_as_its_model_says(made: Callable[..., Catalogue], calls: Cal
     assert named.pop("device") in ("cpu", "cuda")
     assert named == sampling
     assert calls == {}
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_d_is_drawn_on_the_threads_of_the_option(
+    made: Callable[..., Catalogue], monkeypatch: pytest.MonkeyPatch, threads: int
+) -> None:
+    made()
+    seen: list[int] = []
+    monkeypatch.setattr("dpmix.synthesis.synthesize", lambda *_, **__: seen.append(torch.get_num_threads()))
+    before = torch.get_num_threads()
+    try:
+        step("synthetic", of(write_params(with_d()), SyntheticSet), "--threads", str(threads))
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [threads]
 
 
 def test_or_gathered_from_where_it_lies(made: Callable[..., Catalogue], calls: Calls) -> None:

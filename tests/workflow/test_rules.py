@@ -137,7 +137,7 @@ def test_a_job_runs_the_step_of_its_files(making: list[tuple[Job, list[Artefact]
         launch = "python -m dpmix"
         if step == "train":
             launch = f"python -m torch.distributed.run --standalone --nproc-per-node={GPUS} -m dpmix"
-        threads = f" --threads {THREADS}" if step == "train" else ""
+        threads = f" --threads {THREADS}" if step in ON_GPU else ""
         expected = f"{launch} step {step} {' '.join(job.outputs)} --params params.yaml --scale demo{threads}"
         command, _, log = job.command.partition(" 2> >(tee ")
         assert command == expected

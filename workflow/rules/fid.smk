@@ -17,4 +17,4 @@ for bundle in jobs_for(Distance):
         params:
             step=STEP,
         shell:
-            "python -m dpmix step distances {output} {params.step} 2> >(tee {log} >&2)"
+            "python -m dpmix step distances {output} {params.step} --threads {threads} 2> >(tee {log} >&2)"

@@ -28,7 +28,7 @@ rule synthetic:
     params:
         step=STEP,
     shell:
-        "python -m dpmix step synthetic {output} {params.step} 2> >(tee {log} >&2)"
+        "python -m dpmix step synthetic {output} {params.step} --threads {threads} 2> >(tee {log} >&2)"
 
 
 rule synthetic_images:

@@ -61,4 +61,4 @@ for bundle in jobs_for(ZeroShot):
         params:
             step=STEP,
         shell:
-            "python -m dpmix step zero-shot {output} {params.step} 2> >(tee {log} >&2)"
+            "python -m dpmix step zero-shot {output} {params.step} --threads {threads} 2> >(tee {log} >&2)"
