@@ -21,7 +21,14 @@ from torch.func import functional_call, grad, vmap
 from dpmix.errors import PrivacyError
 from dpmix.privacy.layers import per_example_gradients, unsupported_layers
 from dpmix.privacy.modes import FLAT, AutoS, Clipping, PerLayer, layer_bounds, layer_of, mode_sensitivity
-from dpmix.privacy.precision import autocast, check_precision, full_float32, loss_scale, repeatable_convolutions
+from dpmix.privacy.precision import (
+    LayerNormsAsTheirWeights,
+    autocast,
+    check_precision,
+    full_float32,
+    loss_scale,
+    repeatable_convolutions,
+)
 
 _LOG = logging.getLogger(__name__)
 
@@ -216,7 +223,8 @@ def _reference(
     def scaled(params: Parameters, example: Tensor, labels: Tensor) -> Tensor:
         return loss(params, example, labels, precision) * scale
 
-    rows = vmap(grad(scaled), in_dims=(None, 0, 0))(dict(params), views, targets)
+    with LayerNormsAsTheirWeights():
+        rows = vmap(grad(scaled), in_dims=(None, 0, 0))(dict(params), views, targets)
     return {name: value / scale for name, value in rows.items()} if scale != 1 else rows
 
 

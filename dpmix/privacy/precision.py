@@ -5,9 +5,12 @@ norm is that of the very tensor that is then scaled and added.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
+from typing_extensions import override
 
 from dpmix.errors import ParamsError
 
@@ -60,6 +63,30 @@ def autocast(precision: str, device_type: str) -> contextlib.AbstractContextMana
     if torch.amp.is_autocast_available(device_type):
         return torch.autocast(device_type, enabled=False)
     return contextlib.nullcontext()
+
+
+class LayerNormsAsTheirWeights(TorchFunctionMode):
+    """Within it, layer norms compute in the format of their weights: float32, as autocast lets them on GPUs.
+
+    On processors autocast leaves them inputs in low precision beside float32 weights, for whose gradient
+    `torch.func.vmap` has no rule ("expected scalar type BFloat16 but found Float").
+    """
+
+    @override
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        named = dict(kwargs or {})
+        if func is torch.nn.functional.layer_norm:
+            # As `layer_norm` itself hands them on: the input by place, the weight by name.
+            weight = named["weight"]
+            if weight is not None:
+                args = (args[0].to(weight.dtype), *args[1:])
+        return func(*args, **named)
 
 
 @contextlib.contextmanager

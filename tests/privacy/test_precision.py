@@ -44,6 +44,41 @@ def test_low_precision_is_near_and_bounded(network, n, k, seed, backend, mode):
         assert found.norms.dtype == torch.float32
 
 
+class Scaled(nn.Module):
+    """A layer norm that names its weight, and has no bias."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.linspace(0.5, 1.5, width))
+
+    def forward(self, x):
+        return nn.functional.layer_norm(x, (x.shape[-1],), weight=self.weight)
+
+
+NORMS = {
+    "layer norm": nn.LayerNorm(16),
+    "layer norm without bias": nn.LayerNorm(16, bias=False),
+    "layer norm without weights": nn.LayerNorm(16, elementwise_affine=False),
+    "layer norm by name": Scaled(16),
+    "group norm": nn.GroupNorm(2, 16),
+}
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("backend", ["reference", "sequential"])
+def test_norms_in_low_precision_are_near_those_of_a_loop(backend, norm):
+    """Also where `vmap` has no rule for a layer norm of bfloat16 inputs with float32 weights."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        module = nn.Sequential(nn.Flatten(), nn.Linear(12, 16), NORMS[norm], nn.Tanh(), nn.Linear(16, 3))
+        views, targets = torch.rand(4, 3, 3, 2, 2), torch.rand(4, 3, 3)
+    params = parameters(module)
+    found = clipped_sum(ExampleLoss(module), params, views, targets, 1e4, backend=backend, precision="bfloat16")
+    expected = flat({name: value.sum(dim=0) for name, value in naive(module, params, views, targets).items()})
+    distance = float((flat(found.total) - expected).norm() / expected.norm())
+    assert 1e-5 < distance < 3e-2
+
+
 @pytest.mark.parametrize("backend", RULED)
 def test_passes_are_in_low_precision_and_their_gradients_near(backend):
     module = checks.small_network()
