@@ -2,21 +2,45 @@
 
 import errno
 import sys
+from typing import Any
 
 from dpmix.errors import DpmixError
 
+_USAGE = 2  # the exit status of a command line that cannot be understood, as elsewhere
+
 
 def main() -> None:
-    """Run `dpmix`; anything that a person can mend is one line on stderr and exit status 1."""
+    """Run `dpmix`; anything that a person can mend is one line on stderr.
+
+    The exit status is 2 if the command line itself is wrong, and 1 for whatever else is.
+    """
+    import typer
+
     from dpmix.cli.app import app
 
+    # Typer brings a click of its own or takes the one that is installed; this name is public in both.
+    usage_error: Any = typer.BadParameter.__base__
     try:
-        app(standalone_mode=True)
+        sys.exit(app(standalone_mode=False))
+    except usage_error as error:
+        _refuse_usage(error)
     except DpmixError as error:
         sys.exit(f"error: {error}")
     except OSError as error:
         if error.errno == errno.ENOSPC:
             sys.exit("error: the disk is full; free some space and run the same command again")
         raise
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         sys.exit(130)
+
+
+def _refuse_usage(error: Any) -> None:
+    """One line about an unknown command or option, or a value that does not fit, with the closest name if one is."""
+    if type(error).__name__ == "NoArgsIsHelpError":  # a group of commands by itself asks for help
+        if error.message:  # rich has printed it already
+            error.show()
+        sys.exit(_USAGE)
+    message = " ".join(error.format_message().split()).rstrip(".")
+    command = error.ctx.command_path if error.ctx else "dpmix"
+    print(f"error: {message[:1].lower()}{message[1:]}; {command} --help says what there is", file=sys.stderr)
+    sys.exit(_USAGE)

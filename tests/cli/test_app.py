@@ -80,6 +80,58 @@ def test_an_error_is_one_line_and_status_1(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words", "command"),
+    [
+        ("plann", "no such command 'plann'. Did you mean 'plan'?", ""),
+        ("step trian x", "no such command 'trian'. Did you mean 'train'?", " step"),
+        ("plan --scal paper", "no such option: --scal", " plan"),
+        ("account --n 5 --epochs 1", "missing option '--batch'", " account"),
+        ("step train", "missing argument", " step train"),
+        ("step train x --threads 0", "invalid value for '--threads'", " step train"),
+        ("account --n", "option '--n' requires an argument", ""),
+    ],
+)
+def test_a_command_line_that_cannot_be_understood_is_one_line_and_status_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: str, words: str, command: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["dpmix", *arguments.split()])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    shown = capsys.readouterr()
+    assert (caught.value.code, shown.out) == (2, "")
+    assert shown.err.startswith(f"error: {words}")
+    assert shown.err.endswith(f"dpmix{command} --help says what there is\n")
+    assert shown.err.count("\n") == 1
+
+
+def test_near_options_are_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["dpmix", "plan", "--scal", "paper"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "--scale" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [[], ["step"]])
+def test_a_group_of_commands_by_itself_shows_what_there_is(tmp_path: Path, arguments: list[str]) -> None:
+    shown = run(*arguments, folder=tmp_path)
+    assert shown.returncode == 2
+    assert "Usage:" in shown.stdout + shown.stderr
+    assert "error" not in shown.stderr
+
+
+def test_help_is_no_error_and_an_interrupt_is_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("dpmix.params.read", lambda path: interrupted())
+    for arguments, status in ((["--help"], 0), (["check"], 130)):
+        monkeypatch.setattr(sys, "argv", ["dpmix", *arguments])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        assert (caught.value.code or 0) == status
+
+
 @pytest.mark.parametrize("step", ["images", "encoder", "diffusion", "synthetic", "synthetic-images"])
 def test_a_path_that_nothing_asks_for_is_refused(clone: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     words = "nothing in params.yaml at scale demo asks for data/x.json; was it changed since?"
