@@ -30,7 +30,16 @@ _LARGE_ORDERS = (64, 72, 80, 96, 112, 128, 160, 192, 256, 320, 384, 512, 640, 76
 
 
 class Steps(NamedTuple):
-    """`steps` equal steps of the mechanism."""
+    """Equal steps of the Poisson-subsampled Gaussian mechanism; a run's history is a list of these.
+
+    Attributes:
+        noise_multiplier: σ, the noise's standard deviation in units of the sensitivity.
+        sampling_rate: q, the probability with which each unit takes part in a step.
+        steps: how many steps.
+
+    >>> Steps(noise_multiplier=1.0, sampling_rate=0.01, steps=1000)
+    Steps(noise_multiplier=1.0, sampling_rate=0.01, steps=1000)
+    """
 
     noise_multiplier: float
     sampling_rate: float
@@ -38,22 +47,42 @@ class Steps(NamedTuple):
 
 
 def epsilon(accountant: str, *, noise_multiplier: float, sampling_rate: float, steps: int, delta: float) -> float:
-    """ε at `delta` after `steps` steps: 0 for no steps, infinite without noise.
+    """ε at `delta` after `steps` equal steps: 0 for no steps, infinite without noise.
+
+    Args:
+        accountant: `rdp`, `prv` or `pld`.
+        noise_multiplier: σ, the noise's standard deviation in units of the sensitivity.
+        sampling_rate: q, the probability with which each unit takes part in a step.
+        steps: T.
+        delta: δ of the guarantee.
 
     Raises:
-        ParamsError: a malformed mechanism or an unknown accountant.
+        ParamsError: a rate outside [0, 1], σ or T below 0, or an unknown accountant.
         PrivacyError: δ outside (0, 1), or an ε that this accountant cannot evaluate.
+
+    >>> round(epsilon("pld", noise_multiplier=1.0, sampling_rate=0.01, steps=1000, delta=1e-5), 2)
+    1.83
     """
     return composed_epsilon(accountant, [Steps(noise_multiplier, sampling_rate, steps)], delta=delta)
 
 
 def epsilons(*, noise_multiplier: float, sampling_rate: float, steps: int, delta: float) -> dict[str, float]:
-    """ε by name of the accountant, without those that cannot evaluate this mechanism; see `epsilon`."""
+    """ε by name of the accountant, without those that cannot evaluate this mechanism; arguments as of `epsilon`.
+
+    >>> spent = epsilons(noise_multiplier=1.0, sampling_rate=0.01, steps=1000, delta=1e-5)
+    >>> {accountant: round(value, 2) for accountant, value in spent.items()}
+    {'rdp': 2.1, 'prv': 1.84, 'pld': 1.83}
+    """
     return composed_epsilons([Steps(noise_multiplier, sampling_rate, steps)], delta=delta)
 
 
 def composed_epsilon(accountant: str, history: Iterable[Steps], *, delta: float) -> float:
-    """ε at `delta` of a whole history, whose stretches may differ in noise and sampling rate; see `epsilon`."""
+    """ε at `delta` of a history whose steps differ in noise or sampling rate; the rest as of `epsilon`.
+
+    >>> history = [Steps(1.0, 0.1, 10), Steps(2.0, 0.1, 10)]
+    >>> round(composed_epsilon("pld", history, delta=1e-5), 2)
+    2.93
+    """
     _check_accountant(accountant)
     _check_delta(delta)
     merged: dict[tuple[float, float], int] = {}
@@ -71,7 +100,12 @@ def composed_epsilon(accountant: str, history: Iterable[Steps], *, delta: float)
 
 
 def composed_epsilons(history: Iterable[Steps], *, delta: float) -> dict[str, float]:
-    """ε of a whole history by name of the accountant, without those that cannot evaluate it; see `composed_epsilon`."""
+    """ε of a history by name of the accountant, without those that cannot evaluate it; see `composed_epsilon`.
+
+    >>> spent = composed_epsilons([Steps(1.0, 0.1, 10), Steps(2.0, 0.1, 10)], delta=1e-5)
+    >>> {accountant: round(value, 2) for accountant, value in spent.items()}
+    {'rdp': 3.51, 'prv': 2.94, 'pld': 2.93}
+    """
     _check_delta(delta)
     kept = list(history)
     spent = {}
@@ -82,18 +116,33 @@ def composed_epsilons(history: Iterable[Steps], *, delta: float) -> dict[str, fl
 
 
 def rounded_up(value: float, digits: int) -> str:
-    """ε as text with so many digits after the point, never less than it is."""
+    """ε as text with `digits` digits after the point, rounded up, so that no less is stated than was spent.
+
+    >>> rounded_up(1.2301, 2)
+    '1.24'
+    """
     return f"{math.ceil(value * 10**digits) / 10**digits:.{digits}f}" if value < math.inf else "∞"
 
 
 def replacement_epsilon(*, noise_multiplier: float, sampling_rate: float, steps: int, delta: float) -> float:
-    """ε, by privacy loss distributions, when a record replaces its unit's gradient by another instead of removing it.
+    """ε by privacy loss distributions of microbatch training, where a record changes its unit's gradient.
 
-    The exact worst case of a microbatch step, (1 - q) N(0) + q N(C) against (1 - q) N(0) + q N(-C), for the reasons in
-    `dpmix.privacy.plan`. `noise_multiplier` is still in units of the sensitivity 2C.
+    Removing one record of a microbatch does not remove the microbatch: its clipped gradient is replaced by another. The
+    worst case is (1 - q) N(0, s²) + q N(C, s²) against (1 - q) N(0, s²) + q N(-C, s²); `dpmix.privacy.plan` proves it.
+    This is its exact ε, where accounting add/remove at sensitivity 2C gives an upper bound.
+
+    Args:
+        noise_multiplier: s in units of the sensitivity 2C, above 0.
+        sampling_rate: q of each microbatch.
+        steps: T.
+        delta: δ of the guarantee.
 
     Raises:
-        ParamsError, PrivacyError: as `epsilon` does.
+        ParamsError, PrivacyError: as `epsilon` does; also for no noise.
+
+    >>> exact = replacement_epsilon(noise_multiplier=1.0, sampling_rate=0.01, steps=1000, delta=1e-5)
+    >>> exact <= epsilon("pld", noise_multiplier=1.0, sampling_rate=0.01, steps=1000, delta=1e-5)
+    True
     """
     from dp_accounting import NeighboringRelation
     from dp_accounting.pld import privacy_loss_distribution
@@ -123,9 +172,19 @@ def noise_multiplier(accountant: str, *, epsilon: float, delta: float, sampling_
     It is at most 0.1 % above the true minimum, and always on the safe side: ε of the returned value, by the same
     accountant, does not exceed the target.
 
+    Args:
+        accountant: `rdp`, `prv` or `pld`.
+        epsilon: the target, in (0, 100].
+        delta: δ of the guarantee.
+        sampling_rate: q, the probability with which each unit takes part in a step.
+        steps: T, at least 1.
+
     Raises:
         ParamsError: a malformed sampling rate or number of steps, or an unknown accountant.
         PrivacyError: ε outside (0, 100], δ outside (0, 1), or a target that this accountant cannot certify.
+
+    >>> round(noise_multiplier("pld", epsilon=4, delta=1e-5, sampling_rate=0.1, steps=10), 2)
+    0.85
     """
     _check_accountant(accountant)
     _check_delta(delta)
@@ -161,11 +220,11 @@ def noise_multiplier(accountant: str, *, epsilon: float, delta: float, sampling_
 
 
 def _smallest(spent: Callable[[float], float], target: float, start: float) -> float:
-    """The smallest σ with spent(σ) <= target, to a relative tolerance and from above, `spent` being decreasing.
+    """The smallest σ with spent(σ) <= target, rounded up by at most `_TOLERANCE`; `spent` decreases in σ.
 
-    The search comes down from the private side, so that the corners where accountants fail (little noise) are never
-    visited further than one factor below the answer. An accountant call costs up to a second, so the bracket shrinks
-    by interpolation: log ε is nearly linear in log σ.
+    Starting near `start`, the search brackets the answer from above: little noise, where accountants fail, is tried no
+    further than one factor below the answer. An accountant call costs up to a second, so the bracket shrinks by
+    interpolation: log ε is nearly linear in log σ.
     """
     high = start
     while (above := spent(high)) > target:

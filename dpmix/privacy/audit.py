@@ -52,7 +52,15 @@ def epsilon_lower_bound(
 
     Raises:
         ParamsError: an unknown method, or δ or confidence out of range.
-        DataError: too few scores, or one that is not finite.
+        DataError: too few scores, one that is not finite, or, for `mean`, scores that do not vary.
+
+    Scores of a mechanism that is 1-GDP, whose ε at 1e-5 is 4.38:
+
+    >>> draws = np.random.default_rng(0).normal(size=(2, 2000))
+    >>> round(epsilon_lower_bound(draws[0] + 1, draws[1], delta=1e-5, method="mean"), 1)
+    3.8
+    >>> round(epsilon_lower_bound(draws[0] + 1, draws[1], delta=1e-5, method="threshold"), 1)
+    1.1
     """
     if method not in METHODS:
         raise ParamsError(f"unknown audit method {method!r}; choose one of {', '.join(METHODS)}")
@@ -85,6 +93,13 @@ class Transcript:
 
     Attributes:
         noisy: by parameter, the noisy sums of all steps in their order, on the CPU.
+
+    >>> import torch
+    >>> from dpmix.privacy.noise import Research
+    >>> transcript = Transcript(Research(seed=0))
+    >>> noisy = transcript.add(torch.ones(3), 0.5, step=0, name="weight")
+    >>> bool((transcript.noisy["weight"][0] == noisy).all())
+    True
     """
 
     def __init__(self, source: NoiseSource) -> None:
@@ -99,7 +114,13 @@ class Transcript:
 
 
 def gdp_epsilon(mu: float, delta: float) -> float:
-    """ε at `delta` of a μ-GDP mechanism (Dong et al., 2022, Corollary 2.13); 0 for μ <= 0."""
+    """ε at `delta` of a μ-GDP mechanism (Dong et al., 2022, Corollary 2.13); 0 for μ <= 0.
+
+    One Gaussian mechanism with noise multiplier σ is 1/σ-GDP.
+
+    >>> round(gdp_epsilon(1.0, 1e-5), 2)
+    4.38
+    """
     if mu <= 0:
         return 0.0
     from dp_accounting import get_epsilon_gaussian
@@ -132,14 +153,14 @@ def _rate_above(counts: npt.NDArray[np.int64], trials: int, significance: float)
 
 
 def _from_rates(fpr: npt.NDArray[np.float64], fnr: npt.NDArray[np.float64], delta: float) -> npt.NDArray[np.float64]:
-    """ε forced by TPR <= e^ε FPR + δ and by TNR <= e^ε FNR + δ, whichever is larger; 0 where neither forces any."""
+    """The least ε with TPR <= e^ε FPR + δ and TNR <= e^ε FNR + δ for these two error rates; at least 0."""
     positives = np.log(np.maximum(1 - fnr - delta, fpr)) - np.log(fpr)
     negatives = np.log(np.maximum(1 - fpr - delta, fnr)) - np.log(fnr)
     return np.maximum(positives, negatives)
 
 
 def _gdp_mu(fpr: npt.NDArray[np.float64], fnr: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """μ forced by the trade-off function of μ-GDP; minus infinity where a rate may be 1."""
+    """The least μ for which a μ-GDP mechanism allows these error rates; minus infinity where a rate may be 1."""
     from scipy.special import ndtri
 
     return -ndtri(fpr) - ndtri(fnr)

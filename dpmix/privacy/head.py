@@ -25,17 +25,32 @@ _NUMBERS = {"cpu": 1 << 21, "cuda": 1 << 26}
 
 
 def append_one(features: Tensor) -> Tensor:
-    """[..., d] -> [..., d + 1], the bias's constant input last."""
+    """Features [..., d] -> [..., d + 1] with a 1 at the end, whose weight is the bias.
+
+    >>> append_one(torch.tensor([[2.0, 3.0]]))
+    tensor([[2., 3., 1.]])
+    """
     return torch.cat([features, features.new_ones(*features.shape[:-1], 1)], dim=-1)
 
 
 def head_residuals(
     features: Tensor, targets: Tensor, weights: Tensor, logits: Tensor | None = None, out: Tensor | None = None
 ) -> Tensor:
-    """softmax(W f) - y: features [n, K, d], targets [n, K, c], weights [H, c, d] -> float32 [n, K, H, c].
+    """softmax(W f) - y of H heads: the gradient of each view's soft-label cross-entropy in the logits.
 
-    The gradient of soft-label cross-entropy in the logits, for targets whose rows sum to one. `logits` and `out` take
-    buffers of n K H c numbers, the first for what comes between.
+    Args:
+        features: float32 [n, K, d], a constant 1 last.
+        targets: float32 [n, K, classes], rows that sum to one.
+        weights: float32 [H, classes, d].
+        logits: memory of n K H classes numbers for what comes between, if it is to be used again.
+        out: as much memory for the result.
+
+    Returns:
+        float32 [n, K, H, classes].
+
+    >>> features, targets = torch.ones(1, 1, 3), torch.tensor([[[1.0, 0.0]]])
+    >>> head_residuals(features, targets, weights=torch.zeros(1, 2, 3))
+    tensor([[[[-0.5000,  0.5000]]]])
     """
     n, k, d = features.shape
     heads, classes, _ = weights.shape
@@ -56,12 +71,19 @@ def head_clipped_sum(
         targets: float32 [n, K, classes], soft labels whose rows sum to one.
         weights: float32 [H, classes, d].
         clip_norms: float32 [H], C of each head; on the CPU, lest a GPU's work is waited for.
-        mode: how gradients are clipped; a linear head is one layer, so that `PerLayer` is `Flat`.
+        mode: how gradients are clipped; a linear head is one layer, so `PerLayer` is the same as `Flat`.
 
     Returns:
         The sums, float32 [H, classes, d], and the norms before clipping, float32 [H, n]. An example whose features or
         gradient are not finite contributes zero. Each sum moves by at most C when one example is added or removed, up
         to float32's rounding. Beyond the result it needs some MB of memory (on a GPU, some hundred), whatever n is.
+
+    Two heads, with one C each, over three examples of two views:
+
+    >>> features, targets = append_one(torch.rand(3, 2, 4)), torch.tensor([0.5, 0.5]).expand(3, 2, 2)
+    >>> totals, norms = head_clipped_sum(features, targets, torch.rand(2, 2, 5), torch.tensor([0.1, 1.0]))
+    >>> totals.shape, norms.shape, bool(totals[0].norm() <= 3 * 0.1)
+    (torch.Size([2, 2, 5]), torch.Size([2, 3]), True)
     """
     n, k, _ = features.shape
     heads, classes, d = weights.shape
@@ -90,18 +112,23 @@ def head_clipped_sum(
 
 
 def _block(n: int, k: int, d: int, heads: int, classes: int, device: str) -> tuple[int, int]:
-    """Heads and examples that are computed together."""
+    """How many heads, and how many examples, one block of the computation holds."""
     kind = device if device in _OUTPUTS else "cuda"
     together = min(heads, max(1, round(_OUTPUTS[kind] / classes)))
     return together, max(1, min(n, _NUMBERS[kind] // (k * max(d, together * classes))))
 
 
 def view_factor(features: Tensor) -> Tensor:
-    """S [n, K, K] with S^T S = F F^T, upper triangular: features [n, K, d] -> their dtype.
+    """Upper triangular S with S^T S = F F^T, so that ||S R|| = ||F^T R|| for any R: features [n, K, d] -> [n, K, K].
 
-    By Cholesky's decomposition in float64 of F F^T + e I, where e, (d + K) ulp of the trace, is more than rounding can
-    take from the Gram matrix and its decomposition together. So ||S R|| is not below ||F^T R|| but for float32's
-    rounding, and above it by at most some 1e-7 ||F|| ||R||; views may be equal, or more than there are features.
+    Cholesky's decomposition in float64 of F F^T + e I, where e, (d + K) ulp of the trace, is more than rounding can
+    take away. So norms computed with S are never too small, but for float32's rounding, and too large by at most some
+    1e-7 ||F|| ||R||. Views may be equal, or more than there are features. NaN where the decomposition fails.
+
+    >>> features = torch.rand(1, 2, 5)
+    >>> factor = view_factor(features)
+    >>> torch.allclose(factor.mT @ factor, features @ features.mT)
+    True
     """
     _, k, d = features.shape
     precise = features.double()
@@ -129,7 +156,21 @@ def _scale(residuals: Tensor, factors: Tensor) -> None:
 
 
 def head_magnitudes(features: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-    """Figure 2's sum over examples of |g_ij| before clipping, for one head: float32 [classes, d], as its weights."""
+    """Sum over examples of the absolute gradient, entry by entry and before clipping: what Figure 2 shows.
+
+    Args:
+        features: float32 [n, K, d], a constant 1 last.
+        targets: float32 [n, K, classes].
+        weights: float32 [classes, d] of one head.
+
+    Returns:
+        float32 [classes, d].
+
+    >>> features, targets = torch.ones(2, 1, 1), torch.tensor([[1.0, 0.0], [0.0, 1.0]])[:, None]
+    >>> head_magnitudes(features, targets, torch.zeros(2, 1))
+    tensor([[1.],
+            [1.]])
+    """
     total = torch.zeros_like(weights)
     for x, r in zip(features, head_residuals(features, targets, weights[None])[:, :, 0], strict=True):
         total += (r.T @ x / len(x)).abs()

@@ -6,7 +6,8 @@ its output gradient, over the K views and all positions at once. Group norm's fe
 view, and autograd's gradients of them are added up over the K views of each example.
 
 A layer's weight has to be used by calling that layer, once or several times, on tensors whose first dimension is the
-batch. `unsupported_layers` tells what does not fit; only a weight that other code reads by itself goes unnoticed.
+batch. `unsupported_layers` names the layers of which that is not true. It cannot see a weight that other code reads
+without calling its layer; `dpmix.privacy.trials.rules_cover` finds that by trial.
 """
 
 from collections.abc import Callable, Mapping
@@ -79,7 +80,7 @@ def _conv2d(layer: nn.Conv2d, x: Tensor, gradient: Tensor) -> dict[str, Tensor]:
 
 
 def _own_kernel(x: Tensor) -> ModuleType | None:
-    """The module of the kernel for NVIDIA GPUs; None elsewhere, and where Triton, torch's own compiler, is missing."""
+    """`dpmix.privacy.weight_gradients` on an NVIDIA GPU; None elsewhere, and where Triton is not installed."""
     if not x.is_cuda or torch.version.cuda is None:
         return None
     try:
@@ -161,8 +162,13 @@ REPEATED: dict[type[nn.Module], Callable[..., Tensor]] = {nn.GroupNorm: _group_n
 def unsupported_layers(module: nn.Module, image: Tensor) -> list[str]:
     """The layers that no rule covers, by name; empty if `vectorized` can be used for images like `image` [...].
 
-    These are layers with parameters that have no rule, or none for the way they are set up, and layers that are not
-    called with one entry for each image: from such a call no example's share can be told.
+    These are layers with parameters that have no rule, or none for the way they are set up; and layers whose input does
+    not have one row for each image, so that an example's part in the gradient cannot be told from the others'.
+
+    >>> unsupported_layers(nn.Linear(4, 2), torch.zeros(4))
+    []
+    >>> unsupported_layers(nn.Sequential(nn.Linear(4, 4), nn.PReLU()), torch.zeros(4))
+    ['1']
     """
     names = []
     for name, layer in module.named_modules():
@@ -177,7 +183,7 @@ def _has_rule(layer: nn.Module) -> bool:
 
 
 def _unusual(layer: nn.Module) -> bool:
-    """Whether a layer does something that its rule does not know of."""
+    """Whether a layer computes something else than its rule takes it to: another padding, or a replaced `forward`."""
     if "forward" in vars(layer):  # someone put another function in place of the class's
         return True
     if isinstance(layer, nn.Conv2d):
@@ -226,13 +232,27 @@ def _irregular_calls(module: nn.Module, image: Tensor) -> list[str]:
 def per_example_gradients(
     loss: "ExampleLoss", params: Mapping[str, Tensor], views: Tensor, targets: Tensor, precision: str = "float32"
 ) -> dict[str, Tensor]:
-    """Per-example gradients, float32 [n, *shape], of the mean over K views, for views [n, K, ...].
+    """The gradient of each example's mean loss over its K views, in one forward and one backward pass.
 
     Args:
-        precision: of the forward and backward pass and of each layer's contraction.
+        loss: the loss of one example.
+        params: the trainable parameters by name, [*shape] each.
+        views: [n, K, ...].
+        targets: [n, K, classes].
+        precision: of both passes and of each layer's contraction.
+
+    Returns:
+        float32 [n, *shape] for each of `params`.
 
     Raises:
         ParamsError: if `unsupported_layers` finds any.
+
+    >>> from dpmix.privacy.clipping import ExampleLoss
+    >>> module = nn.Linear(4, 2)
+    >>> views, targets = torch.rand(3, 5, 4), torch.tensor([1.0, 0.0]).expand(3, 5, 2)
+    >>> rows = per_example_gradients(ExampleLoss(module), dict(module.named_parameters()), views, targets)
+    >>> rows["weight"].shape
+    torch.Size([3, 2, 4])
     """
     if unsupported := unsupported_layers(loss.module, views[0, 0]):
         raise ParamsError(f"no per-example rule for {', '.join(unsupported)}; set the backend to auto or reference")

@@ -1,10 +1,9 @@
 """What a run executed, and what that cost: the only place from which an ε of a trained model comes.
 
-The plan says what should happen. The ledger is told what did: for every step the rate at which the sampler really
-sampled and the standard deviation that was really added. Neither is taken on trust. The noise is measured, as the
-difference between what went into the noise source and what came out; the sample is counted
-(`dpmix.privacy.measurement`). A run whose noise or samples are not what they are said to be is refused, and so is one
-that took other steps than planned.
+The plan says what should happen; the ledger records what did: for each step the sampling rate and the standard
+deviation of the noise. It does not take the trainer's word for either. Noise is measured, as the difference between
+what went into the noise source and what came out, and samples are counted (`dpmix.privacy.measurement`). A run whose
+noise or samples do not fit what it says, or that took other steps than planned, is refused.
 """
 
 import math
@@ -24,13 +23,23 @@ if TYPE_CHECKING:
 
 
 class Ledger:
-    """The steps of one model. Its counts survive a checkpoint as JSON.
+    """The noisy steps that one model took. A training loop calls `add_noise` for each parameter, then `close_step`.
 
-    What is measured (`dpmix.privacy.measurement`) lives in memory only, because no noise covers it: `verify` is called
-    before each checkpoint, so that every step is verified by the process that took it.
+    The counts of steps go into a checkpoint (`to_json`). Measurements do not, because they would tell who was sampled
+    and which noise was added. So call `verify` before each checkpoint: then each process has verified its own steps.
 
     Args:
-        column: the correlation of the noise across steps, `Plan.noise_column`.
+        column: how the noise is correlated across steps: `Plan.noise_column`.
+
+    >>> import torch
+    >>> from dpmix.privacy.plan import Plan
+    >>> plan = Plan.make(population=100, batch_size=50, epochs=2, clip_norm=1.0, noise_multiplier=2.0, delta=1e-3)
+    >>> ledger, sampler, noise = Ledger(), plan.sampler(seed=0), plan.noise(seed=0)
+    >>> for step in range(plan.steps):
+    ...     noisy = ledger.add_noise(noise, torch.zeros(1000), plan.noise_std, step=step, name="weight")
+    ...     ledger.close_step(sampler.sample(step), plan.sensitivity)
+    >>> {accountant: round(value, 1) for accountant, value in ledger.certify(plan).items()}
+    {'rdp': 1.9, 'prv': 1.6, 'pld': 1.6}
     """
 
     def __init__(self, column: Sequence[float] = (1.0,)) -> None:
@@ -48,32 +57,35 @@ class Ledger:
         return sum(self._counts.values())
 
     def add_noise(self, source: "NoiseSource", total: "Tensor", std: float, *, step: int, name: str) -> "Tensor":
-        """`total` with the noise of `source`, which is measured on the way.
+        """`total` with noise from `source`; the noise is measured on the way.
 
         Args:
             source: what adds the noise.
             total: the clipped sum of one parameter over the whole logical batch.
-            std: standard deviation that is asked for, in units of `total`.
+            std: standard deviation of the noise, in units of `total`: `Plan.noise_std`.
             step: the logical step, from 0.
             name: the parameter's name.
+
+        Returns:
+            The noisy sum, of the shape of `total`.
         """
         noisy = source.add(total, std, step=step, name=name)
         self.measure(total, noisy, std, name=name)
         return noisy
 
     def measure(self, total: "Tensor", noisy: "Tensor", std: float, *, name: str) -> None:
-        """Note the noise that somebody else added: `noisy` - `total`, of which standard deviation `std` is said."""
+        """Measure noise that somebody else added, as Opacus does: `noisy` - `total`, said to have deviation `std`."""
         self._std = min(self._std, float(std))
         self._length = self._length + total.detach().double().square().sum()
         if std > 0:
             self._noise.add(name, total, noisy, float(std))
 
     def close_step(self, sample: "Sample", sensitivity: float) -> None:
-        """Count one noisy update: the noise added since the last one, and the sample that it was added for.
+        """Count one noisy update: its sample, and the noise that was added since the update before.
 
         Args:
             sample: as the sampler gave it.
-            sensitivity: how far one record can move the sum, in the units of the noise.
+            sensitivity: how far one record can move the clipped sum, in L2 norm: `Plan.sensitivity`.
 
         Raises:
             PrivacyError: if no noise was asked for.
@@ -92,11 +104,15 @@ class Ledger:
         self._std, self._length = math.inf, 0.0
 
     def record(self, plan: "Plan", steps: int = 1) -> None:
-        """Count `steps` noisy updates as `plan` describes them, on the caller's word."""
+        """Count `steps` updates with the plan's noise and rate, without measuring anything."""
         self.add(plan.noise_multiplier, plan.step_rate, steps)
 
     def add(self, noise_multiplier: float, sampling_rate: float, steps: int = 1) -> None:
-        """Count `steps` noisy updates with this noise and sampling rate, on the caller's word."""
+        """Count `steps` updates with this noise and rate, without measuring anything.
+
+        Raises:
+            ParamsError: if `steps` is below 0.
+        """
         if steps < 0:
             raise ParamsError(f"{steps} steps cannot be counted; a step that was released cannot be taken back")
         key = (float(noise_multiplier), float(sampling_rate))
@@ -107,14 +123,15 @@ class Ledger:
         return [Steps(sigma, rate, steps) for (sigma, rate), steps in self._counts.items() if steps]
 
     def spent(self, plan: "Plan") -> dict[str, float]:
-        """ε at the plan's δ of the executed steps, by accountant; those that cannot evaluate it are left out."""
+        """ε of the executed steps at the plan's δ by accountant, without those that cannot evaluate them."""
         return composed_epsilons(plan.accounted(self.history()), delta=plan.delta)
 
     def verify(self) -> None:
-        """Raise `PrivacyError` if the noise that was measured is too small, or the samples that were counted are off.
+        """Hold what was measured against what was said, by the statistical tests of `dpmix.privacy.measurement`.
 
-        What was drawn is tested against what was said (`dpmix.privacy.measurement`), and a sum may be no longer than
-        the clipped gradients of its units can make it.
+        Raises:
+            PrivacyError: if the noise is too small or not independent, samples do not fit their rate, or a sum is
+                longer than the clipped gradients of its units can make it.
         """
         self._noise.verify()
         self._samples.verify()
@@ -125,7 +142,11 @@ class Ledger:
             )
 
     def check(self, plan: "Plan") -> None:
-        """Raise `PrivacyError` if more was executed than planned: more steps, less noise, a higher rate, a larger ε."""
+        """`verify`, and hold what was executed so far against the plan.
+
+        Raises:
+            PrivacyError: as `verify`; or for more steps, less noise, a higher rate or a larger ε than planned.
+        """
         self.verify()
         for sigma, rate, _ in self.history():
             if sigma < plan.noise_multiplier * (1 - 1e-12):
@@ -153,10 +174,10 @@ class Ledger:
             )
 
     def certify(self, plan: "Plan") -> dict[str, float]:
-        """ε by accountant of a finished run, once all of it is as planned and its noise was measured.
+        """ε by accountant of a finished run that did what its plan says.
 
         Raises:
-            PrivacyError: if anything else was executed, fewer steps included, or noise was counted but never measured.
+            PrivacyError: as `check`; or for fewer steps than planned, or noise that nobody measured.
         """
         self.check(plan)
         if self.steps != plan.steps:
@@ -171,7 +192,7 @@ class Ledger:
 
     @classmethod
     def from_json(cls, rows: list[list[float]], column: Sequence[float] = (1.0,)) -> Self:
-        """The ledger that `to_json` described; nothing is measured yet."""
+        """The ledger that `to_json` described, with its counts and without measurements."""
         ledger = cls(column)
         for sigma, rate, steps in rows:
             ledger.add(sigma, rate, int(steps))
@@ -179,9 +200,12 @@ class Ledger:
         return ledger
 
     def refuse_another(self, plan: "Plan", steps: int) -> None:
-        """Raise `PrivacyError` unless this is the ledger of the first `steps` steps of `plan`: a file is only a claim.
+        """Check that a ledger from a file can be that of the first `steps` steps of `plan`.
 
-        A ledger that says more noise or a lower rate than planned would make ε come out too small.
+        Anyone can edit a file, and more noise or a lower rate than planned would make ε come out too small.
+
+        Raises:
+            PrivacyError: if its noise, its rate or its number of steps is not what the plan did in `steps` steps.
         """
         from dpmix.privacy.sampling import executed_rate
 
@@ -193,10 +217,18 @@ class Ledger:
 
 
 def as_rows(history: list[Steps]) -> list[dict[str, Any]]:
-    """Executed steps as they stand in files: noise multiplier, sampling rate and number of equal steps."""
+    """Steps as they are written to JSON files; `from_rows` reads them.
+
+    >>> as_rows([Steps(1.0, 0.5, 3)])
+    [{'noise_multiplier': 1.0, 'sampling_rate': 0.5, 'steps': 3}]
+    """
     return [row._asdict() for row in history]
 
 
 def from_rows(rows: list[Mapping[str, Any]]) -> list[Steps]:
-    """What `as_rows` wrote."""
+    """The steps that `as_rows` wrote.
+
+    >>> from_rows([{"noise_multiplier": 1.0, "sampling_rate": 0.5, "steps": 3}])
+    [Steps(noise_multiplier=1.0, sampling_rate=0.5, steps=3)]
+    """
     return [Steps(float(row["noise_multiplier"]), float(row["sampling_rate"]), int(row["steps"])) for row in rows]

@@ -7,13 +7,13 @@ al., NeurIPS 2023, arXiv:2306.08153). What is released, G + C⁻¹ z for the cli
 **Sampling.** The records are split into b fixed public parts, and step t Poisson-samples part t mod b at the rate
 b B / N, so a batch still has B records on average (cyclic Poisson sampling, the paper's Algorithm 2).
 
-**Accounting.** In C G + z a clipped gradient used at step t shows in rows t to t + b - 1, times the column of C, whose
-norm is at most 1. A record's turns are b steps apart, so its rows never overlap: each turn is one Gaussian mechanism
-with the clip norm as its sensitivity, Poisson-subsampled at b B / N, and there are at most ⌈T / b⌉ of them (Theorem 4).
-The gradients may depend on everything released before. With b = 1 all of this is DP-SGD.
+**Accounting.** In C G + z a gradient that was clipped at step t enters rows t to t + b - 1, times a column of C, whose
+norm is at most 1. A record can be sampled only every b-th step, so its participations never share a row: each is one
+Gaussian mechanism with the clip norm as its sensitivity, Poisson-subsampled at b B / N, and there are at most ⌈T / b⌉
+of them (Theorem 4). Gradients may depend on everything released before. With b = 1 all of this is DP-SGD.
 
-Banding loses amplification and gains cancellation, which pays for many steps at a large ε (`relative_rmse`). Momentum
-and decay are post-processing, but the strategies are made for plain sums.
+A higher sampling rate costs privacy and cancelling noise saves it; the balance is good for many steps at a large ε
+(`relative_rmse`). Momentum and weight decay are post-processing and cost nothing, but C is chosen for plain sums.
 """
 
 import functools
@@ -45,14 +45,20 @@ _PARTS_SEED = 0
 
 
 def strategy(bands: int, steps: int, kind: Literal["optimal", "sqrt"] = "optimal") -> tuple[float, ...]:
-    """The first column of C: `bands` coefficients of norm 1.
+    """The first column of C, which determines the Toeplitz matrix: `bands` coefficients whose norm is 1.
 
     Args:
-        bands: b.
+        bands: b, at least 1 and at most `steps`.
         steps: T; `sqrt` does not depend on it.
-        kind: `sqrt` cuts off the square root of the matrix of prefix sums (Fichtenberger et al., ICML 2023); `optimal`
-            minimises `prefix_rmse`, which it lowers by another 10 % or so over hundreds of steps (McKenna,
+        kind: `sqrt` takes the first b coefficients of the square root of the matrix of prefix sums (Fichtenberger et
+            al., ICML 2023); `optimal` minimises `prefix_rmse`, some 10 % lower over hundreds of steps (McKenna,
             arXiv:2405.15913).
+
+    Raises:
+        ParamsError: a number of bands or a kind that is not possible.
+
+    >>> [round(one, 3) for one in strategy(bands=2, steps=10, kind="sqrt")]
+    [0.894, 0.447]
     """
     _check_bands(bands)
     if bands > steps:
@@ -84,7 +90,19 @@ def strategy(bands: int, steps: int, kind: Literal["optimal", "sqrt"] = "optimal
 
 
 def prefix_rmse(coefficients: Sequence[float], steps: int) -> float:
-    """Root mean square, over `steps` steps, of the noise in the sum of the steps so far, for z of unit variance."""
+    """Root mean square, over steps, of the noise in the sum of all updates so far, for z of unit variance.
+
+    Args:
+        coefficients: the first column of C.
+        steps: T.
+
+    Fresh noise adds up to variance t at step t; two bands cancel a part of it:
+
+    >>> round(prefix_rmse((1.0,), steps=100), 2)
+    7.11
+    >>> prefix_rmse(strategy(2, 100), steps=100) < 7.11
+    True
+    """
     from scipy.signal import lfilter
 
     partial = np.cumsum(lfilter([1.0], np.asarray(coefficients), np.eye(1, steps)[0]))
@@ -100,10 +118,21 @@ def cyclic_poisson_sample(
     """The records of one step of a research run, sorted int64 [m], all of part `step` mod `bands`; m may be 0.
 
     Each record of the part is taken with probability bands x batch_size / population, rounded down to a multiple of
-    2**-53, and keyed as in `dpmix.privacy.sampling.poisson_sample`, which this is for one band.
+    2**-53. With one band this is `dpmix.privacy.sampling.poisson_sample`.
+
+    Args:
+        seed: the run's seed.
+        step: the step, from 0.
+        population: number of records N, fixed and published.
+        batch_size: B, the expected size of a sample.
+        bands: b, the number of parts.
 
     Raises:
         ParamsError: a batch larger than a part.
+
+    >>> sample = cyclic_poisson_sample(seed=0, step=3, population=100, batch_size=10, bands=4)
+    >>> set(sample) <= set(cyclic_part(3, 100, 10, 4))
+    True
     """
     part = cyclic_part(step, population, batch_size, bands)
     return part[keyed_choice(seed, step, part, bands * batch_size / population)]
@@ -112,7 +141,10 @@ def cyclic_poisson_sample(
 def secure_cyclic_poisson_sample(step: int, population: int, batch_size: int, bands: int = 1) -> npt.NDArray[np.int64]:
     """As `cyclic_poisson_sample`, for a model meant for release: from the operating system's entropy.
 
-    The parts are public all the same: only who of a part was taken has to stay unknown.
+    The parts stay public; only who of a part was taken has to be unknown.
+
+    >>> len(secure_cyclic_poisson_sample(step=0, population=100, batch_size=25, bands=4))  # all of one part
+    25
     """
     part = cyclic_part(step, population, batch_size, bands)
     return part[secure_poisson_sample(len(part), bands * batch_size / population)]
@@ -127,6 +159,10 @@ class CyclicSampler:
         batch_size: B, the expected size of a sample.
         bands: b, the number of parts.
         seed: of a research run; None draws from the operating system's entropy.
+
+    >>> sampler = CyclicSampler(population=100, batch_size=10, bands=4, seed=0)
+    >>> len(sampler.sample(0).candidates), sampler.sample(0).rate
+    (25, 0.4)
     """
 
     population: int
@@ -148,7 +184,15 @@ class CyclicSampler:
 def cyclic_part(step: int, population: int, batch_size: int, bands: int) -> npt.NDArray[np.int64]:
     """The records that step `step` samples from, sorted int64 [⌊N / bands⌋ or ⌈N / bands⌉].
 
-    A keyed permutation of the published indices is dealt out in turn, so a record that is removed moves nobody else.
+    The published indices are permuted by a fixed public key and dealt out like cards, so removing a record leaves all
+    others in their parts.
+
+    Raises:
+        ParamsError: a batch larger than a part.
+
+    >>> parts = [set(cyclic_part(step, population=10, batch_size=2, bands=3)) for step in range(4)]
+    >>> parts[0] == parts[3], sorted(map(len, parts[:3]))
+    (True, [3, 3, 4])
     """
     _check_bands(bands)
     _check_part(population, batch_size, bands)
@@ -176,12 +220,12 @@ class _Past:
 
 
 class BandedNoise:
-    """A `NoiseSource` whose noise is std x (C⁻¹ z)_t, with z as `Research` or `Release` would draw it.
+    """A `NoiseSource` whose noise is std × (C⁻¹ z)_t, with z as `Research` or `Release` would draw it.
 
-    C⁻¹ is not banded, but y = C⁻¹ z follows from its own last b - 1 rows: y_t = (z_t - Σ_j c_j y_{t-j}) / c_0. They are
-    the state, b - 1 tensors for each parameter, and steps must come in order. A research run needs none of it: asked
-    for a step that does not follow, it draws z anew from the first step on, with the same result to the last bit.
-    A run for release must be given its `state_dict` when it resumes.
+    y = C⁻¹ z follows from its own last b - 1 rows, y_t = (z_t - Σ_j c_j y_{t-j}) / c_0. These are the state, b - 1
+    tensors for each parameter, so steps must come in order. With a seed the state can be recomputed: asked for a step
+    that does not follow the last one, the source draws z anew from the first step on, with the same result to the last
+    bit. Without a seed it cannot, and `load_state_dict` must restore it when a run resumes.
 
     Args:
         coefficients: the first column of C, of norm at most 1; see `strategy`.
@@ -189,6 +233,14 @@ class BandedNoise:
 
     Raises:
         ParamsError: coefficients for which the noise would be too small.
+
+    With one band it is fresh noise:
+
+    >>> from dpmix.privacy.noise import Research
+    >>> zeros = torch.zeros(5)
+    >>> banded = BandedNoise((1.0,), seed=0).add(zeros, 1.0, step=0, name="weight")
+    >>> torch.equal(banded, Research(seed=0).add(zeros, 1.0, step=0, name="weight"))
+    True
     """
 
     def __init__(self, coefficients: Sequence[float], seed: int | None) -> None:
@@ -198,10 +250,11 @@ class BandedNoise:
         self._past: dict[str, _Past] = {}
 
     def add(self, total: Tensor, std: float | Tensor, *, step: int, name: str) -> Tensor:
-        """See `NoiseSource.add`; noises of different steps are not independent.
+        """See `NoiseSource.add`; here the noises of different steps are correlated.
 
         Raises:
-            PrivacyError: in a run for release, a step that does not follow on the last one of this name.
+            ParamsError: a standard deviation that is negative or not finite.
+            PrivacyError: without a seed, a step that does not follow the last one of this name.
         """
         if silent(std):
             return total
@@ -211,9 +264,12 @@ class BandedNoise:
         return total + noise.to(total) * torch.as_tensor(std, dtype=total.dtype, device=total.device)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """What a checkpoint between two steps must hold: flat, contiguous CPU tensors.
+        """What a checkpoint between two steps must hold: contiguous CPU tensors by name.
 
-        Whoever reads it can subtract noise: in a run for release it is as secret as the records.
+        Whoever reads them can subtract noise, so in a run for release they are as secret as the records.
+
+        Raises:
+            PrivacyError: in the middle of a step, when some parameters have had their noise and others not.
         """
         steps = {past.step for past in self._past.values()}
         if len(steps) > 1:
@@ -270,16 +326,24 @@ class BandedNoise:
 
 @dataclass(frozen=True)
 class BandedPlan(Plan):
-    """The plan of a run with banded noise; one with a single band is DP-SGD's.
+    """The plan of a run with banded noise: a `Plan` whose sampler is a `CyclicSampler` and whose noise a `BandedNoise`.
 
-    Its steps sample with `cyclic_poisson_sample` and add `BandedNoise` of `noise_std`. (A trainer that knows nothing of
-    bands would run DP-SGD with more noise than it needs.)
+    With one coefficient it is DP-SGD's plan. `banded_plan` finds the noise for a target ε.
 
     Attributes:
         coefficients: the first column of C, as `strategy` gives it; their number is b.
 
     Raises:
-        ParamsError: values that do not fit together, or what cannot be accounted.
+        ParamsError: values that do not fit together; microbatches, which are not accounted for with several bands.
+
+    >>> plan = BandedPlan(
+    ...     population=100, batch_size=10, steps=20, clip_norm=1.0, noise_multiplier=2.0, delta=1e-3,
+    ...     coefficients=strategy(4, 20),
+    ... )
+    >>> plan.bands, plan.step_rate, plan.turns
+    (4, 0.4, 5)
+    >>> plan.accounted([Steps(noise_multiplier=2.0, sampling_rate=0.4, steps=20)])
+    [Steps(noise_multiplier=2.0, sampling_rate=0.4, steps=5)]
     """
 
     coefficients: tuple[float, ...] = (1.0,)
@@ -300,7 +364,7 @@ class BandedPlan(Plan):
 
     @property
     def part_rate(self) -> float:
-        """The rate b B / N at which a step's part is sampled; `sampling_rate` is its mean over all records."""
+        """Rate b B / N at which a step samples its part of the records; over all records the mean is B / N."""
         return self.bands * self.batch_size / self.population
 
     @property
@@ -323,13 +387,14 @@ class BandedPlan(Plan):
 
     @property
     def turns(self) -> int:
-        """⌈T / b⌉, the most steps at which any one record may be sampled."""
+        """⌈T / b⌉, the largest number of participations: steps at which one record may be sampled."""
         return -(-self.steps // self.bands)
 
     def accounted(self, executed: Iterable[Steps]) -> list[Steps]:
-        """⌈steps / b⌉ of the steps executed, since one record is in every b-th at most.
+        """What an accountant composes for the steps executed: ⌈steps / b⌉ of them, one record's participations at most.
 
-        Where steps differ, the least noise and the highest rate of any is taken for all: a bound.
+        A record is offered only every b-th step. Where steps differ, all are taken to have the smallest noise and the
+        highest sampling rate that occurs, so that ε is an upper bound.
         """
         rows = [row for row in executed if row.steps]
         if self.bands == 1 or not rows:
@@ -357,6 +422,12 @@ def banded_plan(
         ParamsError: values that do not fit together, or what cannot be accounted: microbatches, a batch larger than a
             part of the data, more bands than steps.
         PrivacyError: a target that the accountant cannot certify.
+
+    >>> plan = banded_plan(
+    ...     population=100, batch_size=10, epochs=2, clip_norm=1.0, epsilon=8, delta=1e-3, bands=4, kind="sqrt"
+    ... )
+    >>> plan.steps, plan.turns, round(plan.noise_multiplier, 2)
+    (20, 5, 0.68)
     """
     _check_bands(bands)
     target: dict[str, Any] = {
@@ -383,20 +454,31 @@ def banded_plan(
 
 
 def plan_from_json(values: Mapping[str, Any]) -> Plan:
-    """The plan that either class's `to_json` described.
+    """The `Plan` or `BandedPlan` whose `to_json` gave these values.
 
     Raises:
         ParamsError: missing or unknown fields, or values that do not fit together.
+
+    >>> plan = Plan.make(population=100, batch_size=10, epochs=2, clip_norm=1.0, noise_multiplier=2.0, delta=1e-3)
+    >>> plan_from_json(plan.to_json()) == plan
+    True
     """
     return BandedPlan.from_json(values) if "coefficients" in values else Plan.from_json(values)
 
 
 def relative_rmse(plan: BandedPlan) -> float:
-    """`prefix_rmse` of a plan's noise over that of DP-SGD with the same data, batches, steps and ε; below 1 is better.
+    """How much noise the updates' sums have beside DP-SGD's, for the same data, batches, steps and ε; below 1 is less.
+
+    Returns:
+        The ratio of the `prefix_rmse` of both, each times its noise multiplier.
 
     Raises:
         ParamsError: a plan without a finite ε.
         PrivacyError: an ε that DP-SGD cannot be calibrated for.
+
+    >>> target = {"population": 1000, "batch_size": 100, "epochs": 10, "clip_norm": 1.0, "delta": 1e-3}
+    >>> relative_rmse(banded_plan(**target, epsilon=50, bands=8, kind="sqrt")) < 1
+    True
     """
     if not plan.private or plan.target_epsilon == math.inf:
         raise ParamsError("there is no noise to compare without a finite epsilon; calibrate the plan")

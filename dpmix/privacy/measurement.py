@@ -1,12 +1,12 @@
-"""Whether noise and samples are what a run says they are, judged by what was really drawn.
+"""Statistical tests of a run's noise and samples: are those that were drawn what the run says they are?
 
-A noise source or a sampler says little of itself that could not be wrong: a parameter that it forgets, a key that it
-uses twice, a sample that it repeats. Here each is tested against its own distribution. The bounds hold for every number
-of entries and steps: χ² tests are exact for independent Gaussian noise, samples are bounded by inequalities
-(Hoeffding's, Bernstein's, Freedman's). An honest run is refused once in 10¹² calls of `verify`.
+A faulty noise source may forget a parameter or use a key twice; a faulty sampler may repeat a sample. So what was
+really drawn is tested against the distribution that it should have. The tests are valid for every number of entries and
+steps: noise by χ² tests, exact for independent Gaussian numbers; samples by Hoeffding's, Bernstein's and Freedman's
+inequalities. A correct run fails about once in 10¹² calls of `verify`.
 
-What few numbers cannot tell apart passes: one parameter, one step, or a lie that is small beside the noise. And a
-source that was made to deceive can compute noise that passes. These are checks of a program, not of an adversary in it.
+With few numbers, one parameter or one step, small faults go unnoticed. And a source that was made to deceive can
+compute noise that passes: these tests find mistakes of a program, not an adversary in it.
 """
 
 import math
@@ -53,15 +53,25 @@ class _Entries:
 
 
 class NoiseMeasurement:
-    """Measures the noise of one model, entry by entry.
+    """Measures the noise of one model, entry by entry, and tests whether it is independent standard Gaussian.
 
-    Correlated noise y is whitened first: z_t = Σ_j c_j y_{t-j} should be independent standard Gaussian (see
-    `dpmix.privacy.matrix_factorization`). Where earlier steps are unknown, because another process took them, the
-    energy of y itself is judged: given the past, it is no less.
+    Correlated noise y is whitened first: z_t = Σ_j c_j y_{t-j} should be independent (see
+    `dpmix.privacy.matrix_factorization`). Where earlier steps are unknown, because another process took them, only the
+    energy of y is tested, which is no less than that of z.
 
     Args:
-        column: c, (1,) for independent noise.
+        column: c, the first column of the strategy; (1,) for independent noise.
         fresh: whether the first step that is measured is the run's first.
+
+    >>> import torch
+    >>> zeros, drawn = torch.zeros(10_000), torch.randn(10_000, generator=torch.Generator().manual_seed(0))
+    >>> good, weak = NoiseMeasurement(), NoiseMeasurement()
+    >>> good.add("weight", zeros, 2.0 * drawn, std=2.0)
+    >>> good.verify()
+    >>> weak.add("weight", zeros, 1.0 * drawn, std=2.0)
+    >>> weak.verify()
+    Traceback (most recent call last):
+    dpmix.errors.PrivacyError: the noise that was added has ... of the standard deviation that was asked for; ...
     """
 
     def __init__(self, column: Sequence[float] = (1.0,), fresh: bool = True) -> None:
@@ -83,7 +93,14 @@ class NoiseMeasurement:
         return sum(len(one.energy) * one.steps for one in self._entries.values())
 
     def add(self, name: str, total: "Tensor", noisy: "Tensor", std: float) -> None:
-        """Measure one parameter's noise at one step: `noisy` - `total`, said to have standard deviation `std` > 0."""
+        """Measure one parameter's noise at one step.
+
+        Args:
+            name: the parameter's name.
+            total: the clipped sum before the noise.
+            noisy: after it, of the same shape.
+            std: the standard deviation > 0 that the noise is said to have.
+        """
         import torch
 
         exact = total.detach().double() / std
@@ -119,7 +136,7 @@ class NoiseMeasurement:
             self._squares = self._squares + exact.square().sum()
 
     def close_step(self) -> None:
-        """All parameters of the step have been measured."""
+        """Call this once all parameters of a step have been measured: tests that compare parameters follow."""
         import torch
 
         step, self._step = sorted(self._step, key=len), []
@@ -142,7 +159,12 @@ class NoiseMeasurement:
             self._freedom += size
 
     def verify(self) -> None:
-        """Raise `PrivacyError` if the noise has too little energy, repeats, cancels, or goes with the sum."""
+        """Test all that was measured.
+
+        Raises:
+            PrivacyError: if the noise is too small, altogether or in a step, a parameter or an entry; if it repeats or
+                cancels over steps, within a parameter or between two; or if it correlates with the clipped sum.
+        """
         if not self.count:
             return
         self._verify_energy()
@@ -188,7 +210,7 @@ class NoiseMeasurement:
 
 
 def _least(freedom: int, chance: float) -> float:
-    """What a χ² variable falls below with this probability."""
+    """The quantile of the χ² distribution with `freedom` degrees of freedom below which lies probability `chance`."""
     from scipy.special import gammaincinv
 
     # Of nothing, nothing; and sums are kept in float32.
@@ -196,7 +218,7 @@ def _least(freedom: int, chance: float) -> float:
 
 
 def _expected(energy: float, freedom: int, chance: float) -> bool:
-    """Whether a value is one that a χ² variable takes, but for this probability at either end."""
+    """Whether `energy` is between the quantiles of χ² that leave probability `chance` at either end."""
     from scipy.special import gammainccinv
 
     return _least(freedom, chance) <= energy <= 2 * float(gammainccinv(freedom / 2, chance)) * (1 + 1e-3)
@@ -204,10 +226,22 @@ def _expected(energy: float, freedom: int, chance: float) -> bool:
 
 @dataclass
 class SampleMeasurement:
-    """Counts who was sampled. It lives in memory only: whoever has it knows the secret samples.
+    """Counts who was sampled, and tests whether that is Poisson sampling. It must not be written to disk or logged.
 
     Attributes:
-        gap: least number of steps between two at which one unit could have been taken; None before there were two.
+        gap: the least number of steps after which some unit could be taken again; None as long as none could.
+
+    >>> from dpmix.privacy.sampling import PoissonSampler
+    >>> honest, repeats = SampleMeasurement(), SampleMeasurement()
+    >>> sampler = PoissonSampler(population=1000, rate=0.1, seed=0)
+    >>> for step in range(20):
+    ...     honest.add(sampler.sample(step))
+    ...     repeats.add(sampler.sample(0))
+    >>> honest.verify(), honest.gap
+    (None, 1)
+    >>> repeats.verify()
+    Traceback (most recent call last):
+    dpmix.errors.PrivacyError: ...
     """
 
     gap: int | None = None
@@ -223,7 +257,7 @@ class SampleMeasurement:
     _overlap_variance: float = 0.0
 
     def add(self, sample: "Sample") -> None:
-        """Count one step's sample."""
+        """Count one step's sample: its units, its candidates and its rate."""
         units, candidates, rate = sample.units, sample.candidates, sample.rate
         if len(np.unique(units)) < len(units):
             self._flaw = "a unit is in one sample twice"
@@ -263,7 +297,12 @@ class SampleMeasurement:
             self._last = np.pad(self._last, (0, more), constant_values=-1)
 
     def verify(self) -> None:
-        """Raise `PrivacyError` if the samples are too large or too small, favour somebody, or depend on each other."""
+        """Test all samples that were counted.
+
+        Raises:
+            PrivacyError: if samples are larger or smaller than their rate explains, hold a unit twice or one that was
+                no candidate, take a unit too often or too seldom, or repeat or avoid earlier ones.
+        """
         if self._flaw:
             raise PrivacyError(f"{self._flaw}; discard the model and mend the sampler")
         logarithm = math.log(2 / _CHANCE)

@@ -13,17 +13,27 @@ from dpmix.errors import ParamsError, PrivacyError
 
 @dataclass(frozen=True)
 class Flat:
-    """The whole gradient is shortened to C where it is longer: min(1, C / ||g||) (Abadi et al. 2016). Sensitivity C."""
+    """A gradient longer than C is shortened to C: g min(1, C / ||g||) (DP-SGD, Abadi et al. 2016). Sensitivity C.
+
+    >>> mode_sensitivity(Flat(), ["conv.weight", "fc.weight"], clip_norm=1.0)
+    1.0
+    """
 
 
 @dataclass(frozen=True)
 class AutoS:
-    """The whole gradient is scaled to nearly C whatever its length: C / (||g|| + γ) (AUTO-S, Bu et al. 2023).
+    """Every gradient is scaled to nearly C, short ones too: g C / (||g|| + γ) (AUTO-S, Bu et al. 2023). Sensitivity C.
 
-    Sensitivity C. γ keeps what is short short; without it a gradient of rounding errors would count as much as others.
+    Args:
+        gamma: γ > 0, in units of gradient norms. Gradients much shorter than γ stay short; without it, rounding errors
+            would be scaled up to C.
 
     Raises:
         ParamsError: if `gamma` is not a positive number.
+
+    >>> AutoS(gamma=0)
+    Traceback (most recent call last):
+    dpmix.errors.ParamsError: AUTO-S needs a positive gamma, not 0; its authors use 0.01
     """
 
     gamma: float = 0.01
@@ -40,6 +50,10 @@ class PerLayer:
     Args:
         bounds: C_l by layer (a parameter's name without its last part), whose root of the sum of squares, which is the
             sensitivity, may not exceed C. By default C / sqrt(L) for each of L layers, and the sensitivity is C.
+
+    >>> names = ["conv.weight", "conv.bias", "fc.weight"]
+    >>> mode_sensitivity(PerLayer({"conv": 0.3, "fc": 0.4}), names, clip_norm=1.0)
+    0.5
     """
 
     bounds: Mapping[str, float] | None = None
@@ -52,16 +66,23 @@ CLIPPING: dict[str, Clipping] = {"flat": FLAT, "auto-s": AutoS(), "per-layer": P
 
 
 def layer_of(name: str) -> str:
-    """The layer that a parameter belongs to: "blocks.0.conv1.weight" -> "blocks.0.conv1"."""
+    """The layer that a parameter belongs to: its name without the last part.
+
+    >>> layer_of("blocks.0.conv1.weight")
+    'blocks.0.conv1'
+    """
     return name.rpartition(".")[0]
 
 
 def layer_bounds(mode: PerLayer, names: Iterable[str], clip_norm: float) -> dict[str, float]:
-    """C_l of each layer that the parameters `names` belong to.
+    """The bound C_l of each layer that the parameters `names` belong to, in the order of their first parameters.
 
     Raises:
         ParamsError: if the mode's bounds are not positive, or are not for exactly these layers.
-        PrivacyError: if the mode's bounds together exceed the clip norm.
+        PrivacyError: if the root of the sum of their squares exceeds `clip_norm`.
+
+    >>> layer_bounds(PerLayer(), ["a.weight", "b.weight", "c.weight", "d.weight"], clip_norm=1.0)
+    {'a': 0.5, 'b': 0.5, 'c': 0.5, 'd': 0.5}
     """
     layers = list(dict.fromkeys(layer_of(name) for name in names))
     if mode.bounds is None:
@@ -81,7 +102,19 @@ def layer_bounds(mode: PerLayer, names: Iterable[str], clip_norm: float) -> dict
 
 
 def mode_sensitivity(mode: Clipping, names: Iterable[str], clip_norm: float) -> float:
-    """How far one example can move the clipped sum over the parameters `names`, in L2 norm."""
+    """How far adding or removing one example can move the clipped sum, in L2 norm: `clip_norm` or less.
+
+    Args:
+        mode: how gradients are clipped.
+        names: of all trainable parameters.
+        clip_norm: C.
+
+    Raises:
+        ParamsError, PrivacyError: as `layer_bounds` does.
+
+    >>> mode_sensitivity(AutoS(), ["conv.weight"], clip_norm=1.0)
+    1.0
+    """
     if isinstance(mode, PerLayer) and mode.bounds is not None:
         return min(clip_norm, math.hypot(*layer_bounds(mode, names, clip_norm).values()))
     return clip_norm

@@ -26,22 +26,30 @@ class NoiseSource(Protocol):
     """Adds N(0, std²) to every entry of a tensor, independently for every entry, name and step."""
 
     def add(self, total: Tensor, std: float | Tensor, *, step: int, name: str) -> Tensor:
-        """`total` plus noise, with its shape, dtype and device; `total` itself where `std` is 0.
+        """`total` plus noise, with the shape, dtype and device of `total`; `total` itself where `std` is 0.
 
         Args:
             total: the clipped sum of one parameter, over the whole logical batch.
             std: standard deviation of the noise, in units of `total`: noise multiplier × sensitivity. A tensor that
-                broadcasts against `total` gives entries their own, as for a batch of heads with one ε each.
+                broadcasts against `total` gives each entry its own, as for several heads with an ε each.
             step: the logical step, from 0.
             name: the parameter's name.
+
+        Raises:
+            ParamsError: a standard deviation that is negative or not finite.
         """
         ...
 
 
 class Research:
-    """Noise that the run's seed determines, the same on every device.
+    """Gaussian noise that the run's seed determines, the same on every device: for experiments that can be repeated.
 
-    Its results are reproducible, and not releasable: whoever knows the seed can subtract the noise.
+    A model that was trained with it must not be released as private: whoever knows the seed can subtract the noise.
+
+    >>> noise = Research(seed=0)
+    >>> one, again = (noise.add(torch.zeros(1000), 2.0, step=3, name="weight") for _ in range(2))
+    >>> torch.equal(one, again), round(float(one.std()))
+    (True, 2)
     """
 
     def __init__(self, seed: int) -> None:
@@ -55,14 +63,20 @@ class Research:
 
 
 class Release:
-    """Noise that nobody can reproduce, for a model that leaves the house. See `secure_gaussian` for the draws.
+    """Gaussian noise that nobody can reproduce, for a model that is released: from the operating system's entropy.
 
-    Floating-point addition can undo good noise: where a sum and its noise nearly cancel, or differ in scale, the low
-    bits of the result are those of the sum (Mironov, CCS 2012). So the addition is done in float64 and its result
-    rounded to a grid fixed by `std` alone, 2**-20 of it, some 2**30 times coarser than the arithmetic: what is left
-    is rounding of an already private number, and costs 10⁻⁶ of a standard deviation.
+    Draws are those of `secure_gaussian`. Floating-point addition could undo them: where a sum and its noise nearly
+    cancel, or differ in scale, the low bits of the result are those of the sum (Mironov, CCS 2012). So `add_on_grid`
+    adds in float64 and rounds the result to a grid that depends on `std` alone, 2**-20 of it or less: some 2**30 times
+    coarser than float64's arithmetic. That is rounding of an already private number, and moves it by at most 10⁻⁶
+    standard deviations.
 
     The same `step` and `name` give fresh noise at every call; nothing is kept, written or logged.
+
+    >>> noise = Release()
+    >>> one, again = (noise.add(torch.zeros(1000), 2.0, step=3, name="weight") for _ in range(2))
+    >>> torch.equal(one, again)
+    False
     """
 
     def add(self, total: Tensor, std: float | Tensor, *, step: int, name: str) -> Tensor:
@@ -71,7 +85,19 @@ class Release:
 
 
 def add_on_grid(total: Tensor, noise: Tensor, std: float | Tensor) -> Tensor:
-    """`total` + `std` x `noise`, float64 on the CPU, rounded to the grid of `std`; see `Release` for why."""
+    """`total` + `std` × `noise`, computed in float64 on the CPU and rounded to a grid; `Release` says why.
+
+    Args:
+        total: a clipped sum.
+        noise: standard Gaussian noise of its shape, float64 on the CPU.
+        std: standard deviation, >= 0, a number or a tensor that broadcasts; entries where it is 0 stay as they are.
+
+    Returns:
+        Multiples of 2**-20 × the largest power of two that is not above `std`, with the dtype and device of `total`.
+
+    >>> add_on_grid(torch.tensor([1e-9]), torch.tensor([0.5], dtype=torch.float64), 1.0)
+    tensor([0.5000])
+    """
     exact = total.detach().cpu().double()
     scale = _like(std, exact)
     grid = torch.where(scale > 0, torch.exp2(torch.floor(torch.log2(scale)) - _GRID_BITS), 1.0)
@@ -83,7 +109,14 @@ def add_on_grid(total: Tensor, noise: Tensor, std: float | Tensor) -> Tensor:
 def gaussian(shape: Sequence[int], std: float, *, seed: int, step: int, name: str) -> Tensor:
     """N(0, std²) for one parameter at one step of a research run, float32 `shape` on the CPU.
 
-    A function of (seed, step, name, shape) alone, by a key of 128 bits; different steps and names are independent.
+    Determined by (seed, step, name, shape), through a key of 128 bits; different steps and names are independent.
+
+    Raises:
+        ParamsError: a standard deviation that is negative or not finite.
+
+    >>> one, other = (gaussian((2, 3), 1.0, seed=0, step=step, name="weight") for step in (0, 1))
+    >>> one.shape, bool((one == other).any())
+    (torch.Size([2, 3]), False)
     """
     _check(std)
     if std == 0:
@@ -99,6 +132,12 @@ def secure_gaussian(shape: Sequence[int], std: float) -> Tensor:
     seed exists. The double-precision outputs of a single draw have holes that betray what noise was added; four
     independent radii and angles leave an attacker more than 2**400 combinations to invert (Holohan and Braghin,
     ESORICS 2021).
+
+    Raises:
+        ParamsError: a standard deviation that is negative or not finite.
+
+    >>> secure_gaussian((2, 3), 1.0).dtype
+    torch.float64
     """
     _check(std)
     count = math.prod(shape)
@@ -122,7 +161,14 @@ def _box_muller(count: int) -> Tensor:
 
 
 def silent(std: float | Tensor) -> bool:
-    """Whether there is no noise at all to add; an impossible standard deviation is an error."""
+    """Whether a standard deviation, or every entry of a tensor of them, is zero: there is no noise to add.
+
+    Raises:
+        ParamsError: a standard deviation that is negative or not finite.
+
+    >>> silent(0.0), silent(torch.tensor([0.0, 1.0]))
+    (True, False)
+    """
     if isinstance(std, Tensor):
         if not bool(((std >= 0) & torch.isfinite(std)).all()):
             raise ParamsError("a standard deviation of the noise is negative or not finite; mend the privacy params")

@@ -9,7 +9,7 @@
 The model is a plain module, without Opacus's `GradSampleModule`; the optimizer is Opacus's own `DPOptimizer`, which
 clips, adds the noise and divides by B; the accountant is Opacus's own too. The adapter makes Poisson batches at exactly
 q = B / N, the views of Algorithm 1, and fills `p.grad_sample` with n rows: the gradient of the mean over an example's K
-views. Every row of a record is its own, finite, and in one noisy step at most once.
+views. A row depends on its record alone, is finite, and enters a noisy step at most once.
 """
 
 import math
@@ -51,13 +51,16 @@ _ACCOUNTANTS = {"prv": PRVAccountant, "rdp": RDPAccountant}
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """A physical batch: a part of the Poisson sample of one step. Who is in it is nobody's business, so no repr tells.
+    """A physical batch: a part of the Poisson sample of one step. Its repr does not show who was sampled.
 
     Attributes:
         step: the logical step, from 0.
         indices: int64 [n], the sampled records; n is 0 where a step samples nobody.
         first: whether it is the first of its step.
         last: whether it is the last, after which the optimizer adds noise and updates the weights.
+
+    >>> Batch(step=0, indices=np.array([3, 8]), first=True, last=True, key=0)
+    Batch(step=0, first=True, last=True)
     """
 
     step: int
@@ -98,7 +101,24 @@ class DPMix:
     Raises:
         ParamsError: settings that this optimizer cannot execute, or an unknown accountant.
         DataError: more records than the plan has, or a D that is missing or too small.
-        PrivacyError: a model that mixes examples, or an optimizer that would not do what the plan says.
+        PrivacyError: a model whose outputs depend on the other images of a batch, or an optimizer that would not do
+            what the plan says.
+
+    >>> random = np.random.default_rng(0)
+    >>> images = Images(random.integers(0, 256, (24, 1, 8, 8), dtype=np.uint8), np.arange(24) % 3, ("a", "b", "c"))
+    >>> model = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+    >>> plan = Plan.make(population=24, batch_size=6, epochs=1, clip_norm=0.1, noise_multiplier=1.0, delta=1e-3)
+    >>> optimizer = DPOptimizer(
+    ...     torch.optim.SGD(model.parameters(), lr=0.1),
+    ...     noise_multiplier=plan.noise_multiplier, max_grad_norm=plan.clip_norm, expected_batch_size=plan.batch_size,
+    ... )
+    >>> mix = DPMix(model, optimizer, images, plan, ViewSettings(k_base=2, k_self=1), seed=0)
+    >>> for batch in mix.batches():
+    ...     mix.backward(batch)
+    ...     updated = optimizer.step()
+    ...     optimizer.zero_grad()
+    >>> mix.ledger.steps == plan.steps
+    True
     """
 
     def __init__(
@@ -143,12 +163,11 @@ class DPMix:
     def batches(self) -> Iterator[Batch]:
         """The physical batches of all steps that are left, in order; after `break`, another call goes on.
 
-        A step that was broken off before its noisy update was never released: it starts afresh, and nothing of the
-        part that was already computed is kept.
+        A step that was left before its noisy update is done again from its start, with nothing kept of its first part.
 
         Raises:
-            PrivacyError: if a batch was passed over, or its noisy step left out, or at the end more than the plan's ε
-                was spent.
+            PrivacyError: if a batch was not given to `backward`, a step's `optimizer.step()` is missing, or more than
+                the plan's ε was spent in the end.
         """
         self._turn += 1
         turn = self._turn
@@ -170,14 +189,14 @@ class DPMix:
         self.ledger.check(self._plan)
 
     def backward(self, batch: Batch) -> None:
-        """Fill `p.grad_sample`, [n, *p.shape] for n records, n = 0 included; then call the optimizer's `step`.
+        """Fill `p.grad_sample`, [n, *p.shape] for n records, n = 0 included. Call `optimizer.step()` afterwards.
 
-        Tells the optimizer whether the step goes on (a physical batch that is not the last). Returns nothing: a loss of
-        private records is itself private.
+        The optimizer is told whether more physical batches of this step follow. Nothing is returned, because the loss
+        of private records is private too.
 
         Raises:
-            PrivacyError: if the batch is not the one that `batches` gave last, the gradients of the one before were
-                not used, or the model mixes examples.
+            PrivacyError: if the batch is not the one that `batches` gave last, `optimizer.step()` was not called after
+                the one before, or the model's outputs depend on the other images of a batch.
         """
         if batch is not self._handed_out:
             raise PrivacyError("this is not the batch that batches() gave last; give each to backward() exactly once")
@@ -198,9 +217,9 @@ class DPMix:
         self._handed_out, self._filled = None, batch
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint needs beside the model's and the optimizer's own: steps, accountant, the noise's generator.
+        """What a checkpoint needs beside the model's and the optimizer's: steps, accountant and the noise's generator.
 
-        Opacus's optimizer saves none of these: resumed without them, a run repeats its noise and forgets what it spent.
+        Opacus's optimizer saves none of these. Resumed without them, a run would repeat its noise and forget its ε.
         """
         own = None if self._keyed_noise or self._optimizer.generator is None else self._optimizer.generator.get_state()
         return {"ledger": self.ledger.to_json(), "accountant": self.accountant.state_dict(), "generator": own}

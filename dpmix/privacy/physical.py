@@ -19,17 +19,21 @@ _WORDS = ("can't allocate memory", "not enough memory", "out of memory", "bad_al
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, on whatever device."""
+    """Whether an error says that memory ran out, on whatever device.
+
+    >>> is_out_of_memory(RuntimeError("CUDA error: out of memory")), is_out_of_memory(RuntimeError("shape mismatch"))
+    (True, False)
+    """
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _WORDS)
 
 
 class PhysicalBatches:
-    """The physical batches of a training run.
+    """Cuts a logical batch into physical ones, which are halved when memory runs out.
 
-    When one does not fit into memory, it is halved and done again from there: parts that were done stay done, and the
-    part that failed has left nothing behind. The smaller size holds for the rest of the run.
+    Parts that were done stay done; the part that failed is done again in smaller ones. The smaller size holds for the
+    rest of the run.
 
     Args:
         size: units (examples or microbatches) in a physical batch to begin with.
@@ -39,6 +43,10 @@ class PhysicalBatches:
 
     Raises:
         ValueError: if the size is not positive.
+
+    >>> batches = PhysicalBatches(2)
+    >>> list(batches.run(np.array([5, 6, 7]), lambda part: int(part.sum())))
+    [11, 7]
     """
 
     def __init__(self, size: int) -> None:
@@ -51,8 +59,8 @@ class PhysicalBatches:
 
         Args:
             units: [sampled, ...], the logical batch, in order.
-            compute: from at most `size` of the units to whatever is then added up. It must change nothing that lives
-                longer than the call, because a part that runs out of memory is computed again.
+            compute: takes at most `size` of the units and returns what the caller adds up. It must change nothing
+                outside, because a part that runs out of memory is computed again.
 
         Raises:
             DpmixError: if a single unit does not fit into memory.
@@ -67,7 +75,7 @@ class PhysicalBatches:
                 yield finished.pop()
 
     def _attempt(self, part: np.ndarray, compute: Callable[[np.ndarray], Part]) -> list[Part]:
-        """The part's value as a list of one; empty if memory ran out."""
+        """The part's value in a list; an empty list if memory ran out."""
         try:
             return [compute(part)]
         except Exception as error:

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Plan:
-    """Sampling, sensitivity, noise and number of steps of one run.
+    """Sampling, sensitivity, noise and number of steps of one run: everything that its ε depends on.
 
     Attributes:
         population: N, the published number of training examples.
@@ -60,10 +60,16 @@ class Plan:
         delta: δ of the guarantee.
         target_epsilon: ε that the run must not exceed; infinite for a run without privacy or without a target.
         accountant: the one that σ was calibrated with and the run is held to.
-        microbatch_size: examples of one unit.
+        microbatch_size: examples of one unit, the group that is sampled and clipped together.
 
     Raises:
         ParamsError: values that do not fit together.
+
+    >>> plan = Plan.calibrated(population=100, batch_size=50, epochs=2, clip_norm=0.5, epsilon=4, delta=1e-3)
+    >>> plan.steps, plan.sampling_rate, plan.sensitivity
+    (4, 0.5, 0.5)
+    >>> round(plan.noise_multiplier, 2)
+    1.08
     """
 
     population: int
@@ -118,10 +124,17 @@ class Plan:
         accountant: str = "pld",
         microbatch_size: int = 1,
     ) -> Self:
-        """A plan with given noise, of T = floor(epochs × N / B) steps; imports no accountant.
+        """A plan with given noise and T = floor(epochs × N / B) steps. Arguments are the attributes of the class.
 
-        T is computed in exact arithmetic, a decimal such as 0.1 epochs meaning one tenth. Opacus instead divides by a
-        rounded rate (the released 200 epochs of 4096 out of 50,000 ran 2600 steps at q = 1/13, not 2441 at 0.08192).
+        T is computed exactly; 0.1 epochs are one tenth. (Opacus rounds 1 / q to a whole number: 200 epochs of batches
+        of 4096 out of 50,000 are 2600 steps at q = 1/13 there, and 2441 steps at q = 0.08192 here.)
+
+        Args:
+            epochs: expected passes over the data.
+            epsilon: ε that the run must not exceed; infinite for no target. Not checked here, but by `check`.
+
+        Raises:
+            ParamsError: values that do not fit together, or less than one step.
         """
         plan = cls(
             population=population,
@@ -149,7 +162,7 @@ class Plan:
         accountant: str = "pld",
         microbatch_size: int = 1,
     ) -> Self:
-        """The plan with the least noise that meets (`epsilon`, `delta`).
+        """The plan with the least noise that meets (`epsilon`, `delta`), by `accountant`; the rest as of `make`.
 
         An infinite `epsilon` means no noise: a run without privacy.
 
@@ -184,7 +197,7 @@ class Plan:
 
     @property
     def units(self) -> int:
-        """How many units there are to sample from; the last microbatch may have empty slots."""
+        """The number of units to sample from, ⌈N / microbatch_size⌉; the last microbatch may have empty slots."""
         return -(-self.population // self.microbatch_size)
 
     @property
@@ -194,7 +207,7 @@ class Plan:
 
     @property
     def sensitivity(self) -> float:
-        """How far one record moves the clipped sum in L2 norm: C, or 2C with microbatches (see the module)."""
+        """How far one record can move the clipped sum in L2 norm: C, or 2C with microbatches (see the module)."""
         return self.clip_norm if self.microbatch_size == 1 else 2 * self.clip_norm
 
     @property
@@ -209,47 +222,56 @@ class Plan:
 
     @property
     def bands(self) -> int:
-        """Over how many steps noise is correlated: 1, not at all."""
+        """The number of steps over which noise is correlated; 1 means that steps are independent."""
         return 1
 
     @property
     def noise_column(self) -> tuple[float, ...]:
-        """How noise is correlated: c of z_t = Σ_j c_j y_{t-j}, which is white where y is the noise added; (1,) not."""
+        """How noise is correlated over steps: c, such that z_t = Σ_j c_j y_{t-j} is independent for added noise y.
+
+        (1,) where noise is independent. `dpmix.privacy.matrix_factorization` has others.
+        """
         return (1.0,)
 
     @property
     def step_rate(self) -> float:
-        """The rate at which each unit that a step may take is taken: q, where every step may take any unit."""
+        """The probability with which a step takes each of its candidates: q, where all units are candidates."""
         return self.sampling_rate
 
     def sampler(self, seed: int | None) -> "Sampler":
-        """What draws the samples of a run: from its seed, or with None from the operating system's entropy."""
+        """The sampler of a run: it draws from the seed, or with None from the operating system's entropy."""
         from dpmix.privacy.sampling import PoissonSampler
 
         return PoissonSampler(self.units, self.step_rate, seed)
 
     def noise(self, seed: int | None) -> "NoiseSource":
-        """What adds the noise of one model: from its seed, or with None from the operating system's entropy."""
+        """The noise source of one model: it draws from the seed, or with None from the operating system's entropy."""
         from dpmix.privacy.noise import Release, Research
 
         return Release() if seed is None else Research(seed)
 
     def accounted(self, executed: Iterable[Steps]) -> list[Steps]:
-        """What an accountant composes for the steps executed: here these very steps, each of which may use any unit."""
+        """The mechanisms that an accountant composes for the steps executed: here these steps themselves.
+
+        A plan under which one record takes part in fewer steps, as `BandedPlan`, counts fewer.
+        """
         return list(executed)
 
     def epsilons(self) -> dict[str, float]:
-        """ε by accountant of the steps that are planned, without those that cannot evaluate it; infinite without noise.
+        """ε by accountant of the planned steps, without accountants that cannot evaluate them; infinite without noise.
 
-        An expectation, to be shown before a run. What a run spent is its ledger's to say (`dpmix.privacy.ledger`).
+        This is what a run would spend. What it did spend is in its ledger (`dpmix.privacy.ledger`).
         """
         return composed_epsilons(self.accounted([self._planned()]), delta=self.delta)
 
     def check(self) -> None:
-        """Raise `PrivacyError` unless the planned steps meet the target, by the plan's accountant.
+        """Compute ε of the planned steps anew, by the plan's accountant, and compare it with the target.
 
-        A plan that was read from a file is only a claim: someone may have edited its noise. Microbatches are held to
-        the exact worst case too.
+        For a plan from a file, whose noise someone may have edited. With microbatches the exact worst case is compared
+        too (`replacement_epsilon`).
+
+        Raises:
+            PrivacyError: if ε is above the target.
         """
         if self.target_epsilon == math.inf:
             return

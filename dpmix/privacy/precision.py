@@ -22,10 +22,15 @@ _SWITCHES = (("cuda", "matmul"), ("mkldnn", "matmul"))
 
 
 def check_precision(precision: str, device: torch.device) -> None:
-    """Refuse a precision that is not one of `PRECISIONS`, or that the device does not compute in.
+    """Check that a precision is one of `PRECISIONS` and that the device computes in it.
 
     Raises:
-        ParamsError: with the precisions to choose from.
+        ParamsError: if not; the message says which precision to take instead.
+
+    >>> check_precision("bfloat16", torch.device("cpu"))
+    >>> check_precision("float16", torch.device("cpu"))
+    Traceback (most recent call last):
+    dpmix.errors.ParamsError: float16 needs a GPU; set precision to bfloat16 or float32
     """
     if precision not in PRECISIONS:
         raise ParamsError(f"unknown precision {precision!r}; choose {', '.join(PRECISIONS)}")
@@ -44,19 +49,26 @@ def check_precision(precision: str, device: torch.device) -> None:
 
 
 def loss_scale(precision: str) -> float:
-    """The power of two that the loss is multiplied with, and each example's float32 gradient divided by: exactly.
+    """The factor by which the loss is multiplied, and each example's float32 gradient divided again.
 
-    Float16 has no numbers below 6e-8, and a view's share of a mean over K is small at every position of an early layer.
-    The scale is fixed, because an adaptive one would let one example change what becomes of another. A gradient that
-    leaves float16's range is not finite, and counts for nothing.
+    A power of two, so neither operation rounds. Float16 has no numbers below 6e-8, and gradients of single positions of
+    an early layer may be smaller. The factor is fixed: one that adapts would let an example change the gradients of
+    others. A gradient that leaves float16's range is not finite, and counts for nothing.
+
+    >>> loss_scale("float16"), loss_scale("bfloat16")
+    (256.0, 1.0)
     """
     return 2.0**8 if precision == "float16" else 1.0
 
 
 def autocast(precision: str, device_type: str) -> contextlib.AbstractContextManager[object]:
-    """Forward passes in `precision`, whatever autocast the caller is in.
+    """A context in which forward passes run in `precision`, whatever autocast the caller is in.
 
     Casts of weights are not cached, because under `torch.func` a cached cast would outlive its transform.
+
+    >>> with autocast("bfloat16", "cpu"):
+    ...     print((torch.ones(2, 2) @ torch.ones(2, 2)).dtype)
+    torch.bfloat16
     """
     if precision != "float32":
         return torch.autocast(device_type, dtype=getattr(torch, precision), cache_enabled=False)
@@ -91,9 +103,13 @@ class LayerNormsAsTheirWeights(TorchFunctionMode):
 
 @contextlib.contextmanager
 def repeatable_convolutions() -> Iterator[None]:
-    """Convolutions on a GPU that give the same bits every time, so that a seeded run can be repeated.
+    """A context in which convolutions on a GPU give the same bits every time, so that a seeded run can be repeated.
 
-    By default cuDNN also takes algorithms that add up in whatever order threads finish.
+    By default cuDNN may choose algorithms that add numbers in the order in which threads finish.
+
+    >>> with repeatable_convolutions():
+    ...     print(torch.backends.cudnn.deterministic)
+    True
     """
     before = torch.backends.cudnn.deterministic
     torch.backends.cudnn.deterministic = True
@@ -105,11 +121,15 @@ def repeatable_convolutions() -> Iterator[None]:
 
 @contextlib.contextmanager
 def full_float32(device_type: str) -> Iterator[None]:
-    """Float32 sums and matrix products with all their bits: no autocast, TF32 or bfloat16. Settings are put back after.
+    """A context in which float32 sums and matrix products keep all their bits: no autocast, TF32 or bfloat16.
 
-    Torch has two interfaces to the same settings and raises where they contradict each other. So what was set with
-    `set_float32_matmul_precision` is switched off and on again with it, and only what then remains with the newer
-    `fp32_precision`. The settings are the process's: not for use from several threads at once.
+    The settings are restored afterwards; they belong to the process, so this is not for several threads at once. Torch
+    has two interfaces to them and raises where these contradict each other. So what was set with
+    `set_float32_matmul_precision` is undone and restored with it, and only the rest with the newer `fp32_precision`.
+
+    >>> with torch.autocast("cpu", dtype=torch.bfloat16), full_float32("cpu"):
+    ...     print((torch.ones(2, 2) @ torch.ones(2, 2)).dtype)
+    torch.float32
     """
     before = {switch: _precision_of(switch) for switch in _SWITCHES}
     legacy = _legacy_precision()

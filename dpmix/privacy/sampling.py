@@ -25,8 +25,12 @@ class Sample(NamedTuple):
 
     Attributes:
         units: the units taken, sorted int64 [m]; m may be 0, and then the step is noise only.
-        rate: the probability with which each candidate was taken, to the last bit of the comparison that decided.
+        rate: the exact probability with which each candidate was taken, as `executed_rate` gives it.
         candidates: the units that could have been taken, int64 [n].
+
+    >>> sample = PoissonSampler(population=10, rate=0.5, seed=0).sample(step=0)
+    >>> len(sample.candidates), set(sample.units) <= set(sample.candidates)
+    (10, True)
     """
 
     units: npt.NDArray[np.int64]
@@ -56,6 +60,13 @@ class PoissonSampler:
         rate: q in [0, 1].
         seed: of a research run, whose samples are functions of (seed, step); None draws from the operating system's
             entropy, for a model meant for release, and every call draws afresh.
+
+    Raises:
+        ParamsError: on use, if `population` is below 1 or `rate` outside [0, 1].
+
+    >>> sampler = PoissonSampler(population=1000, rate=0.1, seed=0)
+    >>> bool((sampler.sample(3).units == sampler.sample(3).units).all())
+    True
     """
 
     population: int
@@ -73,7 +84,11 @@ class PoissonSampler:
 
 @functools.lru_cache(maxsize=8)
 def everybody(population: int) -> npt.NDArray[np.int64]:
-    """All units, int64 [N], read-only."""
+    """All units of a population, int64 [N], read-only.
+
+    >>> everybody(4).tolist()
+    [0, 1, 2, 3]
+    """
     units = np.arange(population)
     units.flags.writeable = False
     return units
@@ -87,6 +102,12 @@ def poisson_sample(seed: int, step: int, population: int, rate: float) -> npt.ND
         step: the step, from 0.
         population: number of units N, fixed and published; units are 0 ... N-1.
         rate: the probability with which each is taken, rounded down to a multiple of 2**-53 (`executed_rate`).
+
+    Raises:
+        ParamsError: if `population` is below 1 or `rate` outside [0, 1].
+
+    >>> poisson_sample(seed=0, step=0, population=100, rate=1.0).shape
+    (100,)
     """
     _check(population, rate)
     return np.flatnonzero(keyed_choice(seed, step, np.arange(population), rate)).astype(np.int64)
@@ -95,8 +116,11 @@ def poisson_sample(seed: int, step: int, population: int, rate: float) -> npt.ND
 def secure_poisson_sample(population: int, rate: float) -> npt.NDArray[np.int64]:
     """As `poisson_sample`, for a model meant for release: from the operating system's entropy, recorded nowhere.
 
-    Amplification by sampling holds only as long as nobody can tell who was sampled, so neither the result nor
-    anything it was made from may be written or logged by the caller either.
+    Sampling lowers ε only as long as nobody can tell who was sampled. So the caller must not write or log the sample
+    either, nor its size.
+
+    >>> secure_poisson_sample(population=100, rate=0.0).shape
+    (0,)
     """
     _check(population, rate)
     words = np.frombuffer(os.urandom(8 * population), dtype=np.uint64) >> np.uint64(64 - _BITS)
@@ -104,14 +128,28 @@ def secure_poisson_sample(population: int, rate: float) -> npt.NDArray[np.int64]
 
 
 def keyed_choice(seed: int, step: int, units: npt.NDArray[np.int64], rate: float) -> npt.NDArray[np.bool_]:
-    """Whether each of `units`, int64 [n], is taken at one step of a research run, bool [n]."""
+    """Whether each of `units`, int64 [n], is taken at one step of a research run: bool [n].
+
+    A unit's draw depends on (seed, step, unit) and on nothing else, so removing one unit changes no other's.
+
+    >>> both = keyed_choice(0, 5, np.array([3, 8]), 0.5)
+    >>> alone = keyed_choice(0, 5, np.array([8]), 0.5)
+    >>> bool(both[1] == alone[0])
+    True
+    """
     words = KeyedRandom(seed, step, units).words("sample", 2)
     bits = ((words[:, 0] << np.uint64(32)) | words[:, 1]) >> np.uint64(64 - _BITS)
     return np.asarray(bits < np.uint64(_threshold(rate)))
 
 
 def executed_rate(rate: float) -> float:
-    """The rate that is really sampled at: the share of 53-bit words below the threshold, at most `rate`."""
+    """The exact probability with which a unit is taken when `rate` is asked for: a multiple of 2**-53, at most `rate`.
+
+    >>> executed_rate(0.25)
+    0.25
+    >>> executed_rate(2**-54)
+    0.0
+    """
     return math.ldexp(_threshold(rate), -_BITS)
 
 
@@ -122,9 +160,21 @@ def _threshold(rate: float) -> int:
 def microbatches(population: int, size: int, seed: int) -> npt.NDArray[np.int64]:
     """The fixed grouping of records into microbatches, int64 [ceil(N / size), size]; -1 marks an empty slot.
 
-    A keyed permutation of the published indices: public, the same at every step, and independent of the data, so that
-    removing a record empties its slot and moves nobody else (unlike grouping what was sampled, where one removal
-    shifts everybody after it).
+    A permutation of the published indices that is keyed by the seed: public, the same at every step, and independent of
+    the data. Removing a record empties its slot and moves nobody else. (Grouping what was sampled would not do: one
+    removal shifts everybody after it.)
+
+    Args:
+        population: number of records N, fixed and published.
+        size: records of one microbatch.
+        seed: of the permutation.
+
+    Raises:
+        ParamsError: if `population` or `size` is below 1.
+
+    >>> groups = microbatches(population=5, size=2, seed=0)
+    >>> groups.shape, sorted(groups.flatten().tolist())
+    ((3, 2), [-1, 0, 1, 2, 3, 4])
     """
     if population < 1 or size < 1:
         raise ParamsError(f"cannot group {population} records into microbatches of {size}; both must be at least 1")

@@ -1,9 +1,8 @@
-"""What a network does, found by trial on random images: no private record is looked at.
+"""Checks of a network by trial on random images, before it is trained; no private record is looked at.
 
-A network that somebody brings may do anything in its forward pass. Two things have to hold before its per-example
-gradients mean what they should: an output depends on its own image alone, and every use of a weight is one that the
-rules of `dpmix.privacy.layers` see. Both are tried with the trainable weights moved a little, because weights that
-start at zero hide whatever lies behind them.
+A user's network may do anything in its forward pass. Per-example gradients are right only if each output depends on its
+own image alone, and if every use of a weight is one that the rules of `dpmix.privacy.layers` see. Both are tried with
+the trainable weights moved a little, because a weight of zero hides what lies behind it.
 """
 
 from collections.abc import Collection, Iterator
@@ -25,15 +24,23 @@ _GRADIENT = 1e-2
 
 
 def refuse_mixing(module: nn.Module, image: Tensor) -> None:
-    """Raise a `PrivacyError` if an output depends on other images of its batch, or a buffer on any.
+    """Check that an image's output does not depend on the other images of its batch, and that no buffer remembers any.
 
-    The gradient of one example would then depend on another, and clipping would bound nothing; and what a buffer
-    remembers is released without noise. Batch norm in training mode does both. The module is tried in the mode that it
-    is in: one that passes in eval mode may fail in training mode. Buffers are restored.
+    Otherwise the gradient of one example would depend on another, and clipping it would bound nothing; and a buffer is
+    released without noise. Batch norm in training mode does both. The module is tried in the mode that it is in: one
+    that passes in eval mode may fail in training mode. Buffers are restored.
 
     Args:
-        module: gives one row for each image of a batch.
+        module: from images [m, ...] to one tensor with m rows.
         image: [...], of which only the shape, type and device are used.
+
+    Raises:
+        PrivacyError: if an output depends on other images, a buffer changed, or outputs are not finite or not m rows.
+
+    >>> refuse_mixing(nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4)), torch.zeros(4))
+    >>> refuse_mixing(nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4)), torch.zeros(4))
+    Traceback (most recent call last):
+    dpmix.errors.PrivacyError: 1.running_mean keeps statistics of the batch, which no noise covers; use group norm, ...
     """
     random = torch.Generator().manual_seed(0)
     own, first, second = (torch.rand(image.shape, generator=random).to(image) for _ in range(3))
@@ -68,13 +75,22 @@ def refuse_mixing(module: nn.Module, image: Tensor) -> None:
 
 
 def rules_cover(loss: ExampleLoss, names: Collection[str], image: Tensor, classes: int) -> bool:
-    """Whether the layers' rules see every use of the parameters `names`: if their rows average to autograd's gradient.
+    """Whether `per_example_gradients` is right for this network: whether its rows average to autograd's gradient.
+
+    They do not where a weight is used otherwise than by calling its layer, which the rules cannot see.
 
     Args:
         loss: the loss of one example.
         names: the trainable parameters.
         image: [...], of which only the shape, type and device are used.
         classes: width of the soft labels.
+
+    Raises:
+        PrivacyError: if a buffer remembers images.
+
+    >>> module = nn.Linear(4, 3)
+    >>> rules_cover(ExampleLoss(module), ["weight", "bias"], torch.zeros(4), classes=3)
+    True
     """
     with _unchanged_buffers(loss.module), _seeded(0, image.device):
         if unsupported_layers(loss.module, image):
@@ -109,7 +125,7 @@ def _moved(module: nn.Module, names: Collection[str]) -> dict[str, Tensor]:
 
 @contextmanager
 def _seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """The random numbers of `seed` inside, and no trace of it outside."""
+    """A context with torch's random numbers of `seed`; the caller's generators are as before afterwards."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.default_generator.manual_seed(seed)
         if device.type == "cuda":

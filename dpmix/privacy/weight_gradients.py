@@ -17,7 +17,10 @@ _LARGEST = 2**31  # the kernels count the numbers of one example in 32 bits
 
 
 def fits(x: Tensor, gradient: Tensor) -> bool:
-    """Whether `weight_gradients` can be used: x [n, K, C, H, W] and gradient [n, K, O, P, Q] in half precision."""
+    """Whether `weight_gradients` takes these: x [n, K, C, H, W] and gradient [n, K, O, P, Q].
+
+    Both have to be in the same half precision, with less than 2**31 numbers an example.
+    """
     half = x.dtype == gradient.dtype and x.dtype in (torch.bfloat16, torch.float16)
     return half and max(x[0].numel(), gradient[0].numel()) < _LARGEST
 
@@ -30,13 +33,18 @@ def weight_gradients(
     padding: tuple[int, int],
     dilation: tuple[int, int],
 ) -> Tensor:
-    """Float32 [n, O, C, R, S]: for each example, the sum over its K views.
+    """The gradient of a convolution's weight for each of n examples, summed over the K views of each.
 
     Args:
         x: the convolution's input [n, K, C, H, W].
-        gradient: of its output, [n, K, O, P, Q].
-        kernel: R and S.
-        stride: in both directions, as `padding` (of zeros) and `dilation`.
+        gradient: of the loss in its output, [n, K, O, P, Q].
+        kernel: height R and width S of the kernel.
+        stride: down and across.
+        padding: of zeros, above and on the left as below and on the right.
+        dilation: down and across.
+
+    Returns:
+        float32 [n, O, C, R, S].
     """
     x, gradient = channels_last(x), channels_last(gradient)
     n, k, height, width, c = x.shape
