@@ -21,7 +21,7 @@ def main() -> None:
     # Typer brings a click of its own or takes the one that is installed; this name is public in both.
     usage_error: Any = typer.BadParameter.__base__
     try:
-        sys.exit(app(standalone_mode=False))
+        sys.exit(app(standalone_mode=False) or 0)
     except usage_error as error:
         _refuse_usage(error)
     except DpmixError as error:
