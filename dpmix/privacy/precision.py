@@ -78,10 +78,14 @@ def autocast(precision: str, device_type: str) -> contextlib.AbstractContextMana
 
 
 class LayerNormsAsTheirWeights(TorchFunctionMode):
-    """Within it, layer norms compute in the format of their weights: float32, as autocast lets them on GPUs.
+    """A context in which layer norms compute in the format of their weights: float32, as under autocast on GPUs.
 
     On processors autocast leaves them inputs in low precision beside float32 weights, for whose gradient
     `torch.func.vmap` has no rule ("expected scalar type BFloat16 but found Float").
+
+    >>> with LayerNormsAsTheirWeights():
+    ...     print(torch.nn.LayerNorm(4)(torch.ones(2, 4, dtype=torch.bfloat16)).dtype)
+    torch.float32
     """
 
     @override
