@@ -52,7 +52,7 @@ _NOISE_BLOCKS = 1 << 20
 
 
 class Draws:
-    """The random parameters of m views, one row for each.
+    """The random parameters of m views, one row for each view.
 
     Args:
         random: keyed draws for the n examples.
@@ -76,11 +76,11 @@ class Draws:
         return len(self._random.examples) * self._views if self._rows is None else len(self._rows)
 
     def within(self, name: str) -> Draws:
-        """The same views with parameters of their own under `name`."""
+        """Draws for the same views that are independent of these, keyed by `name`."""
         return Draws(self._random, f"{self._stream}/{name}", self._views, self._device, self._rows)
 
     def take(self, rows: Tensor) -> Draws:
-        """The parameters of some views only, rows int64 [m']: each keeps the parameters that it had."""
+        """Draws for the views `rows`, int64 [m'], only; each view gets what it gets here."""
         rows = rows.cpu()
         kept = rows if self._rows is None else self._rows[rows]
         return Draws(self._random, self._stream, self._views, self._device, kept)
@@ -100,7 +100,7 @@ class Draws:
         return self._placed(torch.from_numpy(drawn))
 
     def words(self, name: str, *shape: int) -> Tensor:
-        """Uniform 32-bit words, int64 [m, *shape]."""
+        """Uniform 32-bit words, int64 [m, *shape] in [0, 2**32)."""
         import numpy as np
         import torch
 
@@ -183,7 +183,10 @@ def augment(
 
 
 def _moved(images: Tensor, names: Sequence[str], draws: Draws, padding: int) -> Tensor:
-    """Views [n, K, C, H, W] whose pixel (y, x) is the image's pixel (rows[y], columns[x])."""
+    """Images [n, K, C, H, W] after transforms that move pixels, the names in their order.
+
+    Each transform changes which rows and columns a view reads from; one gather at the end reads them all.
+    """
     import torch
 
     n, k, channels, height, width = images.shape
@@ -219,9 +222,9 @@ def _flip(rows: Tensor, columns: Tensor, draws: Draws, padding: int) -> tuple[Te
 
 
 def _jitter(views: Tensor, draws: Draws) -> Tensor:
-    """Brightness, contrast, saturation and hue, each by its own factor, in an order of its own for each view.
+    """Change brightness, contrast, saturation and hue, each by a random amount, in an order that each view draws.
 
-    Grey images have neither saturation nor hue, so these leave them as they are.
+    Grey images have neither saturation nor hue: only brightness and contrast change.
     """
     from kornia.enhance import (
         adjust_brightness_accumulative,
@@ -302,10 +305,10 @@ def _sobel(views: Tensor, draws: Draws) -> Tensor:
 
 
 def _all(views: Tensor, draws: Draws) -> Tensor:
-    """One of Table 4's extras for each view, chosen uniformly.
+    """Apply one of Table 4's extras to each view, chosen uniformly.
 
-    The paper says "randomly chosen". One for each view agrees with its numbers: "+All" does no harm, although
-    Sobel alone and noise alone do, so that most views cannot have passed through them.
+    The paper says "randomly chosen". That each view has one agrees with its numbers: "+All" does no harm, although
+    Sobel alone and noise alone do, so most views cannot have passed through them.
     """
     choice = draws.integers("choice", len(TABLE_4))
     views = views.clone()

@@ -8,8 +8,8 @@ of pairs from S, with the same lambda for images and labels. Section 3.1 remarks
 then a box of b, of area 1 - lambda, is pasted into a, and the label's lambda is the share of pixels that a keeps. No
 other private example enters the views of one: that is why clipping their mean gradient bounds the sensitivity by C.
 
-Microbatches (section 3, Table 1) are the exception that the paper argues against: the views of a unit come from two
-private examples, so its sensitivity is 2 C, which `dpmix.privacy.plan` accounts for.
+Microbatches (section 3, Table 1) are the exception that the paper argues against: their views come from two private
+examples, so the sensitivity is 2 C, which `dpmix.privacy.plan` accounts for.
 """
 
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ class Views:
 
 
 def one_hot(labels: np.ndarray, classes: int) -> Tensor:
-    """Integer labels [...] to float32 [..., classes]."""
+    """Integer labels [...] to float32 [..., classes], 1 at the label and 0 elsewhere."""
     return torch.nn.functional.one_hot(torch.as_tensor(np.ascontiguousarray(labels)), classes).float()
 
 
@@ -56,15 +56,18 @@ def make_views(
     synthetic: Images | None = None,
     device: torch.device | str = "cpu",
 ) -> Views:
-    """S and S' for the private examples `indices`, int64 [n].
+    """S and S' of some private examples (Algorithm 1, up to the gradient).
 
     Args:
         private: the private training set.
-        indices: which of its examples.
+        indices: int64 [n], which of its examples.
         settings: what the views are made of.
-        random: draws keyed by these examples (n of them, in the same order).
+        random: draws keyed by these n examples, in the same order.
         synthetic: D; needed when k_diff > 0.
         device: where the views are made.
+
+    Returns:
+        K = k_base + k_diff + k_self views of each example, in this order, with soft labels.
 
     Raises:
         ValueError: if k_diff > 0 and there is no D, or D has fewer than k_diff images.
@@ -95,7 +98,16 @@ def make_views(
 
 
 def mix(members: Tensor, pairs: Tensor, weights: Tensor) -> Tensor:
-    """Eq. 3 for each example: members [n, |S|, ...], pairs [n, m, 2], lambda [n, m] -> mixtures [n, m, ...]."""
+    """Mixup (Eq. 3): lambda a + (1 - lambda) b for pairs (a, b) of each example's own members.
+
+    Args:
+        members: [n, |S|, ...], images or soft labels.
+        pairs: int64 [n, m, 2], places in S.
+        weights: [n, m], the lambda of each pair.
+
+    Returns:
+        The mixtures, [n, m, ...].
+    """
     pairs = pairs.to(members.device)
     rows = torch.arange(len(members), device=members.device)[:, None]
     scale = weights.to(members).view(*weights.shape, *[1] * (members.dim() - 2))
@@ -103,10 +115,15 @@ def mix(members: Tensor, pairs: Tensor, weights: Tensor) -> Tensor:
 
 
 def cut(members: Tensor, pairs: Tensor, boxes: Tensor) -> Tensor:
-    """CutMix for each example: the first of each pair with the second's pixels inside a box.
+    """CutMix: a with the pixels of b inside a box, for pairs (a, b) of each example's own members.
 
-    members [n, |S|, C, H, W], pairs [n, m, 2], boxes int64 [n, m, 4] (top, bottom, left, right; the ends excluded) ->
-    mixtures [n, m, C, H, W].
+    Args:
+        members: images [n, |S|, C, H, W].
+        pairs: int64 [n, m, 2], places in S.
+        boxes: int64 [n, m, 4]: top, bottom, left and right of each box in pixels, bottom and right excluded.
+
+    Returns:
+        The mixtures, [n, m, C, H, W].
     """
     pairs, boxes = pairs.to(members.device), boxes.to(members.device)
     examples = torch.arange(len(members), device=members.device)[:, None]
@@ -121,7 +138,19 @@ def cut(members: Tensor, pairs: Tensor, boxes: Tensor) -> Tensor:
 def _mixtures(
     images: Tensor, targets: Tensor, pairs: Tensor, settings: ViewSettings, random: KeyedRandom, stream: str
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The mixtures of pairs int64 [n, m, 2], their soft labels, and the weights float32 [n, m] of the first members."""
+    """Mixtures, their soft labels and their weights, by mixup or CutMix, with weights drawn from Beta(alpha, alpha).
+
+    Args:
+        images: float32 [n, |S|, C, H, W].
+        targets: float32 [n, |S|, classes].
+        pairs: int64 [n, m, 2], places in S.
+        settings: `mixing` and `alpha`.
+        random: draws keyed by the n examples.
+        stream: the purpose of the draws.
+
+    Returns:
+        [n, m, C, H, W], [n, m, classes], and float32 [n, m], the weight of each pair's first member.
+    """
     drawn = random.beta(stream, settings.alpha, pairs.shape[1])
     if settings.mixing == "mixup":
         weights = torch.from_numpy(drawn).float()
@@ -134,9 +163,10 @@ def _mixtures(
 
 
 def _draw_boxes(random: KeyedRandom, stream: str, weights: np.ndarray, height: int, width: int) -> Tensor:
-    """Boxes int64 [n, m, 4] of relative area 1 - weights [n, m] before whatever reaches over the edge is cut off.
+    """CutMix's boxes for weights [n, m]: int64 [n, m, 4], as `cut` takes them.
 
-    As in CutMix, a centre is uniform over the pixels, so that every pixel may be replaced.
+    Each has the share 1 - weight of the image's area and a centre that is uniform over the pixels. What reaches over
+    the edge is cut off, so that the area may become smaller.
     """
     ends = []
     for name, size in (("row", height), ("column", width)):
@@ -154,11 +184,19 @@ def make_microbatch_views(
     step: int,
     device: torch.device | str = "cpu",
 ) -> Views:
-    """The views of microbatches, units int64 [n, size] of example indices with -1 for an empty slot.
+    """The views of n microbatches (Table 1), each of which is clipped as one.
 
-    A slot's views are those of its example alone. With mixing, view k of the first example is mixed with view k of the
-    second; the mixtures join the others (`added`) or replace them (`alone`). An empty slot's views are black,
-    with zero targets, so that their loss and gradient are zero: a microbatch that lost a record keeps its size.
+    Each slot of a microbatch has the augmented views of its example. With `microbatch_mixup`, view k of the first
+    example is mixed with view k of the second; the mixtures join the other views (`added`) or replace them (`alone`).
+
+    Args:
+        private: the private training set.
+        units: int64 [n, size], indices of examples; -1 marks an empty slot. Its views are black and their targets zero,
+            so that loss and gradient are zero: a microbatch that lost a record keeps its size.
+        settings: what the views are made of; k_diff and k_self are 0.
+        seed: the run's seed.
+        step: the step, from 0.
+        device: where the views are made.
     """
     n, size = units.shape
     flat = units.reshape(-1)

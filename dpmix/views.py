@@ -61,10 +61,10 @@ class ViewSettings:
         return self.k_base + self.k_diff + self.k_self
 
     def canonical(self) -> "ViewSettings":
-        """These settings with all that does not matter at its default.
+        """These settings with every one that has no effect here set to its default.
 
-        Two settings make the same views S and S' of every example, whatever is drawn, exactly if their canonical forms
-        are equal. So this is what an experiment is hashed by, and the one place that knows which settings matter when.
+        Two settings have the same canonical form exactly if they make the same views of every example, whatever is
+        drawn. Experiments are hashed by it, so that a setting without effect makes no other run.
         """
         # A crop of an image that was not padded is the image; and transforms that move pixels come first anyway.
         crops = self.padding > 0

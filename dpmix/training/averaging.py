@@ -12,5 +12,12 @@ def warm_decay(decay: float, step: int) -> float:
 
 
 def update_average(average: Tensor, value: Tensor, decay: float, step: int) -> None:
-    """Move `average` towards `value`, of the same shape, in place."""
+    """Move `average` towards `value`, of the same shape, in place: average += (1 - d) (value - average).
+
+    Args:
+        average: changed in place.
+        value: the weights after step `step`.
+        decay: d once the warm-up is over, see `warm_decay`.
+        step: the step, from 0.
+    """
     average.lerp_(value, 1 - warm_decay(decay, step))

@@ -20,7 +20,7 @@ class TrainingData:
     """What one experiment trains on.
 
     Attributes:
-        private: the N records that are sampled from.
+        private: the N records that steps are sampled from.
         evaluation: the test set, or in a tuning run the held-out training records.
         mixed_in: D, or S2 where Table 10's method C mixes real images in.
         public: D, for standardising features and for pretraining; where only S1 is private, as many images as S1 has.
@@ -33,7 +33,11 @@ class TrainingData:
 
 
 def load_data(experiment: Experiment, scale: str) -> TrainingData:
-    """Load the stores that an experiment names and cut them as it says.
+    """Load the image stores of an experiment and select from them what it trains, mixes and is evaluated on.
+
+    Args:
+        experiment: names the stores, the subset and the share that is held out.
+        scale: below whose results the stores are.
 
     Raises:
         DataError: if a store is missing or does not have its published size.
@@ -77,9 +81,9 @@ def shuffled(count: int, purpose: str) -> np.ndarray:
 
 
 def balanced(images: Images, count: int) -> Images:
-    """`count` images of a set, or all if there are no more: of each class as nearly equally many as there are.
+    """`count` images of a set, or all if it has no more, with classes as nearly equal in number as they can be.
 
-    Which ones is public and the same for every experiment; a smaller part lies within a larger one.
+    The selection is public and the same for every experiment; a smaller one is a part of a larger one.
     """
     if count >= len(images):
         return images

@@ -36,7 +36,16 @@ _PRETRAINING_RATE = 0.5
 
 @dataclass(frozen=True)
 class Head:
-    """One head of a stream: its plan (ε, C, noise), its learning rate, and a name that keys its noise."""
+    """One head of a stream: what is trained, and how.
+
+    Attributes:
+        plan: its ε, C and noise.
+        learning_rate: of plain SGD.
+        name: under which its noise is drawn; heads of one stream need different names.
+        momentum: of the heavy ball, 0 for none.
+        weight_decay: added to the gradient as weight_decay x weights.
+        record_magnitudes: whether Figure 2's gradient magnitudes are recorded.
+    """
 
     plan: Plan
     learning_rate: float
@@ -48,9 +57,12 @@ class Head:
 
 @dataclass(frozen=True)
 class Featurizer:
-    """Images to the features that a head sees: float32 [m, C, R, R] -> [m, d + 1], standardised, constant 1 last.
+    """From images float32 [m, C, R, R] to the features that a head sees, [m, d + 1]: standardised, a constant 1 last.
 
-    `shift` and `scale`, float32 [d], come from public data alone, so they cost no privacy.
+    Attributes:
+        encode: the frozen encoder, from images to features [m, d].
+        shift: float32 [d], subtracted from the features.
+        scale: float32 [d], by which they are multiplied then. Both come from public data alone and cost no privacy.
     """
 
     encode: Encode
@@ -65,11 +77,11 @@ class Featurizer:
         return append_one(features)
 
     def standardization(self) -> dict[str, Tensor]:
-        """`shift` and `scale`, if there are any."""
+        """`shift` and `scale` by name, as a released model keeps them; empty if features are not standardised."""
         return {} if self.shift is None or self.scale is None else {"shift": self.shift, "scale": self.scale}
 
     def of(self, images: Images, device: str, batch: int = 512) -> Tensor:
-        """Features of a whole set, unaugmented, float32 [N, d + 1]."""
+        """Features float32 [N, d + 1] of a whole set of images, without augmentation, `batch` images at a time."""
         parts = []
         for start in range(0, len(images), batch):
             part = torch.from_numpy(np.array(images.images[start : start + batch])).to(device)
@@ -78,7 +90,10 @@ class Featurizer:
 
     @staticmethod
     def standardized(encode: Encode, public: Images, device: str) -> "Featurizer":
-        """Features centred and scaled by D's statistics, and divided by sqrt(d) so that a typical norm is one."""
+        """A featurizer whose features have mean 0 and standard deviation 1 / sqrt(d) on the public images.
+
+        A typical feature vector then has norm 1.
+        """
         raw = Featurizer(encode).of(public, device)[:, :-1]
         deviation = raw.std(dim=0).clamp_min(1e-6)
         return Featurizer(encode, raw.mean(dim=0), 1 / (deviation * raw.shape[1] ** 0.5))
@@ -205,10 +220,9 @@ def train_heads(
 def _initial_weights(
     experiment: Experiment, data: TrainingData, featurize: Featurizer, dimension: int, device: str
 ) -> Tensor:
-    """float32 [1, classes, d + 1]: zeros, then SGD on D if pretraining is asked for (Table 6).
+    """The first weights of every head, float32 [1, classes, d + 1]: zeros, or after SGD on D for Table 6's pretraining.
 
-    The problem is convex, so zeros break no symmetry that matters, and unlike random weights they are nothing that
-    the noisy steps must first undo.
+    Training a linear head is convex, so zeros are a good start; noisy steps would have to undo random weights first.
     """
     weights = torch.zeros(experiment.dataset.classes, dimension, device=device)
     if not experiment.pretrain_epochs:

@@ -31,10 +31,10 @@ from dpmix.training.workers import Workers
 
 @dataclass(frozen=True)
 class Member:
-    """One of the models that a learner trains side by side: what it is planned and updated with.
+    """One of the models that a learner trains side by side: its plan and its optimizer's settings.
 
     Attributes:
-        plan: its noise; sampling and steps are those of all members.
+        plan: its noise and clip norm; sampling and steps are the same for all members.
         learning_rate: of plain SGD.
         momentum: of the heavy ball, 0 for none.
         weight_decay: added to the gradient as weight_decay x weights.
@@ -48,12 +48,12 @@ class Member:
 
 @dataclass
 class Sums:
-    """What some units of a step add up to, over physical batches and then over processes.
+    """Sums over sampled units of one step; physical batches are added up first, then processes.
 
     Attributes:
         totals: clipped sums of all members, float32, by name and shape of the learner's `params`.
         num_clipped: int64 [members], units whose gradient was longer than the clip norm.
-        records: further sums over units, by name; no noise covers them.
+        records: further sums over units by name, to which no noise is added: for research only.
     """
 
     totals: dict[str, Tensor]
@@ -61,7 +61,7 @@ class Sums:
     records: dict[str, Tensor] = field(default_factory=dict)
 
     def tensors(self) -> list[Tensor]:
-        """All that is added."""
+        """All tensors of the sums, always in the same order."""
         return [*self.totals.values(), self.num_clipped, *self.records.values()]
 
     def add_(self, other: "Sums") -> None:
@@ -71,10 +71,10 @@ class Sums:
 
 
 class Learner(Protocol):
-    """What the loop trains.
+    """What the loop trains: a network, or several heads at once. It computes clipped sums and accuracies.
 
     Attributes:
-        params: the trainable parameters, float32, by name; updated in place. Members may share a tensor.
+        params: the trainable parameters, float32, by name; updated in place. Several members may lie in one tensor.
         members: the models trained side by side.
     """
 
@@ -82,7 +82,11 @@ class Learner(Protocol):
     members: Sequence[Member]
 
     def of_member(self, tensors: Mapping[str, Tensor], member: int) -> dict[str, Tensor]:
-        """A member's part of tensors like `params` (views, not copies), by the names that key its noise."""
+        """One member's part of tensors that are laid out like `params`.
+
+        Returns:
+            Views, not copies, by the names under which the member's noise is drawn.
+        """
         ...
 
     def zero_sums(self) -> Sums:
@@ -90,7 +94,7 @@ class Learner(Protocol):
         ...
 
     def sums(self, units: np.ndarray, step: int) -> Sums:
-        """The sums over some sampled units, int64 [m], at step `step`; changes nothing."""
+        """The clipped sums over `units`, int64 [m], at step `step`. It may be repeated, so it must change nothing."""
         ...
 
     def accuracies(self, weights: Mapping[str, Tensor], workers: Workers) -> list[float]:
@@ -99,7 +103,7 @@ class Learner(Protocol):
 
 
 class Diagnostics:
-    """What a research run tells beside its model, and no noise covers: a run for release has none.
+    """Counts that a research run reports beside its model. They have no noise, so a run for release must not have them.
 
     Attributes:
         num_clipped: int64 [members], gradients longer than C so far.
@@ -115,7 +119,7 @@ class Diagnostics:
         self.counts = [0] * epochs
 
     def add(self, sums: Sums, sample: Sample, epoch: int) -> None:
-        """Count one step."""
+        """Count one step's sums and sample; `epoch` counts from 0."""
         self.num_clipped += sums.num_clipped
         self.sampled += len(sample.units)
         self.counts[epoch] += len(sample.units)
@@ -127,28 +131,28 @@ class Diagnostics:
         return round(float(self.num_clipped[member]) / max(1, self.sampled), 6)
 
     def mean_record(self, name: str) -> np.ndarray:
-        """The mean over units of a record, float32 [epochs, entries]."""
+        """The mean of a record over the units sampled in each epoch, float32 [epochs, entries]."""
         sums = self.records[name]
         counts = torch.tensor(self.counts, device=sums.device).clamp_min(1)
         return np.asarray((sums.flatten(1) / counts[:, None]).cpu().numpy())
 
     def tensors(self) -> dict[str, Tensor]:
-        """For a checkpoint, with `values`."""
+        """The tensors that a checkpoint keeps, beside `values`."""
         return {"num_clipped": self.num_clipped, **{f"records/{name}": value for name, value in self.records.items()}}
 
     def values(self) -> dict[str, Any]:
-        """For a checkpoint, with `tensors`."""
+        """The plain values that a checkpoint keeps, beside `tensors`."""
         return {"sampled": self.sampled, "counts": self.counts, "seconds": self.seconds}
 
     def restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-        """Go on from what `tensors` and `values` gave."""
+        """Continue with what `tensors` and `values` returned before."""
         self.num_clipped = tensors["num_clipped"]
         self.records = {name: tensors[f"records/{name}"] for name in self.records}
         self.sampled, self.counts, self.seconds = values["sampled"], list(values["counts"]), values["seconds"]
 
 
 class _State:
-    """Everything that the next step depends on, and what was measured so far."""
+    """The state of a run between two steps: parameters, velocity, average, ledgers, and accuracies so far."""
 
     def __init__(self, learner: Learner, ema_decay: float, diagnostics: Diagnostics | None) -> None:
         self.step = 0
@@ -172,7 +176,7 @@ class _State:
 
     @property
     def weights(self) -> Mapping[str, Tensor]:
-        """What is evaluated and kept: the average if there is one."""
+        """The weights that are evaluated and kept: the moving average if there is one, else the parameters."""
         return self.average or self.learner.params
 
     def update(self, noisy: Mapping[str, Tensor]) -> None:
@@ -242,7 +246,7 @@ def train(
     label: str,
     device: str,
 ) -> list[Outcome]:
-    """Train all members of a learner as their plans say.
+    """Train all members of a learner as their plans say (Algorithm 1, with Eq. 4's noisy gradient).
 
     Args:
         learner: what is trained, changed in place.
@@ -252,8 +256,8 @@ def train(
         physical_batch: units whose gradients are computed together; halved when memory runs out.
         ema_decay: of the moving average of the weights, which is then evaluated and kept; 0 for none.
         diagnostics: what is counted beside; None for a run whose model is to be released.
-        workers: the processes that share the work; the result is that of one, up to the order of additions.
-        checkpoint: where the state is kept while the run lasts, and taken up from if it is there.
+        workers: the processes that share the work. The result is that of one process, but for the order of additions.
+        checkpoint: a file for the state of the unfinished run; if it is there, the run continues from it.
         label: what the progress display says.
         device: where the learner's tensors live.
 
@@ -261,7 +265,7 @@ def train(
         An outcome for each member; only the main process's ledgers are filled.
 
     Raises:
-        PrivacyError: if the noise that was added is not what was asked for.
+        PrivacyError: if the noise that was added is not what was asked for, or the checkpoint is of another run.
     """
     steps = learner.members[0].plan.steps
     ends = epoch_ends(steps, epochs)
@@ -311,7 +315,7 @@ def train(
 
 
 def _shared(sampler: Sampler, step: int, workers: Workers, device: str) -> Sample:
-    """The sample of a step, drawn by the leading process and the same on all."""
+    """The sample of a step, drawn by the main process and sent to all."""
     if workers.count == 1:
         return sampler.sample(step)
     taken = torch.zeros(sampler.population, dtype=torch.uint8, device=device)
@@ -337,7 +341,7 @@ def epoch_of(step: int, steps: int, epochs: int) -> int:
 
 
 def physical_batches(indices: np.ndarray, size: int) -> Iterator[np.ndarray]:
-    """Consecutive parts of at most `size` of a logical batch; none for an empty one."""
+    """Consecutive parts of `indices`, each of at most `size`; none where there are no indices."""
     for start in range(0, len(indices), size):
         yield indices[start : start + size]
 

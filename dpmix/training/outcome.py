@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 
 @dataclass
 class Outcome:
-    """One trained model, measured.
+    """One trained model and what was measured of it.
 
     Attributes:
         accuracies: per cent of the evaluation images classified correctly after each epoch; the last is the result.
         ledger: the steps that were executed.
-        learning_rate: that was used.
+        learning_rate: the one that was used.
         clipped: share of the sampled examples whose gradient was longer than C; None for a release.
         seconds: wall-clock time of the training loop (shared by all heads of a stream); None for a release, because
             it depends on who was sampled.
         magnitudes: float32 [epochs, parameters], mean over examples of |g| before clipping, if it was asked for.
-        weights: the trained model, or its moving average, by parameter name, and what else it computes with.
+        weights: the trained parameters, or their moving average, by name; for a head also its standardisation.
     """
 
     accuracies: list[float]
@@ -53,8 +53,15 @@ class Outcome:
 def write_run(experiment: Experiment, plan: Plan, outcome: Outcome, scale: str, classes: Sequence[str]) -> None:
     """Check the executed steps against the plan, then write `metrics.json`; for a release, first `model.safetensors`.
 
-    What a release writes is a function of the noisy steps and of the evaluation images alone: how many gradients were
-    clipped and how long it took, which no noise covers, were never counted.
+    What is written of a release depends only on the noisy steps and on the evaluation images. How many gradients were
+    clipped and how long it took depend on private records without noise, and were never counted.
+
+    Args:
+        experiment: what was trained.
+        plan: what it had to execute.
+        outcome: what came of it.
+        scale: below whose results the files are written.
+        classes: the names of the classes, which a released model keeps.
 
     Raises:
         PrivacyError: if the run executed anything but its plan, or spent more than its target.

@@ -98,18 +98,18 @@ def train_from_scratch(
 
     Args:
         experiment: what to train; its learning rate is a number.
-        plan: sampling, sensitivity, noise and steps; executed to the letter.
+        plan: sampling, sensitivity, noise and steps.
         data: as `load_data` gives it.
         device: where the network and the views live.
         physical_batch: units (examples or microbatches) whose gradients are computed together; halved when memory
             runs out. A step does not depend on it beyond rounding.
-        backend: of `clipped_sum`; which one is used is said on stderr.
+        backend: of `clipped_sum`; the one that is used is printed on stderr.
         noise: where the Gaussian noise comes from; by default the plan hands it out.
         workers: the processes that share the work; the result is that of one.
-        checkpoint: where the state is kept while the run lasts, and taken up from if it is there.
+        checkpoint: a file for the state of the unfinished run; if it is there, the run continues from it.
 
     Raises:
-        PrivacyError: if the network mixes examples in its forward pass.
+        PrivacyError: if an image's output depends on other images of its batch, or as `dpmix.training.loop.train` does.
     """
     assert isinstance(experiment.model, WideResNetSpec)
     model = wide_resnet(experiment.model, experiment.dataset.channels, experiment.dataset.classes, experiment.seed)
@@ -148,7 +148,7 @@ def _views(experiment: Experiment, data: TrainingData, units: np.ndarray, step: 
 
 @functools.cache
 def _say(line: str) -> None:
-    """A line on stderr, once in a process: the runs of a job are alike."""
+    """Print a line on stderr, once in a process, as the runs of a job would repeat it."""
     print(line, file=sys.stderr, flush=True)
 
 
@@ -156,7 +156,15 @@ def _say(line: str) -> None:
 def evaluate(
     model: nn.Module, weights: Mapping[str, Tensor], data: TrainingData, device: str, workers: Workers = ALONE
 ) -> float:
-    """Per cent of the evaluation images classified correctly, unaugmented, the model being in eval mode meanwhile."""
+    """Per cent of the evaluation images that are classified correctly, in eval mode and without augmentation.
+
+    Args:
+        model: its mode is the same afterwards.
+        weights: by parameter name, in the place of the model's own.
+        data: whose `evaluation` set is used.
+        device: where the model is.
+        workers: the processes that share the images; each gets the result.
+    """
     everything, training = np.arange(len(data.evaluation)), model.training
     correct = torch.zeros((), dtype=torch.int64, device=device)
     model.eval()

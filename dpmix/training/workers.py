@@ -18,7 +18,14 @@ from dpmix.errors import DpmixError
 
 @dataclass(frozen=True)
 class Workers:
-    """This process and how many there are. Every method but `share` is collective: all processes call it alike."""
+    """This process's number and how many processes there are.
+
+    Every method but `share` is collective: all processes must call it, in the same order.
+
+    Attributes:
+        rank: this process, from 0.
+        count: of processes.
+    """
 
     rank: int = 0
     count: int = 1
@@ -33,20 +40,20 @@ class Workers:
         return units[self.rank :: self.count]
 
     def add(self, *tensors: Tensor) -> None:
-        """Replace each tensor, which has one shape everywhere, by its sum over all processes."""
+        """Replace each tensor, in place, by its sum over all processes; shapes agree everywhere."""
         if self.count > 1:
             for tensor in tensors:
                 torch.distributed.all_reduce(tensor)
 
     def agree(self, tensor: Tensor) -> Tensor:
-        """The leading process's tensor, everywhere."""
+        """The main process's tensor, on every process; others give one of its shape."""
         if self.count > 1:
             tensor = tensor.contiguous()
             torch.distributed.broadcast(tensor, src=0)
         return tensor
 
     def wait(self) -> None:
-        """Until all processes are here."""
+        """Wait until all processes have called this."""
         if self.count > 1:
             torch.distributed.barrier()
 
@@ -56,7 +63,12 @@ ALONE = Workers()
 
 @contextlib.contextmanager
 def workers(device: str) -> Iterator[tuple[Workers, str]]:
-    """The processes that torchrun started, talking over NCCL or Gloo, and this one's device; else this one alone.
+    """A context with the processes that torchrun started and this one's device; without torchrun, this process alone.
+
+    They communicate by NCCL on GPUs and by Gloo elsewhere.
+
+    Args:
+        device: `cuda`, of which each process takes one GPU, or another.
 
     Raises:
         DpmixError: if there are more processes on this machine than GPUs.
