@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from dpmix.errors import ParamsError
+from dpmix.errors import ParamsError, naming
 from dpmix.experiment import (
     OF_VIEWS,
     Artefact,
@@ -531,11 +531,14 @@ def of_config(config: Mapping[str, Any], path: str | Path) -> Catalogue:
     Raises:
         ParamsError: for any mistake in it, or an override that jobs could not see.
     """
-    chosen = parse(config)
-    scale = chosen.scale
-    if chosen.model_copy(update={"scale": ""}) != read(Path(path)).model_copy(update={"scale": ""}):
-        raise ParamsError(f"only scale can be set with --config; for anything else edit {path} or give --configfile")
-    return Catalogue(chosen, scale)
+    with naming(path):
+        chosen = parse(config)
+        scale = chosen.scale
+        if chosen.model_copy(update={"scale": ""}) != read(Path(path)).model_copy(update={"scale": ""}):
+            raise ParamsError(
+                f"only scale can be set with --config; for anything else edit {path} or give --configfile"
+            )
+        return Catalogue(chosen, scale)
 
 
 def _texts(value: Any) -> set[str]:

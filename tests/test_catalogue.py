@@ -509,6 +509,10 @@ def test_only_the_scale_can_be_overridden(raw: dict[str, Any], repository: Path)
     changed["scales"]["demo"]["seeds"] = [1]
     with pytest.raises(ParamsError, match="only scale can be set with --config"):
         of_config(changed, path)
+    changed["scales"]["demo"]["seeds"] = []
+    with pytest.raises(ParamsError) as caught:
+        of_config(changed, path)
+    assert str(caught.value).startswith(f"{path}: scales.demo.seeds: ")
     assert read(path) == parse(raw)
 
 

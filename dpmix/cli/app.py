@@ -1,7 +1,9 @@
 """The commands: what a person types, and what each rule of the workflow calls."""
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,6 +14,7 @@ from dpmix.cli.plan import plan
 from dpmix.cli.statement import statement
 from dpmix.cli.steps import steps
 from dpmix.cli.synthesize import synthesize
+from dpmix.errors import naming
 
 app = typer.Typer(
     name="dpmix",
@@ -48,3 +51,19 @@ def check(
         )
         chosen = " (chosen)" if scale == parsed.scale else ""
         typer.echo(f"{scale}{chosen}: {len(catalogue.spec.tables)} tables, {counts}")
+
+
+def _naming_its_params(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The same command; where its errors speak of `params.yaml`, they name the file that `--params` gives."""
+
+    @functools.wraps(command)
+    def named(**options: Any) -> Any:
+        with naming(options.get("params") or "params.yaml"):
+            return command(**options)
+
+    return named
+
+
+for _each in (*app.registered_commands, *steps.registered_commands):
+    if _each.callback is not None:
+        _each.callback = _naming_its_params(_each.callback)

@@ -132,6 +132,28 @@ def test_help_is_no_error_and_an_interrupt_is_130(monkeypatch: pytest.MonkeyPatc
         assert (caught.value.code or 0) == status
 
 
+@pytest.mark.parametrize("file", ["params.yaml", "own.yaml", "deep/params.yaml"])
+@pytest.mark.parametrize(
+    ("arguments", "change", "words"),
+    [
+        ("check", "epsilom: 8", "{}: scales.demo.tables.1.fixed.epsilom: unknown key; did you mean 'epsilon'?"),
+        ("plan table99", "epsilon: 8", "{}: unknown target 'table99'; did you mean 'table9'?"),
+        ("step table 99", "epsilon: 8", "{}: unknown table '99'; did you mean '9'?"),
+        ("step plans x.json", "epsilon: 8", "nothing in {} at scale demo asks for x.json; was it changed since?"),
+        ("check", "epsilon: 8, batch_size: 9999", "{}: table 1, DP-SGD / Microbatch Size = 1: digits, tiny-wrn,"),
+    ],
+)
+def test_errors_name_the_file_that_was_given(
+    clone: Path, monkeypatch: pytest.MonkeyPatch, file: str, arguments: str, change: str, words: str
+) -> None:
+    text = (clone / "params.yaml").read_text(encoding="utf-8")
+    place = "fixed: { dataset: digits, model: tiny-wrn, epsilon: 8 }"
+    assert place in text
+    (clone / file).parent.mkdir(exist_ok=True)
+    (clone / file).write_text(text.replace(place, place.replace("epsilon: 8", change), 1), encoding="utf-8")
+    assert refused([*arguments.split(), "--params", file], monkeypatch).startswith(words.format(file))
+
+
 @pytest.mark.parametrize("step", ["images", "encoder", "diffusion", "synthetic", "synthetic-images"])
 def test_a_path_that_nothing_asks_for_is_refused(clone: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     words = "nothing in params.yaml at scale demo asks for data/x.json; was it changed since?"
