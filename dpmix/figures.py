@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpmix.files import atomic_file, write_text
-from dpmix.tables.text import SUBSCRIPT, epsilon_up
+from dpmix.privacy.accounting import rounded_up
+from dpmix.tables.text import SUBSCRIPT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -305,7 +306,7 @@ def sd_csv(panels: Sequence[GradientPanel]) -> str:
     writer.writerow(("dataset", "method", "sd", "paper_sd", "epsilon"))
     for panel in panels:
         paper = "" if panel.paper_sd is None else f"{panel.paper_sd:.3g}"
-        epsilon = "" if panel.epsilon is None else epsilon_up(panel.epsilon, digits=6)
+        epsilon = "" if panel.epsilon is None else rounded_up(panel.epsilon, 6)
         writer.writerow((panel.dataset, panel.method, f"{panel.sd:.6g}", paper, epsilon))
     return text.getvalue()
 

@@ -19,6 +19,7 @@ from torch import nn
 from dpmix import DPMix, Images, Plan, ViewSettings, datasets
 from dpmix.demo import strokes
 from dpmix.params import DatasetSpec
+from dpmix.privacy.accounting import rounded_up
 
 RESOLUTION = 16
 # The published size of the training set: a constant, and not what happens to be loaded.
@@ -61,8 +62,8 @@ def main(arguments: list[str] | None = None) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         by_opacus = mix.accountant.get_epsilon(plan.delta)
-    print(f"epsilon at delta {plan.delta:g}, by Opacus ({mix.accountant.mechanism()}): {by_opacus:.3f}")
-    spent = ", ".join(f"{name} {value:.3f}" for name, value in mix.ledger.spent(plan).items())
+    print(f"epsilon at delta {plan.delta:g}, by Opacus ({mix.accountant.mechanism()}): {rounded_up(by_opacus, 3)}")
+    spent = ", ".join(f"{name} {rounded_up(value, 3)}" for name, value in mix.ledger.spent(plan).items())
     print(f"epsilon at delta {plan.delta:g}, by dpmix: {spent}")
 
 

@@ -19,7 +19,7 @@ def account(
     microbatch_size: Annotated[int, typer.Option(help="Examples clipped together; above 1 doubles the noise.")] = 1,
 ) -> None:
     """Print σ, T, q and ε under each accountant, for a target ε or for a given noise."""
-    from dpmix.privacy.accounting import ACCOUNTANTS
+    from dpmix.privacy.accounting import ACCOUNTANTS, rounded_up
     from dpmix.privacy.plan import Plan
 
     if (epsilon is None) == (noise_multiplier is None):
@@ -51,7 +51,7 @@ def account(
     for name in ACCOUNTANTS:
         value = spent.get(name)
         mark = " (calibrated)" if epsilon is not None and name == plan.accountant and plan.private else ""
-        rows.append((f"epsilon, {name}", "cannot evaluate" if value is None else f"{value:.4f}{mark}"))
+        rows.append((f"epsilon, {name}", "cannot evaluate" if value is None else rounded_up(value, 4) + mark))
     width = max(len(label) for label, _ in rows)
     for label, value_text in rows:
         typer.echo(f"{label:<{width}}  {value_text}")

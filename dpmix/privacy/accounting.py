@@ -15,6 +15,7 @@ import functools
 import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from decimal import ROUND_CEILING, Decimal
 from typing import NamedTuple
 
 from dpmix.errors import ParamsError, PrivacyError
@@ -118,10 +119,15 @@ def composed_epsilons(history: Iterable[Steps], *, delta: float) -> dict[str, fl
 def rounded_up(value: float, digits: int) -> str:
     """ε as text with `digits` digits after the point, rounded up, so that no less is stated than was spent.
 
+    Infinity is `∞`. Every ε that was or would be spent is printed by this function. In decimal, where no product of
+    floats can fall below an integer.
+
     >>> rounded_up(1.2301, 2)
     '1.24'
     """
-    return f"{math.ceil(value * 10**digits) / 10**digits:.{digits}f}" if value < math.inf else "∞"
+    if not math.isfinite(value):
+        return "∞"
+    return str(Decimal(repr(float(value))).quantize(Decimal(1).scaleb(-digits), rounding=ROUND_CEILING))
 
 
 def replacement_epsilon(*, noise_multiplier: float, sampling_rate: float, steps: int, delta: float) -> float:

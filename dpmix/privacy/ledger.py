@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from dpmix.errors import ParamsError, PrivacyError
-from dpmix.privacy.accounting import Steps, composed_epsilon, composed_epsilons
+from dpmix.privacy.accounting import Steps, composed_epsilon, composed_epsilons, rounded_up
 from dpmix.privacy.measurement import NoiseMeasurement, SampleMeasurement
 
 if TYPE_CHECKING:
@@ -169,8 +169,8 @@ class Ledger:
         spent = composed_epsilon(plan.accountant, plan.accounted(self.history()), delta=plan.delta)
         if not spent <= plan.target_epsilon:
             raise PrivacyError(
-                f"the run spent epsilon {spent:.4g} ({plan.accountant}), above its target {plan.target_epsilon:g}; "
-                "discard the model and calibrate again"
+                f"the run spent epsilon {rounded_up(spent, 6)} ({plan.accountant}), above its target "
+                f"{plan.target_epsilon:g}; discard the model and calibrate again"
             )
 
     def certify(self, plan: "Plan") -> dict[str, float]:

@@ -40,6 +40,7 @@ from dpmix.privacy.accounting import (
     composed_epsilons,
     noise_multiplier,
     replacement_epsilon,
+    rounded_up,
 )
 
 if TYPE_CHECKING:
@@ -279,7 +280,7 @@ class Plan:
         if not spent <= self.target_epsilon:
             raise PrivacyError(
                 f"noise multiplier {self.noise_multiplier:g} for {self.steps} steps at rate {self.sampling_rate:g} "
-                f"spends epsilon {spent:.4g} ({self.accountant}), above the target {self.target_epsilon:g}"
+                f"spends epsilon {rounded_up(spent, 6)} ({self.accountant}), above the target {self.target_epsilon:g}"
             )
         if self.microbatch_size > 1:
             sigma, rate, steps = self._planned()
@@ -287,7 +288,7 @@ class Plan:
             if not exact <= self.target_epsilon:
                 raise PrivacyError(
                     f"accounting microbatches at twice the clip norm would exceed epsilon {self.target_epsilon:g} "
-                    f"(exact: {exact:.6g}); use microbatch_size 1"
+                    f"(exact: {rounded_up(exact, 6)}); use microbatch_size 1"
                 )
 
     def _planned(self) -> Steps:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from dpmix.errors import DataError
 from dpmix.files import read_json, write_json, write_text
+from dpmix.privacy.accounting import rounded_up
 from dpmix.tables.cells import Cell, Table, from_json, to_json
 from dpmix.tables.latex import latex
 from dpmix.tables.markdown import markdown
-from dpmix.tables.text import epsilon_up
 
 
 def _plain(value: float | None) -> str:
@@ -20,7 +20,7 @@ def _plain(value: float | None) -> str:
 def _epsilon(value: float | None) -> str:
     if value is None:
         return ""
-    return epsilon_up(value, digits=6) if math.isfinite(value) else "inf"
+    return rounded_up(value, 6) if math.isfinite(value) else "inf"
 
 
 def _record(cell: Cell) -> list[str]:

@@ -3,8 +3,8 @@
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from decimal import ROUND_CEILING, Decimal
 
+from dpmix.privacy.accounting import rounded_up
 from dpmix.tables.captions import MINUTES
 from dpmix.tables.cells import Cell, Key, Table
 
@@ -105,14 +105,6 @@ def group_starts(keys: Iterable[Key]) -> list[int]:
     return starts
 
 
-def epsilon_up(value: float, digits: int = 3) -> str:
-    """An ε rounded up, never down: a smaller number would claim more privacy than was kept."""
-    if not math.isfinite(value):
-        return "∞"
-    quantum = Decimal(1).scaleb(-digits)
-    return f"{Decimal(repr(float(value))).quantize(quantum, rounding=ROUND_CEILING)}"
-
-
 def _by_label(table: Table, per_column: Mapping[Key, str]) -> str:
     """One statement if all columns agree, else one per label of the level that decides it, else one per column."""
     if len(set(per_column.values())) == 1:
@@ -142,7 +134,7 @@ def _seeds(cells: list[Cell]) -> str:
 
 def _epsilon(cells: list[Cell]) -> str:
     spent = [cell.epsilon for cell in cells if cell.epsilon is not None]
-    return epsilon_up(max(spent)) if spent else "none"
+    return rounded_up(max(spent), 3) if spent else "none"
 
 
 def footers(table: Table, stacked: bool = False) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from typer.testing import CliRunner
 
 from dpmix.cli.account import account
 from dpmix.errors import ParamsError, PrivacyError
+from dpmix.privacy.accounting import epsilons
 
 app = typer.Typer()
 app.command()(account)
@@ -44,7 +45,7 @@ def test_without_privacy_is_said():
     rows = run("--n", "100", "--batch", "10", "--epochs", "1", "--epsilon", "inf")
     shown = {label.strip(): text.strip() for label, text in rows.items()}
     assert shown["noise multiplier σ"] == "0"
-    assert shown["epsilon, rdp"] == "inf"
+    assert shown["epsilon, rdp"] == "∞"
 
 
 def test_a_large_delta_is_remarked_on():
@@ -66,3 +67,12 @@ def test_a_large_delta_is_remarked_on():
 def test_errors_reach_the_command_line_as_they_are(arguments, error, words):
     with pytest.raises(error, match=words):
         CliRunner().invoke(app, ["--n", "100", "--batch", "10", "--epochs", "1", *arguments], catch_exceptions=False)
+
+
+def test_an_epsilon_is_rounded_up():
+    rows = run("--n", "3680", "--batch", "1000", "--epochs", "10", "--noise-multiplier", "2", "--delta", "1e-5")
+    spent = epsilons(noise_multiplier=2, sampling_rate=1000 / 3680, steps=36, delta=1e-5)
+    shown = {label.strip().removeprefix("epsilon, "): text.strip() for label, text in rows.items()}
+    assert {name: float(shown[name]) - value for name, value in spent.items()} == pytest.approx(
+        dict.fromkeys(("rdp", "prv", "pld"), 5e-5), abs=5e-5
+    )

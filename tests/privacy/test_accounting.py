@@ -1,6 +1,8 @@
 """The accountants against published settings, against each other, and against closed forms."""
 
 import math
+import re
+from pathlib import Path
 
 import hypothesis.strategies as st
 import numpy as np
@@ -10,7 +12,15 @@ from scipy.special import ndtr
 
 from dpmix.errors import ParamsError, PrivacyError
 from dpmix.privacy import accounting
-from dpmix.privacy.accounting import ACCOUNTANTS, Steps, composed_epsilon, epsilon, epsilons, noise_multiplier
+from dpmix.privacy.accounting import (
+    ACCOUNTANTS,
+    Steps,
+    composed_epsilon,
+    epsilon,
+    epsilons,
+    noise_multiplier,
+    rounded_up,
+)
 
 # q, T and σ for ε = 1 and 8 at δ = 1e-5, by accountant: CIFAR-10 from scratch, CIFAR-10, SUN397 and Pets fine-tuned.
 REFERENCE = [
@@ -190,3 +200,28 @@ def test_malformed_mechanisms(mechanism):
 def test_unknown_accountant():
     with pytest.raises(ParamsError, match="choose one of rdp, prv, pld"):
         epsilon("gdp", noise_multiplier=1, sampling_rate=0.1, steps=1, delta=1e-5)
+
+
+# Printed --------------------------------------------------------------------------------------------------------------
+
+
+@given(st.floats(1e-6, 1e4), st.integers(1, 6))
+def test_a_printed_epsilon_is_never_understated(value: float, digits: int) -> None:
+    assert value <= float(rounded_up(value, digits)) < value + 10**-digits * (1 + 1e-6)
+
+
+def test_printed_epsilons() -> None:
+    assert [rounded_up(value, 3) for value in (1.0, 0.9991, 0.99901, 0.999)] == ["1.000", "1.000", "1.000", "0.999"]
+    assert rounded_up(7.9999999, 6) == "8.000000"
+    assert rounded_up(math.inf, 3) == rounded_up(math.nan, 3) == "∞"
+    # Times 10,000 it would be 13001 exactly, and what is printed less than it is.
+    assert rounded_up(math.nextafter(1.3001, 2), 4) == "1.3002"
+
+
+def test_no_epsilon_that_was_spent_is_printed_to_the_nearest(repository: Path) -> None:
+    """By the names that what was spent has where it is printed."""
+    to_the_nearest = re.compile(r"\{(?:spent|exact|by_opacus|again|joint)\b[^{}:]*:[^{}]*\}")
+    files = [path for folder in ("dpmix", "examples") for path in sorted((repository / folder).rglob("*.py"))]
+    assert len(files) > 50
+    assert to_the_nearest.search('f"spends epsilon {spent:.4g}"')
+    assert [path.name for path in files if to_the_nearest.search(path.read_text(encoding="utf-8"))] == []

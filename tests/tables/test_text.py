@@ -10,7 +10,6 @@ from dpmix.tables.text import (
     BLOCK,
     blocks,
     duration,
-    epsilon_up,
     footers,
     group_starts,
     heading,
@@ -67,17 +66,6 @@ def test_papers_entry_stands_beside_a_number_only() -> None:
     assert papers(Cell(("a",), ("1",), paper=empty)) is None
     assert papers(Cell(("a",), ("1",), paper=PaperValue(1.0, 0.5, "1.0 (.5)"))) == "1.0 (.5)"
     assert papers(Cell(("a",), ("1",), (1.0,))) is papers(None) is None
-
-
-@given(st.floats(1e-6, 1e4))
-def test_epsilon_is_never_understated(value: float) -> None:
-    assert value <= float(epsilon_up(value)) < value + 0.001 + 1e-9
-
-
-def test_epsilon_examples() -> None:
-    assert [epsilon_up(value) for value in (1.0, 0.9991, 0.99901, float("inf"))] == ["1.000", "1.000", "1.000", "∞"]
-    assert epsilon_up(0.999) == "0.999"
-    assert epsilon_up(7.9999999, digits=6) == "8.000000"
 
 
 @given(st.integers(0, 60))
