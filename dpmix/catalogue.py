@@ -119,6 +119,9 @@ class Catalogue:
                 for path, name in private.items():
                     if overlap(source, path):
                         self._refuse_beside_a_release(f"{source} holds the images of {name} and")
+        for key, table in self.spec.tables.items():
+            if table.kind == "runtime":
+                self._refuse_beside_a_release(f"table {key}, whose times depend on the secret samples,")
         for artefact in artefacts:
             covered = artefact.release if isinstance(artefact, Experiment) else type(artefact).__name__ in ARTEFACTS
             if not covered:
@@ -176,8 +179,8 @@ class Catalogue:
                 [cell.row, cell.column, [self.path(one) for one in cell.artefacts]] for cell in self._cells[number]
             ]
             table = self.spec.tables[number]
-            if isinstance(table, AccuracyTable) and table.ladder is not None and table.ladder.method is not None:
-                shown.append(self.params.methods[table.ladder.method].label)
+            if isinstance(table, AccuracyTable) and table.ladder is not None:
+                shown += [self.ladder_label(table), self.spec.prompts]
         else:
             figure = self.spec.figures[number]  # type: ignore[index]
             shown.append(figure.model_dump(mode="json"))
@@ -185,6 +188,14 @@ class Catalogue:
             shown += [self.params.methods[name].label for name in figure.methods]
             shown += [experiment.hash for experiment in self.figure_experiments(number).values()]
         return digest(shown)
+
+    def ladder_label(self, table: AccuracyTable) -> str | None:
+        """The label of the method that is trained without noise at the end of a table's ladder.
+
+        None for a table without a ladder, and for one whose methods are those of its rows or columns.
+        """
+        method = table.ladder and (table.ladder.method or table.fixed.method)
+        return self.params.methods[method].label if method else None
 
     def of(self, kind: type[Artefact]) -> list[Artefact]:
         """All artefacts of one kind, in the order of their paths."""
@@ -363,6 +374,8 @@ class Catalogue:
             rates = tuple(unit / experiment.clip_norm for unit in self.spec.tuning.learning_rates)
             rate = Selection(experiment=experiment, learning_rates=rates)
         elif isinstance(full.learning_rate, dict):
+            if full.epsilon is None:
+                raise ParamsError(f"params.yaml: {where}: epsilon is not set; give it there")
             if full.epsilon not in full.learning_rate:
                 raise ParamsError(f"params.yaml: {where}: learning_rate has no entry for ε = {full.epsilon:g}; add one")
             rate = full.learning_rate[full.epsilon]

@@ -519,3 +519,15 @@ def test_only_the_scale_can_be_overridden(raw: dict[str, Any], repository: Path)
 def test_a_label_may_stand_in_two_columns() -> None:
     assert split_labels("Self-Aug | 16") == ("Self-Aug", "16")
     assert split_labels("Self-Aug") == ("Self-Aug",)
+
+
+def test_a_rate_for_each_epsilon_needs_an_epsilon(raw: dict[str, Any]) -> None:
+    changed = copy.deepcopy(raw)
+    demo = changed["scales"]["demo"]
+    demo["tables"] = {"12": copy.deepcopy(demo["tables"]["12"])}
+    demo["figures"] = {}
+    demo["finetune"].pop("epsilon", None)
+    demo["tables"]["12"]["fixed"].pop("epsilon", None)
+    demo["tables"]["12"]["fixed"]["learning_rate"] = {2: 1.0}
+    with pytest.raises(ParamsError, match=r"^params\.yaml: table 12, .*: epsilon is not set; give it there$"):
+        Catalogue(parse(changed), "demo")

@@ -121,3 +121,9 @@ def test_a_figure_beside_a_release_is_refused(raw: dict[str, Any]) -> None:
         "1": {"datasets": ["mine"], "model": "vit-b-16", "methods": ["dp-mix-diff"], "fixed": {"epsilon": 4}}
     }
     refused(raw, "figure 1, which shows private images")
+
+
+def test_a_table_of_times_beside_a_release_is_refused(raw: dict[str, Any]) -> None:
+    """A release writes no times; without this it would fail once its ε is spent."""
+    raw["scales"]["release"]["tables"]["3"]["kind"] = "runtime"
+    refused(raw, "table 3, whose times depend on the secret samples")

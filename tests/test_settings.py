@@ -216,7 +216,9 @@ def test_distances_are_as_their_table_says() -> None:
 def shown(**changes: Any) -> dict[str, str]:
     """The fingerprints of a table with a ladder, of both figures and of the report, by target."""
     params = raw()
-    demo, ladder = params["scales"]["demo"], {"method": "mix", "k_diff": 0}
+    demo, ladder = params["scales"]["demo"], changes.get("end", {"method": "mix", "k_diff": 0})
+    demo["prompts"] = changes.get("prompts", ["a photo of a {}"])
+    params["models"]["eye"]["architecture"] = changes.get("eye", params["models"]["eye"]["architecture"])
     params["methods"]["mix"]["label"] = changes.get("ladder", "Mix")
     params["methods"]["self"]["label"] = changes.get("method", "Self")
     params["datasets"]["shapes"]["label"] = changes.get("dataset", "Shapes")
@@ -289,3 +291,22 @@ def test_what_cannot_be_is_one_line_that_says_where(demo: dict[str, Any], words:
         Catalogue(parse(raw(**demo)))
     assert str(caught.value).startswith(f"params.yaml: {words}")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("end", "named", "other"),
+    [({"method": "mix", "k_diff": 0}, "ladder", "method"), ({"k_self": 0}, "method", "ladder")],
+)
+def test_the_method_that_the_note_below_a_ladder_names_is_in_the_stamp(
+    end: dict[str, Any], named: str, other: str
+) -> None:
+    """The ladder's own, or else the whole table's; and nothing that it does not name."""
+    before = shown(end=end)["table4"]
+    assert shown(end=end, **{named: "Another"})["table4"] != before
+    assert shown(end=end, **{other: "Another"})["table4"] == before
+
+
+def test_the_prompts_in_the_note_below_a_ladder_are_in_the_stamp() -> None:
+    """Also where no encoder has a text tower that is asked them."""
+    for eye in ("ViT-B-16", "timm/test_vit"):
+        assert shown(eye=eye, prompts=["a drawing of a {}"])["table4"] != shown(eye=eye)["table4"]

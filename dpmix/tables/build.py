@@ -101,8 +101,8 @@ def _notes(number: str, catalogue: Catalogue) -> list[str]:
     spec = catalogue.spec.tables[number]
     if isinstance(spec, AccuracyTable) and spec.ladder is not None:
         prompts = " and ".join(f"“{prompt.format('…')}”" for prompt in catalogue.spec.prompts)
-        method = spec.ladder.method or spec.fixed.method
-        label = f"{catalogue.params.methods[method].label} " if method else ""
+        method = catalogue.ladder_label(spec)
+        label = f"{method} " if method else ""
         notes.append(
             f"Zero-shot (ε = 0): the encoder with its own text tower, asked for {prompts} with each class's name; no "
             f"private image is used, and nothing is random. Non-private (ε = ∞): {label}without noise, with a learning "
