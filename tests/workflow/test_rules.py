@@ -96,10 +96,9 @@ def catalogue(clone: Path) -> Catalogue:
     return Catalogue(read(clone / "params.yaml"), "demo")
 
 
-@pytest.fixture(scope="module")
-def jobs(clone: Path, repository: Path) -> list[Job]:
-    """Of everything."""
-    arguments = ["--cores", "4", "--dry-run", "--printshellcmds", "all_tables", "all_figures", "report"]
+def planned(clone: Path, repository: Path, *targets: str) -> list[Job]:
+    """What Snakemake would run for these."""
+    arguments = ["--cores", "4", "--dry-run", "--printshellcmds", *targets]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     run = subprocess.run(
         [sys.executable, "-m", "snakemake", *arguments], cwd=clone, capture_output=True, text=True,
@@ -107,6 +106,12 @@ def jobs(clone: Path, repository: Path) -> list[Job]:
     )  # fmt: skip
     assert run.returncode == 0, run.stdout + run.stderr
     return jobs_in(run.stdout + run.stderr)
+
+
+@pytest.fixture(scope="module")
+def jobs(clone: Path, repository: Path) -> list[Job]:
+    """Of everything."""
+    return planned(clone, repository, "all_tables", "all_figures", "report")
 
 
 @pytest.fixture(scope="module")
@@ -198,3 +203,18 @@ def test_what_others_wait_for_goes_first(making: list[tuple[Job, list[Artefact]]
     assert first == found["plans"]
     (top,), (tune,), (scratch,), (train,) = (found[step] for step in ("plans", "tune", "scratch", "train"))
     assert top > tune > scratch > train == 0
+
+
+@pytest.mark.parametrize("name", ["my-synthetic-set", "my-synthetic"])
+def test_a_data_set_may_be_called_as_d_is(clone: Path, repository: Path, tmp_path: Path, name: str) -> None:
+    shutil.copytree(clone / "workflow", tmp_path / "workflow")
+    shutil.copy(clone / "environment.yml", tmp_path)
+    text, count = re.subn(r"\bdigits\b", name, (clone / "params.yaml").read_text(encoding="utf-8"))
+    assert count > 3
+    (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
+    wanted = Catalogue(read(tmp_path / "params.yaml"), "demo")
+    rule_of = {path: job.rule for job in planned(tmp_path, repository, "table12") for path in job.outputs}
+    for kind, rule in ((ImageStore, "images"), (SyntheticStore, "synthetic_images")):
+        paths = [path for path in map(wanted.path, wanted.of(kind)) if path in rule_of]
+        assert paths
+        assert {rule_of[path] for path in paths} == {rule}

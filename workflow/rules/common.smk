@@ -1,4 +1,5 @@
 import os
+import re
 import sys
 
 from dpmix.catalogue import of_config
@@ -9,6 +10,7 @@ from dpmix.experiment import (
     GradientRecord,
     PlanFile,
     Selection,
+    SyntheticStore,
     ZeroShot,
 )
 from snakemake.exceptions import WorkflowError
@@ -95,6 +97,15 @@ def made_from(pattern):
             raise WorkflowError(str(error)) from None
 
     return inputs
+
+
+def folders_of(kind):
+    """A regular expression of the folders of all artefacts of one kind, and of no other."""
+    names = [
+        os.path.basename(os.path.dirname(CATALOGUE.path(one)))
+        for one in CATALOGUE.of(kind)
+    ]
+    return "|".join(map(re.escape, names)) or "(?!)"
 
 
 def sources_of(target):

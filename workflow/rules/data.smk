@@ -6,7 +6,7 @@ rule images:
     log:
         "logs/images/{name}.log",
     wildcard_constraints:
-        name=r"(?!.*-synthetic-).*",
+        name=rf"(?!(?:{folders_of(SyntheticStore)})/).*",
     priority: FIRST
     conda:
         "../../environment.yml"

@@ -39,7 +39,7 @@ rule synthetic_images:
     log:
         "logs/images/{name}.log",
     wildcard_constraints:
-        name=r".*-synthetic-.*",
+        name=folders_of(SyntheticStore),
     priority: FIRST
     conda:
         "../../environment.yml"
