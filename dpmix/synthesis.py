@@ -181,13 +181,19 @@ def gather(source: Path, classes: Sequence[str], count: int, out: Path) -> None:
         out: the folder to write; one that is there is replaced.
 
     Raises:
-        DataError: for a class without images, a folder of no class, another number of images, or a file that cannot be
-            read.
+        DataError: for a class without images, a folder of no class, two folders or classes that `readable` makes one,
+            another number of images, or a file that cannot be read.
     """
     from dpmix.archives import readable
     from dpmix.datasets import class_files
 
-    given = {readable(name): files for name, files in class_files(source).items()}
+    folders = class_files(source)
+    for what, names in ((f"{source} has folders", list(folders)), ("the data set has classes", list(classes))):
+        by_words: dict[str, str] = {}
+        for name in names:
+            if (other := by_words.setdefault(readable(name), name)) != name:
+                raise DataError(f"{what} {other!r} and {name!r}, which both read {readable(name)!r}; rename one")
+    given = {readable(name): files for name, files in folders.items()}
     wanted = [readable(name) for name in classes]
     for name in wanted:
         if name not in given:

@@ -377,3 +377,20 @@ def test_given_images_that_do_not_fit_are_one_line(
         gather(source, classes, count, tmp_path / "set")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "set").exists()
+
+
+@pytest.mark.parametrize(
+    ("folders", "classes", "words"),
+    [
+        (("a_b", "a b"), ("a b",), "has folders 'a b' and 'a_b', which both read 'a b'; rename one"),
+        (("a b",), ("a_b", "A-b"), "the data set has classes 'a_b' and 'A-b', which both read 'a b'; rename one"),
+    ],
+)
+def test_no_two_folders_or_classes_become_one(
+    tmp_path: Path, folders: tuple[str, ...], classes: tuple[str, ...], words: str
+) -> None:
+    source = given(tmp_path / "d", dict.fromkeys(folders, 1))
+    with pytest.raises(DataError, match=words) as caught:
+        gather(source, classes, len(classes), tmp_path / "set")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "set").exists()
