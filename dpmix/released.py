@@ -7,6 +7,7 @@ was computed from (`mechanism`: noise multiplier, sampling rate and number of th
 public and stays where it is: the folder that `dpmix step encoder` made.
 """
 
+import contextlib
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -113,16 +114,14 @@ def load(path: Path, encoder: Path | None = None, device: str = "cpu") -> Releas
     """
     import torch
     from pydantic import TypeAdapter
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
-    if not path.is_file():
-        raise DataError(f"{path} does not exist; a run with release: true leaves it beside its metrics.json")
-    try:
+    with _whole(path):
         with safe_open(path, framework="pt") as file:
             said = file.metadata() or {}
             weights = {name: file.get_tensor(name).to(device) for name in file.keys()}  # noqa: SIM118
         spec: ModelSpec = TypeAdapter(ModelSpec).validate_json(said["model"])
-        classes, channels = tuple(json.loads(said["classes"])), int(said["channels"])
+        classes, channels = tuple(map(str, json.loads(said["classes"]))), int(said["channels"])
         statement = _statement(said)
         if isinstance(spec, EncoderSpec):
             matrix = torch.cat([weights["weight"], weights["bias"][:, None]], dim=1)
@@ -131,8 +130,6 @@ def load(path: Path, encoder: Path | None = None, device: str = "cpu") -> Releas
 
             network = wide_resnet(spec, channels, len(classes), seed=0).to(device).eval()
             network.load_state_dict(weights)
-    except (SafetensorError, KeyError, ValueError, RuntimeError) as error:  # torch says RuntimeError of weights
-        raise DataError(f"{path} is not a whole released model; copy or make it again") from error
     if isinstance(spec, EncoderSpec):
         featurize = _featurizer(spec, weights, encoder, device)
         return Released(lambda images: featurize(images) @ matrix.T, classes, spec.resolution, channels, statement)
@@ -145,14 +142,23 @@ def read_statement(path: Path) -> Statement:
     Raises:
         DataError: if the file is missing, damaged or not a release's.
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
+
+    with _whole(path), safe_open(path, framework="np") as file:
+        return _statement(file.metadata() or {})
+
+
+@contextlib.contextmanager
+def _whole(path: Path) -> Iterator[None]:
+    """Around the reading of a released file: whatever it holds that it should not is one line."""
+    from safetensors import SafetensorError
 
     if not path.is_file():
         raise DataError(f"{path} does not exist; a run with release: true leaves it beside its metrics.json")
     try:
-        with safe_open(path, framework="np") as file:
-            return _statement(file.metadata() or {})
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        yield
+    # Of numbers and lists that are none, or of weights that do not fit; torch says RuntimeError of the latter.
+    except (SafetensorError, LookupError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
         raise DataError(f"{path} is not a whole released model; copy or make it again") from error
 
 

@@ -1,0 +1,87 @@
+"""What `dpmix statement` takes for a released model, and for none."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from dpmix import released
+from dpmix.cli import main
+from dpmix.errors import DataError
+from dpmix.experiment import ZeroShot
+from dpmix.files import write_json
+from dpmix.params import DatasetSpec, EncoderSpec
+from dpmix.privacy.accounting import Steps, composed_epsilons, rounded_up
+from dpmix.releasable import ARTEFACTS
+
+DATASET = DatasetSpec(name="mine", label="Mine", source="folder", path="raw", classes=2, train=1000, test=10)
+ENCODER = EncoderSpec(kind="encoder", name="eye", label="Eye", architecture="tiny", weights="none", resolution=8)
+STEPS, DELTA = (Steps(2.0, 0.1, 20),), 1e-5
+EPSILONS = composed_epsilons(STEPS, delta=DELTA)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    path = tmp_path / "runs" / "one" / "model.safetensors"
+    path.parent.mkdir(parents=True)
+    weights = {"weight": torch.zeros(2, 3), "bias": torch.zeros(2)}
+    released.save(path, weights, ENCODER, ("a", "b"), 3, released.Statement("mine", 1000, STEPS, EPSILONS, DELTA))
+    return path
+
+
+def said(path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
+    monkeypatch.setattr("sys.argv", ["dpmix", "statement", str(path)])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    return capsys.readouterr().out if not caught.value.code else str(caught.value.code)
+
+
+def test_a_zero_shot_accuracy_beside_a_model_is_nobodys_secret(
+    model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "ZeroShot" in ARTEFACTS
+    zero_shot = ZeroShot(dataset=DATASET, model=ENCODER, prompts=("a photo of a {}",))
+    write_json(
+        model.parents[1] / "zero" / "metrics.json", {"accuracy": 50.0, "experiment": zero_shot.model_dump(mode="json")}
+    )
+    text = said(model.parents[1], monkeypatch, capsys)
+    assert text.startswith(f"{model}: ε = ")
+    assert text.count("\n") == 1
+    for name, value in EPSILONS.items():
+        assert f"{rounded_up(value, 4)} ({name})" in text
+
+
+def test_a_run_of_research_beside_a_model_is_refused(
+    model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_json(model.parents[1] / "two" / "metrics.json", {"experiment": {"release": False}})
+    assert "is of a run without release: true" in said(model.parents[1], monkeypatch, capsys)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("mechanism", [1]),
+        ("mechanism", 5),
+        ("mechanism", [{"noise_multiplier": 1, "sampling_rate": 0.1, "steps": 1e999}]),
+        ("classes", 5),
+        ("bias", torch.tensor(1.0)),
+        ("bias", torch.zeros(7)),
+    ],
+)
+def test_whatever_a_damaged_file_says_is_one_line(model: Path, tmp_path: Path, key: str, value: object) -> None:
+    with safe_open(model, framework="pt") as file:
+        metadata, weights = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    if isinstance(value, torch.Tensor):
+        weights[key] = value
+    else:
+        metadata[key] = json.dumps(value)
+    damaged = tmp_path / "damaged.safetensors"
+    save_file(weights, damaged, metadata)
+    readers = [released.load, released.read_statement] if key == "mechanism" else [released.load]
+    for read in readers:
+        with pytest.raises(DataError, match="is not a whole released model; copy or make it again"):
+            read(damaged)
