@@ -220,7 +220,12 @@ class DPMix:
         """What a checkpoint needs beside the model's and the optimizer's: steps, accountant and the noise's generator.
 
         Opacus's optimizer saves none of these. Resumed without them, a run would repeat its noise and forget its ε.
+
+        Raises:
+            PrivacyError: if the steps until now had less noise, other samples or longer sums than they count as;
+                whoever goes on from the checkpoint has measured none of them.
         """
+        self.ledger.verify()
         own = None if self._keyed_noise or self._optimizer.generator is None else self._optimizer.generator.get_state()
         return {"ledger": self.ledger.to_json(), "accountant": self.accountant.state_dict(), "generator": own}
 

@@ -469,6 +469,27 @@ def test_a_resumed_run_is_the_same_run(own_generator, broken_off):
     assert [tuple(row) for row in mix.accountant.history] == [(1.0, 8 / N, 5)]
 
 
+def test_what_was_too_quiet_is_not_kept_in_a_checkpoint():
+    """Who goes on from it has measured none of its steps."""
+    run_plan, model = plan(noise_multiplier=1.0), made()
+    optimizer = dp_optimizer(model, run_plan)
+    mix = adapter(model, optimizer, run_plan)
+    add_noise = optimizer.add_noise
+
+    def half_of_it() -> None:
+        add_noise()
+        for p in optimizer.params:
+            p.grad = (p.grad + p.summed_grad.view_as(p)) / 2
+
+    optimizer.add_noise = half_of_it
+    for batch in mix.batches():
+        turn(mix, optimizer, batch)
+        if batch.step == 2:
+            break
+    with pytest.raises(PrivacyError, match="noise"):
+        mix.state_dict()
+
+
 def test_noise_of_a_generator_that_is_gone_is_not_repeated():
     run_plan, model = plan(noise_multiplier=1.0), made()
     optimizer = dp_optimizer(model, run_plan, generator=torch.Generator().manual_seed(9))
