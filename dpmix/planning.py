@@ -321,14 +321,14 @@ def _views_of_a_unit(experiment: Experiment) -> int:
 def evaluation_passes(experiment: Experiment) -> int:
     """Plain images through the model beside the views.
 
-    A frozen encoder sees the test set once, and D once if features are standardised by it or pretrained on it; a
-    network from scratch sees the test set after each epoch.
+    A frozen encoder sees the test set once, D once if features are standardised by it, and D once more if the head is
+    pretrained on it (its features are not kept); a network from scratch sees the test set after each epoch.
     """
     tested = experiment.held_out_size or experiment.dataset.test
     if isinstance(experiment.model, WideResNetSpec):
         return tested * experiment.epochs
-    public = experiment.model.standardize == "public" or experiment.pretrain_epochs > 0
-    return tested + (experiment.synthetic_size if public else 0)
+    of_d = (experiment.model.standardize == "public") + (experiment.pretrain_epochs > 0)
+    return tested + of_d * experiment.synthetic_size
 
 
 def distance_passes(distance: Distance) -> int:

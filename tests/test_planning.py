@@ -10,7 +10,7 @@ from dpmix import planning
 from dpmix.catalogue import Catalogue
 from dpmix.errors import ParamsError
 from dpmix.experiment import Distance, Experiment, GradientRecord, ImageStore, Selection, ZeroShot
-from dpmix.params import DiffusionSpec, WideResNetSpec, parse
+from dpmix.params import DiffusionSpec, EncoderSpec, WideResNetSpec, parse
 from dpmix.planning import (
     GPUS,
     Costs,
@@ -21,6 +21,7 @@ from dpmix.planning import (
     encoder_cost,
     encoder_parameters,
     estimates,
+    evaluation_passes,
     network_cost,
     run_hours,
     speed,
@@ -206,6 +207,18 @@ def test_zero_shot_passes_over_the_test_set(demo: Catalogue, one_flop: None) -> 
     row.add_job([one], Costs(demo))
     assert dict(row.passes) == {one.model.name: one.dataset.test}
     assert (row.jobs, row.runs, row.selections, row.distances, row.streams) == (1, 0, 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("standardize", "pretraining", "times"), [("none", 0, 0), ("public", 0, 1), ("none", 3, 1), ("public", 3, 2)]
+)
+def test_d_passes_through_a_frozen_encoder_for_each_of_its_uses(
+    demo: Catalogue, standardize: str, pretraining: int, times: int
+) -> None:
+    run = next(run for run in runs(demo, "12") if isinstance(run.model, EncoderSpec) and run.synthetic)
+    model = run.model.model_copy(update={"standardize": standardize})
+    one = run.model_copy(update={"model": model, "pretrain_epochs": pretraining})
+    assert evaluation_passes(one) == 360 + times * 1437
 
 
 def test_as_many_images_are_drawn_as_d_has(raw: dict[str, Any], one_flop: None) -> None:
