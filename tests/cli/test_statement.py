@@ -81,7 +81,8 @@ def test_whatever_a_damaged_file_says_is_one_line(model: Path, tmp_path: Path, k
         metadata[key] = json.dumps(value)
     damaged = tmp_path / "damaged.safetensors"
     save_file(weights, damaged, metadata)
-    readers = [released.load, released.read_statement] if key == "mechanism" else [released.load]
-    for read in readers:
+    with pytest.raises(DataError, match="is not a whole released model; copy or make it again"):
+        released.load(damaged)
+    if key == "mechanism":
         with pytest.raises(DataError, match="is not a whole released model; copy or make it again"):
-            read(damaged)
+            released.read_statement(damaged)
