@@ -101,15 +101,17 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        # With name and obj Python itself suggests the nearest of `__dir__`.
-        raise AttributeError(
-            f"module 'dpmix' has no attribute {name!r}", name=name, obj=importlib.import_module("dpmix")
-        )
-    module, there = _HOMES[name]
-    found = globals()[name] = getattr(importlib.import_module(module), there)
-    return found
+if not TYPE_CHECKING:  # a type checker that saw it would take every name for one of this package
+
+    def __getattr__(name: str) -> Any:
+        if name not in _HOMES:
+            # With name and obj Python itself suggests the nearest of `__dir__`.
+            raise AttributeError(
+                f"module 'dpmix' has no attribute {name!r}", name=name, obj=importlib.import_module("dpmix")
+            )
+        module, there = _HOMES[name]
+        found = globals()[name] = getattr(importlib.import_module(module), there)
+        return found
 
 
 def __dir__() -> list[str]:

@@ -71,6 +71,11 @@ def make_views(
 
     Raises:
         ValueError: if k_diff > 0 and there is no D, or D has fewer than k_diff images.
+
+    >>> private = Images(np.zeros((10, 1, 8, 8), dtype=np.uint8), np.arange(10) % 2, ("no", "yes"))
+    >>> views = make_views(private, [3, 7], ViewSettings(k_base=2, k_self=4), KeyedRandom(0, 0, [3, 7]))
+    >>> views.images.shape, views.targets[0, -1]  # both members of a mixture show the class of example 3
+    (torch.Size([2, 6, 1, 8, 8]), tensor([0., 1.]))
     """
     indices = np.asarray(indices, dtype=np.int64)
     classes = private.num_classes
@@ -107,6 +112,9 @@ def mix(members: Tensor, pairs: Tensor, weights: Tensor) -> Tensor:
 
     Returns:
         The mixtures, [n, m, ...].
+
+    >>> mix(torch.tensor([[0.0, 10.0]]), pairs=torch.tensor([[[0, 1]]]), weights=torch.tensor([[0.25]]))
+    tensor([[7.5000]])
     """
     pairs = pairs.to(members.device)
     rows = torch.arange(len(members), device=members.device)[:, None]

@@ -44,6 +44,13 @@ class KeyedRandom:
 
     Raises:
         ValueError: if the seed or the step is out of range: it would silently be another's.
+
+    What example 5 draws does not depend on who else is asked for:
+
+    >>> both = KeyedRandom(seed=0, step=7, examples=[3, 5]).uniform("crop", 2)
+    >>> alone = KeyedRandom(seed=0, step=7, examples=[5]).uniform("crop", 2)
+    >>> bool((both[1] == alone[0]).all())
+    True
     """
 
     def __init__(self, seed: int, step: int, examples: npt.ArrayLike) -> None:

@@ -28,6 +28,11 @@ class ViewSettings:
 
     Raises:
         ValueError: if they do not fit together.
+
+    DP-Mix_Diff: four augmented views, two images of D, and three mixtures of pairs of these six:
+
+    >>> ViewSettings(k_base=4, k_diff=2, k_self=3, transforms=("crop", "flip"), padding=4).views
+    9
     """
 
     k_base: int
