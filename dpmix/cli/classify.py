@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from dpmix.errors import DataError
+
 
 def classify(
     model: Annotated[Path, typer.Argument(help="model.safetensors of a run with release: true.")],
@@ -25,8 +27,9 @@ def classify(
     from dpmix.training.runner import default_device
 
     device = default_device()
-    files = image_files(images)
+    _refuse_no_model(model, images)
     classifier = released.load(model, encoder, device)
+    files = image_files(images)
     claims = sorted(classifier.statement.epsilons.items())
     spent = ", ".join(f"{rounded_up(value, 4)} ({name})" for name, value in claims)
     typer.echo(f"{model}: ε = {spent or '∞'}, δ = {classifier.statement.delta:g}", err=True)
@@ -35,3 +38,15 @@ def classify(
     found = released.classify(classifier, files, batch_size, device)
     for path, (name, probability) in zip(files, progress(found, "classifying", "image", len(files)), strict=True):
         writer.writerow([path, name, f"{probability:.4f}"])
+
+
+def _refuse_no_model(model: Path, images: list[Path]) -> None:
+    """Say which argument is wrong where there is no model, or something else stands in its place."""
+    if not model.exists():
+        raise DataError(
+            f"MODEL {model} does not exist; a run with release: true leaves model.safetensors beside its metrics.json"
+        )
+    swapped = model.suffix != ".safetensors" and any(image.suffix == ".safetensors" for image in images)
+    if model.is_dir() or swapped:
+        what = "a folder" if model.is_dir() else "no released model"
+        raise DataError(f"MODEL {model} is {what}; write the model first: dpmix classify model.safetensors images/")
