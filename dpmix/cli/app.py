@@ -40,9 +40,13 @@ def check(
     """Check a params file at every scale and say what each asks for."""
     from dpmix.catalogue import Catalogue
     from dpmix.experiment import Distance, Experiment, Selection
-    from dpmix.params import read
+    from dpmix.models.architectures import check_architecture
+    from dpmix.params import EncoderSpec, read
 
     parsed = read(params)
+    for model in parsed.models.values():
+        if isinstance(model, EncoderSpec):
+            check_architecture(model)
     for scale in parsed.scales:
         catalogue = Catalogue(parsed, scale)
         counts = ", ".join(

@@ -10,7 +10,6 @@ import, so this module imports it only inside the functions that need it.
 """
 
 import contextlib
-import difflib
 import functools
 import logging
 from collections.abc import Callable, Iterator, Sequence
@@ -24,12 +23,12 @@ from torch import Tensor, nn
 
 from dpmix.errors import DataError, ParamsError
 from dpmix.files import atomic_directory, read_json, write_json
+from dpmix.models.architectures import TIMM_PREFIX, nearest
 from dpmix.models.low_precision import cast_images, cast_network
 from dpmix.network import full_disk, retried
 
 OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
 TIMM_CONFIG, TIMM_WEIGHTS = "config.json", "model.safetensors"
-TIMM_PREFIX = "timm/"
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -468,8 +467,7 @@ def _refuse_full_disk(error: Exception, out: Path) -> None:
 
 def _known(kind: str, name: str, names: Sequence[str]) -> None:
     if name not in names:
-        close = difflib.get_close_matches(name, names, n=5, cutoff=0.3) or list(names)[:5]
-        raise ParamsError(f"no {kind} is called {name!r}; the nearest are {', '.join(close)}; correct params.yaml")
+        raise ParamsError(f"no {kind} is called {name!r}; the nearest are {nearest(name, names)}; correct params.yaml")
 
 
 @contextlib.contextmanager
