@@ -43,9 +43,7 @@ def classify(
 def _refuse_no_model(model: Path, images: list[Path]) -> None:
     """Say which argument is wrong where there is no model, or something else stands in its place."""
     if not model.exists():
-        raise DataError(
-            f"MODEL {model} does not exist; a run with release: true leaves model.safetensors beside its metrics.json"
-        )
+        raise DataError(f"MODEL {model} does not exist; a run with release: true leaves it beside its metrics.json")
     swapped = model.suffix != ".safetensors" and any(image.suffix == ".safetensors" for image in images)
     if model.is_dir() or swapped:
         what = "a folder" if model.is_dir() else "no released model"
