@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
 from dpmix.errors import ParamsError
+from dpmix.wording import should_be
 
 DATA_SETS_OF_TORCHVISION = ("cifar-10", "cifar-100", "eurosat", "caltech256", "sun397", "oxford-pet")
 
@@ -384,8 +385,10 @@ def _text_keys(values: Any) -> Any:
 
 def parse(raw: Any) -> Params:
     """Validate a mapping as read from YAML; raises `ParamsError` with one line that names the place and a remedy."""
+    if raw is None:
+        raise ParamsError("params.yaml: the file is empty; get the project's parameters back and change those")
     if not isinstance(raw, dict):
-        raise ParamsError("params.yaml: expected a mapping at the top level")
+        raise ParamsError("params.yaml: expected a mapping at the top level, of scale, datasets, models and so on")
     raw = dict(raw)
     for part in ("datasets", "models", "diffusion"):
         raw[part] = _named(raw.get(part))
@@ -432,12 +435,13 @@ def _one_line(error: ValidationError, raw: dict[Any, Any]) -> str:
     elif first["type"] == "too_short":
         what = "should have at least one entry"
     elif len(here) > 1 and len({one["type"] for one in here}) > 1:
-        expected = " or ".join(dict.fromkeys(one["msg"].removeprefix("Input should be ") for one in here))
-        what = f"should be {expected}, not {value!r}"
-    else:
+        what = should_be(here)
+    elif first["type"] == "value_error" or isinstance(value, dict | list | tuple):
         what = first["msg"].removeprefix("Value error, ").replace("Input should be", "should be", 1)
-        if first["type"] != "value_error" and not isinstance(value, dict | list | tuple):
-            what += f", not {value!r}"
+    elif first["msg"].startswith("Input should be "):
+        what = should_be(here)
+    else:
+        what = f"{first['msg']}, not {value!r}"
     return f"params.yaml: {place}: {what}{more}"
 
 

@@ -206,12 +206,21 @@ def test_the_paper_has_thirteen_tables_and_two_figures(raw: Raw) -> None:
         ("datasets", ["digits"], "datasets: should be a mapping"),
         ("datasets/digits", "digits", "datasets.digits: should be a mapping"),
         ("scales/demo/tables/9/kind", "acuracy", "scales.demo.tables.9: unknown kind 'acuracy'; there are 'accuracy'"),
-        ("scales/demo/finetune/learning_rate", "tune", "learning_rate: should be a valid number"),
+        (
+            "scales/demo/finetune/learning_rate",
+            "tunde",
+            "learning_rate: should be a number or 'tuned' or a mapping, not 'tunde'; did you mean 'tuned'?",
+        ),
+        ("scales/demo/finetune/learning_rate", -1, "should be greater than 0 or 'tuned' or a mapping, not -1"),
+        ("methods/mixed-ghost/clip_norm", "small", "clip_norm: should be a number, not 'small'"),
+        ("scales/demo/seeds", "1, 2, 3", "seeds: should be a list, not '1, 2, 3'; write [1, 2, 3]"),
+        ("scales/demo/finetune/transforms", "crop", "transforms: should be a list, not 'crop'; write [crop]"),
+        ("scales/demo/finetune/epochs", 1.5, "epochs: should be a whole number, not 1.5"),
         ("scales/demo/finetune/learning_rate", None, "learning_rate is not set; give a number, or `tuned`"),
         ("scales/demo/scratch/learning_rate", "tuned", "trained from scratch needs learning_rate as a number"),
         ("scales/demo/scratch/learning_rate", {"1": 0.5}, "learning_rate has no entry for ε = 8; add one"),
         ("scales/demo/finetune/delta", 1, "delta: should be less than 1, not 1"),
-        ("scales/demo/finetune/accountant", "rpd", "accountant: should be 'rdp', 'prv' or 'pld', not 'rpd'"),
+        ("scales/demo/finetune/accountant", "rpd", "should be 'rdp', 'prv' or 'pld', not 'rpd'; did you mean 'rdp'?"),
         ("scales/demo/finetune/epochs", 0, "epochs: should be greater than 0, not 0"),
         ("scales/demo/seeds", [], "seeds: should have at least one entry"),
         ("scales/demo/seeds", [1, 1], "seeds: a seed is listed twice"),
@@ -256,9 +265,13 @@ def test_several_mistakes_are_counted(raw: Raw) -> None:
     assert line.endswith("(and 1 more)")
 
 
-@pytest.mark.parametrize("content", [[1], None, "x", 3])
+@pytest.mark.parametrize("content", [[1], "x", 3])
 def test_the_file_is_a_mapping(content: Any) -> None:
-    assert message(content) == "params.yaml: expected a mapping at the top level"
+    assert message(content).startswith("params.yaml: expected a mapping at the top level, of scale, datasets, models")
+
+
+def test_a_file_of_nothing_is_said_to_be_empty() -> None:
+    assert message(None).startswith("params.yaml: the file is empty; ")
 
 
 def test_a_file_that_is_not_there_or_not_yaml_is_named(tmp_path: Path) -> None:
@@ -299,7 +312,7 @@ def test_the_command_line_prints_the_line_and_nothing_else(raw: Raw, tmp_path: P
         [sys.executable, "-m", "dpmix", "check", "--params", str(path)], cwd=repository, capture_output=True, text=True
     )
     assert (run.returncode, run.stdout) == (1, "")
-    assert run.stderr == "error: params.yaml: scales.demo.tables.9.fixed.epsilon: should be greater than 0, not 0\n"
+    assert run.stderr == f"error: {path}: scales.demo.tables.9.fixed.epsilon: should be greater than 0, not 0\n"
 
 
 def test_d_may_be_images_that_are_given(raw: Raw) -> None:

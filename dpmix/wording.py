@@ -1,0 +1,39 @@
+"""What pydantic says of a wrong value, in plain words and with a remedy."""
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_PLAIN = {
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "dict_type": "a mapping",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "string_type": "a text",
+}
+
+
+def should_be(errors: Sequence[Mapping[str, Any]]) -> str:
+    """What a value should be, and how to mend it, from the errors of all types that it may have.
+
+    >>> should_be([{"type": "tuple_type", "msg": "Input should be a valid tuple", "input": "1, 2, 3"}])
+    "should be a list, not '1, 2, 3'; write [1, 2, 3]"
+    """
+    value = errors[0].get("input")
+    expected = dict.fromkeys(_PLAIN.get(one["type"], one["msg"].removeprefix("Input should be ")) for one in errors)
+    return f"should be {' or '.join(expected)}, not {value!r}{_remedy(value, errors)}"
+
+
+def _remedy(value: Any, errors: Sequence[Mapping[str, Any]]) -> str:
+    if isinstance(value, str | int | float) and {one["type"] for one in errors} & {"tuple_type", "list_type"}:
+        return f"; write [{value}]"
+    words = [word for one in errors if one["type"] == "literal_error" for word in re.findall(r"'([^']*)'", one["msg"])]
+    close = difflib.get_close_matches(str(value), words, n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
