@@ -6,7 +6,7 @@ method's, those of the method on this data set, the table's `fixed`, then the ce
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,7 +20,6 @@ from dpmix.experiment import (
     Distance,
     Experiment,
     GradientRecord,
-    PlanFile,
     Selection,
     SyntheticSet,
     ZeroShot,
@@ -64,14 +63,6 @@ class CellSpec:
     end: bool = False
 
 
-@dataclass(frozen=True)
-class Bundle:
-    """Artefacts that one job makes, because they share a stream or a costly start, and the same targets need them."""
-
-    name: str
-    artefacts: tuple[Artefact, ...]
-
-
 class Catalogue:
     """All artefacts of one scale, by path.
 
@@ -99,12 +90,12 @@ class Catalogue:
             self.targets[f"table{key}"] = [artefact for cell in self._cells[key] for artefact in cell.artefacts]
         for key in self.spec.figures:
             self.targets[f"figure{key}"] = list(self._figure(key))
-        self._known_shares: dict[tuple[type[Artefact], ...], dict[str, tuple[str, str, str, str]]] = {}
         self.artefacts: dict[str, Artefact] = {}
+        self._inputs: dict[str, list[str]] = {}
         self.needed_by: dict[str, set[str]] = {}
         for target, artefacts in self.targets.items():
-            for artefact in artefacts:
-                self._register(artefact, target)
+            for path in self.with_inputs(list(map(self._register, artefacts))):
+                self.needed_by.setdefault(path, set()).add(target)
         self._check_release()
 
     def _check_release(self) -> None:
@@ -135,15 +126,13 @@ class Catalogue:
             f"out whole, but {what} is not covered by its ε; move it to another scale"
         )
 
-    def _register(self, artefact: Artefact, target: str) -> None:
+    def _register(self, artefact: Artefact) -> str:
+        """Keep an artefact, and all that it is made from, by path; its own path."""
         path = self.path(artefact)
-        needed = self.needed_by.setdefault(path, set())
-        if target in needed:
-            return
-        needed.add(target)
-        self.artefacts[path] = artefact
-        for source in artefact.inputs():
-            self._register(source, target)
+        if path not in self.artefacts:
+            self.artefacts[path] = artefact
+            self._inputs[path] = sorted(set(map(self._register, artefact.inputs())))
+        return path
 
     def path(self, artefact: Artefact) -> str:
         """An artefact's path relative to the repository's root, as Snakemake writes it."""
@@ -162,7 +151,18 @@ class Catalogue:
 
     def inputs(self, path: str | Path) -> list[str]:
         """The paths that must exist before the artefact at `path` can be made."""
-        return sorted({self.path(source) for source in self.find(path).inputs()})
+        self.find(path)
+        return list(self._inputs[Path(path).as_posix()])
+
+    def with_inputs(self, paths: Iterable[str]) -> set[str]:
+        """These paths and those of everything that the artefacts at them are made from, however indirectly."""
+        found, left = set[str](), list(paths)
+        while left:
+            path = left.pop()
+            if path not in found:
+                found.add(path)
+                left += self._inputs[path]
+        return found
 
     def cells(self, table: str) -> list[CellSpec]:
         """The cells of a table, row by row."""
@@ -200,54 +200,6 @@ class Catalogue:
     def of(self, kind: type[Artefact]) -> list[Artefact]:
         """All artefacts of one kind, in the order of their paths."""
         return [artefact for _, artefact in sorted(self.artefacts.items()) if isinstance(artefact, kind)]
-
-    @property
-    def calls(self) -> list[frozenset[str]]:
-        """The sets of targets that one call trains together: everything, all tables, all figures, each target alone.
-
-        And none: a call for several single targets shares no jobs between them. A job on a cluster's node is started
-        by its name alone, so that the jobs of all these calls must be few enough to be listed.
-        """
-        everything = frozenset(self.targets)
-        tables = frozenset(target for target in everything if target.startswith("table"))
-        return [everything, tables, everything - tables, *(frozenset({target}) for target in self.targets), frozenset()]
-
-    def bundles(
-        self, *kinds: type[Artefact], missing_only: bool = True, together: frozenset[str] = frozenset()
-    ) -> list[Bundle]:
-        """The jobs for artefacts of these kinds that do not exist yet.
-
-        Two artefacts may share a job if they share a stream (on a cluster) or a model (on one machine, where starting
-        a process costs most), and exactly the same tables and figures need them, so that asking for one table computes
-        nothing that it does not need.
-
-        Args:
-            kinds: of artefacts.
-            missing_only: leave out what is already there; a bundle keeps its name as long as something is missing.
-            together: one of `calls`. Of what any of them needs, whole streams share a job, because views cost and heads
-                do not; and on one machine, all streams of a model and seed.
-        """
-        groups: dict[tuple[str, ...], list[str]] = {}
-        for path, (kind, model, seed, stream) in self._shares(kinds).items():
-            needs = self.needed_by[path]
-            wanted = not together.isdisjoint(needs)
-            by_stream = self.spec.bundle.by == "stream" and kind != "plan"
-            key = (kind, model, stream) if by_stream else (kind, model, seed) if wanted else (kind, model)
-            groups.setdefault((*key, *(("together",) if wanted else sorted(needs))), []).append(path)
-        bundles = []
-        for (kind, model, *_), group in groups.items():
-            left = [path for path in sorted(group) if not (missing_only and Path(path).exists())]
-            if left:
-                name = "-".join(part for part in (kind, model, digest(sorted(group), 8)) if part)
-                bundles.append(Bundle(name, tuple(self.artefacts[path] for path in left)))
-        return bundles
-
-    def _shares(self, kinds: tuple[type[Artefact], ...]) -> dict[str, tuple[str, str, str, str]]:
-        """What jobs may be grouped by, for the artefacts of these kinds by path; worked out once."""
-        if kinds not in self._known_shares:
-            found = {self.path(artefact): _share(artefact) for kind in kinds for artefact in self.of(kind)}
-            self._known_shares[kinds] = found
-        return self._known_shares[kinds]
 
     # Tables ---------------------------------------------------------------------------------------------------------
 
@@ -588,18 +540,3 @@ def _omits(rule: dict[str, str], table: AccuracyTable, row: Labels, column: Labe
     names = axis_names((*table.rows, *table.columns))
     here = dict(zip(names, (*row, *column), strict=True))
     return all(here.get(axis) == label for axis, label in rule.items())
-
-
-def _share(artefact: Artefact) -> tuple[str, str, str, str]:
-    """What jobs may be grouped by: the kind of work, the model, the seed, and the stream of views."""
-    if isinstance(artefact, Distance):
-        extractor = artefact.extractor.name if artefact.extractor else "inception"
-        return ("distance", extractor, "", artefact.dataset.name)
-    if isinstance(artefact, PlanFile):
-        return ("plan", "", "", artefact.hash)
-    if isinstance(artefact, ZeroShot):
-        return ("zero-shot", artefact.model.name, "", artefact.dataset.name)
-    assert isinstance(artefact, Experiment | Selection | GradientRecord)
-    experiment = artefact if isinstance(artefact, Experiment) else artefact.experiment
-    kind = "tune" if isinstance(artefact, Selection) else "run"
-    return (kind, experiment.model.name, str(experiment.seed), experiment.stream())

@@ -70,9 +70,10 @@ class Artefact(Spec):
         return digest({"kind": type(self).__name__, **self.key()})
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """A copy with other values, which must not inherit the hash of these."""
+        """A copy with other values, which must not inherit what was worked out from these."""
         copied = super().model_copy(update=update, deep=deep)
-        copied.__dict__.pop("hash", None)
+        for name in copied.__dict__.keys() - type(self).model_fields.keys():
+            del copied.__dict__[name]
         return copied
 
     def path(self, scale: str) -> Path:
@@ -431,10 +432,17 @@ class Experiment(Artefact):
             changes["synthetic"] = None
         if isinstance(self.model, EncoderSpec) and self.clipping == "per-layer":
             changes["clipping"] = "flat"  # a linear head is one layer
+        if all(getattr(self, field) == value for field, value in changes.items()):
+            return self
         return self.model_copy(update=changes)
 
     @override
     def key(self) -> dict[str, Any]:
+        return dict(self._key)
+
+    # A run's key is part of those of its selection and gradient record, and of its stream.
+    @cached_property
+    def _key(self) -> dict[str, Any]:
         key = _without_defaults(self.canonical(), *self.added)
         if self.epsilon == math.inf:  # no noise is calibrated, by no accountant, for no δ
             del key["accountant"], key["delta"]
@@ -448,8 +456,12 @@ class Experiment(Artefact):
         """
         if self.release or isinstance(self.model, WideResNetSpec):
             return self.hash
+        return self._stream
+
+    @cached_property
+    def _stream(self) -> str:
         heads = ("epsilon", "delta", "accountant", "clip_norm", "learning_rate", "momentum", "weight_decay")
-        return digest({name: value for name, value in self.key().items() if name not in heads})
+        return digest({name: value for name, value in self._key.items() if name not in heads})
 
     def images(self) -> ImageStore:
         """The private images at the model's resolution."""

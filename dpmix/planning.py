@@ -1,6 +1,6 @@
 """What the tables of a scale will cost, counted before anything is spent.
 
-What is counted is what `Catalogue.bundles` would run: the jobs, in each the streams of views, in each stream
+What is counted is what `dpmix.jobs.jobs` would run: the jobs, in each the streams of views, in each stream
 
     T (steps) x q N (records sampled at each) x K (views of a record)
 
@@ -33,6 +33,7 @@ from dpmix.experiment import (
     SyntheticStore,
     ZeroShot,
 )
+from dpmix.jobs import jobs, needed_for
 from dpmix.params import DatasetSpec, DiffusionSpec, EncoderSpec, GivenImagesSpec, ModelSpec, WideResNetSpec, known
 from dpmix.privacy.plan import Plan
 
@@ -271,13 +272,12 @@ class _Counting:
     def estimate(self, name: str, targets: frozenset[str]) -> Estimate:
         """What one call for these targets makes."""
         made, fetched = Estimate(name), set()
-        together = targets if targets in self._catalogue.calls else frozenset[str]()
+        needed = needed_for(self._catalogue, targets)
         for kinds in ((Selection,), (Experiment, GradientRecord), (ZeroShot,), (Distance,)):
-            for job in self._catalogue.bundles(*kinds, missing_only=self._missing_only, together=together):
-                if any(targets & self._catalogue.needed_by[self._catalogue.path(one)] for one in job.artefacts):
-                    made.add_job(job.artefacts, self._costs)
-        for artefact, needed in self._files:
-            if not targets & needed:
+            for job in jobs(self._catalogue, *kinds, needed=needed, missing_only=self._missing_only):
+                made.add_job(job.artefacts, self._costs)
+        for artefact, needed_by in self._files:
+            if not targets & needed_by:
                 continue
             kind, size = disk(artefact)
             made.disk[kind] += size

@@ -1,4 +1,4 @@
-"""Every table and figure expands to what the paper says, and to jobs that make nothing else."""
+"""Every table and figure expands to what the paper says."""
 
 import copy
 import itertools
@@ -10,20 +10,13 @@ from typing import Any
 import pytest
 import yaml
 
-from dpmix.catalogue import NON_PRIVATE, ZERO_SHOT, Bundle, Catalogue, CellSpec, of_config, split_labels
+from dpmix.catalogue import NON_PRIVATE, ZERO_SHOT, Catalogue, CellSpec, of_config, split_labels
 from dpmix.errors import ParamsError
-from dpmix.experiment import Artefact, Distance, Experiment, GradientRecord, ImageStore, PlanFile, Selection, ZeroShot
+from dpmix.experiment import Distance, Experiment, GradientRecord, ImageStore, Selection, ZeroShot
 from dpmix.params import AccuracyTable, EncoderSpec, parse, read
 from dpmix.tables.captions import TABLES
 from dpmix.tables.published import published
 
-KINDS: tuple[tuple[type[Artefact], ...], ...] = (
-    (PlanFile,),
-    (Selection,),
-    (Experiment, GradientRecord),
-    (ZeroShot,),
-    (Distance,),
-)
 TABLE_NUMBERS = [str(number) for number in range(1, 14)]
 
 
@@ -334,108 +327,6 @@ def test_zero_shot_depends_on_the_prompts_and_not_on_standardised_features(
     scaled = one.model_copy(update={"model": one.model.model_copy(update={"standardize": "none"})})
     assert scaled.path("demo") == one.path("demo")
     assert one.model_copy(update={"prompts": ("{}",)}).path("demo") != one.path("demo")
-
-
-# Jobs -----------------------------------------------------------------------------------------------------------------
-
-
-def touch(catalogue: Catalogue, artefacts: tuple[Artefact, ...] | list[Artefact]) -> None:
-    for artefact in artefacts:
-        path = Path(catalogue.path(artefact))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-
-
-def needed(catalogue: Catalogue, bundle: Bundle) -> list[set[str]]:
-    return [catalogue.needed_by[catalogue.path(artefact)] for artefact in bundle.artefacts]
-
-
-def bundles(
-    catalogue: Catalogue, *kinds: type[Artefact], call: str = "none", missing_only: bool = True
-) -> list[Bundle]:
-    """For a call of everything, of one target, or of none."""
-    together = frozenset({"all": catalogue.targets, "none": []}.get(call, [call]))
-    assert together in catalogue.calls
-    return catalogue.bundles(*kinds, together=together, missing_only=missing_only)
-
-
-def streams(found: list[Bundle]) -> dict[str, set[str]]:
-    """The jobs of each stream."""
-    where: dict[str, set[str]] = {}
-    for bundle in found:
-        for one in bundle.artefacts:
-            run = one.experiment if isinstance(one, Selection | GradientRecord) else one
-            assert isinstance(run, Experiment)
-            where.setdefault(run.stream(), set()).add(bundle.name)
-    return where
-
-
-CALLS = ["none", "table3", "all"]
-
-
-@pytest.mark.parametrize("scale", ["demo", "paper"])
-@pytest.mark.parametrize("call", CALLS)
-def test_the_jobs_make_everything_once(catalogues: dict[str, Catalogue], scale: str, call: str) -> None:
-    catalogue = catalogues[scale]
-    found = [bundle for kinds in KINDS for bundle in bundles(catalogue, *kinds, call=call)]
-    outputs = [catalogue.path(artefact) for bundle in found for artefact in bundle.artefacts]
-    kinds = tuple(kind for group in KINDS for kind in group)
-    assert sorted(outputs) == sorted(path for path, one in catalogue.artefacts.items() if isinstance(one, kinds))
-    assert len(outputs) == len(set(outputs))
-    assert len({bundle.name for bundle in found}) == len(found)
-
-
-@pytest.mark.parametrize("scale", ["demo", "paper"])
-def test_a_job_for_a_table_makes_nothing_that_the_table_does_not_need(
-    catalogues: dict[str, Catalogue], scale: str
-) -> None:
-    catalogue = catalogues[scale]
-    for kinds in KINDS:
-        for bundle in bundles(catalogue, *kinds):
-            assert len(set(map(frozenset, needed(catalogue, bundle)))) == 1
-        for target in catalogue.targets:
-            for bundle in bundles(catalogue, *kinds, call=target):
-                assert len({target in needs for needs in needed(catalogue, bundle)}) == 1
-
-
-@pytest.mark.parametrize("call", ["all", "table3", "table9", "figure2"])
-def test_a_call_passes_over_each_stream_once(paper: Catalogue, call: str) -> None:
-    """Table 3 shares streams with eight other tables; one call for it must not pass over them once for each."""
-    selections, runs = bundles(paper, Selection, call=call), bundles(paper, Experiment, GradientRecord, call=call)
-    asked = [b for b in selections + runs if call == "all" or any(call in needs for needs in needed(paper, b))]
-    where = streams(asked)
-    assert all(len(names) == 1 for names in where.values())
-    assert len(asked) == len(where)
-
-
-def test_several_targets_share_no_jobs(paper: Catalogue) -> None:
-    assert frozenset({"table3", "table9"}) not in paper.calls
-    assert max(map(len, streams(bundles(paper, Experiment, GradientRecord)).values())) > 1
-
-
-@pytest.mark.parametrize("call", CALLS)
-def test_on_a_cluster_every_network_from_scratch_is_a_job(paper: Catalogue, call: str) -> None:
-    for bundle in bundles(paper, Experiment, GradientRecord, call=call):
-        if any(isinstance(one, Experiment) and not isinstance(one.model, EncoderSpec) for one in bundle.artefacts):
-            assert len(bundle.artefacts) == 1
-
-
-@pytest.mark.parametrize("call", CALLS)
-def test_what_is_there_is_left_alone_and_names_stay(catalogues: dict[str, Catalogue], call: str) -> None:
-    """A job on a cluster finds its rule by name, after others of the bundle's outputs may have come to be."""
-    catalogue = catalogues["demo"]
-    kinds = (Experiment, GradientRecord)
-    before = bundles(catalogue, *kinds, call=call)
-    large = max(before, key=lambda bundle: len(bundle.artefacts))
-    assert len(large.artefacts) > 2
-    touch(catalogue, large.artefacts[:2])
-    after = {bundle.name: bundle.artefacts for bundle in bundles(catalogue, *kinds, call=call)}
-    assert after.pop(large.name) == large.artefacts[2:]
-    assert after == {bundle.name: bundle.artefacts for bundle in before if bundle.name != large.name}
-    touch(catalogue, large.artefacts)
-    assert large.name not in {bundle.name for bundle in bundles(catalogue, *kinds, call=call)}
-    everything = bundles(catalogue, *kinds, call=call, missing_only=False)
-    assert {bundle.name: bundle.artefacts for bundle in everything} == {b.name: b.artefacts for b in before}
 
 
 # Changes --------------------------------------------------------------------------------------------------------------

@@ -42,8 +42,8 @@ def snakemake(folder: Path, *arguments: str, path: str = os.environ["PATH"]) -> 
 
 def plan(repository: Path) -> str:
     """A file of the cheapest job that the demo submits: one that calibrates the noise of few runs."""
-    bundles = Catalogue(read(repository / "params.yaml"), "demo").bundles(PlanFile, missing_only=False)
-    return min(bundles, key=lambda bundle: len(bundle.artefacts)).artefacts[0].path("demo").as_posix()
+    catalogue = Catalogue(read(repository / "params.yaml"), "demo")
+    return catalogue.path(catalogue.of(PlanFile)[0])
 
 
 def test_the_papers_grid_is_a_correct_dry_run(clone):

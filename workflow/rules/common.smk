@@ -1,6 +1,6 @@
+import json
 import os
 import re
-import sys
 
 from dpmix.catalogue import of_config
 from dpmix.errors import DpmixError
@@ -13,6 +13,8 @@ from dpmix.experiment import (
     SyntheticStore,
     ZeroShot,
 )
+from dpmix.jobs import jobs, needed_for
+from snakemake.cli import get_argument_parser
 from snakemake.exceptions import WorkflowError
 
 PARAMS = os.path.relpath(workflow.configfiles[-1])
@@ -40,51 +42,36 @@ LAUNCH = (
 FIRST, TUNING, FROM_SCRATCH = 3, 2, 1
 
 
-def priority_of(bundle):
+def priority_of(job):
     """Of a training job."""
-    if isinstance(bundle.artefacts[0], Selection):
+    if isinstance(job.artefacts[0], Selection):
         return TUNING
     scratch = (
-        isinstance(bundle.artefacts[0], Experiment)
-        and not bundle.artefacts[0].encoder()
+        isinstance(job.artefacts[0], Experiment) and not job.artefacts[0].encoder()
     )
     return FROM_SCRATCH if scratch else 0
 
 
-# What one call asks for is trained together: all heads of a stream in one job, because the views cost, not the heads,
-# and nothing that no asked table or figure needs.
-EVERYTHING, ALL_TABLES, ALL_FIGURES, *_ = CATALOGUE.calls
-ASKS_FOR = {
-    "all": EVERYTHING,
-    "report": EVERYTHING,
-    f"{RESULTS}/report/index.html": EVERYTHING,
-    "all_tables": ALL_TABLES,
-    "all_figures": ALL_FIGURES,
-    **{target: {target} for target in CATALOGUE.targets},
-}
+# Rules are defined before Snakemake says what it was asked for, so its own parser is asked. A job on a cluster's node
+# hears it from the process that submitted it.
+if workflow.is_main_process:
+    CALL, _ = get_argument_parser().parse_known_args()
+    WORDS = [*CALL.targets, *CALL.forcerun, *CALL.until, *CALL.prioritize]
+    os.environ["DPMIX_TARGETS"] = json.dumps(WORDS if CALL.targets else [])
 
 
-def asked_for(arguments):
-    """The tables and figures that a command line asks for: all, if it names no target."""
-    named = [ASKS_FOR[word] for word in arguments if word in ASKS_FOR]
-    files = any(word.startswith(("results/", "data/")) for word in arguments)
-    asked = frozenset().union(*named) if named or files else EVERYTHING
-    return asked if asked in CATALOGUE.calls else frozenset()
+envvars:
+    "DPMIX_TARGETS",
+
+
+# All heads of a stream that the call needs are trained in one job, because the views cost, not the heads, and nothing
+# that it does not need.
+NEEDED = needed_for(CATALOGUE, json.loads(os.environ["DPMIX_TARGETS"]))
 
 
 def jobs_for(*kinds):
-    """The bundles of artefacts of these kinds that this call is to make."""
-    # Rules are defined before Snakemake says what was asked for, hence the command line.
-    if "--target-jobs" not in sys.argv:
-        return CATALOGUE.bundles(*kinds, together=asked_for(sys.argv[1:]))
-    # One job on a cluster's node, of whichever call; its name is all that is given.
-    named = {word.partition(":")[0] for word in sys.argv}
-    jobs = [
-        job
-        for call in CATALOGUE.calls
-        for job in CATALOGUE.bundles(*kinds, together=call)
-    ]
-    return list({job.name: job for job in jobs if job.name in named}.values())
+    """The jobs of artefacts of these kinds that this call is to make."""
+    return jobs(CATALOGUE, *kinds, needed=NEEDED)
 
 
 def made_from(pattern):
@@ -126,14 +113,7 @@ def stamps_of(target):
     return f"{RESULTS}/stamps/{target}-*"
 
 
-def outputs_of(bundle):
-    """The files of one job."""
-    return [CATALOGUE.path(artefact) for artefact in bundle.artefacts]
-
-
-def inputs_of(bundle):
-    """The files that one job needs and does not make itself."""
-    needed = {
-        path for output in outputs_of(bundle) for path in CATALOGUE.inputs(output)
-    }
-    return sorted(needed - set(outputs_of(bundle)))
+def inputs_of(job):
+    """The files that a job needs and does not make itself."""
+    needed = {path for output in job.paths for path in CATALOGUE.inputs(output)}
+    return sorted(needed - set(job.paths))

@@ -1,14 +1,14 @@
-for bundle in jobs_for(Distance):
+for job in jobs_for(Distance):
 
     rule:
         name:
-            bundle.name
+            job.name
         input:
-            inputs_of(bundle),
+            inputs_of(job),
         output:
-            outputs_of(bundle),
+            job.paths,
         log:
-            f"logs/fid/{bundle.name}.log",
+            f"logs/fid/{job.name}.log",
         conda:
             "../../environment.yml"
         threads: CATALOGUE.spec.bundle.threads

@@ -1,14 +1,14 @@
-# One rule for each bundle of artefacts that do not exist yet: a job trains the heads that share a stream of views (on a
-# cluster) or an encoder (in the demo), and no job touches a run that is already there.
-for bundle in jobs_for(PlanFile):
+# One rule for each job, of what does not exist yet: it trains the heads that share a stream of views (on a cluster) or
+# an encoder (in the demo), and no job touches a run that is already there.
+for job in jobs_for(PlanFile):
 
     rule:
         name:
-            bundle.name
+            job.name
         output:
-            outputs_of(bundle),
+            job.paths,
         log:
-            f"logs/plans/{bundle.name}.log",
+            f"logs/plans/{job.name}.log",
         priority: FIRST
         conda:
             "../../environment.yml"
@@ -18,18 +18,18 @@ for bundle in jobs_for(PlanFile):
             "python -m dpmix step plans {output} {params.step} 2> >(tee {log} >&2)"
 
 
-for bundle in jobs_for(Selection) + jobs_for(Experiment, GradientRecord):
+for job in jobs_for(Selection) + jobs_for(Experiment, GradientRecord):
 
     rule:
         name:
-            bundle.name
+            job.name
         input:
-            inputs_of(bundle),
+            inputs_of(job),
         output:
-            outputs_of(bundle),
+            job.paths,
         log:
-            f"logs/train/{bundle.name}.log",
-        priority: priority_of(bundle)
+            f"logs/train/{job.name}.log",
+        priority: priority_of(job)
         conda:
             "../../environment.yml"
         threads: CATALOGUE.spec.bundle.threads
@@ -42,17 +42,17 @@ for bundle in jobs_for(Selection) + jobs_for(Experiment, GradientRecord):
             "{params.launch} step train {output} {params.step} --threads {threads} 2> >(tee {log} >&2)"
 
 
-for bundle in jobs_for(ZeroShot):
+for job in jobs_for(ZeroShot):
 
     rule:
         name:
-            bundle.name
+            job.name
         input:
-            inputs_of(bundle),
+            inputs_of(job),
         output:
-            outputs_of(bundle),
+            job.paths,
         log:
-            f"logs/train/{bundle.name}.log",
+            f"logs/train/{job.name}.log",
         conda:
             "../../environment.yml"
         threads: CATALOGUE.spec.bundle.threads
