@@ -1,4 +1,4 @@
-"""What pydantic says of a wrong value, in plain words and with a remedy."""
+"""Plain words: of what pydantic says of a wrong value, with a remedy, and of counts."""
 
 import difflib
 import re
@@ -37,3 +37,12 @@ def _remedy(value: Any, errors: Sequence[Mapping[str, Any]]) -> str:
     words = [word for one in errors if one["type"] == "literal_error" for word in re.findall(r"'([^']*)'", one["msg"])]
     close = difflib.get_close_matches(str(value), words, n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def counted(number: int, noun: str) -> str:
+    """A count with its noun, in the plural unless there is one.
+
+    >>> counted(1, "table"), counted(0, "run")
+    ('1 table', '0 runs')
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

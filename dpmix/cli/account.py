@@ -1,5 +1,6 @@
 """`dpmix account`: the noise that a private run needs, before anybody pays for the run."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -47,6 +48,7 @@ def account(
         ("steps T", str(plan.steps)),
         ("sampling rate q", f"{plan.sampling_rate:.6g}"),
         ("delta", f"{plan.delta:g}"),
+        ("calibrated by", _calibration(plan.accountant, plan.private, epsilon, ACCOUNTANTS)),
     ]
     for name in ACCOUNTANTS:
         value = spent.get(name)
@@ -59,3 +61,13 @@ def account(
         typer.echo(
             f"note: delta is not below 1 / N = {1 / plan.population:.2g}, which protects nobody in particular", err=True
         )
+
+
+def _calibration(chosen: str, private: bool, epsilon: float | None, accountants: Sequence[str]) -> str:
+    """Under which accountant the noise meets the target, and what those beside it are."""
+    if epsilon is None:
+        return "none, the noise was given; each accountant below bounds its ε"
+    if not private:
+        return "none, there is no noise"
+    others = " and ".join(name for name in accountants if name != chosen)
+    return f"{chosen}, to ε = {epsilon:g}; {others} bound the ε of the same noise, for comparison"

@@ -42,6 +42,7 @@ def check(
     from dpmix.experiment import Distance, Experiment, Selection
     from dpmix.models.architectures import check_architecture
     from dpmix.params import EncoderSpec, read
+    from dpmix.wording import counted
 
     parsed = read(params)
     for model in parsed.models.values():
@@ -49,12 +50,15 @@ def check(
             check_architecture(model)
     for scale in parsed.scales:
         catalogue = Catalogue(parsed, scale)
-        counts = ", ".join(
-            f"{len(catalogue.of(kind))} {name}"
-            for kind, name in ((Experiment, "runs"), (Selection, "learning rates to choose"), (Distance, "distances"))
+        rates = counted(len(catalogue.of(Selection)), "learning rate")
+        counts = (
+            counted(len(catalogue.spec.tables), "table"),
+            counted(len(catalogue.of(Experiment)), "run"),
+            f"{rates} to choose",
+            counted(len(catalogue.of(Distance)), "distance"),
         )
         chosen = " (chosen)" if scale == parsed.scale else ""
-        typer.echo(f"{scale}{chosen}: {len(catalogue.spec.tables)} tables, {counts}")
+        typer.echo(f"{scale}{chosen}: {', '.join(counts)}")
 
 
 def _naming_its_params(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -9,7 +9,17 @@ if TYPE_CHECKING:
     from dpmix.catalogue import Catalogue
     from dpmix.planning import Costs, Estimate, Speed
 
-_COLUMNS = ("target", "runs", "rates", "distances", "jobs", "streams", "passes", "GPU hours", "disk")
+_MEANING = {
+    "runs": "models to train, gradient records included",
+    "rates": "learning rates to choose on held-out training images",
+    "distances": "Fréchet distances to measure",
+    "jobs": "processes that do all this, zero-shot classification included",
+    "streams": "passes over views; heads on one encoder share theirs, a network from scratch has its own",
+    "passes": "images through all models (k, M, G: thousands, millions, billions)",
+    "GPU hours": "operations over the speed above",
+    "disk": "downloads, decoded images, synthetic images and weights",
+}
+_COLUMNS = ("target", *_MEANING)
 _KINDS = ("downloads", "images", "synthetic", "weights")
 
 
@@ -45,7 +55,7 @@ def plan(
     what = "everything" if everything else "what is not on disk yet"
     typer.echo(f"Scale {catalogue.scale}, {what}. {_assumed(gpu, fast)}\n")
     table = [_COLUMNS, *(_row(row, fast, costs) for row in rows)]
-    typer.echo("\n".join(_aligned(table)))
+    typer.echo("\n".join([*_aligned(table), "", *(f"{column}: {text}" for column, text in _MEANING.items())]))
     details = _details(rows[-1], fast, costs, catalogue.spec.bundle.gpus)
     for line in details + _beside_the_paper(catalogue, rows, gpu, fast, costs):
         typer.echo(line)

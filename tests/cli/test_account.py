@@ -31,6 +31,14 @@ def test_calibrates():
     assert value(shown["epsilon, pld"]) < value(shown["epsilon, prv"]) < value(shown["epsilon, rdp"])
 
 
+@pytest.mark.parametrize(("chosen", "others"), [("rdp", "prv and pld"), ("prv", "rdp and pld"), ("pld", "rdp and prv")])
+def test_says_which_accountant_calibrates_and_which_are_beside_it(chosen: str, others: str):
+    rows = run("--n", "3680", "--batch", "1000", "--epochs", "10", "--epsilon", "4", "--accountant", chosen)
+    shown = {label.strip(): text.strip() for label, text in rows.items()}
+    assert shown["calibrated by"] == f"{chosen}, to ε = 4; {others} bound the ε of the same noise, for comparison"
+    assert [label for label, text in shown.items() if "(calibrated)" in text] == [f"epsilon, {chosen}"]
+
+
 def test_accounts_for_given_noise():
     rows = run(
         *("--n", "3680", "--batch", "1000", "--epochs", "10", "--noise-multiplier", "2", "--microbatch-size", "2")
@@ -38,6 +46,7 @@ def test_accounts_for_given_noise():
     shown = {label.strip(): text.strip() for label, text in rows.items()}
     assert shown["noise on the sum"] == "4 (sensitivity 2)"
     assert "calibrated" not in "".join(shown.values())
+    assert shown["calibrated by"].startswith("none, the noise was given")
     assert 1 < value(shown["epsilon, pld"]) < 8
 
 
@@ -46,6 +55,7 @@ def test_without_privacy_is_said():
     shown = {label.strip(): text.strip() for label, text in rows.items()}
     assert shown["noise multiplier σ"] == "0"
     assert shown["epsilon, rdp"] == "∞"
+    assert shown["calibrated by"] == "none, there is no noise"
 
 
 def test_a_large_delta_is_remarked_on():

@@ -61,12 +61,14 @@ def test_help_lists_every_command() -> None:
     assert all(step in steps.output for step in STEPS)
 
 
-def test_check_says_what_each_scale_asks_for(clone: Path, catalogue: Catalogue) -> None:
+def test_check_says_what_each_scale_asks_for(clone: Path, catalogue: Catalogue, repository: Path) -> None:
     shown = run("check", folder=clone)
     assert (shown.returncode, shown.stderr) == (0, "")
     demo, paper = shown.stdout.splitlines()
     assert demo.startswith(f"demo (chosen): 13 tables, {len(catalogue.of(Experiment))} runs, ")
     assert paper.startswith("paper: 13 tables, ")
+    release = run("check", "--params", str(repository / "docs" / "own-images" / "params.yaml"), folder=clone)
+    assert release.stdout.splitlines()[1] == "release: 1 table, 1 run, 0 learning rates to choose, 0 distances"
 
 
 def test_an_error_is_one_line_and_status_1(tmp_path: Path) -> None:

@@ -159,3 +159,12 @@ def test_targets_are_named_in_two_ways() -> None:
 )
 def test_counts_are_short(number: float, text: str) -> None:
     assert _count(number) == text
+
+
+def test_every_column_is_explained_in_a_line() -> None:
+    lines = planned("table12")
+    header = next(line for line in lines if line.startswith("target "))
+    columns = [column for column in re.split(r"\s{2,}", header) if column != "target"]
+    assert len(columns) == 8
+    explained = [line.partition(": ")[0] for line in lines if line.partition(": ")[0] in columns]
+    assert explained == columns
