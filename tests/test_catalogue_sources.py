@@ -1,13 +1,14 @@
 """What a catalogue's runs are made from, by value: class names, D, the settings and rates of reference rows."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dpmix.catalogue import NON_PRIVATE, ZERO_SHOT, Catalogue
 from dpmix.experiment import Artefact, Experiment, ImageStore, Selection, SyntheticStore, ZeroShot
-from dpmix.params import parse
+from dpmix.params import parse, read
 from tests.test_experiment import ENCODER
 from tests.test_settings import raw
 
@@ -114,3 +115,12 @@ def test_without_noise_a_rate_for_each_epsilon_is_that_of_infinity() -> None:
     (run, _) = ends(ladder={"method": "self"}, fixed={"learning_rate": rates})[NON_PRIVATE]
     assert isinstance(run, Experiment)
     assert run.learning_rate == 8
+
+
+def test_docs_choices_says_which_tables_have_reference_rows(repository: Path) -> None:
+    params = read(repository / "params.yaml")
+    text = " ".join((repository / "docs" / "choices.md").read_text(encoding="utf-8").split())
+    for scale, words in (("paper", "at the paper's scale Tables {} and {}, "), ("demo", "in the demo Table {1} alone")):
+        whole = Catalogue(params, scale)
+        *most, last = [name for name in whole.spec.tables if any(cell.end for cell in whole.cells(name))]
+        assert words.format(", ".join(most), last) in text
