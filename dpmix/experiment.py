@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import Field, PlainSerializer, model_validator
 from typing_extensions import override
@@ -53,6 +53,22 @@ def number(value: float) -> str:
     return f"{value:g}"
 
 
+class JobShare(NamedTuple):
+    """What the artefacts of one job have in common.
+
+    Attributes:
+        work: its kind, which is also how the job's name begins.
+        model: whose start costs, such as an encoder's; empty if there is none.
+        seed: on one machine, where starting a process costs most, a job has all artefacts of a model and a seed.
+        stream: on a cluster it has those of a model and a stream, of which the views or images cost most.
+    """
+
+    work: str
+    model: str
+    seed: str
+    stream: str
+
+
 class Artefact(Spec):
     """Something that one job makes: a file whose presence means that it is whole."""
 
@@ -83,6 +99,10 @@ class Artefact(Spec):
     def inputs(self) -> list["Artefact"]:
         """What must be made before it."""
         return []
+
+    def job_share(self) -> JobShare:
+        """With what it may be made in one job; by default with all of its kind, or on a cluster alone."""
+        return JobShare(type(self).__name__.lower(), "", "", self.hash)
 
 
 # Labels are for people; D's class names are the same wherever they are looked up; whose D is shared, D itself says.
@@ -258,6 +278,10 @@ class PlanFile(Artefact):
             if (found := getattr(plan, name)) != value:
                 return f"its {name} is {found}, not {value}"
         return None
+
+    @override
+    def job_share(self) -> JobShare:
+        return JobShare("plan", "", "", "")  # many take no time
 
     @override
     def path(self, scale: str) -> Path:
@@ -498,6 +522,10 @@ class Experiment(Artefact):
             made.append(self.learning_rate)
         return [artefact for artefact in made if artefact is not None]
 
+    @override
+    def job_share(self) -> JobShare:
+        return JobShare("run", self.model.name, str(self.seed), self.stream())
+
     def directory(self, scale: str) -> Path:
         """The folder of everything that this run leaves."""
         ks = f"k{self.k_base}-{self.k_self}-{self.k_diff}"
@@ -521,6 +549,10 @@ class Selection(Artefact):
         return self.experiment.inputs()
 
     @override
+    def job_share(self) -> JobShare:
+        return self.experiment.job_share()._replace(work="tune")
+
+    @override
     def path(self, scale: str) -> Path:
         e = self.experiment
         name = f"eps{number(e.epsilon)}-k{e.k_base}-{e.k_self}-{e.k_diff}-{self.hash}.json"
@@ -542,6 +574,10 @@ class GradientRecord(Artefact):
     @override
     def inputs(self) -> list[Artefact]:
         return self.experiment.inputs()
+
+    @override
+    def job_share(self) -> JobShare:
+        return self.experiment.job_share()
 
     @override
     def path(self, scale: str) -> Path:
@@ -570,6 +606,10 @@ class ZeroShot(Artefact):
     @override
     def inputs(self) -> list[Artefact]:
         return [self.images(), EncoderModel(encoder=self.model)]
+
+    @override
+    def job_share(self) -> JobShare:
+        return JobShare("zero-shot", self.model.name, "", self.dataset.name)
 
     @override
     def path(self, scale: str) -> Path:
@@ -626,6 +666,10 @@ class Distance(Artefact):
         if self.uses_synthetic and self.synthetic:
             made.append(SyntheticStore(synthetic=self.synthetic, resolution=self.resolution))
         return made
+
+    @override
+    def job_share(self) -> JobShare:
+        return JobShare("distance", self.extractor.name if self.extractor else "inception", "", self.dataset.name)
 
     @override
     def path(self, scale: str) -> Path:

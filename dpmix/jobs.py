@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from dpmix.experiment import Artefact, Distance, Experiment, GradientRecord, PlanFile, Selection, ZeroShot, digest
+from dpmix.experiment import Artefact, digest
 
 if TYPE_CHECKING:
     from dpmix.catalogue import Catalogue
@@ -50,7 +50,9 @@ def jobs(
     for kind in kinds:
         for path, artefact in sorted(catalogue.artefacts.items()):
             if isinstance(artefact, kind) and (needed is None or path in needed):
-                groups.setdefault(_shared(artefact, catalogue.spec.bundle.by == "stream"), []).append(path)
+                share = artefact.job_share()
+                apart = share.stream if catalogue.spec.bundle.by == "stream" else share.seed
+                groups.setdefault((share.work, share.model, apart), []).append(path)
     found = []
     for (work, model, _), paths in groups.items():
         left = tuple(path for path in sorted(paths) if not (missing_only and Path(path).exists()))
@@ -97,18 +99,3 @@ def _shown_by(catalogue: "Catalogue", word: str) -> set[str]:
     if word in ("all_tables", "all_figures"):
         return {target for target in everything if target.startswith(word.removeprefix("all_").removesuffix("s"))}
     return everything & {word}
-
-
-def _shared(artefact: Artefact, by_stream: bool) -> tuple[str, str, str]:
-    """What the artefacts of one job have in common: kind of work, model, and stream of views or seed."""
-    if isinstance(artefact, Distance):
-        extractor = artefact.extractor.name if artefact.extractor else "inception"
-        return ("distance", extractor, artefact.dataset.name if by_stream else "")
-    if isinstance(artefact, PlanFile):
-        return ("plan", "", "")
-    if isinstance(artefact, ZeroShot):
-        return ("zero-shot", artefact.model.name, artefact.dataset.name if by_stream else "")
-    assert isinstance(artefact, Experiment | Selection | GradientRecord)
-    run = artefact if isinstance(artefact, Experiment) else artefact.experiment
-    work = "tune" if isinstance(artefact, Selection) else "run"
-    return (work, run.model.name, run.stream() if by_stream else str(run.seed))
