@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from dpmix.datasets import Images, load
+from dpmix.execution import DEFAULT, Execution
 from dpmix.experiment import Distance, EncoderModel, ImageStore, SyntheticStore
 from dpmix.files import write_json
 from dpmix.mixing import make_views
@@ -20,14 +21,15 @@ from dpmix.training.outcome import versions
 _BATCH = 256
 
 
-def measure(distances: Sequence[Distance], scale: str, device: str) -> None:
+def measure(distances: Sequence[Distance], scale: str, execution: Execution = DEFAULT) -> None:
     """Measure each distance and write it, with what it was measured on."""
     from dpmix.fid import frechet_distance
 
+    device = execution.where()
     for distance in distances:
         first = _images(distance, distance.first, scale)
         second = _images(distance, distance.second, scale)
-        result = frechet_distance(second(device), first(device), _extractor(distance, scale, device))
+        result = frechet_distance(second(device), first(device), _extractor(distance, scale, execution))
         write_json(
             distance.path(scale),
             {
@@ -47,12 +49,12 @@ def _folder(distance: Distance, scale: str) -> Path:
     return EncoderModel(encoder=distance.extractor).path(scale).parent
 
 
-def _extractor(distance: Distance, scale: str, device: str) -> Any:
+def _extractor(distance: Distance, scale: str, execution: Execution) -> Any:
     if distance.extractor is None:
         return "inception"
     from dpmix.models.encoders import shared_encoder
 
-    return shared_encoder(_folder(distance, scale), device)
+    return shared_encoder(_folder(distance, scale), execution)
 
 
 def _images(distance: Distance, what: str, scale: str) -> Callable[[str], Iterator[Tensor]]:

@@ -6,15 +6,15 @@ unit length. Both towers are public. Only the test set is touched, to measure.
 
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from dpmix.datasets import load
+from dpmix.execution import DEFAULT, Execution
 from dpmix.experiment import EncoderModel, ZeroShot
 from dpmix.files import write_json
-from dpmix.models.encoders import Encoder, load_encoder
+from dpmix.models.encoders import shared_encoder
 from dpmix.synthesis import spoken
 from dpmix.training.loop import percent_correct
 from dpmix.training.outcome import hardware, versions
@@ -22,20 +22,17 @@ from dpmix.training.outcome import hardware, versions
 _BATCH = 512
 
 
-def measure(wanted: Sequence[ZeroShot], scale: str, device: str) -> None:
+def measure(wanted: Sequence[ZeroShot], scale: str, execution: Execution = DEFAULT) -> None:
     """Classify each data set's test images by its class names and write the accuracy.
 
     Raises:
         DataError: if a store or an encoder is missing or damaged.
         ParamsError: if an encoder has no text tower.
     """
-    encoders: dict[Path, Encoder] = {}
+    device = execution.where()
     for one in wanted:
         started = time.perf_counter()
-        folder = EncoderModel(encoder=one.model).path(scale).parent
-        if folder not in encoders:
-            encoders[folder] = load_encoder(folder, device)
-        encoder = encoders[folder]
+        encoder = shared_encoder(EncoderModel(encoder=one.model).path(scale).parent, execution)
         test = load(one.images().path(scale).parent, "test")
         weights = encoder.zero_shot_weights([spoken(name) for name in test.classes], one.prompts)
         predictions = []

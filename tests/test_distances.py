@@ -11,6 +11,7 @@ import torch
 
 from dpmix import distances
 from dpmix.datasets import Images
+from dpmix.execution import Execution
 from dpmix.experiment import Distance, EncoderModel, Experiment, ImageStore, SyntheticSet, SyntheticStore
 from dpmix.files import read_json, write_json
 from dpmix.mixing import make_views
@@ -102,7 +103,7 @@ def frechet(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def measured(one: Distance) -> dict[str, Any]:
-    distances.measure([one], "demo", "cpu")
+    distances.measure([one], "demo", Execution(device="cpu"))
     return read_json(one.path("demo"))
 
 
@@ -157,7 +158,7 @@ def test_of_the_views_of_the_first_step(
 
 def test_a_record_says_what_it_is_of(sets: dict[str, Images]) -> None:
     several = [distance("train", "test"), distance("views", "train", views=views(**PLAIN), seed=3)]
-    distances.measure(several, "demo", "cpu")
+    distances.measure(several, "demo", Execution(device="cpu"))
     folder = str(EncoderModel(encoder=ENCODER).path("demo").parent)
     for one in several:
         record = read_json(one.path("demo"))
@@ -180,6 +181,6 @@ def test_without_an_encoder_the_features_are_inceptions(
     monkeypatch.setattr(torch.hub, "get_dir", lambda: "nowhere")
     one = distance("train", "test", extractor=None)
     with pytest.raises(Exception, match="InceptionV3's weights could not be downloaded"):
-        distances.measure([one], "demo", "cpu")
+        distances.measure([one], "demo", Execution(device="cpu"))
     assert asked
     assert not one.path("demo").exists()

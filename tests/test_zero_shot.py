@@ -8,6 +8,7 @@ import torch
 
 from dpmix import zero_shot
 from dpmix.errors import DpmixError, ParamsError
+from dpmix.execution import Execution
 from dpmix.experiment import EncoderModel, ZeroShot
 from dpmix.files import read_json, write_json
 from dpmix.models.encoders import save_encoder, save_timm_encoder
@@ -78,7 +79,7 @@ def test_the_accuracy_is_that_of_openclips_own_classifier(store: tuple[np.ndarra
             expected[name, prompts] = 100 * (predictions == labels).mean()
         save_encoder(model, CONFIG, COLOURS, EncoderModel(encoder=several[-1].model).path("demo").parent)
     assert len(set(expected.values())) == 4
-    zero_shot.measure(several, "demo", "cpu")
+    zero_shot.measure(several, "demo", Execution(device="cpu"))
     for one in several:
         record = read_json(one.path("demo"))
         # A prediction or two in 600 may be a matter of rounding.
@@ -89,7 +90,7 @@ def test_the_accuracy_is_that_of_openclips_own_classifier(store: tuple[np.ndarra
 
 def test_what_is_missing_is_one_line() -> None:
     with pytest.raises(DpmixError, match="holds no encoder"):
-        zero_shot.measure([wanted()], "demo", "cpu")
+        zero_shot.measure([wanted()], "demo", Execution(device="cpu"))
     assert not wanted().path("demo").exists()
 
 
@@ -99,5 +100,5 @@ def test_a_backbone_without_text_is_one_line() -> None:
     one = wanted("timm/test_vit")
     save_timm_encoder(timm.create_model("test_vit", num_classes=0), EncoderModel(encoder=one.model).path("demo").parent)
     with pytest.raises(ParamsError, match="no text tower, hence no zero-shot classifier; use an OpenCLIP model"):
-        zero_shot.measure([one], "demo", "cpu")
+        zero_shot.measure([one], "demo", Execution(device="cpu"))
     assert not one.path("demo").exists()

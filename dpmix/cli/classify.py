@@ -22,9 +22,9 @@ def classify(
 
     from dpmix import released
     from dpmix.datasets import image_files
+    from dpmix.execution import default_device
     from dpmix.privacy.accounting import rounded_up
     from dpmix.progress import progress
-    from dpmix.training.runner import default_device
 
     device = default_device()
     _refuse_no_model(model, images)

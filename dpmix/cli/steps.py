@@ -1,11 +1,14 @@
 """One command for each rule of the workflow; each looks up what its output paths stand for in the params."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from dpmix.errors import DataError, ParamsError
+from dpmix.errors import ParamsError
+
+if TYPE_CHECKING:
+    from dpmix.catalogue import Catalogue
 
 steps = typer.Typer(no_args_is_help=True, add_completion=False)
 
@@ -16,152 +19,63 @@ Backend = Literal["auto", "reference", "sequential", "vectorized"]
 Scale = Annotated[str | None, typer.Option(help="Which scale of the parameters; by default the one they name.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Processor threads; by default what torch chooses.")]
 _PARAMS = Path("params.yaml")
-_RAW = Path("data/raw")
-_DEMO_SEED = 0
-_DEMO_IMAGES = 12000
-
-Kind = TypeVar("Kind")
 
 
-def _catalogue(params: Path, scale: str | None) -> Any:
+def _catalogue(params: Path, scale: str | None) -> "Catalogue":
     from dpmix.catalogue import Catalogue
     from dpmix.params import read
 
     return Catalogue(read(params), scale)
 
 
-def _find(catalogue: Any, path: Path, kind: type[Kind]) -> Kind:
-    artefact = catalogue.find(path)
-    if not isinstance(artefact, kind):
-        raise ParamsError(f"{path} is not what this step makes")
-    return artefact
+def _make(outputs: list[Path], params: Path, scale: str | None, *kinds: str, **execution: Any) -> None:
+    """Make the artefacts at these paths, which must be of these kinds; their inputs are there."""
+    from dpmix.build import make
+    from dpmix.execution import Execution
+    from dpmix.makers.registry import Context
 
-
-def _use(threads: int | None) -> None:
-    """Let torch compute on this many threads of the processor."""
-    import torch
-
-    if threads:
-        torch.set_num_threads(threads)
-
-
-def _execution(catalogue: Any) -> None:
-    """Let frozen encoders compute as the scale says."""
-    from dpmix.models.encoders import set_execution
-
-    set_execution(catalogue.spec.bundle.encoder_precision, catalogue.spec.bundle.compile_encoder)
-
-
-def _strokes() -> tuple[Any, Any, list[str]]:
-    """The demo's public data: drawn digits, with the class names of the private ones."""
-    from dpmix.demo.strokes import draw
-
-    images, labels = draw(_DEMO_IMAGES, _DEMO_SEED)
-    return images, labels, [str(digit) for digit in range(10)]
+    catalogue = _catalogue(params, scale)
+    found = [catalogue.find(output) for output in outputs]
+    for output, artefact in zip(outputs, found, strict=True):
+        if type(artefact).__name__ not in kinds:
+            raise ParamsError(f"{output} is not what this step makes")
+    make(found, Context(catalogue.scale, Execution.of(catalogue.spec.bundle, **execution)))
 
 
 @steps.command()
 def images(output: Output, params: ParamsPath = _PARAMS, scale: Scale = None) -> None:
     """Fetch or make a data set and decode it once at one resolution."""
-    from dpmix.datasets import prepare
-    from dpmix.experiment import ImageStore
-
-    store = _find(_catalogue(params, scale), output, ImageStore)
-    prepare(store.dataset, store.resolution, _RAW, output.parent)
+    _make([output], params, scale, "ImageStore")
 
 
 @steps.command()
 def encoder(output: Output, params: ParamsPath = _PARAMS, scale: Scale = None) -> None:
     """Fetch a pretrained encoder, or train one on public images: the demo's on drawn digits."""
-    from dpmix.experiment import EncoderModel
-
-    spec = _find(_catalogue(params, scale), output, EncoderModel).encoder
-    if spec.weights == "strokes":
-        from dpmix.demo.encoder import train_encoder
-
-        train_encoder(spec.architecture, *_strokes(), output.parent, _DEMO_SEED)
-    elif spec.images:
-        from dpmix.datasets import read_public
-        from dpmix.demo.encoder import train_encoder
-
-        public = read_public(Path(spec.images), spec.resolution)
-        train_encoder(spec.architecture, public.images, public.labels, public.classes, output.parent, _DEMO_SEED)
-    else:
-        from dpmix.models.encoders import fetch_encoder
-
-        fetch_encoder(spec.architecture, spec.weights, output.parent)
+    _make([output], params, scale, "EncoderModel")
 
 
 @steps.command()
 def diffusion(output: Output, params: ParamsPath = _PARAMS, scale: Scale = None) -> None:
     """Fetch a text-to-image model, or train the demo's on drawn digits."""
-    from dpmix.experiment import DiffusionModel
-
-    model = _find(_catalogue(params, scale), output, DiffusionModel)
-    if model.model == "strokes":
-        from dpmix.demo.diffusion import train_diffusion
-
-        train_diffusion(*_strokes(), output.parent, _DEMO_SEED)
-    else:
-        from dpmix.synthesis import fetch_model
-
-        fetch_model(model.model, output.parent, revision=model.revision)
+    _make([output], params, scale, "DiffusionModel")
 
 
 @steps.command()
 def synthetic(output: Output, params: ParamsPath = _PARAMS, scale: Scale = None, threads: Threads = None) -> None:
     """Draw D, the synthetic images of one data set's classes, or gather public images that are given."""
-    from dpmix.datasets import load
-    from dpmix.experiment import SyntheticSet
-    from dpmix.params import GivenImagesSpec
-    from dpmix.synthesis import gather, synthesize
-    from dpmix.training.runner import default_device
-
-    _use(threads)
-    catalogue = _catalogue(params, scale)
-    made = _find(catalogue, output, SyntheticSet)
-    names = made.names().path(catalogue.scale).parent
-    spec, model, classes = made.diffusion, made.model_on_disk(), load(names, "train").classes
-    if model is None or isinstance(spec, GivenImagesSpec):
-        assert isinstance(spec, GivenImagesSpec)
-        gather(Path(spec.images), classes, made.size, output.parent)
-        return
-    folder = model.path(catalogue.scale).parent
-    synthesize(folder, classes, made.size, output.parent, device=default_device(), **spec.sampling())
+    _make([output], params, scale, "SyntheticSet", threads=threads)
 
 
 @steps.command("synthetic-images")
 def synthetic_images(output: Output, params: ParamsPath = _PARAMS, scale: Scale = None) -> None:
     """Hold D's images against its manifest, and decode them once at one resolution."""
-    from dpmix.datasets import load, pack_images
-    from dpmix.experiment import SyntheticStore
-    from dpmix.synthesis import load_synthetic
-
-    catalogue = _catalogue(params, scale)
-    store = _find(catalogue, output, SyntheticStore)
-    d = store.synthetic
-    classes = load(d.names().path(catalogue.scale).parent, "train").classes
-    folder = d.path(catalogue.scale).parent
-    made = load_synthetic(folder)
-    if made.classes != classes or len(made.paths) != d.size:
-        raise DataError(
-            f"{folder} has {len(made.paths)} images of {len(made.classes)} classes, not the {d.size} of the "
-            f"{len(classes)} classes of {d.dataset.name}; delete it and run the same command again"
-        )
-    pack_images(made.paths, made.labels, classes, store.resolution, output.parent, d.dataset.channels)
+    _make([output], params, scale, "SyntheticStore")
 
 
 @steps.command()
 def plans(outputs: Outputs, params: ParamsPath = _PARAMS, scale: Scale = None) -> None:
     """Calibrate the noise of each plan."""
-    from dpmix.experiment import PlanFile
-    from dpmix.files import write_json
-    from dpmix.progress import progress
-
-    catalogue = _catalogue(params, scale)
-    for output in progress(outputs, "calibrating", "plan"):
-        spec = _find(catalogue, output, PlanFile)
-        write_json(output, spec.calibrated().to_json())
+    _make(outputs, params, scale, "PlanFile")
 
 
 @steps.command()
@@ -182,46 +96,20 @@ def train(
 
     Started by torchrun, the processes share each run.
     """
-    from dpmix.training.runner import Execution, make
-
-    _use(threads)
-    catalogue = _catalogue(params, scale)
-    _execution(catalogue)
-    make(
-        [catalogue.find(path) for path in outputs],
-        catalogue.scale,
-        Execution(
-            physical_batch=physical_batch or catalogue.spec.bundle.physical_batch,
-            backend=backend,
-            checkpoint_seconds=checkpoint_seconds,
-        ),
-    )
+    how = {"physical_batch": physical_batch, "backend": backend, "checkpoint_seconds": checkpoint_seconds}
+    _make(outputs, params, scale, "Experiment", "Selection", "GradientRecord", threads=threads, **how)
 
 
 @steps.command("zero-shot")
 def zero_shot(outputs: Outputs, params: ParamsPath = _PARAMS, scale: Scale = None, threads: Threads = None) -> None:
     """Classify test images by the names of their classes alone, with an encoder's text tower."""
-    from dpmix.experiment import ZeroShot
-    from dpmix.training.runner import default_device
-    from dpmix.zero_shot import measure
-
-    _use(threads)
-    catalogue = _catalogue(params, scale)
-    _execution(catalogue)
-    measure([_find(catalogue, path, ZeroShot) for path in outputs], catalogue.scale, default_device())
+    _make(outputs, params, scale, "ZeroShot", threads=threads)
 
 
 @steps.command()
 def distances(outputs: Outputs, params: ParamsPath = _PARAMS, scale: Scale = None, threads: Threads = None) -> None:
     """Measure the Fréchet distances that these files stand for."""
-    from dpmix.distances import measure
-    from dpmix.experiment import Distance
-    from dpmix.training.runner import default_device
-
-    _use(threads)
-    catalogue = _catalogue(params, scale)
-    _execution(catalogue)
-    measure([_find(catalogue, path, Distance) for path in outputs], catalogue.scale, default_device())
+    _make(outputs, params, scale, "Distance", threads=threads)
 
 
 @steps.command()
@@ -229,13 +117,11 @@ def table(
     number: Annotated[str, typer.Argument(help="1 to 13.")], params: ParamsPath = _PARAMS, scale: Scale = None
 ) -> None:
     """Write one table as CSV, Markdown, LaTeX and JSON."""
+    from dpmix.build import make_target
     from dpmix.params import known
-    from dpmix.tables.build import build
-    from dpmix.tables.render import write
 
     catalogue = _catalogue(params, scale)
-    known(number, catalogue.spec.tables, "table")
-    write(build(number, catalogue), Path("results", catalogue.scale, "tables"))
+    make_target(f"table{known(number, catalogue.spec.tables, 'table')}", catalogue)
 
 
 @steps.command()
@@ -243,20 +129,16 @@ def figure(
     number: Annotated[str, typer.Argument(help="1 or 2.")], params: ParamsPath = _PARAMS, scale: Scale = None
 ) -> None:
     """Draw one figure as PNG and PDF."""
-    from dpmix.drawing import draw_figure
+    from dpmix.build import make_target
     from dpmix.params import known
 
     catalogue = _catalogue(params, scale)
-    draw_figure(known(number, catalogue.spec.figures, "figure"), catalogue)
+    make_target(f"figure{known(number, catalogue.spec.figures, 'figure')}", catalogue)
 
 
 @steps.command()
 def report(params: ParamsPath = _PARAMS, scale: Scale = None) -> None:
     """Write the page with all tables and figures."""
-    from dpmix.report.page import build
+    from dpmix.build import make_target
 
-    catalogue = _catalogue(params, scale)
-    results = Path("results", catalogue.scale)
-    if not results.exists():
-        raise DataError(f"{results} does not exist; make the tables first: snakemake all_tables all_figures")
-    build(results, results / "report" / "index.html")
+    make_target("report", _catalogue(params, scale))

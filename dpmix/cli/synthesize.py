@@ -37,7 +37,7 @@ def synthesize(
     names, model = _class_names(classes), _model(spec)
 
     from dpmix import synthesis
-    from dpmix.training.runner import default_device
+    from dpmix.execution import default_device
 
     sampling = spec.sampling() | ({"batch_size": batch_size} if batch_size else {})
     synthesis.synthesize(model, names, count, out, device=default_device(), **sampling)

@@ -13,15 +13,15 @@ import contextlib
 import functools
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from dpmix.errors import DataError, ParamsError
+from dpmix.execution import Execution, Precision
 from dpmix.files import atomic_directory, read_json, write_json
 from dpmix.models.architectures import TIMM_PREFIX, nearest
 from dpmix.models.low_precision import cast_images, cast_network
@@ -30,32 +30,9 @@ from dpmix.network import full_disk, retried
 OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
 TIMM_CONFIG, TIMM_WEIGHTS = "config.json", "model.safetensors"
 
-Precision = Literal["auto", "float32", "bfloat16", "float16"]
-
-
-@dataclass
-class _Execution:
-    """How encoders compute in this process unless `load_encoder` is told otherwise."""
-
-    precision: Precision = "auto"
-    compiled: bool = False
-
-
-_EXECUTION = _Execution()
-
-
-def set_execution(precision: Precision = "auto", compiled: bool = False) -> None:
-    """Say how encoders that are loaded from here on compute, as `torch.set_num_threads` does for threads.
-
-    Args:
-        precision: of the forward pass; `auto` is float32 on the CPU and half precision on a GPU: bfloat16, or float16
-            where the GPU has none. Embeddings are float32 either way.
-        compiled: whether `torch.compile` makes kernels for the network, which takes a minute once; on a GPU only.
-    """
-    _EXECUTION.precision, _EXECUTION.compiled = precision, compiled
-
 
 def _dtype(precision: Precision, device: torch.device) -> torch.dtype | None:
+    """What an encoder computes in on this device; None is float32."""
     if precision != "auto":
         return None if precision == "float32" else getattr(torch, precision)
     if device.type != "cuda":
@@ -213,14 +190,22 @@ def refuse_mixing(visual: nn.Module, resolution: int, device: torch.device, name
     return first.shape[1]
 
 
-def shared_encoder(directory: Path, device: str) -> "Encoder":
-    """The encoder in a folder, loaded once in a process, to compute as `set_execution` says."""
-    return _loaded(directory.resolve(), device)
+def shared_encoder(directory: Path, execution: Execution) -> "Encoder":
+    """The encoder in a folder, loaded once in a process for each way to compute.
+
+    Args:
+        directory: as for `load_encoder`.
+        execution: on which device, in which precision and whether compiled; where precision is `auto`, half precision
+            on a GPU is bfloat16, or float16 if the GPU has no bfloat16. Embeddings are float32 either way.
+    """
+    how = (execution.where(), execution.encoder_precision, execution.compile_encoder)
+    return _loaded(directory.resolve(), *how)
 
 
 @functools.cache
-def _loaded(directory: Path, device: str) -> "Encoder":
-    return load_encoder(directory, device=device)
+def _loaded(directory: Path, device: str, precision: Precision, compiled: bool) -> "Encoder":
+    dtype = _dtype(precision, torch.device(device)) or torch.float32
+    return load_encoder(directory, device=device, dtype=dtype, compiled=compiled)
 
 
 def load_encoder(
@@ -228,25 +213,24 @@ def load_encoder(
     device: str | torch.device = "cpu",
     dtype: torch.dtype | None = None,
     batch_size: int = 512,
-    compiled: bool | None = None,
+    compiled: bool = False,
 ) -> Encoder:
     """Read an encoder from the folder that `fetch_encoder` or the demo wrote; never touches the network.
 
     Args:
         directory: the folder, in OpenCLIP's or timm's own format, with safetensors weights.
         device: where to compute.
-        dtype: bfloat16 or float16, or float32; None is what `set_execution` says, by default float32 on
-            the CPU and half precision on a GPU. Embeddings are float32 either way.
+        dtype: bfloat16, float16 or float32; by default float32 on the CPU and half precision on a GPU. Embeddings are
+            float32 either way.
         batch_size: images per forward pass.
-        compiled: whether to compile the network, on a GPU; None is what `set_execution` says, by default no.
+        compiled: whether `torch.compile` makes kernels for the network, which takes a minute once; on a GPU only.
 
     Raises:
         DataError: files are missing, damaged or do not fit together, or the model mixes examples. Weights that are
             missing are never replaced by random ones.
     """
     directory, device = Path(directory), torch.device(device)
-    dtype = _dtype(_EXECUTION.precision, device) if dtype is None else dtype
-    compiled = _EXECUTION.compiled if compiled is None else compiled
+    dtype = _dtype("auto", device) if dtype is None else dtype
     for config, weights, load in (
         (OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, _load_open_clip),
         (TIMM_CONFIG, TIMM_WEIGHTS, _load_timm),

@@ -15,9 +15,8 @@ from typing import Any
 from torch import Tensor
 
 from dpmix.errors import DpmixError
+from dpmix.execution import CHECKPOINT_SECONDS
 from dpmix.files import atomic_file
-
-EVERY_SECONDS = 300.0
 
 
 class Checkpoint:
@@ -28,7 +27,7 @@ class Checkpoint:
         every_seconds: how often at most; what is lost to a kill.
     """
 
-    def __init__(self, path: Path, every_seconds: float = EVERY_SECONDS) -> None:
+    def __init__(self, path: Path, every_seconds: float = CHECKPOINT_SECONDS) -> None:
         self.path, self.every_seconds = path, every_seconds
         self._saved = time.monotonic()
 

@@ -4,9 +4,8 @@ Started by torchrun; on one process every operation here is free. The result is 
 in which float32 numbers are added.
 """
 
-import contextlib
+import atexit
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,11 +60,11 @@ class Workers:
 ALONE = Workers()
 
 
-@contextlib.contextmanager
-def workers(device: str) -> Iterator[tuple[Workers, str]]:
-    """A context with the processes that torchrun started and this one's device; without torchrun, this process alone.
+def workers(device: str) -> tuple[Workers, str]:
+    """The processes that torchrun started and this one's device; without torchrun, this process alone.
 
-    They communicate by NCCL on GPUs and by Gloo elsewhere.
+    They communicate by NCCL on GPUs and by Gloo elsewhere, from the first call until the process ends: a second group
+    would meet at the first one's addresses, and fail.
 
     Args:
         device: `cuda`, of which each process takes one GPU, or another.
@@ -75,8 +74,7 @@ def workers(device: str) -> Iterator[tuple[Workers, str]]:
     """
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
-        yield ALONE, device
-        return
+        return ALONE, device
     local = int(os.environ["LOCAL_RANK"])
     if device == "cuda":
         if local >= torch.cuda.device_count():
@@ -86,8 +84,7 @@ def workers(device: str) -> Iterator[tuple[Workers, str]]:
             )
         device = f"cuda:{local}"
         torch.cuda.set_device(device)
-    torch.distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
-    try:
-        yield Workers(torch.distributed.get_rank(), count), device
-    finally:
-        torch.distributed.destroy_process_group()
+    if not torch.distributed.is_initialized():
+        torch.distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+        atexit.register(torch.distributed.destroy_process_group)
+    return Workers(torch.distributed.get_rank(), count), device

@@ -111,8 +111,7 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Catal
                 write_json(one.path("demo"), one.calibrated().to_json())
         return catalogue
 
-    yield make
-    encoders.set_execution()
+    return make
 
 
 def of(catalogue: Catalogue, kind: type[Artefact], model: str | None = None) -> Artefact:

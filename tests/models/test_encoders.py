@@ -1,5 +1,5 @@
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from dpmix.errors import DataError, DpmixError, ParamsError
+from dpmix.execution import Execution
 from dpmix.models import encoders
 from dpmix.models.encoders import (
     Encoder,
@@ -16,7 +17,7 @@ from dpmix.models.encoders import (
     load_encoder,
     save_encoder,
     save_timm_encoder,
-    set_execution,
+    shared_encoder,
     skeleton,
 )
 
@@ -221,22 +222,18 @@ def test_damaged_folders_are_one_line(folder: Path, tmp_path: Path) -> None:
 # How it computes ----------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def execution() -> Iterator[None]:
-    """What a test says of the process's encoders holds for that test."""
-    yield
-    set_execution()
-
-
-def test_a_process_says_how_its_encoders_compute(folder: Path, images: Tensor, execution: None) -> None:
+def test_a_shared_encoder_computes_as_it_is_told(folder: Path, images: Tensor) -> None:
     exact = load_encoder(folder)(images)
-    set_execution("bfloat16")
-    half = load_encoder(folder)(images)
+    shared = {
+        precision: shared_encoder(folder, Execution(device="cpu", encoder_precision=precision))
+        for precision in ("auto", "float32", "bfloat16")
+    }
+    assert torch.equal(shared["auto"](images), exact)
+    assert torch.equal(shared["float32"](images), exact)
+    half = shared["bfloat16"](images)
     assert not torch.equal(half, exact)
     torch.testing.assert_close(half, load_encoder(folder, dtype=torch.bfloat16)(images))
-    torch.testing.assert_close(load_encoder(folder, dtype=torch.float32)(images), exact)
-    set_execution()
-    assert torch.equal(load_encoder(folder)(images), exact)
+    assert shared_encoder(folder, Execution(device="cpu", encoder_precision="bfloat16")) is shared["bfloat16"]
 
 
 def test_half_precision_is_for_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,7 +248,7 @@ def test_half_precision_is_for_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_network_is_compiled_where_asked_and_on_a_gpu_alone(
-    folder: Path, images: Tensor, execution: None, monkeypatch: pytest.MonkeyPatch
+    folder: Path, images: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[nn.Module] = []
 
@@ -261,8 +258,8 @@ def test_a_network_is_compiled_where_asked_and_on_a_gpu_alone(
 
     monkeypatch.setattr(torch, "compile", compiled)
     plain = load_encoder(folder)(images)
-    set_execution(compiled=True)
-    assert torch.equal(load_encoder(folder)(images), plain)
+    assert torch.equal(load_encoder(folder, compiled=True)(images), plain)
+    assert torch.equal(shared_encoder(folder, Execution(device="cpu", compile_encoder=True))(images), plain)
     assert not asked
     assert torch.equal(encoders._compiled(nn.Identity(), torch.device("cuda"), True)(images), images + 1)
     assert len(asked) == 1
@@ -467,11 +464,11 @@ def test_a_skeleton_has_the_shape_of_the_real_one_and_no_memory(architecture: st
 def test_another_working_directory_has_other_encoders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same relative path is another folder there."""
     loaded: list[Path] = []
-    monkeypatch.setattr(encoders, "load_encoder", lambda directory, device: loaded.append(directory) or len(loaded))
+    monkeypatch.setattr(encoders, "load_encoder", lambda directory, **_: loaded.append(directory) or len(loaded))
     found = []
     for name in ("a", "b", "a"):
         (tmp_path / name / "encoder").mkdir(parents=True, exist_ok=True)
         monkeypatch.chdir(tmp_path / name)
-        found.append(encoders.shared_encoder(Path("encoder"), "cpu"))
+        found.append(encoders.shared_encoder(Path("encoder"), Execution(device="cpu")))
     assert found == [1, 2, 1]
     assert loaded == [tmp_path / "a" / "encoder", tmp_path / "b" / "encoder"]

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from dpmix.execution import Execution
 from dpmix.experiment import Experiment
 from dpmix.files import read_json
 from dpmix.privacy.matrix_factorization import BandedNoise, BandedPlan, cyclic_part
 from dpmix.privacy.sampling import executed_rate
-from dpmix.training.runner import Execution, make
+from dpmix.training.runner import make
 from tests.training.conftest import World
 
 pytestmark = pytest.mark.filterwarnings("ignore")

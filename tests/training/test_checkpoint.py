@@ -13,12 +13,13 @@ import pytest
 import torch
 
 from dpmix.errors import DpmixError, PrivacyError
+from dpmix.execution import Execution
 from dpmix.experiment import Experiment, GradientRecord
 from dpmix.files import read_json
 from dpmix.privacy.noise import Research
 from dpmix.training.checkpoint import Checkpoint
 from dpmix.training.data import load_data
-from dpmix.training.runner import Execution, make
+from dpmix.training.runner import make
 from dpmix.training.scratch import train_from_scratch
 from tests.training.conftest import World
 
@@ -152,8 +153,9 @@ def test_a_checkpoint_is_written_only_when_due(tmp_path: Path) -> None:
 CHILD = """
 import json, sys
 from pathlib import Path
+from dpmix.execution import Execution
 from dpmix.experiment import Experiment
-from dpmix.training.runner import Execution, make
+from dpmix.training.runner import make
 
 runs = [Experiment(**json.loads(text)) for text in json.loads(Path(sys.argv[1]).read_text())]
 make(runs, "demo", Execution(checkpoint_seconds=0))

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from dpmix.execution import Execution
 from dpmix.experiment import Artefact, EncoderModel, Experiment, GradientRecord, Selection
 from dpmix.files import read_json
 from dpmix.training.checkpoint import Checkpoint
-from dpmix.training.runner import Execution, make
+from dpmix.training.runner import make
 from tests.training.conftest import DATASET, ENCODER, NETWORK, SYNTHETIC, World, draw, write_store
 
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -21,6 +21,7 @@ from torch import Tensor
 from dpmix import released
 from dpmix.cli import main
 from dpmix.errors import PrivacyError
+from dpmix.execution import Execution
 from dpmix.experiment import Experiment, ImageStore
 from dpmix.files import read_json, write_json
 from dpmix.params import DatasetSpec, EncoderSpec
@@ -29,7 +30,7 @@ from dpmix.privacy.ledger import as_rows
 from dpmix.privacy.plan import Plan
 from dpmix.training.data import load_data
 from dpmix.training.head import Featurizer, Head, train_heads
-from dpmix.training.runner import Execution, make
+from dpmix.training.runner import make
 from tests.training.conftest import write_store
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.slow]

@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 
+from dpmix.execution import Execution
 from dpmix.experiment import Selection
 from dpmix.files import read_json, write_json
 from dpmix.models.encoders import shared_encoder
@@ -40,7 +41,7 @@ def test_it_is_the_limit_of_private_runs(world: World) -> None:
     """Beside a head whose noise is next to nothing, on the same stream."""
     run = world.experiment(epsilon=math.inf)
     plans = [plan_for(run.plan(), noise) for noise in (0.0, 1e-9)]
-    featurize = Featurizer(shared_encoder(world.encoder, "cpu"))
+    featurize = Featurizer(shared_encoder(world.encoder, Execution(device="cpu")))
     endless, quiet = train_heads(run, [Head(plan, 4.0, "a") for plan in plans], load_data(run, "demo"), featurize)
     assert endless.accuracies == quiet.accuracies
     assert endless.clipped == quiet.clipped

@@ -10,11 +10,12 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from dpmix.errors import DpmixError, PrivacyError
+from dpmix.execution import Execution
 from dpmix.experiment import SEMANTICS, Experiment, GradientRecord, Selection
 from dpmix.files import read_json, write_json
 from dpmix.privacy.noise import Release
 from dpmix.privacy.sampling import executed_rate
-from dpmix.training.runner import Execution, make
+from dpmix.training.runner import make
 from tests.training.conftest import World, plan_for
 
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -13,9 +13,10 @@ from dpmix import released
 from dpmix.cli import main
 from dpmix.datasets import load
 from dpmix.errors import DataError
+from dpmix.execution import default_device
 from dpmix.experiment import EncoderModel, Experiment
 from dpmix.files import read_json
-from dpmix.training.runner import default_device, make
+from dpmix.training.runner import make
 from tests.training.conftest import ENCODER, World
 
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from dpmix.errors import DpmixError, ParamsError
+from dpmix.execution import Execution
 from dpmix.experiment import Artefact, EncoderModel, Experiment, GradientRecord, Selection
 from dpmix.files import read_json, write_json
 from dpmix.privacy.accounting import epsilons
 from dpmix.privacy.noise import Research
-from dpmix.training.runner import Execution, learning_rate, make
+from dpmix.training.inputs import learning_rate
+from dpmix.training.runner import make
 from tests.training.conftest import ENCODER, NETWORK, TEST, World, draw, plan_for
 
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 import torch
 
+from dpmix.execution import Execution
 from dpmix.experiment import Experiment
 from dpmix.files import read_json
 from dpmix.training.data import load_data
 from dpmix.training.head import Featurizer, Head, train_heads
 from dpmix.training.outcome import Outcome
-from dpmix.training.runner import Execution, make
+from dpmix.training.runner import make
 from dpmix.training.scratch import train_from_scratch
 from dpmix.training.workers import ALONE, Workers
 from tests.training.conftest import World, blocks, plan_for
@@ -28,8 +29,9 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 CHILD = """
 import json, sys
 from pathlib import Path
+from dpmix.execution import Execution
 from dpmix.experiment import Experiment
-from dpmix.training.runner import Execution, make
+from dpmix.training.runner import make
 
 runs = [Experiment(**json.loads(text)) for text in json.loads(Path("runs.json").read_text())]
 make(runs, "demo", Execution(device="cpu", checkpoint_seconds=0))

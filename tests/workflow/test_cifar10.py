@@ -17,8 +17,8 @@ import pytest
 import yaml
 from PIL import Image
 
+from dpmix.build import build
 from dpmix.catalogue import Catalogue
-from dpmix.cli import steps
 from dpmix.datasets import load
 from dpmix.demo import encoder
 from dpmix.errors import DataError
@@ -93,10 +93,9 @@ def test_a_class_without_public_images_is_one_line(small: Path) -> None:
         for name, content in cats.items():
             archive.writestr(name, content)
     catalogue = Catalogue(read(Path("params.yaml")))
-    (store,), (d,) = outputs(catalogue, ImageStore), outputs(catalogue, SyntheticSet)
-    steps.images(store, Path("params.yaml"), None)
+    (d,) = catalogue.of(SyntheticSet)
     with pytest.raises(DataError, match=r"synthetic-sd14\.zip has no images of class 'dog'; add a folder of them"):
-        steps.synthetic(d, Path("params.yaml"), None)
+        build(d, scale=catalogue.scale)
 
 
 def test_the_workflow_takes_the_params_in_place_of_its_own(repository: Path, tmp_path: Path) -> None:

@@ -1,0 +1,58 @@
+"""How work is executed: on which device, how much at a time, in which precision. Nothing here is part of a hash."""
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+if TYPE_CHECKING:
+    from dpmix.params import Bundling
+
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+
+CHECKPOINT_SECONDS = 300.0
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How artefacts are made. None of it changes a result beyond rounding.
+
+    Attributes:
+        device: where networks live, such as "cuda:1"; None is the first GPU if there is one, else the CPU.
+        physical_batch: examples that go through a network together.
+        backend: of `dpmix.privacy.clipping.clipped_sum`, for networks trained from scratch.
+        threads: of the processor; None is what torch chooses.
+        checkpoint_seconds: how often an unfinished run's state is kept; infinite for never.
+        encoder_precision: of a frozen encoder's forward pass; `auto` is float32 on the CPU and half precision on a GPU.
+        compile_encoder: whether `torch.compile` makes kernels for encoders, which takes a minute each; on a GPU only.
+    """
+
+    device: str | None = None
+    physical_batch: int = 64
+    backend: str = "auto"
+    threads: int | None = None
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
+    encoder_precision: Precision = "auto"
+    compile_encoder: bool = False
+
+    @classmethod
+    def of(cls, bundle: "Bundling", **changes: Any) -> Self:
+        """As a scale's `bundle` says, but for `changes`; of these, None is no change."""
+        said = cls(
+            physical_batch=bundle.physical_batch,
+            encoder_precision=bundle.encoder_precision,
+            compile_encoder=bundle.compile_encoder,
+        )
+        return replace(said, **{name: value for name, value in changes.items() if value is not None})
+
+    def where(self) -> str:
+        """The device, chosen now if it was left open."""
+        return self.device or default_device()
+
+
+DEFAULT = Execution()
+
+
+def default_device() -> str:
+    """The first CUDA device if there is one, else the CPU."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"

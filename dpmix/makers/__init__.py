@@ -1,0 +1,1 @@
+"""How artefacts are made, a file for each subject. To add a kind of artefact, register its maker; see `registry`."""

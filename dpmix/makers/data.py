@@ -1,0 +1,62 @@
+"""Data sets and D: decoded stores of private images, and the synthetic images that are mixed in."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from dpmix.errors import DataError
+from dpmix.experiment import ImageStore, SyntheticSet, SyntheticStore
+from dpmix.makers.registry import Context, maker
+from dpmix.params import GivenImagesSpec
+
+
+@maker(ImageStore)
+def make_image_stores(stores: Sequence[ImageStore], context: Context) -> None:
+    """Fetch or read each data set and decode it once at one resolution."""
+    from dpmix.datasets import prepare
+
+    for store in stores:
+        prepare(store.dataset, store.resolution, context.raw, store.path(context.scale).parent)
+
+
+@maker(SyntheticSet)
+def make_synthetic_sets(wanted: Sequence[SyntheticSet], context: Context) -> None:
+    """Draw each D, images of a data set's classes; or gather public images that are given."""
+    from dpmix.synthesis import gather, synthesize
+
+    for d in wanted:
+        out, classes, model = d.path(context.scale).parent, _classes(d, context), d.model_on_disk()
+        if isinstance(d.diffusion, GivenImagesSpec):
+            gather(Path(d.diffusion.images), classes, d.size, out)
+        elif model is not None:
+            folder, device = model.path(context.scale).parent, context.execution.where()
+            synthesize(folder, classes, d.size, out, device=device, **d.diffusion.sampling())
+
+
+@maker(SyntheticStore)
+def make_synthetic_stores(stores: Sequence[SyntheticStore], context: Context) -> None:
+    """Hold the images of each D against its manifest, and decode them once at one resolution.
+
+    Raises:
+        DataError: if D has not as many images, or not of the classes, as it should.
+    """
+    from dpmix.datasets import pack_images
+    from dpmix.synthesis import load_synthetic
+
+    for store in stores:
+        d = store.synthetic
+        folder, classes = d.path(context.scale).parent, _classes(d, context)
+        found = load_synthetic(folder)
+        if found.classes != classes or len(found.paths) != d.size:
+            raise DataError(
+                f"{folder} has {len(found.paths)} images of {len(found.classes)} classes, not the {d.size} of the "
+                f"{len(classes)} classes of {d.dataset.name}; delete it and run the same command again"
+            )
+        out = store.path(context.scale).parent
+        pack_images(found.paths, found.labels, classes, store.resolution, out, d.dataset.channels)
+
+
+def _classes(d: SyntheticSet, context: Context) -> tuple[str, ...]:
+    """The names of the private classes: all that D takes of a private data set."""
+    from dpmix.datasets import load
+
+    return load(d.names().path(context.scale).parent, "train").classes

@@ -1,0 +1,58 @@
+"""Public models: frozen encoders and text-to-image pipelines, fetched, or trained on public images."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dpmix.experiment import DiffusionModel, EncoderModel
+from dpmix.makers.registry import Context, maker
+
+if TYPE_CHECKING:
+    import numpy as np
+
+# The demo's models are trained on drawn digits rather than fetched.
+_DRAWN = "strokes"
+_DEMO_SEED = 0
+_DEMO_IMAGES = 12000
+
+
+def _strokes() -> "tuple[np.ndarray, np.ndarray, list[str]]":
+    """The demo's public data: drawn digits, with the class names of the private ones."""
+    from dpmix.demo.strokes import draw
+
+    images, labels = draw(_DEMO_IMAGES, _DEMO_SEED)
+    return images, labels, [str(digit) for digit in range(10)]
+
+
+@maker(EncoderModel)
+def make_encoders(models: Sequence[EncoderModel], context: Context) -> None:
+    """Fetch each pretrained encoder, or train it on public images: the demo's on drawn digits."""
+    from dpmix.demo.encoder import train_encoder
+
+    for model in models:
+        spec, out = model.encoder, model.path(context.scale).parent
+        if spec.weights == _DRAWN:
+            train_encoder(spec.architecture, *_strokes(), out, _DEMO_SEED)
+        elif spec.images:
+            from dpmix.datasets import read_public
+
+            public = read_public(Path(spec.images), spec.resolution)
+            train_encoder(spec.architecture, public.images, public.labels, public.classes, out, _DEMO_SEED)
+        else:
+            from dpmix.models.encoders import fetch_encoder
+
+            fetch_encoder(spec.architecture, spec.weights, out)
+
+
+@maker(DiffusionModel)
+def make_diffusion_models(models: Sequence[DiffusionModel], context: Context) -> None:
+    """Fetch each text-to-image pipeline, or train the demo's on drawn digits."""
+    from dpmix.demo.diffusion import train_diffusion
+    from dpmix.synthesis import fetch_model
+
+    for model in models:
+        out = model.path(context.scale).parent
+        if model.model == _DRAWN:
+            train_diffusion(*_strokes(), out, _DEMO_SEED)
+        else:
+            fetch_model(model.model, out, revision=model.revision)

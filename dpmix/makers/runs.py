@@ -1,0 +1,39 @@
+"""What is calibrated, trained and measured: noise plans, runs with all that they need, zero-shot, distances."""
+
+from collections.abc import Sequence
+
+from dpmix.experiment import Artefact, Distance, Experiment, GradientRecord, PlanFile, Selection, ZeroShot
+from dpmix.files import write_json
+from dpmix.makers.registry import Context, maker
+from dpmix.progress import progress
+
+
+@maker(PlanFile)
+def make_plans(plans: Sequence[PlanFile], context: Context) -> None:
+    """Calibrate the noise of each plan."""
+    for plan in progress(plans, "calibrating", "plan"):
+        write_json(plan.path(context.scale), plan.calibrated().to_json())
+
+
+@maker(Experiment, Selection, GradientRecord, collective=True)
+def train(wanted: Sequence[Artefact], context: Context) -> None:
+    """Train runs, learning-rate selections and gradient records; what shares a stream of views is trained together."""
+    from dpmix.training.runner import make
+
+    make(wanted, context.scale, context.execution)
+
+
+@maker(ZeroShot)
+def classify_zero_shot(wanted: Sequence[ZeroShot], context: Context) -> None:
+    """Classify test images by the names of their classes alone, with each encoder's text tower."""
+    from dpmix.zero_shot import measure
+
+    measure(wanted, context.scale, context.execution)
+
+
+@maker(Distance)
+def measure_distances(wanted: Sequence[Distance], context: Context) -> None:
+    """Measure each Fréchet distance."""
+    from dpmix.distances import measure
+
+    measure(wanted, context.scale, context.execution)

@@ -1,0 +1,99 @@
+"""The job of one stream: the heads of all runs, selections and gradient records that see the same views."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+
+from dpmix.execution import Execution
+from dpmix.experiment import Artefact, EncoderModel, Experiment, GradientRecord, Selection
+from dpmix.files import write_json
+from dpmix.params import EncoderSpec
+from dpmix.training.data import TrainingData, load_data
+from dpmix.training.head import Featurizer, Head, train_heads
+from dpmix.training.inputs import checkpoint_of, experiment_of, learning_rate, load_plan
+from dpmix.training.outcome import Outcome, write_magnitudes, write_run
+from dpmix.training.workers import Workers
+
+# A head is a run at a learning rate: a selection needs one for each of its candidates.
+_Key = tuple[Experiment, float]
+
+
+def train_stream(wanted: Sequence[Artefact], scale: str, execution: Execution, workers: Workers) -> None:
+    """Train all heads of one stream side by side; see `dpmix.training.runner.Trainer`."""
+    first, device = experiment_of(wanted[0]), execution.where()
+    data = load_data(first, scale)
+    featurize = _featurizer(first, data, scale, execution)
+    rates = {
+        artefact.hash: artefact.learning_rates
+        if isinstance(artefact, Selection)
+        else (learning_rate(experiment_of(artefact), scale),)
+        for artefact in wanted
+    }
+    heads: dict[_Key, Head] = {}
+    for artefact in wanted:
+        experiment = experiment_of(artefact)
+        for rate in rates[artefact.hash]:
+            plan = load_plan(experiment, scale)
+            key = (experiment, rate)
+            # Candidates that are compared share their noise, to differ by rate alone.
+            name = f"ε={experiment.epsilon:g} C={experiment.clip_norm:g}"
+            recording = isinstance(artefact, GradientRecord) or (key in heads and heads[key].record_magnitudes)
+            heads[key] = Head(plan, rate, name, experiment.momentum, experiment.weight_decay, recording)
+    identity = [{**asdict(head), "plan": head.plan.to_json()} for head in heads.values()]
+    checkpoint = checkpoint_of(first, scale, execution, first.stream(), identity)
+    trained = train_heads(
+        first,
+        list(heads.values()),
+        data,
+        featurize,
+        device=device,
+        physical_batch=execution.physical_batch,
+        workers=workers,
+        checkpoint=checkpoint,
+    )
+    if workers.leads:
+        _write(wanted, rates, dict(zip(heads, trained, strict=True)), scale, data.private.classes)
+        if checkpoint:
+            checkpoint.remove()
+    workers.wait()
+
+
+def _featurizer(experiment: Experiment, data: TrainingData, scale: str, execution: Execution) -> Featurizer:
+    from dpmix.models.encoders import shared_encoder
+
+    assert isinstance(experiment.model, EncoderSpec)
+    encode = shared_encoder(EncoderModel(encoder=experiment.model).path(scale).parent, execution)
+    if experiment.model.standardize == "public":
+        assert data.public is not None
+        return Featurizer.standardized(encode, data.public, execution.where())
+    return Featurizer(encode)
+
+
+def _write(
+    wanted: Sequence[Artefact],
+    rates: Mapping[str, Sequence[float]],
+    outcomes: Mapping[_Key, Outcome],
+    scale: str,
+    classes: Sequence[str],
+) -> None:
+    for artefact in wanted:
+        experiment = experiment_of(artefact)
+        chosen = [outcomes[(experiment, rate)] for rate in rates[artefact.hash]]
+        if isinstance(artefact, Selection):
+            _write_selection(artefact, chosen, scale)
+        elif isinstance(artefact, GradientRecord):
+            write_magnitudes(artefact.path(scale), experiment, load_plan(experiment, scale), chosen[0])
+        else:
+            write_run(experiment, load_plan(experiment, scale), chosen[0], scale, classes)
+
+
+def _write_selection(selection: Selection, outcomes: Sequence[Outcome], scale: str) -> None:
+    """The learning rate with the best held-out accuracy after the last epoch; of equals, the smallest."""
+    best = max(outcomes, key=lambda outcome: (outcome.accuracy, -outcome.learning_rate))
+    write_json(
+        selection.path(scale),
+        {
+            "learning_rate": best.learning_rate,
+            "held_out": selection.experiment.held_out_size,
+            "accuracy_by_learning_rate": {f"{o.learning_rate:g}": o.accuracy for o in outcomes},
+        },
+    )
