@@ -64,6 +64,7 @@ def reference(
     from dpmix.params import read
     from dpmix.tables.build import build
     from dpmix.tables.render import write
+    from dpmix.wording import counted
 
     catalogue = Catalogue(read(params), scale)
     needed = {artefact.path(catalogue.scale) for shown in catalogue.targets.values() for artefact in shown}
@@ -78,4 +79,5 @@ def reference(
             write(table, folder / "tables")
         for number in catalogue.spec.figures:
             draw_figure(number, catalogue, folder / "figures")
-    typer.echo(f"{out}: {len(tables)} tables and {len(catalogue.spec.figures)} figures; commit them")
+    made = f"{counted(len(tables), 'table')} and {counted(len(catalogue.spec.figures), 'figure')}"
+    typer.echo(f"{out}: {made}; commit them")
