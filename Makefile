@@ -98,7 +98,7 @@ from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline, UNet
 	echo "Done. To use it: . $(BIN)/activate"
 
 demo: install
-	@$(BIN)/snakemake --cores $(CORES) --rerun-incomplete all_tables all_figures report --config scale=demo \
+	@$(BIN)/snakemake --cores $(CORES) all_tables all_figures report --config scale=demo \
 		--quiet rules reason host
 	@echo
 	@echo 'The report, with every table and figure:          results/demo/report/index.html'
@@ -126,7 +126,7 @@ cifar10: install
 		test -r "$(CIFAR10)/$$archive" \
 			|| fail "no $$archive in $(or $(IMAGES),$(CIFAR10)); say where the archives are: make cifar10 IMAGES=<folder>"; \
 	done
-	@$(BIN)/snakemake --cores $(CORES) --rerun-incomplete table3 --configfile docs/cifar10/params.yaml \
+	@$(BIN)/snakemake --cores $(CORES) table3 --configfile docs/cifar10/params.yaml \
 		--quiet rules reason host
 	@echo
 	@echo 'The table, as CSV, Markdown and LaTeX:            results/cifar10/tables/'

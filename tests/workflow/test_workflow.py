@@ -21,6 +21,9 @@ from dpmix.params import parse, read
 
 BIN = Path(sys.executable).parent
 
+# What Snakemake says first.
+PROFILE = "Using workflow specific profile workflow/profiles/default for setting default command line arguments.\n"
+
 # Four runs from scratch that take next to no time, two of which a second table shows again.
 REDUCED = """\
 scale: demo
@@ -88,7 +91,7 @@ class Clone:
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
         assert (run.returncode != 0) == fails, run.stdout
-        return run.stdout
+        return run.stdout.replace(PROFILE, "")
 
     def planned(self, *arguments: str) -> set[str]:
         """The files that a call would make, the empty ones that only say what the others show left out."""
@@ -250,12 +253,43 @@ def test_a_killed_call_leaves_nothing_that_counts_as_done_and_results_come_back(
     assert content(finished).items() <= content(before).items()
 
     copy("--unlock", "table2")
-    arguments = ("--rerun-incomplete", "table2")
-    assert {path for path in copy.planned(*arguments) if path.endswith("metrics.json")} == set(before) - set(finished)
-    copy(*arguments)
+    assert {path for path in copy.planned("table2") if path.endswith("metrics.json")} == set(before) - set(finished)
+    copy("table2")
     assert finished.items() <= copy.runs().items()
     assert content(copy.runs()) == content(before)
     assert (copy.folder / "results/demo/tables/table2.csv").read_text() == table
+
+
+# In the place of `python` in a job: does the same, then kills Snakemake before this hears of it.
+KILLER = """\
+#!{python}
+import subprocess
+import sys
+
+import psutil
+
+subprocess.run([{python!r}, *sys.argv[1:]], check=True)
+(snakemake, *_) = [one for one in psutil.Process().parents() if "snakemake" in one.cmdline()]
+snakemake.kill()
+"""
+
+
+def test_what_was_being_written_when_snakemake_was_killed_is_made_again(copy: Clone, tmp_path: Path) -> None:
+    """Without an option: the workflow's own profile asks for it."""
+    table = copy.folder / "results/demo/tables/table2.csv"
+    before = table.read_text()
+    shutil.rmtree(table.parent)
+    killer = tmp_path / "bin" / "python"
+    killer.parent.mkdir()
+    killer.write_text(KILLER.format(python=sys.executable))
+    killer.chmod(0o755)
+    copy("table2", fails=True, PATH=f"{killer.parent}{os.pathsep}{environment(copy.repository)['PATH']}")
+    assert table.read_text() == before
+    copy("--unlock", "table2")
+    assert "IncompleteFilesException" in copy("--workflow-profile", "none", "table2", fails=True)
+    assert "python -m dpmix step table 2" in copy("--printshellcmds", "table2")
+    assert table.read_text() == before
+    assert "Nothing to be done" in copy("--dry-run", "table2")
 
 
 # Planning -------------------------------------------------------------------------------------------------------------
