@@ -1,8 +1,10 @@
 """Every table and figure expands to what the paper says."""
 
 import copy
+import cProfile
 import itertools
 import math
+import pstats
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -368,6 +370,24 @@ def test_another_scale_is_untouched(raw: dict[str, Any]) -> None:
     changed["scales"]["demo"]["finetune"]["k_self"] = 2
     assert outputs(changed, "paper") == outputs(raw, "paper")
     assert not outputs(raw, "demo") & outputs(raw, "paper")
+
+
+# Speed ----------------------------------------------------------------------------------------------------------------
+
+
+def calls_of(profile: cProfile.Profile, name: str) -> int:
+    """How often functions of this name, of this package, were called."""
+    calls = pstats.Stats(profile).stats.items()  # type: ignore[attr-defined]
+    return sum(count for (file, _, function), (_, count, *_) in calls if function == name and "dpmix" in file)
+
+
+def test_the_work_is_in_proportion_to_what_is_asked_for(raw: dict[str, Any]) -> None:
+    """Runs that several tables share are hashed for each, and what they are made from once for each run."""
+    params, profile = parse(raw), cProfile.Profile()
+    paper = profile.runcall(Catalogue, params, "paper")
+    shown = sum(map(len, paper.targets.values()))
+    sources = sum(len(one.inputs()) for one in paper.artefacts.values())
+    assert len(paper.artefacts) <= calls_of(profile, "digest") <= shown + sources
 
 
 # Looking up -----------------------------------------------------------------------------------------------------------
