@@ -176,4 +176,4 @@ def make_target(target: str, catalogue: "Catalogue") -> None:
         from dpmix.tables import build as tables
         from dpmix.tables.render import write
 
-        write(tables.build(target.removeprefix("table"), catalogue), results / "tables")
+        write(tables.build(catalogue.tables[target], catalogue), results / "tables")

@@ -4,33 +4,25 @@ A table's cell is settings laid over each other: the scale's defaults for the ki
 method's, those of the method on this data set, the table's `fixed`, then the cell's row and column.
 """
 
-import itertools
-import math
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import ValidationError
 
 from dpmix.errors import ParamsError, naming
 from dpmix.experiment import (
-    OF_VIEWS,
     Artefact,
-    Distance,
     Experiment,
     GradientRecord,
     Selection,
     SyntheticSet,
-    ZeroShot,
     digest,
 )
 from dpmix.params import (
-    AccuracyTable,
-    Axis,
     EncoderSpec,
-    ExternalTable,
-    FidTable,
     GivenImagesSpec,
     Params,
     ScaleSpec,
@@ -39,15 +31,13 @@ from dpmix.params import (
     known,
     parse,
     read,
+    table_target,
 )
 from dpmix.releasable import ARTEFACTS, overlap, public_sources
-from dpmix.tables.captions import TABLES
 from dpmix.unused import refuse_unused
 
 Labels = tuple[str, ...]
 Made = TypeVar("Made", bound=Artefact)
-
-ZERO_SHOT, NON_PRIVATE = "Zero-shot (ε = 0)", "Non-private (ε = ∞)"
 
 
 @dataclass(frozen=True)
@@ -63,12 +53,38 @@ class CellSpec:
     end: bool = False
 
 
+class TableKind(TableSpec):
+    """What the catalogue asks of a table: the cells that it comes to. `dpmix.tables.kinds` has the kinds.
+
+    Attributes:
+        not_covered: why a model's ε does not cover what such a table shows beside the model; empty where it does.
+    """
+
+    not_covered: ClassVar[str] = ""
+
+    @abstractmethod
+    def expand(self, name: str, catalogue: "Catalogue") -> list[CellSpec]:
+        """The cells of this table, which the params call `name`, row by row; `catalogue` resolves their settings.
+
+        Raises:
+            ParamsError: for names, labels or settings that do not fit.
+        """
+
+    def shown(self, catalogue: "Catalogue") -> list[Any]:
+        """What the table shows beside labels and results, as values for JSON; another value is another table."""
+        return []
+
+
 class Catalogue:
     """All artefacts of one scale, by path.
 
     Args:
         params: validated parameters.
         scale: which of their scales; by default the one they name.
+
+    Attributes:
+        targets: what is made for each of the workflow's targets, by its name: `table9`, `figure2`.
+        tables: the names that the params give to tables, by target: `table9` is "9".
 
     Raises:
         ParamsError: with one line, for any name, value or combination that does not fit.
@@ -79,15 +95,15 @@ class Catalogue:
         self.scale = known(scale or params.scale, params.scales, "scale")
         self.spec: ScaleSpec = params.scales[self.scale]
         # Class names are looked up in the smallest store that an encoder of this scale needs anyway.
-        named = _texts(self.spec.model_dump())
+        named = _texts(self.spec.model_dump(exclude={"tables": {"__all__": {"title", "caption"}}}))
         encoders = {name: model.resolution for name, model in params.models.items() if isinstance(model, EncoderSpec)}
         self._names_from = min((side for name, side in encoders.items() if name in named), default=None)
         self.targets: dict[str, list[Artefact]] = {}
+        self.tables = {table_target(name): name for name in self.spec.tables}
         self._cells: dict[str, list[CellSpec]] = {}
-        for key, table in self.spec.tables.items():
-            self._cells[key] = list(self._expand(f"table {key}", table))
-            self._check_grid(key)
-            self.targets[f"table{key}"] = [artefact for cell in self._cells[key] for artefact in cell.artefacts]
+        for target, name in self.tables.items():
+            self._cells[name] = self._table(name).expand(name, self)
+            self.targets[target] = [artefact for cell in self._cells[name] for artefact in cell.artefacts]
         for key in self.spec.figures:
             self.targets[f"figure{key}"] = list(self._figure(key))
         self.artefacts: dict[str, Artefact] = {}
@@ -110,9 +126,9 @@ class Catalogue:
                 for path, name in private.items():
                     if overlap(source, path):
                         self._refuse_beside_a_release(f"{source} holds the images of {name} and")
-        for key, table in self.spec.tables.items():
-            if table.kind == "runtime":
-                self._refuse_beside_a_release(f"table {key}, whose times depend on the secret samples,")
+        for name in self.spec.tables:
+            if reason := self._table(name).not_covered:
+                self._refuse_beside_a_release(f"table {name}, {reason},")
         for artefact in artefacts:
             covered = artefact.release if isinstance(artefact, Experiment) else type(artefact).__name__ in ARTEFACTS
             if not covered:
@@ -168,20 +184,22 @@ class Catalogue:
         """The cells of a table, row by row."""
         return self._cells[known(str(table), self._cells, "table")]
 
+    def _table(self, name: str) -> TableKind:
+        table = self.spec.tables[name]
+        assert isinstance(table, TableKind)
+        return table
+
     def fingerprint(self, target: str) -> str:
         """A digest of all that a table, a figure or the `report` shows: labels, order, and the files behind them."""
         if target == "report":
             return digest([self.fingerprint(one) for one in sorted(self.targets)])
-        kind, number = target.rstrip("0123456789"), target.lstrip("abcdefghijklmnopqrstuvwxyz")
         shown: list[Any] = [self.path(artefact) for artefact in self.targets[target]]
-        if kind == "table":
-            shown += [
-                [cell.row, cell.column, [self.path(one) for one in cell.artefacts]] for cell in self._cells[number]
-            ]
-            table = self.spec.tables[number]
-            if isinstance(table, AccuracyTable) and table.ladder is not None:
-                shown += [self.ladder_label(table), self.spec.prompts]
+        if target in self.tables:
+            name = self.tables[target]
+            shown += [[cell.row, cell.column, [self.path(one) for one in cell.artefacts]] for cell in self._cells[name]]
+            shown += self._table(name).shown(self)
         else:
+            number = target.removeprefix("figure")
             figure = self.spec.figures[number]  # type: ignore[index]
             shown.append(figure.model_dump(mode="json"))
             shown += [self.params.datasets[name].label for name in figure.datasets]
@@ -189,125 +207,9 @@ class Catalogue:
             shown += [experiment.hash for experiment in self.figure_experiments(number).values()]
         return digest(shown)
 
-    def ladder_label(self, table: AccuracyTable) -> str | None:
-        """The label of the method that is trained without noise at the end of a table's ladder.
-
-        None for a table without a ladder, and for one whose methods are those of its rows or columns.
-        """
-        method = table.ladder and (table.ladder.method or table.fixed.method)
-        return self.params.methods[method].label if method else None
-
     def of(self, kind: type[Artefact]) -> list[Artefact]:
         """All artefacts of one kind, in the order of their paths."""
         return [artefact for _, artefact in sorted(self.artefacts.items()) if isinstance(artefact, kind)]
-
-    # Tables ---------------------------------------------------------------------------------------------------------
-
-    def _expand(self, where: str, table: TableSpec) -> Iterator[CellSpec]:
-        if isinstance(table, FidTable):
-            yield from self._expand_distances(where, table)
-            return
-        rows, columns = list(self._points(where, table.rows)), list(self._points(where, table.columns))
-        if isinstance(table, ExternalTable):
-            yield from (CellSpec(row, column, ()) for row, _ in rows for column, _ in columns)
-            return
-        _check_omit(where, table, [(row, column) for row, _ in rows for column, _ in columns])
-        cells = []
-        given: list[tuple[Settings, Experiment]] = []
-        for (row, row_settings), (column, column_settings) in itertools.product(rows, columns):
-            if any(_omits(rule, table, row, column) for rule in table.omit):
-                cells.append(CellSpec(row, column, ()))
-                continue
-            cell = column_settings.over(row_settings).over(table.fixed)
-            runs = self._runs(cell, f"{where}, {_place(row, column)}", table)
-            cells.append(CellSpec(row, column, runs))
-            given.append((cell, runs[0]))
-        refuse_unused(where, given)
-        yield from self._with_ends(where, table, cells) if table.ladder else cells
-
-    def _runs(self, cell: Settings, where: str, table: AccuracyTable) -> tuple[Experiment, ...]:
-        return tuple(self.experiment(cell, seed, where, table.tuned_as) for seed in table.seeds or self.spec.seeds)
-
-    def _with_ends(self, where: str, table: AccuracyTable, cells: list[CellSpec]) -> list[CellSpec]:
-        """The cells, and the two ends of the ladder below each block of rows, or else beside the columns.
-
-        A block is what the leading axes that name data sets or models span; the ends take the place of the others.
-        """
-        below = not all(map(_names_data, table.rows))
-        side, across = (table.rows, table.columns) if below else (table.columns, table.rows)
-        kept = tuple(itertools.takewhile(_names_data, side))
-        depth = len(axis_names(kept))
-        rest = ("",) * (len(axis_names(side)) - depth - 1)
-        made = list(cells)
-        assert table.ladder is not None
-        for (block, outer), (other, inner), end in itertools.product(
-            self._points(where, kept), self._points(where, across), (ZERO_SHOT, NON_PRIVATE)
-        ):
-            label = (*block, end, *rest)
-            row, column = (label, other) if below else (other, label)
-            artefacts = self._end(inner.over(outer).over(table.fixed), end, f"{where}, {_place(row, column)}", table)
-            if artefacts:
-                made.append(CellSpec(row, column, artefacts, end=True))
-        without_noise = [one for cell in made if cell.end for one in cell.artefacts if isinstance(one, Experiment)]
-        refuse_unused(f"{where}, ladder", [(table.ladder, run) for run in without_noise])
-        order = {row[:depth] if below else row: place for place, row in reversed([*enumerate(c.row for c in cells)])}
-        return sorted(made, key=lambda cell: (order[cell.row[:depth] if below else cell.row], cell.end))
-
-    def _end(self, cell: Settings, end: str, where: str, table: AccuracyTable) -> tuple[Artefact, ...]:
-        """What one end of the ladder shows for a data set and model; nothing for a network trained from scratch."""
-        assert table.ladder is not None
-        full = self._resolve(table.ladder.over(cell), where)
-        dataset, model = self.params.datasets[str(full.dataset)], self.params.models[str(full.model)]
-        if not isinstance(model, EncoderSpec):
-            return ()
-        if end == NON_PRIVATE:
-            endless = Settings(epsilon=math.inf).over(table.ladder.over(cell))
-            return self._runs(endless, where, table.model_copy(update={"tuned_as": None}))
-        return (ZeroShot(dataset=dataset, model=model, prompts=self.spec.prompts),) if model.has_text else ()
-
-    def _check_grid(self, key: str) -> None:
-        """A table has the paper's levels, and each of its places once."""
-        layout, places = TABLES[int(key)], set()
-        for cell in self._cells[key]:
-            for what, labels, names in (
-                ("rows", cell.row, layout.row_names),
-                ("columns", cell.column, layout.column_names),
-            ):
-                if len(labels) != len(names):
-                    raise ParamsError(
-                        f"params.yaml: table {key}: its {what} have {len(labels)} levels, not the {len(names)} of "
-                        f"table {key} ({', '.join(names) or 'none'}); mend its axes"
-                    )
-            place = (cell.row, cell.column)
-            if place in places:
-                raise ParamsError(f"params.yaml: table {key}: two cells are labelled {_place(*place)}; rename one")
-            places.add(place)
-
-    def _points(self, where: str, axes: tuple[Axis, ...]) -> Iterator[tuple[Labels, Settings]]:
-        """The product of a table's axes on one side: labels, and settings laid over each other in order."""
-        for combination in itertools.product(*(self._axis(where, axis) for axis in axes)):
-            settings = Settings()
-            for _, over in combination:
-                settings = over.over(settings)
-            yield tuple(part for label, _ in combination for part in split_labels(label)), settings
-
-    def _axis(self, where: str, axis: Axis) -> list[tuple[str, Settings]]:
-        if axis.values is not None:
-            return list(axis.values.items())
-        ((key, values),) = axis.model_dump(exclude_none=True, exclude={"axis"}).items()
-        return [(self._label(where, key, value), Settings(**{key: value})) for value in values]
-
-    def _label(self, where: str, key: str, value: str | float) -> str:
-        named: dict[str, Mapping[str, Any]] = {
-            "dataset": self.params.datasets,
-            "model": self.params.models,
-            "method": self.params.methods,
-        }
-        if key in named:
-            return str(named[key][known(str(value), named[key], f"{key} in {where}")].label)
-        if key == "epsilon":
-            return "ε = ∞" if value == math.inf else f"ε = {value:g}"
-        return str(value)
 
     # Experiments ----------------------------------------------------------------------------------------------------
 
@@ -317,10 +219,10 @@ class Catalogue:
         Raises:
             ParamsError: if a needed setting is missing or the settings do not fit together.
         """
-        full = self._resolve(cell, where)
+        full = self.resolve(cell, where)
         rate: float | Selection | None
         if full.learning_rate == "tuned":
-            tuned = self._resolve(tuned_as.over(cell), where) if tuned_as else full
+            tuned = self.resolve(tuned_as.over(cell), where) if tuned_as else full
             experiment = self._build(tuned, self.spec.tuning.seed, None, where, holdout=self.spec.tuning.holdout)
             # The grid is lr·C: one grid serves every C.
             rates = tuple(unit / experiment.clip_norm for unit in self.spec.tuning.learning_rates)
@@ -337,7 +239,12 @@ class Catalogue:
             rate = full.learning_rate
         return self._build(full, seed, rate, where)
 
-    def _resolve(self, cell: Settings, where: str) -> Settings:
+    def resolve(self, cell: Settings, where: str) -> Settings:
+        """A cell's settings with those of the scale, the data set and the method under them.
+
+        Raises:
+            ParamsError: if data set, model or method is missing or unknown.
+        """
         for key in ("dataset", "model", "method"):
             if getattr(cell, key) is None:
                 raise ParamsError(f"params.yaml: {where}: no {key} is given")
@@ -361,7 +268,7 @@ class Catalogue:
         self, full: Settings, seed: int, rate: "float | Selection | None", where: str, holdout: float = 0.0
     ) -> Experiment:
         given = full.model_dump(exclude_none=True, exclude={"dataset", "model", "learning_rate"})
-        experiment = _made(
+        experiment = made(
             Experiment,
             where,
             **given,
@@ -389,45 +296,7 @@ class Catalogue:
         names_from = self._names_from or smallest
         return SyntheticSet(dataset=spec, size=size, diffusion=diffusion, names_from=names_from)
 
-    # Distances and figures ------------------------------------------------------------------------------------------
-
-    def _expand_distances(self, where: str, table: FidTable) -> Iterator[CellSpec]:
-        model = self.params.models[known(table.model, self.params.models, f"model in {where}")]
-        extractors = {name: self._extractor(where, name) for name in table.extractors}
-        given: dict[str, list[tuple[Settings, Experiment]]] = {}
-        sets = {"Train vs Test": "test", "Train vs Diffusion": "synthetic"}
-        for name in table.datasets:
-            dataset = self.params.datasets[known(name, self.params.datasets, f"dataset in {where}")]
-            d = self.synthetic(name, where)
-            for extractor in extractors.values():
-
-                def distance(extractor: EncoderSpec | None = extractor, **pair: Any) -> tuple[Artefact]:
-                    common = {"dataset": dataset, "samples": table.samples, "resolution": model.resolution}  # noqa: B023
-                    return (_made(Distance, where, **common, extractor=extractor, synthetic=d, **pair),)  # noqa: B023
-
-                if table.kind == "fid-sets":
-                    for label, second in sets.items():
-                        column = (extractor.label if extractor else "InceptionV3", label)
-                        yield CellSpec((dataset.label,), column, distance(first="train", second=second))
-                    continue
-                for split, (label, settings) in itertools.product(("train", "test"), table.methods.items()):
-                    for key in sorted(settings.model_fields_set - {"method", "subset", "mix_with", *OF_VIEWS}):
-                        raise ParamsError(f"params.yaml: {where}, {label}: {key} changes no view; remove it")
-                    cell = settings.over(Settings(dataset=name, model=table.model, learning_rate=1.0, epsilon=1.0))
-                    views = self.experiment(cell, self.spec.seeds[0], f"{where}, {dataset.label} / {label}")
-                    given.setdefault(label, []).append((settings, views))
-                    column = (split.capitalize(), label)
-                    yield CellSpec((dataset.label,), column, distance(first="views", second=split, views=views))
-        for label, pairs in given.items():
-            refuse_unused(f"{where}, {label}", pairs)
-
-    def _extractor(self, where: str, name: str) -> EncoderSpec | None:
-        if name == "inception":
-            return None
-        spec = self.params.models[known(name, [*self.params.models, "inception"], f"extractor in {where}")]
-        if not isinstance(spec, EncoderSpec):
-            raise ParamsError(f"params.yaml: {where}: {name} is not an encoder; extractors are encoders or inception")
-        return spec
+    # Figures --------------------------------------------------------------------------------------------------------
 
     def _figure(self, key: str) -> Iterator[Artefact]:
         figure = self.spec.figures[key]  # type: ignore[index]
@@ -444,7 +313,7 @@ class Catalogue:
                 if key == "2" and not isinstance(experiment.model, EncoderSpec):
                     raise ParamsError(f"params.yaml: figure 2: {figure.model} is not an encoder; name one as its model")
                 if key == "2":
-                    yield _made(GradientRecord, f"figure 2, {dataset} / {method}", experiment=experiment)
+                    yield made(GradientRecord, f"figure 2, {dataset} / {method}", experiment=experiment)
                 else:
                     yield from _views_inputs(experiment)
         refuse_unused(f"figure {key}", given)
@@ -463,7 +332,7 @@ class Catalogue:
         }
 
 
-def _made(kind: type[Made], where: str, **values: Any) -> Made:
+def made(kind: type[Made], where: str, **values: Any) -> Made:
     """An artefact of these values; one that cannot be is one line about `where`."""
     try:
         return kind(**values)
@@ -475,19 +344,9 @@ def _made(kind: type[Made], where: str, **values: Any) -> Made:
         raise ParamsError(f"params.yaml: {where}: {what}") from error
 
 
-def split_labels(label: str) -> Labels:
-    """`Self-Aug | 16` stands in two label columns."""
-    return tuple(part.strip() for part in label.split("|"))
-
-
-def axis_names(axes: tuple[Axis, ...]) -> Labels:
-    """The names of the label columns (or header rows) that these axes make."""
-    return tuple(name for axis in axes for name in split_labels(axis.axis))
-
-
 def _views_inputs(experiment: Experiment) -> list[Artefact]:
-    made = [experiment.images(), experiment.synthetic_images()]
-    return [artefact for artefact in made if artefact is not None]
+    stores = (experiment.images(), experiment.synthetic_images())
+    return [store for store in stores if store is not None]
 
 
 def of_config(config: Mapping[str, Any], path: str | Path) -> Catalogue:
@@ -513,30 +372,3 @@ def _texts(value: Any) -> set[str]:
     if isinstance(value, tuple | list):
         return set().union(*map(_texts, value))
     return {value} if isinstance(value, str) else set()
-
-
-def _place(row: Labels, column: Labels) -> str:
-    return " / ".join((*row, *column))
-
-
-def _check_omit(where: str, table: AccuracyTable, places: list[tuple[Labels, Labels]]) -> None:
-    """Every rule of `omit` names axes and labels that exist; one that matches nothing is a typo."""
-    names = axis_names((*table.rows, *table.columns))
-    for rule in table.omit:
-        for axis, label in rule.items():
-            known(axis, names, f"axis in omit of {where}:")
-            labels = dict.fromkeys((*row, *column)[names.index(axis)] for row, column in places)
-            known(label, labels, f"{axis} in omit of {where}:")
-
-
-def _names_data(axis: Axis) -> bool:
-    """Whether an axis goes through data sets or models, rather than through what is done with them."""
-    if axis.values is None:
-        return axis.dataset is not None or axis.model is not None
-    return all((one.dataset or one.model) and not one.method for one in axis.values.values())
-
-
-def _omits(rule: dict[str, str], table: AccuracyTable, row: Labels, column: Labels) -> bool:
-    names = axis_names((*table.rows, *table.columns))
-    here = dict(zip(names, (*row, *column), strict=True))
-    return all(here.get(axis) == label for axis, label in rule.items())

@@ -3,11 +3,25 @@
 Everything is refused that is not known: an unknown key, name or value is one clear `ParamsError` before anything runs.
 """
 
+import pkgutil
+import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Union
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    GetCoreSchemaHandler,
+    Tag,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import CoreSchema
 
 from dpmix.errors import ParamsError
 from dpmix.wording import should_be
@@ -16,7 +30,8 @@ DATA_SETS_OF_TORCHVISION = ("cifar-10", "cifar-100", "eurosat", "caltech256", "s
 
 PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
-TableNumber = Annotated[str, Field(pattern=r"^(1[0-3]|[1-9])$")]
+# The paper's tables by number, added ones by words joined by hyphens; see `table_target`.
+TableName = Annotated[str, Field(pattern=r"^(1[0-3]|[1-9]|[a-z][a-z0-9]*(-[a-z0-9]+)*)$", max_length=60)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
@@ -235,51 +250,63 @@ class Axis(Spec):
         return self
 
 
-class AccuracyTable(Spec):
-    """A grid of experiments: one cell for each row and column, averaged over the seeds.
+class TableSpec(Spec):
+    """What every table may say, whatever its kind: its words, where the paper's or those of a layout do not stand.
 
-    `ladder` adds the two ends of the privacy ladder: zero-shot classification (ε = 0), and the head that its settings
-    describe, such as a method, without noise (ε = ∞).
+    The rest is a kind's own: subclasses that `TABLE_KINDS` names.
     """
 
-    kind: Literal["accuracy", "runtime"]
-    rows: tuple[Axis, ...] = ()
-    columns: tuple[Axis, ...] = ()
-    fixed: Settings = Settings()
-    tuned_as: Settings | None = None
-    omit: tuple[dict[str, str], ...] = ()
-    seeds: Seeds | None = None
-    ladder: Settings | None = None
-
-    @model_validator(mode="after")
-    def _ladder_is_of_accuracies(self) -> "AccuracyTable":
-        if self.ladder is not None and self.kind != "accuracy":
-            raise ValueError("a ladder is for tables of kind accuracy; remove it")
-        return self
+    kind: str
+    title: Annotated[str, Field(min_length=1)] | None = None
+    caption: str | None = None
 
 
-class FidTable(Spec):
-    """Fréchet distances between sets of images: Table 7 (views against splits) or Table 8 (splits and D)."""
+TABLE_KINDS = {
+    "accuracy": "dpmix.tables.kinds.accuracy:AccuracyTable",
+    "runtime": "dpmix.tables.kinds.runtime:RuntimeTable",
+    "fid-views": "dpmix.tables.kinds.fid:FidViewsTable",
+    "fid-sets": "dpmix.tables.kinds.fid:FidSetsTable",
+    "external": "dpmix.tables.kinds.external:ExternalTable",
+}
+"""The registered kinds of tables: a kind's name to where its class is found.
 
-    kind: Literal["fid-views", "fid-sets"]
-    model: str  # at whose resolution, and with whose transforms, the images are compared
-    datasets: tuple[str, ...]
-    extractors: tuple[str, ...]
-    methods: dict[str, Settings] = {}
-    samples: PositiveInt | None = None
-
-
-class ExternalTable(Spec):
-    """Results of an implementation outside this package, shown as absent where it is not installed (Table 11)."""
-
-    kind: Literal["external"]
-    implementation: str
-    rows: tuple[Axis, ...] = ()
-    columns: tuple[Axis, ...] = ()
-    fixed: Settings = Settings()
+A kind is one class, a subclass of `dpmix.tables.kinds.base.Kind`: what a table of the kind says in the params, which
+cells and artefacts that comes to, and how these are read back. Such a class stands above the catalogue, and the
+catalogue above this module, so this module names the classes and loads them when a params file is first read.
+"""
 
 
-TableSpec = Annotated[AccuracyTable | FidTable | ExternalTable, Field(discriminator="kind")]
+def table_kinds() -> dict[str, type[TableSpec]]:
+    """The classes of `TABLE_KINDS`, by the kind's name."""
+    return {name: pkgutil.resolve_name(place) for name, place in TABLE_KINDS.items()}
+
+
+class _OfItsKind:
+    """Has pydantic validate a `TableSpec` by the class of its kind."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        kinds: Any = Union[tuple(table_kinds().values())]  # noqa: UP007  # a union of what is known at run time only
+        return handler.generate_schema(Annotated[kinds, Field(discriminator="kind")])
+
+
+def table_target(name: str) -> str:
+    """The workflow's target for a table, which is also what its files are called.
+
+    The paper's tables keep their numbers; the hyphen keeps the two apart.
+
+    >>> table_target("9"), table_target("my-clipping")
+    ('table9', 'table-my-clipping')
+    """
+    return f"table{name}" if name.isdigit() else f"table-{name}"
+
+
+def table_order(name: str) -> tuple[int, str]:
+    """A key to sort tables by name: the paper's by number, then the added ones by alphabet.
+
+    >>> sorted(["10", "my-clipping", "9"], key=table_order)
+    ['9', '10', 'my-clipping']
+    """
+    return (int(name), "") if name.isdigit() else (sys.maxsize, name)
 
 
 class FigureSpec(Spec):
@@ -327,6 +354,9 @@ class ScaleSpec(Spec):
     `prompts` are what an encoder's text tower is asked for each class, zero-shot; embeddings of several are averaged.
     """
 
+    # Until a file is read, the kinds of tables are names only.
+    model_config = ConfigDict(defer_build=True)
+
     synthetic: str
     synthetic_size: dict[str, PositiveInt] = {}
     seeds: Seeds
@@ -336,13 +366,15 @@ class ScaleSpec(Spec):
     finetune: Settings
     datasets: dict[str, Settings] = {}
     dataset_methods: dict[str, dict[str, Settings]] = {}
-    tables: dict[TableNumber, TableSpec]
+    tables: dict[TableName, Annotated[TableSpec, _OfItsKind()]]
     figures: dict[Literal["1", "2"], FigureSpec]
     prompts: Annotated[tuple[Prompt, ...], Field(min_length=1)] = ("a photo of a {}",)
 
 
 class Params(Spec):
     """The whole of `params.yaml`."""
+
+    model_config = ConfigDict(defer_build=True)
 
     scale: str
     datasets: dict[str, DatasetSpec]
@@ -422,12 +454,17 @@ def _one_line(error: ValidationError, raw: dict[Any, Any]) -> str:
         what = f"unknown key; {suggestion(name, _keys_beside(first['loc'], raw))}"
     elif first["loc"][-1] == "[key]":
         part = place.rpartition(".")[0]
-        numbers = "1 to 13" if part.endswith("tables") else "1 and 2"
-        what = f"the paper has no such number, only {numbers}; rename or remove it"
+        what = (
+            "a table is named 1 to 13, as the paper's, or by lower-case words joined by hyphens (at most 60 "
+            "characters), such as my-clipping; rename or remove it"
+            if part.endswith("tables")
+            else "the paper has no such figure, only 1 and 2; rename or remove it"
+        )
     elif first["type"] == "missing":
         what = "is needed, but not there; add it"
     elif first["type"] == "union_tag_invalid":
-        what = f"unknown kind {first['ctx']['tag']!r}; there are {first['ctx']['expected_tags']}"
+        kinds = re.findall("'([^']+)'", first["ctx"]["expected_tags"])
+        what = f"unknown kind {first['ctx']['tag']!r}; {suggestion(str(first['ctx']['tag']), kinds)}"
     elif first["type"] == "union_tag_not_found":
         what = "kind is needed, but not there; add it"
     elif first["type"] in ("dict_type", "model_type", "model_attributes_type"):
@@ -479,6 +516,8 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
     """The models that a field's type mentions."""
     from typing import get_args
 
+    if annotation is TableSpec:
+        return list(table_kinds().values())
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [model for part in get_args(annotation) for model in _models_in(part)]

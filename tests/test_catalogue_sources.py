@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from dpmix.catalogue import NON_PRIVATE, ZERO_SHOT, Catalogue
+from dpmix.catalogue import Catalogue
 from dpmix.experiment import Artefact, Experiment, ImageStore, Selection, SyntheticStore, ZeroShot
 from dpmix.params import parse, read
+from dpmix.tables.kinds.accuracy import NON_PRIVATE, ZERO_SHOT
 from tests.test_experiment import ENCODER
 from tests.test_settings import raw
 

@@ -213,7 +213,7 @@ def test_json_that_is_missing_or_broken_is_one_line(tmp_path: Path) -> None:
 
 def table() -> Table:
     cells = (Cell(("a",), ("1",), (70.0, 72.0), 0.5),)
-    return Table(4, "Title", "Caption", "test accuracy (%)", ("Dataset",), ("ε",), cells, "demo")
+    return Table("4", "Title", "Caption", "test accuracy (%)", ("Dataset",), ("ε",), cells, "demo")
 
 
 def figure_data() -> Figure1Data:

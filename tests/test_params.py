@@ -191,9 +191,12 @@ def test_no_more_synthetic_images_are_drawn_than_there_are(raw: Raw) -> None:
 def test_the_paper_has_thirteen_tables_and_two_figures(raw: Raw) -> None:
     demo = raw["scales"]["demo"]
     line = message(put(copy.deepcopy(raw), "scales/demo/tables/14", demo["tables"]["9"]))
-    assert line == "params.yaml: scales.demo.tables.14: the paper has no such number, only 1 to 13; rename or remove it"
+    assert line == (
+        "params.yaml: scales.demo.tables.14: a table is named 1 to 13, as the paper's, or by lower-case words joined "
+        "by hyphens (at most 60 characters), such as my-clipping; rename or remove it"
+    )
     line = message(put(copy.deepcopy(raw), "scales/demo/figures/3", demo["figures"]["2"]))
-    assert line == "params.yaml: scales.demo.figures.3: the paper has no such number, only 1 and 2; rename or remove it"
+    assert line == "params.yaml: scales.demo.figures.3: the paper has no such figure, only 1 and 2; rename or remove it"
 
 
 @pytest.mark.parametrize(
@@ -205,7 +208,7 @@ def test_the_paper_has_thirteen_tables_and_two_figures(raw: Raw) -> None:
         ("scales/demo/tables", [1], "scales.demo.tables: should be a mapping"),
         ("datasets", ["digits"], "datasets: should be a mapping"),
         ("datasets/digits", "digits", "datasets.digits: should be a mapping"),
-        ("scales/demo/tables/9/kind", "acuracy", "scales.demo.tables.9: unknown kind 'acuracy'; there are 'accuracy'"),
+        ("scales/demo/tables/9/kind", "acuracy", "tables.9: unknown kind 'acuracy'; did you mean 'accuracy'?"),
         (
             "scales/demo/finetune/learning_rate",
             "tunde",

@@ -29,25 +29,25 @@ def agree(
 
     against = against or _REFERENCE / results.resolve().name
     found, reference = _tables(results), _tables(against)
-    pairs = [pair for number in sorted(found.keys() & reference) for pair in compare(found[number], reference[number])]
+    pairs = [pair for name, table in found.items() if name in reference for pair in compare(table, reference[name])]
     typer.echo(f"{results} beside {against}:")
     for line in summary(pairs):
         typer.echo(line)
-    if more := sorted(found.keys() - reference):
-        typer.echo(f"Not in the reference: table {', '.join(map(str, more))}.")
-    if missing := sorted(reference.keys() - found):
-        raise DataError(f"{results} lacks table {', '.join(map(str, missing))}, which {against} has; make it first")
+    if more := [name for name in found if name not in reference]:
+        typer.echo(f"Not in the reference: table {', '.join(more)}.")
+    if missing := [name for name in reference if name not in found]:
+        raise DataError(f"{results} lacks table {', '.join(missing)}, which {against} has; make it first")
     if strict and disagree(pairs):
         raise typer.Exit(1)
 
 
-def _tables(results: Path) -> "dict[int, Table]":
-    from dpmix.tables.render import read
+def _tables(results: Path) -> "dict[str, Table]":
+    from dpmix.tables.render import read_all
 
-    found = [read(path) for path in (results / "tables").glob("table*.json")]
+    found = read_all(results / "tables")
     if not found:
         raise DataError(f"there are no tables in {results / 'tables'}; make them first, or name another folder")
-    return {table.number: table for table in found}
+    return {table.name: table for table in found}
 
 
 def reference(

@@ -124,7 +124,7 @@ def _beside_the_paper(
         return []
     parts = []
     for cell in catalogue.cells("13"):
-        printed = published(13).get(cell.row, cell.column)
+        printed = published("13").get(cell.row, cell.column)
         run = next((one for one in cell.artefacts if isinstance(one, Experiment)), None)
         if run is not None and printed is not None:
             counted = duration(60 * run_hours(run, fast, costs))

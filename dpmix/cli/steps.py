@@ -114,14 +114,16 @@ def distances(outputs: Outputs, params: ParamsPath = _PARAMS, scale: Scale = Non
 
 @steps.command()
 def table(
-    number: Annotated[str, typer.Argument(help="1 to 13.")], params: ParamsPath = _PARAMS, scale: Scale = None
+    name: Annotated[str, typer.Argument(help="Its name in the params, such as 9 for the paper's Table 9.")],
+    params: ParamsPath = _PARAMS,
+    scale: Scale = None,
 ) -> None:
     """Write one table as CSV, Markdown, LaTeX and JSON."""
     from dpmix.build import make_target
-    from dpmix.params import known
+    from dpmix.params import known, table_target
 
     catalogue = _catalogue(params, scale)
-    make_target(f"table{known(number, catalogue.spec.tables, 'table')}", catalogue)
+    make_target(table_target(known(name, catalogue.spec.tables, "table")), catalogue)
 
 
 @steps.command()

@@ -15,7 +15,7 @@ from dpmix.errors import DataError
 from dpmix.files import write_text
 from dpmix.tables.captions import FIGURES
 from dpmix.tables.html import escape, html
-from dpmix.tables.render import read
+from dpmix.tables.render import read_all
 from dpmix.tables.text import footers
 
 _PACKAGES = ("numpy", "torch", "torchvision", "opacus", "dp-accounting", "open-clip-torch", "diffusers", "torchmetrics")
@@ -51,10 +51,11 @@ _ALTERNATIVES = {
 
 @dataclass(frozen=True)
 class _Block:
-    """One table or figure of the page; `markup` and `caption` are HTML."""
+    """One table or figure of the page; `markup` and `caption` are HTML; `number` is empty where the paper has none."""
 
     anchor: str
     name: str
+    number: str
     title: str
     caption: str
     markup: str
@@ -71,8 +72,9 @@ def _links(folder: Path, stem: str, kinds: tuple[str, ...], out: Path) -> tuple[
     )
 
 
-def _numbered(folder: Path, stem: str, kind: str) -> list[tuple[int, Path]]:
-    matches = ((re.fullmatch(rf"{stem}(\d+)", path.stem), path) for path in folder.glob(f"{stem}*.{kind}"))
+def _numbered(folder: Path) -> list[tuple[int, Path]]:
+    """The figures' pictures by number."""
+    matches = ((re.fullmatch(r"figure(\d+)", path.stem), path) for path in folder.glob("figure*.png"))
     return sorted((int(match[1]), path) for match, path in matches if match)
 
 
@@ -82,12 +84,12 @@ def _command(target: str, scale: str) -> str:
 
 def _tables(results: Path, out: Path) -> Iterator[_Block]:
     folder = results / "tables"
-    for number, path in _numbered(folder, "table", "json"):
-        table = read(path)
-        stem = f"table{number}"
+    for table in read_all(folder):
+        stem = table.stem
         yield _Block(
             anchor=stem,
-            name=f"Table {number}",
+            name=table.heading,
+            number=table.name if table.name.isdigit() else "",
             title=escape(table.title),
             caption=escape(table.caption),
             markup=html(table),
@@ -99,7 +101,7 @@ def _tables(results: Path, out: Path) -> Iterator[_Block]:
 
 def _figures(results: Path, out: Path) -> Iterator[_Block]:
     folder = results / "figures"
-    for number, path in _numbered(folder, "figure", "png"):
+    for number, path in _numbered(folder):
         stem = f"figure{number}"
         title, caption = FIGURES.get(number, (stem, ""))
         alternative = _ALTERNATIVES.get(number, title)
@@ -107,6 +109,7 @@ def _figures(results: Path, out: Path) -> Iterator[_Block]:
         yield _Block(
             anchor=stem,
             name=f"Figure {number}",
+            number=str(number),
             title=escape(title),
             caption=escape(caption),
             markup=f'<img alt="{escape(alternative)}" src="data:image/png;base64,{image}">',
@@ -147,7 +150,7 @@ def provenance() -> list[tuple[str, str]]:
 def build(results: Path, out: Path) -> Path:
     """Write the page `out` (an .html file) from `results/<scale>/{tables,figures}` and return it.
 
-    Reads `table<N>.json` and `figure<N>.png`; links the other formats by paths relative to `out`. Equal inputs and
+    Reads `table*.json` and `figure<N>.png`; links the other formats by paths relative to `out`. Equal inputs and
     versions give equal bytes. Raises DataError when there is nothing to show.
     """
     import jinja2

@@ -7,6 +7,7 @@ from typing import Literal
 
 from dpmix.tables.captions import MINUTES
 from dpmix.tables.cells import Cell, Key, Table
+from dpmix.tables.statistics import pooled_sd
 from dpmix.tables.text import ours
 
 LIMIT = 2.0
@@ -30,7 +31,7 @@ Verdict = Literal["within", "outside", "alone", "single", "time", "not run"]
 class Pair:
     """One cell of a table beside the reference's; a side that lacks the cell is None. Texts are as the tables print."""
 
-    table: int
+    table: str
     place: Key
     found: Cell | None
     reference: Cell | None
@@ -55,19 +56,6 @@ class Pair:
         return abs(found - reference) / abs(reference) if reference else math.inf
 
 
-def pooled_sd(found: Cell, reference: Cell) -> float | None:
-    """The standard deviation over seeds from both cells together, None where neither has two seeds.
-
-    With m and n seeds it is √(((m - 1) s₁² + (n - 1) s₂²) / (m + n - 2)), the pooled estimate of a two-sample t-test,
-    so that a cell of one seed is judged by the other's spread.
-    """
-    freedom = found.seeds + reference.seeds - 2
-    if freedom <= 0:
-        return None
-    squares = ((cell.seeds - 1) * (cell.sd or 0.0) ** 2 for cell in (found, reference))
-    return math.sqrt(sum(squares) / freedom)
-
-
 def compare(found: Table, reference: Table) -> tuple[Pair, ...]:
     """Every cell of `found` beside the cell of `reference` with the same labels.
 
@@ -86,7 +74,7 @@ def compare(found: Table, reference: Table) -> tuple[Pair, ...]:
 def _pair(table: Table, other: Table, key: tuple[Key, Key], found: Cell | None, reference: Cell | None) -> Pair:
     texts = (ours(found, table), ours(reference, other))
     verdict = _verdict(found, reference, texts[0] == texts[1], MINUTES in (table.unit, other.unit))
-    return Pair(other.number, key[0] + key[1], found, reference, *texts, verdict)
+    return Pair(other.name, key[0] + key[1], found, reference, *texts, verdict)
 
 
 def _verdict(found: Cell | None, reference: Cell | None, same: bool, time: bool) -> Verdict:
@@ -98,7 +86,7 @@ def _verdict(found: Cell | None, reference: Cell | None, same: bool, time: bool)
         return "alone"
     if time:
         return "time"
-    sd = pooled_sd(found, reference)
+    sd = pooled_sd(found.values, reference.values)
     if sd is None:
         return "single"
     here, there = _centers(found, reference)

@@ -1,6 +1,7 @@
-"""What each table and figure shows: title, caption, unit and the names of its levels, in the paper's own layout.
+"""What each table and figure shows: title, caption and the names of its levels, in the paper's own layout.
 
-The words hold at every scale; what only the paper's grid has is named as the paper's setting.
+The words hold at every scale; what only the paper's grid has is named as the paper's setting. A table that is not the
+paper's has its words in the params, or a layout here under its name.
 """
 
 from dataclasses import dataclass
@@ -16,113 +17,105 @@ class Layout:
 
     title: str
     caption: str
-    unit: str
     row_names: tuple[str, ...]
     column_names: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
+# By the table's name in the params.
 TABLES = {
-    1: Layout(
+    "1": Layout(
         "Mixup by microbatches, trained from scratch",
         "Microbatches of two allow mixup between private examples, but one record then moves the sum by up to 2C "
         "instead of C, and the noise doubles with it. The paper's setting: CIFAR-10, WRN-16-4 from scratch, ε = 8.",
-        ACCURACY,
         ("Method",),
         ("Microbatch size",),
+        notes=(
+            "The paper describes two ways to mix a microbatch and does not say which one its row shows; here the mixed "
+            "image joins the microbatch, or (alone) replaces it.",
+        ),
     ),
-    2: Layout(
+    "2": Layout(
         "Training from scratch",
         "A network trained from scratch under several privacy budgets: with self-augmentation alone, and with views "
         "mixed within each example. The paper's setting: WRN-16-4.",
-        ACCURACY,
         ("Dataset", "Method"),
         ("ε",),
     ),
-    3: Layout(
+    "3": Layout(
         "Fine-tuning the head of a frozen encoder",
         "A linear classifier is trained privately on a frozen encoder, for every dataset, method and privacy budget.",
-        ACCURACY,
         ("Dataset", "Method"),
         ("Model", "ε"),
     ),
-    4: Layout(
+    "4": Layout(
         "Other augmentations beside mixup",
         "Each + column adds one transformation to Self-Aug; +All draws among all of them at random. The paper's "
         "setting: Vit-B-16, ε = 1.",
-        ACCURACY,
         ("Dataset",),
         ("Augmentation",),
     ),
-    5: Layout(
+    "5": Layout(
         "More self-augmentations instead of mixup",
         "The number of plain views per example grows until it exceeds the total that DP-Mix_Self uses. The paper's "
         "setting: CIFAR-10, ε = 8.",
-        ACCURACY,
         ("Training method", "Total # of Aug"),
         ("Model",),
     ),
-    6: Layout(
+    "6": Layout(
         "Pretraining on the synthetic images",
         "The synthetic set D either pretrains the model without privacy or enters DP-Mix_Diff. The paper's setting: "
         "Caltech256, ε = 2.",
-        ACCURACY,
         ("Pretrained on D",),
         ("Model",),
     ),
-    7: Layout(
+    "7": Layout(
         "Distance of the augmented training set from the real images",
         "Fréchet distance between the views that a method trains on and the original training or test images. "
         "Lower means more alike.",
-        DISTANCE,
         ("Dataset",),
         ("Split", "Method"),
     ),
-    8: Layout(
+    "8": Layout(
         "Distance of the synthetic images from the real ones",
         "Fréchet distance of the training images from the test images and from the synthetic set, by the features of "
         "two networks.",
-        DISTANCE,
         ("Dataset",),
         ("FID model", "Compared"),
     ),
-    9: Layout(
+    "9": Layout(
         "How many views of each kind",
         "K_BASE plain, K_SELF mixed and K_DIFF synthetic views per example. The paper's setting: Vit-B-16 on "
         "Caltech256, ε = 1.",
-        ACCURACY,
         (),
         ("K_BASE", "K_SELF", "K_DIFF"),
     ),
-    10: Layout(
+    "10": Layout(
         "What the synthetic images are worth",
         "Trained on half of the training set. A: DP-Mix_Self. B: DP-Mix_Diff with as many synthetic images as that "
         "half has. C: as B, but with the other half of the training set, taken to be public, in place of the "
         "synthetic images. The paper's setting: ε = 2.",
-        ACCURACY,
         ("Dataset",),
         ("Model", "Method"),
     ),
-    11: Layout(
+    "11": Layout(
         "From scratch in JAX",
         "Self-augmentation and mixup in jax_privacy's implementation of DP-SGD; the paper reports the median of five "
         "runs. The paper's setting: CIFAR-10, WRN-16-4.",
-        ACCURACY,
         ("Method",),
         ("ε",),
     ),
-    12: Layout(
+    "12": Layout(
         "Mixing without any view of the private image",
         "With K_BASE = 0, Pure-DP-Mix_Diff mixes synthetic images with each other only. The paper's setting: "
         "CIFAR-100, Vit-B-16, ε = 1.",
-        ACCURACY,
         ("Method",),
         (),
     ),
-    13: Layout(
+    "13": Layout(
         "Running time",
         "Wall-clock time of one fine-tuning run. The paper's setting: Vit-B-16 on Caltech256, ten epochs, one A100; "
         "times compare only on like hardware.",
-        MINUTES,
         (),
         ("Method",),
     ),

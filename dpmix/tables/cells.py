@@ -1,10 +1,12 @@
 """The grid of a table: what was measured in each cell, beside what the paper printed there."""
 
 import math
-import statistics
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
+
+from dpmix.params import table_target
+from dpmix.tables.statistics import mean, median, sample_sd
 
 Key = tuple[str, ...]
 
@@ -40,17 +42,17 @@ class Cell:
     @property
     def mean(self) -> float | None:
         """The mean over seeds, None without values."""
-        return statistics.fmean(self.values) if self.values else None
+        return mean(self.values)
 
     @property
     def center(self) -> float | None:
         """What the cell shows: the mean or, if `statistic` says so, the median over seeds."""
-        return statistics.median(self.values) if self.values and self.statistic == "median" else self.mean
+        return median(self.values) if self.statistic == "median" else self.mean
 
     @property
     def sd(self) -> float | None:
         """The sample standard deviation over seeds (divisor: seeds - 1), None for fewer than two."""
-        return statistics.stdev(self.values) if len(self.values) > 1 else None
+        return sample_sd(self.values)
 
     @property
     def seeds(self) -> int:
@@ -72,10 +74,11 @@ class Table:
     `row_names` and `column_names` name the levels of the cells' keys, outermost first. A table of a single row has
     `row_names=()` and cells with `row=()`; a table of a single column likewise. `unit` is one of those in
     `dpmix.tables.captions`, or any other short noun phrase. `decimals` is for means and standard deviations alike.
+    `name` is the table's in the params: a number for the paper's, words joined by hyphens for others.
     Raises ValueError when a key does not fit its names or appears twice.
     """
 
-    number: int
+    name: str
     title: str
     caption: str
     unit: str
@@ -90,10 +93,20 @@ class Table:
         seen = set()
         for cell in self.cells:
             if len(cell.row) != len(self.row_names) or len(cell.column) != len(self.column_names):
-                raise ValueError(f"table {self.number}: {cell.row}, {cell.column} do not fit the names of its levels")
+                raise ValueError(f"table {self.name}: {cell.row}, {cell.column} do not fit the names of its levels")
             if (cell.row, cell.column) in seen:
-                raise ValueError(f"table {self.number}: two cells at {cell.row}, {cell.column}")
+                raise ValueError(f"table {self.name}: two cells at {cell.row}, {cell.column}")
             seen.add((cell.row, cell.column))
+
+    @property
+    def heading(self) -> str:
+        """What the table is called: `Table 9`, `Table my-clipping`."""
+        return f"Table {self.name}"
+
+    @property
+    def stem(self) -> str:
+        """What its files are called, and its target in the workflow: `table9`, `table-my-clipping`."""
+        return table_target(self.name)
 
     @property
     def rows(self) -> tuple[Key, ...]:
@@ -117,8 +130,13 @@ class Table:
 
 
 def to_json(table: Table) -> dict[str, Any]:
-    """Plain values that hold all of `table`, seed by seed, an infinite ε being the string "inf"."""
+    """Plain values that hold all of `table`, seed by seed, an infinite ε being the string "inf".
+
+    A table of the paper has its number under `number`, any other its name under `name`.
+    """
     values = asdict(table)
+    if table.name.isdigit():
+        values["number"] = int(values.pop("name"))
     for cell in values["cells"]:
         if cell["epsilon"] == math.inf:
             cell["epsilon"] = "inf"
@@ -140,6 +158,7 @@ def from_json(values: Mapping[str, Any]) -> Table:
         )
         for cell in values["cells"]
     )
-    listed = {field.name: values[field.name] for field in fields(Table)}
+    name = str(values["number"]) if "number" in values else values["name"]
+    listed: dict[str, Any] = {one.name: values[one.name] for one in fields(Table) if one.name != "name"}
     keys = {name: tuple(listed[name]) for name in ("row_names", "column_names", "notes")}
-    return Table(**{**listed, **keys, "cells": cells})
+    return Table(**{**listed, **keys, "name": name, "cells": cells})

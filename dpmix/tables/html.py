@@ -71,7 +71,7 @@ def html(table: Table) -> str:
             opens = " class=opens" if start == 0 and len(row) > 1 else ""
             rows.append(f"<tr{opens}>{''.join(labels + cells)}</tr>")
         sortable = " class=sortable" if len(table.rows) > 1 else ""
-        name = f"Table {table.number}: {escape(table.title)}"
+        name = f"{table.heading}: {escape(table.title)}"
         head, body = "\n".join(_header(table, columns)), "\n".join(rows)
         parts.append(
             f'<table{sortable}><caption class="spoken">{name}</caption>\n'

@@ -134,8 +134,8 @@ def latex(table: Table) -> str:
         r"% \usepackage{booktabs,graphicx}",
         r"\begin{table}[tbp]",
         r"\centering\small\setlength{\belowcaptionskip}{6pt}",
-        rf"\caption{{\textbf{{{escape(table.title)}.}} {escape(table.caption)}}}",
-        rf"\label{{tab:dpmix-{table.scale}-{table.number}}}",
+        rf"\caption{{\textbf{{{escape(table.title)}.}}{f' {escape(table.caption)}' if table.caption else ''}}}",
+        rf"\label{{tab:dpmix-{table.scale}-{table.name}}}",
     ]
     for index, columns in enumerate(blocks(table)):
         if index:

@@ -21,7 +21,9 @@ def _cell(cell: Cell | None, table: Table) -> str:
 
 def markdown(table: Table) -> str:
     """The whole document: heading, caption, grid (in blocks if it is wide) and footers."""
-    lines = [f"## Table {table.number}. {escape(table.title)}", "", escape(table.caption), ""]
+    lines = [f"## {table.heading}. {escape(table.title)}", ""]
+    if table.caption:
+        lines += [escape(table.caption), ""]
     left = [escape(name) for name in table.row_names] or [escape(", ".join(table.column_names))]
     grid = table.grid
     for columns in blocks(table):

@@ -7,8 +7,12 @@ from functools import cache
 from pathlib import Path
 
 from dpmix.errors import ParamsError
+from dpmix.params import table_target
 from dpmix.tables.captions import TABLES
 from dpmix.tables.cells import Key, PaperValue
+
+PAPERS = tuple(str(number) for number in range(1, 14))
+"""The names of the tables that the paper has."""
 
 _FOLDER = Path(__file__).parent / "paper"
 _VALUES = ("mean", "sd", "text")
@@ -60,11 +64,15 @@ def _read(name: str, levels: int) -> Published:
 
 
 @cache
-def published(number: int) -> Published:
-    """Table `number` (1 to 13) as printed; Table 13 is in minutes, its `text` as printed."""
-    if number not in TABLES:
-        raise ParamsError(f"the paper has no table {number}; choose one of 1 to {max(TABLES)}")
-    return _read(f"table{number}", len(TABLES[number].row_names))
+def published(name: str) -> Published:
+    """The paper's table of that name, one of `PAPERS`, as printed; Table 13 is in minutes, its `text` as printed.
+
+    Raises:
+        ParamsError: for a table that the paper does not have.
+    """
+    if name not in PAPERS:
+        raise ParamsError(f"the paper has no table {name}; choose one of {PAPERS[0]} to {PAPERS[-1]}")
+    return _read(table_target(name), len(TABLES[name].row_names))
 
 
 @cache

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from dpmix.errors import DataError
 from dpmix.files import read_json, write_json, write_text
+from dpmix.params import table_order
 from dpmix.privacy.accounting import rounded_up
 from dpmix.tables.cells import Cell, Table, from_json, to_json
 from dpmix.tables.latex import latex
@@ -54,8 +55,8 @@ def tidy_csv(table: Table) -> str:
 
 
 def write(table: Table, directory: Path) -> tuple[Path, Path, Path, Path]:
-    """Write `table<N>.csv`, `.md`, `.tex` and `.json` in `directory`, each whole or not at all; return the paths."""
-    stem = Path(directory) / f"table{table.number}"
+    """Write `<stem>.csv`, `.md`, `.tex` and `.json` in `directory`, each whole or not at all; return the paths."""
+    stem = Path(directory) / table.stem
     csv_path, md_path, tex_path, json_path = (stem.with_suffix(f".{kind}") for kind in ("csv", "md", "tex", "json"))
     write_text(csv_path, tidy_csv(table))
     write_text(md_path, markdown(table))
@@ -64,8 +65,13 @@ def write(table: Table, directory: Path) -> tuple[Path, Path, Path, Path]:
     return csv_path, md_path, tex_path, json_path
 
 
+def read_all(directory: Path) -> list[Table]:
+    """All tables that `write` left in `directory`: the paper's by number, then others by name."""
+    return sorted((read(path) for path in directory.glob("table*.json")), key=lambda table: table_order(table.name))
+
+
 def read(path: Path) -> Table:
-    """The table that `write` left in `table<N>.json`."""
+    """The table that `write` left in `<stem>.json`."""
     try:
         return from_json(read_json(path))
     except (KeyError, TypeError, ValueError) as error:

@@ -29,7 +29,7 @@ def refused(*arguments: str) -> str:
     return str(result.exception)
 
 
-def table(number: int, *rows: tuple[str, float]) -> Table:
+def table(number: str, *rows: tuple[str, float]) -> Table:
     cells = tuple(Cell((row,), (), (mean - 1, mean, mean + 1)) for row, mean in rows)
     return Table(number, "T", "C", "test accuracy (%)", ("Method",), (), cells, "demo")
 
@@ -38,10 +38,10 @@ def table(number: int, *rows: tuple[str, float]) -> Table:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two tables as made here, the second of which has a cell that lies five standard deviations off."""
     monkeypatch.chdir(tmp_path)
-    write(table(9, ("A", 80), ("B", 70)), REFERENCE / "tables")
-    write(table(12, ("C", 90), ("D", 60)), REFERENCE / "tables")
-    write(table(9, ("A", 80), ("B", 71)), Path("results/demo/tables"))
-    write(table(12, ("C", 90), ("D", 65)), Path("results/demo/tables"))
+    write(table("9", ("A", 80), ("B", 70)), REFERENCE / "tables")
+    write(table("12", ("C", 90), ("D", 60)), REFERENCE / "tables")
+    write(table("9", ("A", 80), ("B", 71)), Path("results/demo/tables"))
+    write(table("12", ("C", 90), ("D", 65)), Path("results/demo/tables"))
     return tmp_path
 
 

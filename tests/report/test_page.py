@@ -45,7 +45,7 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.found if name == tag]
 
 
-def table(number: int, scale: str) -> Table:
+def table(number: str, scale: str) -> Table:
     paper = PaperValue(71.5, 0.2, "71.5 (.2)") if scale == "paper" else None
     cells = tuple(
         Cell((row,), ("V & <W>", column), (70.0 + at, 72.0), 0.99, paper=paper)
@@ -60,7 +60,7 @@ def table(number: int, scale: str) -> Table:
 def results(folder: Path, scale: str = "demo") -> Path:
     root = folder / "results" / scale
     for number in (10, 2):
-        write(table(number, scale), root / "tables")
+        write(table(str(number), scale), root / "tables")
     (root / "figures").mkdir(parents=True)
     for name in ("figure1.png", "figure1.pdf", "figure2.png", "figure2.csv", "other.png"):
         (root / "figures" / name).write_bytes(PIXEL)
@@ -130,7 +130,7 @@ def test_each_figure_has_its_own_picture_words_and_command(tmp_path: Path) -> No
 def test_each_table_has_its_own_numbers_words_and_footers(tmp_path: Path) -> None:
     root = results(tmp_path, "paper")
     for number in (2, 10):
-        one = table(number, "paper")
+        one = table(str(number), "paper")
         cells = tuple(replace(cell, values=(number + place,)) for place, cell in enumerate(one.cells))
         write(replace(one, cells=cells, caption=f"About {number}."), root / "tables")
     found = Sections(build(root, root / "report" / "index.html").read_text(encoding="utf-8"))
@@ -268,7 +268,7 @@ def test_headers_sort_up_down_and_back(tmp_path: Path) -> None:
         for row, value in values.items()
     )
     root = tmp_path / "demo"
-    write(Table(4, "T", "C", "test accuracy (%)", ("Dataset",), ("ε",), cells, "demo"), root / "tables")
+    write(Table("4", "T", "C", "test accuracy (%)", ("Dataset",), ("ε",), cells, "demo"), root / "tables")
     out = build(root, root / "index.html")
     out.write_text(out.read_text(encoding="utf-8").replace("</body>", f"{SORTS}</body>"), encoding="utf-8")
     arguments = [

@@ -4,16 +4,17 @@ from collections.abc import Callable
 
 import pytest
 
-from dpmix.tables.captions import MINUTES, TABLES
+from dpmix.tables.captions import ACCURACY, DISTANCE, MINUTES, TABLES
 from dpmix.tables.cells import Cell, Table
 from dpmix.tables.published import published
 
 
-def _made(number: int, *, paper: bool = True, scale: str = "paper") -> Table:
-    """Table `number` with three seeds around the paper's values; one cell has a note, and Table 1 its empty cell."""
-    layout = TABLES[number]
+def _made(name: str, *, paper: bool = True, scale: str = "paper") -> Table:
+    """The paper's table of that name with three seeds around its values; one cell has a note, Table 1 an empty one."""
+    layout = TABLES[name]
+    unit = MINUTES if name == "13" else DISTANCE if name in ("7", "8") else ACCURACY
     cells = []
-    for index, ((row, column), value) in enumerate(published(number).values.items()):
+    for index, ((row, column), value) in enumerate(published(name).values.items()):
         if value.mean is None:
             cells.append(Cell(row, column, note="N/A", paper=value if paper else None))
             continue
@@ -24,17 +25,17 @@ def _made(number: int, *, paper: bool = True, scale: str = "paper") -> Table:
                 row,
                 column,
                 values,
-                epsilon=None if layout.unit == MINUTES else target * 0.9991,
+                epsilon=None if unit == MINUTES else target * 0.9991,
                 note="64 % of the images, & all_classes" if index == 1 else "",
                 paper=value if paper else None,
-                statistic="median" if number == 11 else "mean",
+                statistic="median" if name == "11" else "mean",
             )
         )
     return Table(
-        number,
+        name,
         layout.title,
         layout.caption,
-        layout.unit,
+        unit,
         layout.row_names,
         layout.column_names,
         tuple(cells),
@@ -45,5 +46,5 @@ def _made(number: int, *, paper: bool = True, scale: str = "paper") -> Table:
 
 @pytest.fixture(scope="session")
 def made() -> Callable[..., Table]:
-    """`made(number, paper=True, scale="paper")`: a table with made-up measurements."""
+    """`made(name, paper=True, scale="paper")`: a table with made-up measurements."""
     return _made

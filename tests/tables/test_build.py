@@ -7,14 +7,15 @@ from typing import Any
 import pytest
 import yaml
 
-from dpmix.catalogue import NON_PRIVATE, ZERO_SHOT, Catalogue
+from dpmix.catalogue import Catalogue
 from dpmix.errors import DataError, DpmixError
 from dpmix.experiment import Distance, Experiment, Selection, ZeroShot
 from dpmix.files import read_json, write_json
 from dpmix.params import parse
 from dpmix.tables.build import build
-from dpmix.tables.captions import TABLES
+from dpmix.tables.captions import ACCURACY, DISTANCE, MINUTES, TABLES
 from dpmix.tables.cells import from_json, to_json
+from dpmix.tables.kinds.accuracy import NON_PRIVATE, ZERO_SHOT
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +79,7 @@ def test_every_value_is_its_runs(catalogues: dict[str, Catalogue], scale: str, n
     catalogue = catalogues[scale]
     numbers = leave_records(catalogue, number)
     table = build(number, catalogue)
-    assert (table.number, table.scale) == (int(number), scale)
+    assert (table.name, table.scale) == (number, scale)
     assert len(table.cells) == len(catalogue.cells(number))
     for cell, spec in zip(table.cells, catalogue.cells(number), strict=True):
         assert (cell.row, cell.column) == (spec.row, spec.column)
@@ -91,9 +92,10 @@ def test_every_value_is_its_runs(catalogues: dict[str, Catalogue], scale: str, n
         said = [spent(run)[run.accountant] if run.epsilon < math.inf else math.inf for run in runs]
         assert cell.epsilon == (0 if zero_shot else max(said, default=None))
         assert cell.statistic == ("median" if number == "11" else "mean")
-    layout = TABLES[int(number)]
+    layout = TABLES[number]
+    unit = {"13": MINUTES, "7": DISTANCE, "8": DISTANCE}.get(number, ACCURACY)
     words = (table.title, table.caption, table.unit, table.row_names, table.column_names)
-    assert words == (layout.title, layout.caption, layout.unit, layout.row_names, layout.column_names)
+    assert words == (layout.title, layout.caption, unit, layout.row_names, layout.column_names)
     assert any("miniature" in note for note in table.notes) == (scale == "demo")
     assert any("two ways to mix a microbatch" in note for note in table.notes) == (number == "1")
     assert from_json(to_json(table)) == table

@@ -8,7 +8,7 @@ from dpmix.tables.cells import Cell, PaperValue, Table, from_json, to_json
 
 
 def table(*cells: Cell) -> Table:
-    return Table(1, "title", "caption", "unit", ("Dataset",), ("ε",), cells, "demo")
+    return Table("1", "title", "caption", "unit", ("Dataset",), ("ε",), cells, "demo")
 
 
 def test_statistics_over_seeds() -> None:

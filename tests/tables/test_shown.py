@@ -227,34 +227,34 @@ def test_the_csv_has_every_number(table: Table) -> None:
 
 def test_every_format_has_its_words(table: Table) -> None:
     text, source, page = markdown(table), latex(table), html(table)
-    assert text.startswith(f"## Table {table.number}. {markdown_module.escape(table.title)}\n\n")
+    assert text.startswith(f"## Table {table.name}. {markdown_module.escape(table.title)}\n\n")
     assert f"\n{markdown_module.escape(table.caption)}\n" in text
     said = [f"- {markdown_module.escape(line)}" for line in footers(table)]
     assert text.splitlines()[-len(said) :] == said
     words = tuple(map(latex_module.escape, (table.title, table.caption)))
     assert r"\caption{{\textbf{{{}.}} {}}}".format(*words) in source
-    assert rf"\label{{tab:dpmix-paper-{table.number}}}" in source
+    assert rf"\label{{tab:dpmix-paper-{table.name}}}" in source
     stacked = table.has_paper and len(table.columns) > SIDE_BY_SIDE
     under = " ".join(map(latex_module.escape, footers(table, stacked)))
     assert rf"\parbox{{\linewidth}}{{\footnotesize\raggedright {under}}}" in source
-    assert f"Table {table.number}: {html_escape(table.title)}</caption>" in page
+    assert f"Table {table.name}: {html_escape(table.title)}</caption>" in page
 
 
 def test_footers_say_what_stands_where(made: MakeTable) -> None:
-    plain, beside, stacked = footers(made(2, paper=False)), footers(made(2)), footers(made(2), stacked=True)
+    plain, beside, stacked = footers(made("2", paper=False)), footers(made("2")), footers(made("2"), stacked=True)
     assert plain[0] == "Cells: mean (sample standard deviation over seeds)."
     assert beside[0] == "Cells: this run, mean (sample standard deviation over seeds) / the paper, as printed."
     assert (
         stacked[0] == "Cells: this run, mean (sample standard deviation over seeds); below it, the paper, as printed."
     )
-    assert "median" in footers(made(11))[0]
+    assert "median" in footers(made("11"))[0]
     assert plain[1:3] == ("Seeds: 3.", "Largest ε executed: ε = 1: 1.000; ε = 2: 1.999; ε = 4: 3.997; ε = 8: 7.993.")
     assert plain[-2:] == ("[a] 64 % of the images, & all_classes.", "Chosen on 10 % of the training set.")
-    assert not any("ε executed" in line for line in footers(made(13)))
+    assert not any("ε executed" in line for line in footers(made("13")))
 
 
 def test_footers_say_the_range_of_seeds_and_the_largest_epsilon(made: MakeTable) -> None:
-    table = made(12, paper=False)
+    table = made("12", paper=False)
     first, *others = table.cells
     fewer = replace(table, cells=(replace(first, values=first.values[:2], epsilon=0.5), *others))
     assert footers(fewer)[1:3] == ("Seeds: 2 to 3.", "Largest ε executed: 1.000.")

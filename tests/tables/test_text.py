@@ -22,7 +22,7 @@ from dpmix.tables.text import (
 
 def table(*cells: Cell, unit: str = "test accuracy (%)", decimals: int = 1) -> Table:
     levels = len(cells[0].column) if cells else 1
-    return Table(1, "t", "c", unit, ("Method",), ("Model", "ε")[-levels:], cells, "demo", decimals)
+    return Table("1", "t", "c", unit, ("Method",), ("Model", "ε")[-levels:], cells, "demo", decimals)
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
-from dpmix.catalogue import NON_PRIVATE, ZERO_SHOT
 from dpmix.params import parse
+from dpmix.tables.kinds.accuracy import NON_PRIVATE, ZERO_SHOT
 
 
 def cut(params: dict[str, Any]) -> dict[str, Any]:

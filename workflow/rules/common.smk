@@ -109,8 +109,8 @@ def stamp_of(target):
 
 
 def stamps_of(target):
-    """All that earlier params may have left."""
-    return f"{RESULTS}/stamps/{target}-*"
+    """All that earlier params may have left of this target, and of no other whose name begins with its own."""
+    return f"{RESULTS}/stamps/{target}-{'?' * len(CATALOGUE.fingerprint(target))}"
 
 
 def inputs_of(job):

@@ -1,0 +1,41 @@
+"""Results of an implementation outside this package, as in the paper's Table 11."""
+
+import importlib.util
+import itertools
+from collections.abc import Iterable
+from typing import ClassVar, Literal
+
+from typing_extensions import override
+
+from dpmix.catalogue import Catalogue, CellSpec, Labels
+from dpmix.params import Axis, Settings
+from dpmix.tables.captions import ACCURACY
+from dpmix.tables.cells import Cell
+from dpmix.tables.kinds.base import Kind
+from dpmix.tables.kinds.grid import axis_names, points
+
+
+class ExternalTable(Kind):
+    """Results of an implementation outside this package, shown as absent where it is not installed (Table 11)."""
+
+    unit: ClassVar[str] = ACCURACY
+
+    kind: Literal["external"]
+    implementation: str
+    rows: tuple[Axis, ...] = ()
+    columns: tuple[Axis, ...] = ()
+    fixed: Settings = Settings()
+
+    @override
+    def level_names(self) -> tuple[Labels, Labels]:
+        return axis_names(self.rows), axis_names(self.columns)
+
+    @override
+    def cells(self, where: str, catalogue: Catalogue) -> Iterable[CellSpec]:
+        rows, columns = (points(where, side, catalogue.params) for side in (self.rows, self.columns))
+        return [CellSpec(row, column, ()) for (row, _), (column, _) in itertools.product(rows, columns)]
+
+    @override
+    def read(self, cell: CellSpec, scale: str) -> Cell:
+        installed = importlib.util.find_spec(self.implementation) is not None
+        return Cell(cell.row, cell.column, note="not run" if installed else "not installed", statistic="median")

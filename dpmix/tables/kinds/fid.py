@@ -1,0 +1,132 @@
+"""Fréchet distances between sets of images: of views from the real images (Table 7), and of D from them (Table 8)."""
+
+import itertools
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+from typing_extensions import override
+
+from dpmix.catalogue import Catalogue, CellSpec, Labels, made
+from dpmix.errors import ParamsError
+from dpmix.experiment import OF_VIEWS, Distance
+from dpmix.params import DatasetSpec, EncoderSpec, PositiveInt, Settings, known
+from dpmix.tables.captions import DISTANCE, TABLES
+from dpmix.tables.kinds.base import Measured
+from dpmix.unused import refuse_unused
+
+
+class FidTable(Measured):
+    """Distances between sets of images of each data set, by the features of each extractor.
+
+    `model` is the one at whose resolution, and with whose transforms, the images are compared; `extractors` are
+    encoders, or `inception`; `samples` is how many images of a set are compared, by default all.
+    """
+
+    unit: ClassVar[str] = DISTANCE
+
+    kind: str
+    model: str
+    datasets: tuple[str, ...]
+    extractors: tuple[str, ...]
+    samples: PositiveInt | None = None
+
+    @abstractmethod
+    def pairs(
+        self, where: str, dataset: DatasetSpec, extractor: str, catalogue: Catalogue
+    ) -> Iterator[tuple[Labels, dict[str, Any]]]:
+        """The columns of one data set and extractor: labels, and the two sets as fields of a `Distance`."""
+
+    @override
+    def cells(self, where: str, catalogue: Catalogue) -> Iterable[CellSpec]:
+        params = catalogue.params
+        model = params.models[known(self.model, params.models, f"model in {where}")]
+        extractors = [_extractor(where, name, catalogue) for name in self.extractors]
+        for name in self.datasets:
+            dataset = params.datasets[known(name, params.datasets, f"dataset in {where}")]
+            d = catalogue.synthetic(name, where)
+            common = {"dataset": dataset, "samples": self.samples, "resolution": model.resolution, "synthetic": d}
+            for extractor in extractors:
+                label = extractor.label if extractor else "InceptionV3"
+                for column, pair in self.pairs(where, dataset, label, catalogue):
+                    distance = made(Distance, where, **common, extractor=extractor, **pair)
+                    yield CellSpec((dataset.label,), column, (distance,))
+
+    @override
+    def value(self, record: dict[str, Any]) -> float:
+        return float(record["distance"])
+
+
+class FidViewsTable(FidTable):
+    """Distances of the views that methods train on from the original training and test images (Table 7)."""
+
+    kind: Literal["fid-views"]
+    methods: Annotated[dict[str, Settings], Field(min_length=1)]
+
+    @override
+    def level_names(self) -> tuple[Labels, Labels]:
+        return ("Dataset",), ("Split", "Method")
+
+    @override
+    def cells(self, where: str, catalogue: Catalogue) -> Iterable[CellSpec]:
+        cells = list(super().cells(where, catalogue))
+        for label, settings in self.methods.items():
+            shown = [one for cell in cells if cell.column[-1] == label for one in cell.artefacts]
+            views = [one.views for one in shown if isinstance(one, Distance) and one.views is not None]
+            refuse_unused(f"{where}, {label}", [(settings, run) for run in views])
+        return cells
+
+    @override
+    def pairs(
+        self, where: str, dataset: DatasetSpec, extractor: str, catalogue: Catalogue
+    ) -> Iterator[tuple[Labels, dict[str, Any]]]:
+        for split, (label, settings) in itertools.product(("train", "test"), self.methods.items()):
+            for key in sorted(settings.model_fields_set - {"method", "subset", "mix_with", *OF_VIEWS}):
+                raise ParamsError(f"params.yaml: {where}, {label}: {key} changes no view; remove it")
+            cell = settings.over(Settings(dataset=dataset.name, model=self.model, learning_rate=1.0, epsilon=1.0))
+            views = catalogue.experiment(cell, catalogue.spec.seeds[0], f"{where}, {dataset.label} / {label}")
+            yield (split.capitalize(), label), {"first": "views", "second": split, "views": views}
+
+    @override
+    def notes(self, name: str, catalogue: Catalogue) -> list[str]:
+        """Also how many synthetic views each data set has in columns that do not say it."""
+        counts = {}
+        for cell in catalogue.cells(name):
+            for one in cell.artefacts:
+                if isinstance(one, Distance) and one.views and one.views.k_diff and "," not in cell.column[-1]:
+                    counts[cell.row[0]] = one.views.k_diff
+        said = ", ".join(f"{dataset} {count}" for dataset, count in counts.items())
+        unknown = (
+            " The paper does not say which K_DIFF it has." if catalogue.scale == "paper" and name in TABLES else ""
+        )
+        views = f"K_DIFF where the column does not give it: {said}.{unknown}"
+        return [*super().notes(name, catalogue), views]
+
+
+class FidSetsTable(FidTable):
+    """Distances of the training images from the test images, and from D (Table 8)."""
+
+    kind: Literal["fid-sets"]
+
+    @override
+    def level_names(self) -> tuple[Labels, Labels]:
+        return ("Dataset",), ("FID model", "Compared")
+
+    @override
+    def pairs(
+        self, where: str, dataset: DatasetSpec, extractor: str, catalogue: Catalogue
+    ) -> Iterator[tuple[Labels, dict[str, Any]]]:
+        for label, second in (("Train vs Test", "test"), ("Train vs Diffusion", "synthetic")):
+            yield (extractor, label), {"first": "train", "second": second}
+
+
+def _extractor(where: str, name: str, catalogue: Catalogue) -> EncoderSpec | None:
+    """The encoder of that name; None is InceptionV3."""
+    if name == "inception":
+        return None
+    models = catalogue.params.models
+    spec = models[known(name, [*models, "inception"], f"extractor in {where}")]
+    if not isinstance(spec, EncoderSpec):
+        raise ParamsError(f"params.yaml: {where}: {name} is not an encoder; extractors are encoders or inception")
+    return spec

@@ -1,0 +1,127 @@
+"""Tables of runs: every combination of the rows' and the columns' settings is a cell, with one run for each seed."""
+
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from typing_extensions import override
+
+from dpmix.catalogue import Catalogue, CellSpec, Labels
+from dpmix.errors import DataError
+from dpmix.experiment import Artefact, Experiment, ZeroShot
+from dpmix.params import Axis, Params, Seeds, Settings, known
+from dpmix.tables.kinds.base import Measured, place
+from dpmix.unused import refuse_unused
+
+
+class GridTable(Measured):
+    """A grid of experiments: one cell for each row and column, averaged over the seeds.
+
+    A cell's settings are `fixed`, over these the row's, over these the column's. `tuned_as` are settings under which
+    learning rates are chosen instead of the cell's own; `omit` lists cells by label that stay empty; `seeds` replaces
+    the scale's.
+    """
+
+    rows: tuple[Axis, ...] = ()
+    columns: tuple[Axis, ...] = ()
+    fixed: Settings = Settings()
+    tuned_as: Settings | None = None
+    omit: tuple[dict[str, str], ...] = ()
+    seeds: Seeds | None = None
+
+    @override
+    def level_names(self) -> tuple[Labels, Labels]:
+        return axis_names(self.rows), axis_names(self.columns)
+
+    @override
+    def cells(self, where: str, catalogue: Catalogue) -> Iterable[CellSpec]:
+        rows, columns = (list(points(where, side, catalogue.params)) for side in (self.rows, self.columns))
+        self._check_omit(where, [(row, column) for row, _ in rows for column, _ in columns])
+        given: list[tuple[Settings, Experiment]] = []
+        for (row, of_row), (column, of_column) in itertools.product(rows, columns):
+            if self._omits(row, column):
+                yield CellSpec(row, column, ())
+                continue
+            cell = of_column.over(of_row).over(self.fixed)
+            runs = self.runs(cell, f"{where}, {place(row, column)}", catalogue, self.tuned_as)
+            given.append((cell, runs[0]))
+            yield CellSpec(row, column, runs)
+        refuse_unused(where, given)
+
+    def runs(
+        self, cell: Settings, where: str, catalogue: Catalogue, tuned_as: Settings | None
+    ) -> tuple[Experiment, ...]:
+        """The runs of one cell, one for each seed."""
+        return tuple(catalogue.experiment(cell, seed, where, tuned_as) for seed in self.seeds or catalogue.spec.seeds)
+
+    @override
+    def epsilon(self, artefact: Artefact, record: dict[str, Any], scale: str) -> float:
+        """The ε that a table states: that of the accountant which the noise was calibrated with.
+
+        Infinite for a run without noise, and 0 where no private image was used.
+        """
+        if isinstance(artefact, ZeroShot):
+            return 0.0
+        assert isinstance(artefact, Experiment)
+        if artefact.epsilon == math.inf:
+            return math.inf
+        spent = record["epsilon"].get(artefact.accountant)
+        if spent is None:
+            # The largest of the others would claim more than is known.
+            path = artefact.path(scale)
+            raise DataError(f"{path} does not say its ε under {artefact.accountant}; delete it and make the run again")
+        return float(spent)
+
+    def _check_omit(self, where: str, places: list[tuple[Labels, Labels]]) -> None:
+        """Every rule of `omit` names axes and labels that exist; one that matches nothing is a typo."""
+        names = axis_names((*self.rows, *self.columns))
+        for rule in self.omit:
+            for axis, label in rule.items():
+                known(axis, names, f"axis in omit of {where}:")
+                labels = dict.fromkeys((*row, *column)[names.index(axis)] for row, column in places)
+                known(label, labels, f"{axis} in omit of {where}:")
+
+    def _omits(self, row: Labels, column: Labels) -> bool:
+        names = axis_names((*self.rows, *self.columns))
+        here = dict(zip(names, (*row, *column), strict=True))
+        return any(all(here.get(axis) == label for axis, label in rule.items()) for rule in self.omit)
+
+
+def points(where: str, axes: tuple[Axis, ...], params: Params) -> Iterator[tuple[Labels, Settings]]:
+    """The product of a table's axes on one side: labels, and settings laid over each other in order."""
+    for combination in itertools.product(*(_axis(where, axis, params) for axis in axes)):
+        settings = Settings()
+        for _, over in combination:
+            settings = over.over(settings)
+        yield tuple(part for label, _ in combination for part in split_labels(label)), settings
+
+
+def _axis(where: str, axis: Axis, params: Params) -> list[tuple[str, Settings]]:
+    if axis.values is not None:
+        return list(axis.values.items())
+    ((key, values),) = axis.model_dump(exclude_none=True, exclude={"axis"}).items()
+    return [(_label(where, key, value, params), Settings(**{key: value})) for value in values]
+
+
+def _label(where: str, key: str, value: str | float, params: Params) -> str:
+    named: dict[str, Mapping[str, Any]] = {"dataset": params.datasets, "model": params.models, "method": params.methods}
+    if key in named:
+        return str(named[key][known(str(value), named[key], f"{key} in {where}")].label)
+    if key == "epsilon":
+        return "ε = ∞" if value == math.inf else f"ε = {value:g}"
+    return str(value)
+
+
+def split_labels(label: str) -> Labels:
+    """The levels of a label: `Self-Aug | 16` stands in two label columns.
+
+    >>> split_labels("Self-Aug | 16")
+    ('Self-Aug', '16')
+    """
+    return tuple(part.strip() for part in label.split("|"))
+
+
+def axis_names(axes: tuple[Axis, ...]) -> Labels:
+    """The names of the label columns (or header rows) that these axes make."""
+    return tuple(name for axis in axes for name in split_labels(axis.axis))

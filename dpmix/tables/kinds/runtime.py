@@ -1,0 +1,33 @@
+"""Wall-clock times of runs, as in the paper's Table 13."""
+
+from typing import Any, ClassVar, Literal
+
+from typing_extensions import override
+
+from dpmix.catalogue import Catalogue
+from dpmix.files import read_json
+from dpmix.tables.captions import MINUTES
+from dpmix.tables.kinds.grid import GridTable
+
+
+class RuntimeTable(GridTable):
+    """A grid of experiments with the wall-clock time of each in minutes."""
+
+    unit: ClassVar[str] = MINUTES
+    not_covered: ClassVar[str] = "whose times depend on the secret samples"
+
+    kind: Literal["runtime"]
+
+    @override
+    def value(self, record: dict[str, Any]) -> float:
+        return float(record["times"]["seconds"]) / 60
+
+    @override
+    def notes(self, name: str, catalogue: Catalogue) -> list[str]:
+        used = {
+            read_json(artefact.path(catalogue.scale))["times"]["hardware"]
+            for cell in catalogue.cells(name)
+            for artefact in cell.artefacts
+        }
+        measured = f"Measured on {' and '.join(sorted(used))}; a job's other heads share the time of their stream."
+        return [*super().notes(name, catalogue), measured]
