@@ -1,6 +1,7 @@
 """DVC's stages, with a stand-in for Snakemake: what each asks for, and when it asks again."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -28,7 +29,8 @@ for target in sys.argv[sys.argv.index("--") + 1 :]:
 """
 
 
-# As params.yaml, with two tables and one figure: DVC reads it once for each stage, and slowly.
+# As params.yaml, with two tables and one figure, and as many stages: DVC reads it once for each, and slowly.
+TABLES = '["9", "12"]'
 PARAMS = """\
 scale: demo
 datasets: {digits: {train: 1437}}
@@ -52,6 +54,8 @@ def clone(tmp_path: Path, repository: Path) -> Path:
     for name in ("dvc.yaml", ".dvcignore", ".gitignore"):
         shutil.copy(repository / name, folder)
     (folder / "params.yaml").write_text(PARAMS)
+    stages = (folder / "dvc.yaml").read_text()
+    (folder / "dvc.yaml").write_text(re.sub(r"foreach: \[.*\]", f"foreach: {TABLES}", stages, count=1))
     for name in ("dpmix", "workflow"):
         (folder / name).mkdir()
         (folder / name / "code").write_text(name)
@@ -92,7 +96,8 @@ def edit(path: Path, old: str, new: str) -> None:
 
 
 def test_there_is_a_stage_for_every_table_and_figure_of_both_scales(clone, repository):
-    shutil.copy(repository / "params.yaml", clone)
+    for name in ("params.yaml", "dvc.yaml"):
+        shutil.copy(repository / name, clone)
     params = yaml.safe_load((repository / "params.yaml").read_text(encoding="utf-8"))
     assert len(params["scales"]) == 2
     for spec in params["scales"].values():

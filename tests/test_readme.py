@@ -3,6 +3,11 @@
 import re
 from pathlib import Path
 
+import pytest
+
+from dpmix.tables.render import read
+from dpmix.tables.statistics import paired_difference
+
 TABLES = Path("results/reference/demo/tables")
 CELL = r"\d+\.\d \(\d*\.\d\)"
 
@@ -43,3 +48,27 @@ def test_the_excerpt_is_of_table_3(repository: Path) -> None:
         )
         original = next(line for line in table[start:].splitlines() if f"| {method} |" in line)
         assert re.findall(CELL, row) == re.findall(CELL, original)[: len(re.findall(CELL, row))]
+
+
+ONE, TWO = (("Microbatch Size = 1",), ("Microbatch Size = 2",))
+HALF = ("digits (300)",)
+
+
+@pytest.mark.parametrize(
+    ("words", "table", "first", "second", "settled"),
+    [
+        ("Microbatches lose", 1, (("DP-SGD",), ONE), (("DP-SGD",), TWO), True),
+        ("Mixing the microbatch changes little", 1, (("DP-SGD w/ Mixup",), TWO), (("DP-SGD",), TWO), False),
+        ("three seeds do not settle it", 10, (HALF, ("Tiny ViT", "B")), (HALF, ("Tiny ViT", "A")), False),
+        ("three seeds do not settle it", 10, (HALF, ("Tiny ViT", "C")), (HALF, ("Tiny ViT", "B")), False),
+    ],
+)
+def test_what_is_said_to_differ_differs_seed_by_seed(
+    repository: Path, words: str, table: int, first: tuple, second: tuple, settled: bool
+) -> None:
+    """By the 95 % interval of the paired difference."""
+    assert words in " ".join(section(repository).split())
+    grid = read(repository / TABLES / f"table{table}.json").grid
+    difference = paired_difference(grid[first].values, grid[second].values)
+    assert difference.excludes_zero == settled
+    assert not settled or difference.low > 0

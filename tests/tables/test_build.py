@@ -9,13 +9,14 @@ import yaml
 
 from dpmix.catalogue import Catalogue
 from dpmix.errors import DataError, DpmixError
-from dpmix.experiment import Distance, Experiment, Selection, ZeroShot
+from dpmix.experiment import Experiment, ZeroShot
 from dpmix.files import read_json, write_json
 from dpmix.params import parse
 from dpmix.tables.build import build
 from dpmix.tables.captions import ACCURACY, DISTANCE, MINUTES, TABLES
 from dpmix.tables.cells import from_json, to_json
 from dpmix.tables.kinds.accuracy import NON_PRIVATE, ZERO_SHOT
+from tests.tables.records import leave_records, rate_of, spent
 
 
 @pytest.fixture(scope="module")
@@ -32,45 +33,6 @@ def catalogues(raw: dict[str, Any]) -> dict[str, Catalogue]:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def rate_of(run: Experiment) -> float | None:
-    """Its learning rate, or the middle of the grid that it is chosen from."""
-    if isinstance(run.learning_rate, Selection):
-        return sorted(run.learning_rate.learning_rates)[len(run.learning_rate.learning_rates) // 2]
-    return run.learning_rate
-
-
-def spent(run: Experiment) -> dict[str, float]:
-    """What a run says of its ε: every accountant and every seed something else, and none of it the target."""
-    by_accountant = {"rdp": 0.01, "prv": 0.02, "pld": 0.03}
-    seed = run.seed % 7 / 1000
-    return {"target": run.epsilon, **{name: run.epsilon - less - seed for name, less in by_accountant.items()}}
-
-
-def leave_records(catalogue: Catalogue, table: str) -> dict[Path, float]:
-    """A record for everything that a table shows, each with a number of its own."""
-    numbers = {}
-    artefacts = {a.path(catalogue.scale): a for cell in catalogue.cells(table) for a in cell.artefacts}
-    for index, (path, artefact) in enumerate(sorted(artefacts.items())):
-        numbers[path] = 10 + index / 8
-        if isinstance(artefact, Distance):
-            write_json(path, {"distance": numbers[path]})
-            continue
-        if isinstance(artefact, ZeroShot):
-            write_json(path, {"accuracy": numbers[path], "epsilon": {}, "experiment": {}})
-            continue
-        assert isinstance(artefact, Experiment)
-        record = {
-            "accuracy": numbers[path],
-            "best_epoch_on_test": numbers[path] + 40,
-            "learning_rate": rate_of(artefact),
-            "epsilon": spent(artefact) if artefact.epsilon < math.inf else {},
-            "experiment": {"accountant": artefact.accountant},
-            "times": {"seconds": 60 * numbers[path], "hardware": ("an abacus", "a slide rule")[artefact.seed % 2]},
-        }
-        write_json(path, record)
-    return numbers
 
 
 @pytest.mark.parametrize("scale", ["demo", "paper"])

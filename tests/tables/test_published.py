@@ -184,7 +184,7 @@ def test_lookups() -> None:
 def test_what_docs_choices_says_of_table_7s_k_diff(repository: Path) -> None:
     """A share p of D among the views moves their mean by p of the way, and the squared distance by p^2."""
 
-    def value(table: int, row: str, *column: str) -> float:
+    def value(table: str, row: str, *column: str) -> float:
         found = published(table).get((row,), column)
         assert found is not None
         assert found.mean is not None
@@ -195,14 +195,14 @@ def test_what_docs_choices_says_of_table_7s_k_diff(repository: Path) -> None:
         return f"{', '.join(most)} and {last}"
 
     rows = ["CIFAR-10", "CIFAR-100", "EuroSAT", "Caltech256"]
-    far = [value(8, row, "InceptionV3", "Train vs Diffusion") for row in rows]
-    added = [value(7, row, "Train", "DP-Mix_Diff") - value(7, row, "Train", "DP-Mix_Self") for row in rows]
+    far = [value("8", row, "InceptionV3", "Train vs Diffusion") for row in rows]
+    added = [value("7", row, "Train", "DP-Mix_Diff") - value("7", row, "Train", "DP-Mix_Self") for row in rows]
     few, many = 2 / (16 + 2), 24 / (16 + 24)
     text = " ".join((repository / "docs" / "choices.md").read_text(encoding="utf-8").split())
     assert f"makes up a share p = 24 / (16 + 24) = {many:.0%} of".replace("%", " %") in text
     assert f"up to p² · {far[-1]} = {many**2 * far[-1]:.1f} " in text
-    assert f"on top of DP-Mix_Self's {value(7, 'Caltech256', 'Train', 'DP-Mix_Self')}; " in text
-    assert f"the paper has {value(7, 'Caltech256', 'Train', 'DP-Mix_Diff')}." in text
+    assert f"on top of DP-Mix_Self's {value('7', 'Caltech256', 'Train', 'DP-Mix_Self')}; " in text
+    assert f"the paper has {value('7', 'Caltech256', 'Train', 'DP-Mix_Diff')}." in text
     assert (
         f"p is 1 / {1 / few:.0f}, and p² times Table 8's distance of D is {listed([few**2 * one for one in far])}"
         in text

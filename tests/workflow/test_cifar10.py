@@ -25,6 +25,7 @@ from dpmix.errors import DataError
 from dpmix.experiment import ImageStore, Selection, SyntheticSet, SyntheticStore
 from dpmix.files import read_json
 from dpmix.params import read
+from dpmix.tables.statistics import paired_difference
 from tests.workflow.in_process import make_table_3, outputs
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -138,7 +139,7 @@ def test_the_report_says_what_the_table_says(repository: Path) -> None:
     stated = re.findall(r"^- (\S+) − (\S+) at ε = (\d): ([+−]\d+\.\d\d) \((\d+\.\d\d)\)", report, flags=re.MULTILINE)
     assert len(stated) == 4
     for first, second, epsilon, mean, deviation in stated:
-        pairs = zip(values[first, f"ε = {epsilon}"], values[second, f"ε = {epsilon}"], strict=True)
-        differences = [one - other for one, other in pairs]
-        assert f"{statistics.mean(differences):+.2f}".replace("-", "−") == mean
+        sides = [values[method, f"ε = {epsilon}"] for method in (first, second)]
+        assert f"{paired_difference(*sides).estimate:+.2f}".replace("-", "−") == mean
+        differences = [one - other for one, other in zip(*sides, strict=True)]
         assert f"{statistics.stdev(differences):.2f}" == deviation

@@ -8,7 +8,7 @@ from typing import Any
 from typing_extensions import override
 
 from dpmix.catalogue import Catalogue, CellSpec, Labels
-from dpmix.errors import DataError
+from dpmix.errors import DataError, ParamsError
 from dpmix.experiment import Artefact, Experiment, ZeroShot
 from dpmix.params import Axis, Params, Seeds, Settings, known
 from dpmix.tables.kinds.base import Measured, place
@@ -98,10 +98,20 @@ def points(where: str, axes: tuple[Axis, ...], params: Params) -> Iterator[tuple
 
 
 def _axis(where: str, axis: Axis, params: Params) -> list[tuple[str, Settings]]:
+    """The labels and settings along one axis."""
     if axis.values is not None:
-        return list(axis.values.items())
-    ((key, values),) = axis.model_dump(exclude_none=True, exclude={"axis"}).items()
-    return [(_label(where, key, value, params), Settings(**{key: value})) for value in values]
+        along = list(axis.values.items())
+    else:
+        ((key, values),) = axis.model_dump(exclude_none=True, exclude={"axis"}).items()
+        along = [(_label(where, key, value, params), Settings(**{key: value})) for value in values]
+    wanted = len(split_labels(axis.axis))
+    for label, _ in along:
+        if len(split_labels(label)) != wanted:
+            raise ParamsError(
+                f"params.yaml: {where}: the label {label!r} has {len(split_labels(label))} levels, not the {wanted} of "
+                f"its axis {axis.axis!r}; mend one"
+            )
+    return along
 
 
 def _label(where: str, key: str, value: str | float, params: Params) -> str:
