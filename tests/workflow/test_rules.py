@@ -168,7 +168,7 @@ def test_a_table_or_figure_waits_for_all_that_it_shows(jobs: list[Job], catalogu
         stamp = f"results/demo/stamps/{target}-{catalogue.fingerprint(target)}"
         assert set(job.inputs) == {catalogue.path(artefact) for artefact in artefacts}
         assert set(job.outputs) == {f"results/demo/{noun}s/{target}.{kind}" for kind in KINDS[noun]} | {stamp}
-        remove = f"rm -f results/demo/stamps/{target}-* && "
+        remove = f"rm -f results/demo/stamps/{target}-{10 * '?'} && "
         step = f"python -m dpmix step {noun} {number} --params params.yaml --scale demo 2> "
         assert job.command.startswith(remove + step)
 
@@ -184,7 +184,7 @@ def test_the_report_waits_for_every_table_and_figure(jobs: list[Job], catalogue:
         }
     stamp = f"results/demo/stamps/report-{catalogue.fingerprint('report')}"
     assert set(report.outputs) == {"results/demo/report/index.html", stamp}
-    remove = "rm -f results/demo/stamps/report-* && "
+    remove = f"rm -f results/demo/stamps/report-{10 * '?'} && "
     assert report.command.startswith(f"{remove}python -m dpmix step report --params params.yaml --scale demo 2> ")
 
 
