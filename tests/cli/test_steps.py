@@ -11,6 +11,7 @@ import torch
 import yaml
 from typer.testing import CliRunner
 
+from dpmix.build import build
 from dpmix.catalogue import Catalogue
 from dpmix.cli.app import app
 from dpmix.datasets import Images
@@ -26,7 +27,7 @@ from dpmix.experiment import (
     SyntheticStore,
     ZeroShot,
 )
-from dpmix.files import read_json, write_json
+from dpmix.files import read_json
 from dpmix.models import encoders
 from dpmix.params import read
 from dpmix.privacy.matrix_factorization import plan_from_json
@@ -108,7 +109,7 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Catal
                     model = open_clip.CLIP(**CONFIG)
                 encoders.save_encoder(model, CONFIG, {"mean": [0.5] * 3, "std": [0.5] * 3}, folder)
             elif isinstance(one, PlanFile):
-                write_json(one.path("demo"), one.calibrated().to_json())
+                build(one, scale="demo", quiet=True)
         return catalogue
 
     return make

@@ -19,6 +19,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from dpmix import released
+from dpmix.build import build
 from dpmix.cli import main
 from dpmix.errors import PrivacyError
 from dpmix.execution import Execution
@@ -61,8 +62,7 @@ def encode(pixels: Tensor) -> Tensor:
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("dpmix.models.encoders.shared_encoder", lambda *_: encode)
-    plan = experiment(1).plan()
-    write_json(plan.path("release"), plan.calibrated().to_json())
+    build(experiment(1).plan(), scale="release")
     return ImageStore(dataset=DATASET, resolution=8).path("release").parent
 
 
