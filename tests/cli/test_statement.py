@@ -86,3 +86,14 @@ def test_whatever_a_damaged_file_says_is_one_line(model: Path, tmp_path: Path, k
     if key == "mechanism":
         with pytest.raises(DataError, match="is not a whole released model; copy or make it again"):
             released.read_statement(damaged)
+
+
+def test_models_of_several_deltas_are_joined_at_the_largest_in_any_order() -> None:
+    more = (Steps(3.0, 0.2, 10),)
+    small = released.Statement("mine", 1000, STEPS, EPSILONS, 1e-6)
+    large = released.Statement("mine", 1000, more, composed_epsilons(more, delta=1e-4), 1e-4)
+    expected = composed_epsilons([*STEPS, *more], delta=1e-4)
+    assert released.joint_epsilons([small, large]) == pytest.approx(expected, rel=1e-9)
+    assert released.joint_epsilons([large, small]) == pytest.approx(expected, rel=1e-9)
+    # At the smaller δ it would be larger.
+    assert expected["pld"] < composed_epsilons([*STEPS, *more], delta=1e-6)["pld"] - 0.01

@@ -100,10 +100,12 @@ def test_less_noise_asked_for_than_planned_is_refused(plan: Plan) -> None:
         executed(plan, Research(3), plan.sampler(1), std=0.9).certify(plan)
 
 
-def test_one_parameter_with_less_noise_counts_for_the_step(plan: Plan) -> None:
+@pytest.mark.parametrize("shares", [(1.0, 0.5), (0.5, 1.0), (2.0, 0.5, 1.0)])
+def test_one_parameter_with_less_noise_counts_for_the_step(plan: Plan, shares: tuple[float, ...]) -> None:
+    """Whichever it is."""
     ledger = Ledger()
-    ledger.add_noise(Research(3), torch.zeros(500), plan.noise_std, step=0, name="a")
-    ledger.add_noise(Research(3), torch.zeros(500), plan.noise_std / 2, step=0, name="b")
+    for name, share in zip("abc", shares, strict=False):
+        ledger.add_noise(Research(3), torch.zeros(500), plan.noise_std * share, step=0, name=name)
     ledger.close_step(plan.sampler(1).sample(0), plan.sensitivity)
     assert ledger.history()[0].noise_multiplier == pytest.approx(plan.noise_multiplier / 2)
 

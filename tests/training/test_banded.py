@@ -7,8 +7,10 @@ import torch
 from dpmix.execution import Execution
 from dpmix.experiment import Experiment
 from dpmix.files import read_json
+from dpmix.privacy.accounting import composed_epsilons
 from dpmix.privacy.matrix_factorization import BandedNoise, BandedPlan, cyclic_part
 from dpmix.privacy.sampling import executed_rate
+from dpmix.released import read_statement
 from dpmix.training.runner import make
 from tests.training.conftest import World
 
@@ -78,3 +80,17 @@ def test_a_release_keeps_nothing_that_its_noise_depends_on(world: World, monkeyp
 def test_bands_that_cannot_be_sampled_are_refused(world: World) -> None:
     with pytest.raises(ValueError, match="5 bands sample from 19 images at a time, fewer than batch_size 24"):
         world.scratch(bands=5)
+
+
+@pytest.mark.parametrize("track", ["scratch", "head"])
+def test_a_release_states_the_steps_that_count(world: World, track: str) -> None:
+    """Of T steps with b bands, a record takes part in ⌈T / b⌉; of these the file alone gives ε again."""
+    run = (world.scratch if track == "scratch" else world.experiment)(bands=3, epochs=2, release=True)
+    make([run], "demo")
+    metrics = read_json(run.path("demo"))
+    statement = read_statement(run.directory("demo") / "model.safetensors")
+    assert metrics["steps"]["executed"] == 8
+    assert [row.steps for row in statement.mechanism] == [3]
+    again = composed_epsilons(statement.mechanism, delta=statement.delta)
+    assert again == pytest.approx({name: metrics["epsilon"][name] for name in again}, rel=1e-9)
+    assert statement.epsilons == pytest.approx(again, abs=1e-6)

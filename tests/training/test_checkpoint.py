@@ -115,6 +115,31 @@ def test_weights_are_bit_for_bit_the_same(world: World, tmp_path: Path) -> None:
         assert torch.equal(resumed.weights[name], value)
 
 
+def test_the_time_before_a_resume_counts(world: World, tmp_path: Path) -> None:
+    run = runs(world)["scratch"]
+    plan, data = world.plan(run), load_data(run, "demo")
+
+    class Stops(Research):
+        def add(self, total: torch.Tensor, std: float, *, step: int, name: str) -> torch.Tensor:  # type: ignore[override]
+            if step == 3:
+                raise Killed
+            return super().add(total, std, step=step, name=name)
+
+    checkpoint = Checkpoint(tmp_path / "state.safetensors", every_seconds=0)
+    with pytest.raises(Killed):
+        train_from_scratch(run, plan, data, noise=Stops(run.seed), checkpoint=checkpoint)
+    kept = checkpoint.load("cpu")
+    assert kept is not None
+    tensors, values = kept
+    assert 0 < values["diagnostics"]["seconds"] < 1e4
+    values["diagnostics"]["seconds"] = 1e4  # as if the first process had had that long
+    checkpoint.save(tensors, values)
+    started = time.perf_counter()
+    resumed = train_from_scratch(run, plan, data, checkpoint=checkpoint)
+    assert resumed.seconds is not None
+    assert 1e4 < resumed.seconds <= 1e4 + time.perf_counter() - started
+
+
 def test_another_run_is_not_taken_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = world.scratch(seed=1), world.scratch(seed=2)
     make([second], "demo")
