@@ -186,6 +186,7 @@ def test_one_row_for_each_example_and_not_for_each_view():
         assert all(p.grad is None or not p.grad.any() for p in model.parameters())
         optimizer.step()
         optimizer.zero_grad()
+    assert mix.ledger.steps == 5
 
 
 @pytest.mark.parametrize("noise", [0.0, 1.7])
