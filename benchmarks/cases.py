@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from dpmix.models.wide_resnet import wide_resnet
-from dpmix.params import WideResNetSpec
-from dpmix.privacy.clipping import ExampleLoss, clipped_sum, soft_cross_entropy, zero_sum
-from dpmix.privacy.head import append_one, head_clipped_sum
+from dpmix.params.specs import WideResNetSpec
+from dpmix.privacy.clipping import clipped_sum, zero_sum
+from dpmix.privacy.linear_heads import append_one, head_clipped_sum
+from dpmix.privacy.loss import ExampleLoss, soft_cross_entropy
 from dpmix.privacy.precision import autocast
 
 Step = Callable[[], dict[str, Tensor]]

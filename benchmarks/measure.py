@@ -15,7 +15,7 @@ import torch
 
 from benchmarks.cases import Step
 from dpmix.files import write_text
-from dpmix.training.outcome import hardware
+from dpmix.provenance import hardware
 
 RESULTS = Path(__file__).parent / "results"
 

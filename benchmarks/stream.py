@@ -16,16 +16,18 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.measure import machine, ratio, tell, times, write_table
-from dpmix.catalogue import Catalogue
-from dpmix.datasets import Images
-from dpmix.experiment import Experiment
-from dpmix.mixing import make_views
-from dpmix.models.encoders import Encoder, skeleton
-from dpmix.params import read
+from dpmix.artefacts.experiment import Experiment
+from dpmix.catalogue.catalogue import Catalogue
+from dpmix.data.images import Images
+from dpmix.models.encoder import Encoder
+from dpmix.models.features import Featurizer
+from dpmix.models.skeleton import skeleton
+from dpmix.params.read import read
 from dpmix.privacy.plan import Plan
 from dpmix.random import KeyedRandom
 from dpmix.training.data import TrainingData, view_settings
-from dpmix.training.head import Featurizer, Head, train_heads
+from dpmix.training.heads import Head, train_heads
+from dpmix.views.mixing import make_views
 
 NOISE_MULTIPLIERS = (4.0, 2.2, 1.4, 0.9)  # near those of ε = 1, 2, 4, 8; what they are costs nothing
 LEARNING_RATES = tuple(2.0**power for power in range(-2, 6))

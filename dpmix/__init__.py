@@ -10,28 +10,28 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:  # for type checkers and editors; a test holds them against `_HOMES`
-    from dpmix.datasets import Images
-    from dpmix.datasets import load as load_images
-    from dpmix.datasets import read_public as load_public_images
+    from dpmix.adapters.opacus import DPMix
+    from dpmix.data.folders import read_public as load_public_images
+    from dpmix.data.images import Images
+    from dpmix.data.images import load as load_images
     from dpmix.errors import DataError, DpmixError, ParamsError, PrivacyError
-    from dpmix.mixing import make_views
     from dpmix.privacy.accounting import epsilons
     from dpmix.privacy.audit import Transcript, epsilon_lower_bound
-    from dpmix.privacy.clipping import ExampleLoss, clipped_sum
+    from dpmix.privacy.banded_plan import banded_plan
+    from dpmix.privacy.clipping import clipped_sum
     from dpmix.privacy.ledger import Ledger
-    from dpmix.privacy.matrix_factorization import banded_plan
+    from dpmix.privacy.loss import ExampleLoss
+    from dpmix.privacy.model_checks import check_examples_independent
     from dpmix.privacy.modes import AutoS, Flat, PerLayer
-    from dpmix.privacy.noise import Release as SecureNoise
-    from dpmix.privacy.noise import Research as SeededNoise
-    from dpmix.privacy.opacus_adapter import DPMix
+    from dpmix.privacy.noise import SecureNoise, SeededNoise
     from dpmix.privacy.plan import Plan
     from dpmix.privacy.sampling import PoissonSampler
-    from dpmix.privacy.trials import refuse_mixing as check_examples_independent
     from dpmix.random import KeyedRandom
-    from dpmix.released import joint_epsilons, read_statement
-    from dpmix.released import load as load_released
-    from dpmix.synthesis import synthesize
-    from dpmix.views import ViewSettings
+    from dpmix.release.model import load as load_released
+    from dpmix.release.statement import joint_epsilons, read_statement
+    from dpmix.synthesis.draw import synthesize
+    from dpmix.views.mixing import make_views
+    from dpmix.views.settings import ViewSettings
 
 __all__ = [
     "AutoS",
@@ -69,12 +69,12 @@ __all__ = [
 # Public name: the module that has it, and what it is called there.
 _HOMES = {
     "AutoS": ("dpmix.privacy.modes", "AutoS"),
-    "DPMix": ("dpmix.privacy.opacus_adapter", "DPMix"),
+    "DPMix": ("dpmix.adapters.opacus", "DPMix"),
     "DataError": ("dpmix.errors", "DataError"),
     "DpmixError": ("dpmix.errors", "DpmixError"),
-    "ExampleLoss": ("dpmix.privacy.clipping", "ExampleLoss"),
+    "ExampleLoss": ("dpmix.privacy.loss", "ExampleLoss"),
     "Flat": ("dpmix.privacy.modes", "Flat"),
-    "Images": ("dpmix.datasets", "Images"),
+    "Images": ("dpmix.data.images", "Images"),
     "KeyedRandom": ("dpmix.random", "KeyedRandom"),
     "Ledger": ("dpmix.privacy.ledger", "Ledger"),
     "ParamsError": ("dpmix.errors", "ParamsError"),
@@ -82,22 +82,22 @@ _HOMES = {
     "Plan": ("dpmix.privacy.plan", "Plan"),
     "PoissonSampler": ("dpmix.privacy.sampling", "PoissonSampler"),
     "PrivacyError": ("dpmix.errors", "PrivacyError"),
-    "SecureNoise": ("dpmix.privacy.noise", "Release"),
-    "SeededNoise": ("dpmix.privacy.noise", "Research"),
+    "SecureNoise": ("dpmix.privacy.noise", "SecureNoise"),
+    "SeededNoise": ("dpmix.privacy.noise", "SeededNoise"),
     "Transcript": ("dpmix.privacy.audit", "Transcript"),
-    "ViewSettings": ("dpmix.views", "ViewSettings"),
-    "banded_plan": ("dpmix.privacy.matrix_factorization", "banded_plan"),
-    "check_examples_independent": ("dpmix.privacy.trials", "refuse_mixing"),
+    "ViewSettings": ("dpmix.views.settings", "ViewSettings"),
+    "banded_plan": ("dpmix.privacy.banded_plan", "banded_plan"),
+    "check_examples_independent": ("dpmix.privacy.model_checks", "check_examples_independent"),
     "clipped_sum": ("dpmix.privacy.clipping", "clipped_sum"),
     "epsilon_lower_bound": ("dpmix.privacy.audit", "epsilon_lower_bound"),
     "epsilons": ("dpmix.privacy.accounting", "epsilons"),
-    "joint_epsilons": ("dpmix.released", "joint_epsilons"),
-    "load_images": ("dpmix.datasets", "load"),
-    "load_public_images": ("dpmix.datasets", "read_public"),
-    "load_released": ("dpmix.released", "load"),
-    "make_views": ("dpmix.mixing", "make_views"),
-    "read_statement": ("dpmix.released", "read_statement"),
-    "synthesize": ("dpmix.synthesis", "synthesize"),
+    "joint_epsilons": ("dpmix.release.statement", "joint_epsilons"),
+    "load_images": ("dpmix.data.images", "load"),
+    "load_public_images": ("dpmix.data.folders", "read_public"),
+    "load_released": ("dpmix.release.model", "load"),
+    "make_views": ("dpmix.views.mixing", "make_views"),
+    "read_statement": ("dpmix.release.statement", "read_statement"),
+    "synthesize": ("dpmix.synthesis.draw", "synthesize"),
 }
 
 

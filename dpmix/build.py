@@ -14,15 +14,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dpmix.errors import DataError, DpmixError
+from dpmix.artefacts.base import Artefact
+from dpmix.errors import DataError, DpmixError, known
 from dpmix.execution import DEFAULT, Execution
-from dpmix.experiment import Artefact
 from dpmix.makers import data, models, runs  # noqa: F401 (they register themselves)
 from dpmix.makers.registry import Context, Maker, maker_of
-from dpmix.params import known
 
 if TYPE_CHECKING:
-    from dpmix.catalogue import Catalogue
+    from dpmix.catalogue.catalogue import Catalogue
 
 _RAW = Path("data/raw")
 
@@ -169,7 +168,7 @@ def make_target(target: str, catalogue: "Catalogue") -> None:
             raise DataError(f"{results} does not exist; make the tables first: snakemake all_tables all_figures")
         page.build(results, results / "report" / "index.html")
     elif target.startswith("figure"):
-        from dpmix.drawing import draw_figure
+        from dpmix.figures.draw import draw_figure
 
         draw_figure(target.removeprefix("figure"), catalogue)
     else:

@@ -4,6 +4,10 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+pass
+pass
 
 
 class DpmixError(Exception):
@@ -30,3 +34,23 @@ def naming(path: Path | str) -> Iterator[None]:
     except DpmixError as error:
         message = re.sub(r"(?<![\w./-])params\.yaml(?![\w/-])", lambda _: str(path), str(error))
         raise (error if message == str(error) else type(error)(message)) from error.__cause__
+
+
+def one_line(error: BaseException) -> str:
+    """An error's message in one line; its class where it has none."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def known(name: str, names: Any, what: str) -> str:
+    """`name` if it is one of `names`; else a `ParamsError` that lists them and the closest."""
+    if name in names:
+        return name
+    raise ParamsError(f"params.yaml: unknown {what} {name!r}; {suggestion(name, names)}")
+
+
+def suggestion(name: str, names: Any) -> str:
+    """What to write instead of `name`: the closest of `names`, or all of them."""
+    import difflib
+
+    close = difflib.get_close_matches(name, [str(one) for one in names], n=1)
+    return f"did you mean {close[0]!r}?" if close else f"there are {', '.join(map(str, names))}"

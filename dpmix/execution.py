@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 if TYPE_CHECKING:
-    from dpmix.params import Bundling
+    from dpmix.params.scales import Bundling
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 

@@ -16,9 +16,11 @@ import torch
 from opacus.optimizers import DPOptimizer
 from torch import nn
 
-from dpmix import DPMix, Images, Plan, ViewSettings, datasets
+from dpmix import DPMix, Images, Plan, ViewSettings
+from dpmix.data import images as data_images
+from dpmix.data import sources
 from dpmix.demo import strokes
-from dpmix.params import DatasetSpec
+from dpmix.params.specs import DatasetSpec
 from dpmix.privacy.accounting import rounded_up
 
 RESOLUTION = 16
@@ -88,8 +90,8 @@ def load_digits() -> tuple[Images, Images]:
     """1,437 training and 360 test images of 16 x 16 pixels."""
     with tempfile.TemporaryDirectory() as folder:
         store = Path(folder) / "digits"
-        datasets.prepare(DIGITS, RESOLUTION, raw=Path(folder), out=store)
-        train, test = datasets.load(store, "train"), datasets.load(store, "test")
+        sources.prepare(DIGITS, RESOLUTION, raw=Path(folder), out=store)
+        train, test = data_images.load(store, "train"), data_images.load(store, "test")
         # Copied into memory, because the folder goes.
         return tuple(Images(part.images.copy(), part.labels, part.classes) for part in (train, test))  # type: ignore[return-value]
 

@@ -1,3 +1,5 @@
+"""The benchmarks measure what they say, and compare what computes the same."""
+
 import csv
 import os
 import subprocess

@@ -15,27 +15,21 @@ import yaml
 from PIL import Image
 from typer.testing import CliRunner
 
+from dpmix.artefacts.base import Artefact
+from dpmix.artefacts.data import EncoderModel, ImageStore, SyntheticSet, SyntheticStore
+from dpmix.artefacts.experiment import Experiment, Selection
+from dpmix.artefacts.measurements import ZeroShot
+from dpmix.artefacts.plan_file import PlanFile
 from dpmix.build import build, build_target, missing
-from dpmix.catalogue import Catalogue
+from dpmix.catalogue.catalogue import Catalogue
 from dpmix.cli.app import app
-from dpmix.demo import encoder
 from dpmix.errors import DpmixError, ParamsError
 from dpmix.execution import Execution
-from dpmix.experiment import (
-    Artefact,
-    EncoderModel,
-    Experiment,
-    ImageStore,
-    PlanFile,
-    Selection,
-    SyntheticSet,
-    SyntheticStore,
-    ZeroShot,
-)
 from dpmix.files import read_json, write_text
 from dpmix.makers.registry import Context, maker, maker_of
-from dpmix.params import read
-from dpmix.privacy.noise import Research
+from dpmix.models import small_encoders
+from dpmix.params.read import read
+from dpmix.privacy.noise import SeededNoise
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 COLOURS = {"bile": (60, 200, 60), "blood": (200, 60, 60)}
@@ -99,8 +93,8 @@ def world(folder: Path) -> None:
 def catalogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Catalogue:
     world(tmp_path)
     monkeypatch.chdir(tmp_path)
-    recipe = dataclasses.replace(encoder.RECIPES["tiny-vit"], steps=20, batch=8)
-    monkeypatch.setitem(encoder.RECIPES, "tiny-vit", recipe)
+    recipe = dataclasses.replace(small_encoders.RECIPES["tiny-vit"], steps=20, batch=8)
+    monkeypatch.setitem(small_encoders.RECIPES, "tiny-vit", recipe)
     return Catalogue(read(Path("params.yaml")))
 
 
@@ -175,17 +169,17 @@ def test_a_killed_call_goes_on(
     catalogue: Catalogue, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, _ = private(catalogue)
-    original, often = Research.add, Execution(checkpoint_seconds=0)
+    original, often = SeededNoise.add, Execution(checkpoint_seconds=0)
     steps: list[int] = []
 
-    def killed(self: Research, total: Any, std: Any, *, step: int, name: str) -> Any:
+    def killed(self: SeededNoise, total: Any, std: Any, *, step: int, name: str) -> Any:
         if self.seed == run.seed and Path(run.learning_rate.path("demo")).exists():  # type: ignore[union-attr]
             steps.append(step)
             if steps[-1] == 5 and steps.count(5) == 1:
                 raise Killed
         return original(self, total, std, step=step, name=name)
 
-    monkeypatch.setattr(Research, "add", killed)
+    monkeypatch.setattr(SeededNoise, "add", killed)
     with pytest.raises(Killed):
         build(run, scale="demo", execution=often)
     assert not run.path("demo").exists()
@@ -292,10 +286,10 @@ CHILD = """
 import dataclasses, json, os
 from pathlib import Path
 from dpmix.build import build
-from dpmix.catalogue import Catalogue
+from dpmix.catalogue.catalogue import Catalogue
 from dpmix.demo import encoder
 from dpmix.execution import Execution
-from dpmix.params import read
+from dpmix.params.read import read
 
 encoder.RECIPES["tiny-vit"] = dataclasses.replace(encoder.RECIPES["tiny-vit"], steps=20, batch=8)
 catalogue = Catalogue(read(Path("params.yaml")))

@@ -1,4 +1,7 @@
-"""Files are whole or absent: for whoever looks while they are written, and when writing fails in the middle."""
+"""Files are whole or absent: for whoever looks while they are written, and when writing fails in the middle.
+
+Long because each writer is stopped at each moment.
+"""
 
 import ast
 import errno
@@ -17,14 +20,19 @@ from PIL import Image
 
 from dpmix import files
 from dpmix.cli.plan import _write_csv
-from dpmix.datasets import load, pack_images, prepare
+from dpmix.data.images import load
+from dpmix.data.sources import prepare
+from dpmix.data.store import pack_images
 from dpmix.errors import DpmixError
-from dpmix.figures import Figure1Data, GradientPanel, figure1, figure2
+from dpmix.figures.figure1 import Figure1Data, figure1
+from dpmix.figures.figure2 import GradientPanel, figure2
 from dpmix.files import atomic_directory, atomic_file, read_json, replace_directory, write_json, write_text
-from dpmix.models.encoders import save_encoder, save_timm_encoder
-from dpmix.params import DatasetSpec
+from dpmix.models.encoder_files import save_encoder, save_timm_encoder
+from dpmix.params.specs import DatasetSpec
 from dpmix.report.page import build
-from dpmix.synthesis import _save, gather, save_model
+from dpmix.synthesis.draw import _save
+from dpmix.synthesis.folder import gather
+from dpmix.synthesis.pipeline import save_model
 from dpmix.tables.cells import Cell, Table
 from dpmix.tables.render import write
 from dpmix.training.checkpoint import Checkpoint
@@ -403,13 +411,11 @@ WRITES = {
 # Where a file is written otherwise, and why that is right.
 OTHERWISE = {
     "archives.py": {"_locked"},  # an empty file that is locked
-    "datasets.py": {
+    "draw.py": {"_save"},  # into memory; then, whole or not at all, to disk
+    "folder.py": {"append_lines"},  # a journal: a line that was cut short is dropped
+    "store.py": {
         "_partial_store",  # the lock and the settings of the folder in which a store grows
         "_write_images",  # inside that folder, resumed where it stopped
-    },
-    "synthesis.py": {
-        "_append",  # a journal: a line that was cut short is dropped
-        "_save",  # into memory; then, whole or not at all, to disk
     },
 }
 

@@ -1,3 +1,5 @@
+"""What is installed, locked, declared and under version control, and what starting costs."""
+
 import ast
 import os
 import re
@@ -18,8 +20,8 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 import dpmix
-from dpmix.catalogue import Catalogue
-from dpmix.params import read
+from dpmix.catalogue.catalogue import Catalogue
+from dpmix.params.read import read
 from tests.needs import CHECKOUT, MAKE, lacks, needs
 
 HEAVY = ("torch", "torchvision", "opacus", "open_clip", "diffusers", "transformers", "sklearn", "kornia", "matplotlib",

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from dpmix.privacy.head import append_one, head_clipped_sum
+from dpmix.privacy.linear_heads import append_one, head_clipped_sum
 from tests.conftest import NUMERIC
 from tests.needs import X86, needs
 from tests.tolerances import UNIT, gamma, head_rounding

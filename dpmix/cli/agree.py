@@ -58,10 +58,10 @@ def reference(
 
     Refuses, and leaves the old ones, when a run that the params ask for is not there.
     """
-    from dpmix.catalogue import Catalogue
-    from dpmix.drawing import draw_figure
+    from dpmix.catalogue.catalogue import Catalogue
+    from dpmix.figures.draw import draw_figure
     from dpmix.files import atomic_directory
-    from dpmix.params import read
+    from dpmix.params.read import read
     from dpmix.tables.build import build
     from dpmix.tables.render import write
     from dpmix.wording import counted

@@ -38,10 +38,12 @@ def check(
     params: Annotated[Path, typer.Option(help="The parameters to check.")] = Path("params.yaml"),
 ) -> None:
     """Check a params file at every scale and say what each asks for."""
-    from dpmix.catalogue import Catalogue
-    from dpmix.experiment import Distance, Experiment, Selection
+    from dpmix.artefacts.experiment import Experiment, Selection
+    from dpmix.artefacts.measurements import Distance
+    from dpmix.catalogue.catalogue import Catalogue
     from dpmix.models.architectures import check_architecture
-    from dpmix.params import EncoderSpec, read
+    from dpmix.params.read import read
+    from dpmix.params.specs import EncoderSpec
     from dpmix.wording import counted
 
     parsed = read(params)

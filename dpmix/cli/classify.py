@@ -20,22 +20,22 @@ def classify(
     import csv
     import sys
 
-    from dpmix import released
-    from dpmix.datasets import image_files
+    from dpmix.data.folders import image_files
     from dpmix.execution import default_device
     from dpmix.privacy.accounting import rounded_up
     from dpmix.progress import progress
+    from dpmix.release import model as release_model
 
     device = default_device()
     _refuse_no_model(model, images)
-    classifier = released.load(model, encoder, device)
+    classifier = release_model.load(model, encoder, device)
     files = image_files(images)
     claims = sorted(classifier.statement.epsilons.items())
     spent = ", ".join(f"{rounded_up(value, 4)} ({name})" for name, value in claims)
     typer.echo(f"{model}: ε = {spent or '∞'}, δ = {classifier.statement.delta:g}", err=True)
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(["image", "class", "probability"])
-    found = released.classify(classifier, files, batch_size, device)
+    found = release_model.classify(classifier, files, batch_size, device)
     for path, (name, probability) in zip(files, progress(found, "classifying", "image", len(files)), strict=True):
         writer.writerow([path, name, f"{probability:.4f}"])
 

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from dpmix.catalogue import Catalogue
-    from dpmix.planning import Costs, Estimate, Speed
+    from dpmix.catalogue.catalogue import Catalogue
+    from dpmix.costs.estimate import Estimate
+    from dpmix.costs.operations import Costs
+    from dpmix.costs.speed import Speed
 
 _MEANING = {
     "runs": "models to train, gradient records included",
@@ -43,9 +45,11 @@ def plan(
     ] = None,
 ) -> None:
     """Count runs, jobs, images through each model, GPU hours and disk of tables and figures; trains nothing."""
-    from dpmix.catalogue import Catalogue
-    from dpmix.params import read
-    from dpmix.planning import Costs, estimates, speed
+    from dpmix.catalogue.catalogue import Catalogue
+    from dpmix.costs.estimate import estimates
+    from dpmix.costs.operations import Costs
+    from dpmix.costs.speed import speed
+    from dpmix.params.read import read
 
     catalogue = Catalogue(read(params), scale)
     costs = Costs(catalogue)
@@ -115,8 +119,8 @@ def _beside_the_paper(
     catalogue: "Catalogue", rows: "list[Estimate]", gpu: str, fast: "Speed", costs: "Costs"
 ) -> list[str]:
     """One run of each method of Table 13, as counted and as the paper timed it."""
-    from dpmix.experiment import Experiment
-    from dpmix.planning import run_hours
+    from dpmix.artefacts.experiment import Experiment
+    from dpmix.costs.speed import run_hours
     from dpmix.tables.published import published
     from dpmix.tables.text import duration
 

@@ -10,7 +10,7 @@ from dpmix.errors import DataError, PrivacyError
 from dpmix.privacy.accounting import rounded_up
 
 if TYPE_CHECKING:
-    from dpmix.released import Statement
+    from dpmix.release.statement import Statement
 
 
 def statement(
@@ -24,7 +24,7 @@ def statement(
     sample and noise of its own, so what all reveal is the composition of all their steps: less than the sum of their ε.
     """
     from dpmix.privacy.accounting import composed_epsilons
-    from dpmix.released import read_statement
+    from dpmix.release.statement import read_statement
 
     # One file that is named twice is one model.
     files = list({file.resolve(): file for path in released for file in _files(path)}.values())
@@ -48,7 +48,7 @@ def statement(
 
 
 def _together(which: str, statements: "list[Statement]") -> None:
-    from dpmix.released import joint_epsilons
+    from dpmix.release.statement import joint_epsilons
 
     delta = max(one.delta for one in statements)
     typer.echo(f"{which}: ε = {_text(joint_epsilons(statements))}, δ = {delta:g}")
@@ -62,7 +62,8 @@ def _files(path: Path) -> list[Path]:
     for metrics in sorted(path.rglob("metrics.json")):
         record = read_json(metrics)
         run = record.get("experiment") if isinstance(record, dict) else None
-        # Zero-shot accuracies, which alone name prompts, are of no trained model: `dpmix.releasable.ARTEFACTS`.
+        # Zero-shot accuracies, which alone name prompts, are of no trained model:
+        # `dpmix.artefacts.releasable.ARTEFACTS`.
         if isinstance(run, dict) and "prompts" not in run and not run.get("release"):
             raise PrivacyError(f"{metrics} is of a run without release: true, which no ε covers; do not hand it out")
     files = sorted(path.rglob("model.safetensors"))

@@ -8,7 +8,7 @@ import typer
 from dpmix.errors import ParamsError
 
 if TYPE_CHECKING:
-    from dpmix.catalogue import Catalogue
+    from dpmix.catalogue.catalogue import Catalogue
 
 steps = typer.Typer(no_args_is_help=True, add_completion=False)
 
@@ -22,8 +22,8 @@ _PARAMS = Path("params.yaml")
 
 
 def _catalogue(params: Path, scale: str | None) -> "Catalogue":
-    from dpmix.catalogue import Catalogue
-    from dpmix.params import read
+    from dpmix.catalogue.catalogue import Catalogue
+    from dpmix.params.read import read
 
     return Catalogue(read(params), scale)
 
@@ -120,7 +120,8 @@ def table(
 ) -> None:
     """Write one table as CSV, Markdown, LaTeX and JSON."""
     from dpmix.build import make_target
-    from dpmix.params import known, table_target
+    from dpmix.errors import known
+    from dpmix.params.tables import table_target
 
     catalogue = _catalogue(params, scale)
     make_target(table_target(known(name, catalogue.spec.tables, "table")), catalogue)
@@ -132,7 +133,7 @@ def figure(
 ) -> None:
     """Draw one figure as PNG and PDF."""
     from dpmix.build import make_target
-    from dpmix.params import known
+    from dpmix.errors import known
 
     catalogue = _catalogue(params, scale)
     make_target(f"figure{known(number, catalogue.spec.figures, 'figure')}", catalogue)

@@ -10,7 +10,7 @@ import typer
 from dpmix.errors import ParamsError
 
 if TYPE_CHECKING:
-    from dpmix.params import DiffusionSpec
+    from dpmix.params.specs import DiffusionSpec
 
 
 def synthesize(
@@ -29,18 +29,20 @@ def synthesize(
 
     The finished folder is a data set of public images: name it under `diffusion` as `images: <folder>`.
     """
-    from dpmix.params import DiffusionSpec, known, read
+    from dpmix.errors import known
+    from dpmix.params.read import read
+    from dpmix.params.specs import DiffusionSpec
 
     parsed = read(params)
     drawn = {name: spec for name, spec in parsed.diffusion.items() if isinstance(spec, DiffusionSpec)}
     spec = drawn[known(diffusion, drawn, "diffusion model")]
     names, model = _class_names(classes), _model(spec)
 
-    from dpmix import synthesis
     from dpmix.execution import default_device
+    from dpmix.synthesis import draw
 
     sampling = spec.sampling() | ({"batch_size": batch_size} if batch_size else {})
-    synthesis.synthesize(model, names, count, out, device=default_device(), **sampling)
+    draw.synthesize(model, names, count, out, device=default_device(), **sampling)
     typer.echo(f"{out}: {count} images of {len(names)} classes")
 
 
@@ -49,7 +51,7 @@ def _class_names(source: Path) -> list[str]:
     if not source.exists():
         raise ParamsError(f"{source} does not exist; give a text file of class names, or class folders")
     if source.is_dir() or source.suffix.lower() == ".zip":
-        from dpmix.datasets import class_files
+        from dpmix.data.folders import class_files
 
         return list(class_files(source))
     try:
@@ -61,7 +63,7 @@ def _class_names(source: Path) -> list[str]:
 
 def _model(spec: DiffusionSpec) -> str | Path:
     """The pipeline that the workflow has fetched; else the hub's."""
-    from dpmix.experiment import DiffusionModel
+    from dpmix.artefacts.data import DiffusionModel
 
     folder = DiffusionModel(name=spec.name, model=spec.model, revision=spec.revision).path("").parent
     if folder.exists():

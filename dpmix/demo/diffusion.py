@@ -3,7 +3,7 @@
 It stands for the paper's Stable Diffusion, and has the same parts (Rombach et al., 2022): an autoencoder, a CLIP text
 encoder with its tokenizer, a U-Net that denoises latents under cross-attention to the caption, and a scheduler. It is
 trained on the drawn digits, the public data that the demo's encoders also saw, and saved in diffusers' own format, so
-that `dpmix.synthesis.synthesize` loads it as it loads the real one.
+that `dpmix.synthesis.draw.synthesize` loads it as it loads the real one.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from dpmix.progress import progress
 from dpmix.random import key_of, torch_generator
-from dpmix.synthesis import save_model
+from dpmix.synthesis.pipeline import save_model
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL

@@ -8,9 +8,7 @@ would call other images of the same class negatives.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,81 +17,12 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from dpmix.errors import ParamsError
-from dpmix.models.encoders import save_encoder
+from dpmix.models.encoder_files import save_encoder
+from dpmix.models.small_encoders import ARCHITECTURES, RECIPES, TEXT_TOWER, configuration
 from dpmix.progress import progress
 from dpmix.random import key_of, torch_generator
 
 TEMPLATE = "a photo of a {}"
-_TEXT = {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 1, "layers": 1}
-# The drawn digits' own mean and standard deviation, to two digits.
-_DIGITS = ((0.27,) * 3, (0.33,) * 3)
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """An architecture and how it is trained.
-
-    Attributes:
-        dim: length of an embedding.
-        vision: OpenCLIP's `vision_cfg`.
-        steps: of AdamW, one batch each, with a one-cycle learning rate.
-        padding: pixels by which an image is moved at random, either way.
-        flip: whether half of the images are mirrored.
-        colours: mean and standard deviation that images are normalised by; None takes the training images' own.
-    """
-
-    dim: int
-    vision: dict[str, Any]
-    steps: int
-    batch: int = 128
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.05
-    label_smoothing: float = 0.0
-    padding: int = 1
-    flip: bool = False
-    colours: tuple[tuple[float, ...], tuple[float, ...]] | None = _DIGITS
-
-
-RECIPES = {
-    "tiny-vit": Recipe(
-        64,
-        {"image_size": 16, "patch_size": 8, "width": 64, "head_width": 32, "layers": 3, "mlp_ratio": 2.0},
-        steps=500,
-    ),
-    "tiny-convnext": Recipe(
-        64,
-        {
-            "image_size": 16,
-            "timm_model_name": "dpmix_convnext_tiny16",
-            "timm_model_pretrained": False,
-            "timm_pool": "",
-            "timm_proj": "linear",
-        },
-        steps=500,
-    ),
-    "small-repvgg": Recipe(
-        192,
-        {
-            "image_size": 32,
-            "timm_model_name": "dpmix_repvgg_small32",
-            "timm_model_pretrained": False,
-            "timm_pool": "avg",
-            "timm_proj": "none",
-        },
-        steps=1200,
-        label_smoothing=0.1,
-        padding=4,
-        flip=True,
-        colours=None,
-    ),
-}
-ARCHITECTURES = tuple(RECIPES)
-
-
-def configuration(architecture: str) -> dict[str, Any]:
-    """The arguments of `open_clip.CLIP` that make one of `ARCHITECTURES`."""
-    recipe = RECIPES[architecture]
-    return {"embed_dim": recipe.dim, "vision_cfg": recipe.vision, "text_cfg": _TEXT}
 
 
 def train_encoder(
@@ -104,7 +33,7 @@ def train_encoder(
     out: Path,
     seed: int,
 ) -> None:
-    """Train an encoder on public images and write the folder that `dpmix.models.encoders.load_encoder` reads.
+    """Train an encoder on public images and write the folder that `dpmix.models.encoder_files.load_encoder` reads.
 
     Args:
         architecture: one of `ARCHITECTURES`.
@@ -133,7 +62,9 @@ def train_encoder(
     model.train()
     # A few captions use a few dozen of its 49,408 rows, and it is most of the parameters.
     model.token_embedding.requires_grad_(False)
-    tokens = open_clip.SimpleTokenizer(context_length=_TEXT["context_length"])([TEMPLATE.format(c) for c in classes])
+    tokens = open_clip.SimpleTokenizer(context_length=TEXT_TOWER["context_length"])(
+        [TEMPLATE.format(c) for c in classes]
+    )
 
     colours = recipe.colours or _colours(images)
     mean, std = (torch.tensor(values).reshape(1, 3, 1, 1) for values in colours)

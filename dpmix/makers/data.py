@@ -3,16 +3,16 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from dpmix.artefacts.data import ImageStore, SyntheticSet, SyntheticStore
 from dpmix.errors import DataError
-from dpmix.experiment import ImageStore, SyntheticSet, SyntheticStore
 from dpmix.makers.registry import Context, maker
-from dpmix.params import GivenImagesSpec
+from dpmix.params.specs import GivenImagesSpec
 
 
 @maker(ImageStore)
 def make_image_stores(stores: Sequence[ImageStore], context: Context) -> None:
     """Fetch or read each data set and decode it once at one resolution."""
-    from dpmix.datasets import prepare
+    from dpmix.data.sources import prepare
 
     for store in stores:
         prepare(store.dataset, store.resolution, context.raw, store.path(context.scale).parent)
@@ -21,7 +21,8 @@ def make_image_stores(stores: Sequence[ImageStore], context: Context) -> None:
 @maker(SyntheticSet)
 def make_synthetic_sets(wanted: Sequence[SyntheticSet], context: Context) -> None:
     """Draw each D, images of a data set's classes; or gather public images that are given."""
-    from dpmix.synthesis import gather, synthesize
+    from dpmix.synthesis.draw import synthesize
+    from dpmix.synthesis.folder import gather
 
     for d in wanted:
         out, classes, model = d.path(context.scale).parent, _classes(d, context), d.model_on_disk()
@@ -39,8 +40,8 @@ def make_synthetic_stores(stores: Sequence[SyntheticStore], context: Context) ->
     Raises:
         DataError: if D has not as many images, or not of the classes, as it should.
     """
-    from dpmix.datasets import pack_images
-    from dpmix.synthesis import load_synthetic
+    from dpmix.data.store import pack_images
+    from dpmix.synthesis.folder import load_synthetic
 
     for store in stores:
         d = store.synthetic
@@ -57,6 +58,6 @@ def make_synthetic_stores(stores: Sequence[SyntheticStore], context: Context) ->
 
 def _classes(d: SyntheticSet, context: Context) -> tuple[str, ...]:
     """The names of the private classes: all that D takes of a private data set."""
-    from dpmix.datasets import load
+    from dpmix.data.images import load
 
     return load(d.names().path(context.scale).parent, "train").classes

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dpmix.experiment import DiffusionModel, EncoderModel
+from dpmix.artefacts.data import DiffusionModel, EncoderModel
 from dpmix.makers.registry import Context, maker
 
 if TYPE_CHECKING:
@@ -34,12 +34,12 @@ def make_encoders(models: Sequence[EncoderModel], context: Context) -> None:
         if spec.weights == _DRAWN:
             train_encoder(spec.architecture, *_strokes(), out, _DEMO_SEED)
         elif spec.images:
-            from dpmix.datasets import read_public
+            from dpmix.data.folders import read_public
 
             public = read_public(Path(spec.images), spec.resolution)
             train_encoder(spec.architecture, public.images, public.labels, public.classes, out, _DEMO_SEED)
         else:
-            from dpmix.models.encoders import fetch_encoder
+            from dpmix.models.encoder_download import fetch_encoder
 
             fetch_encoder(spec.architecture, spec.weights, out)
 
@@ -48,7 +48,7 @@ def make_encoders(models: Sequence[EncoderModel], context: Context) -> None:
 def make_diffusion_models(models: Sequence[DiffusionModel], context: Context) -> None:
     """Fetch each text-to-image pipeline, or train the demo's on drawn digits."""
     from dpmix.demo.diffusion import train_diffusion
-    from dpmix.synthesis import fetch_model
+    from dpmix.synthesis.pipeline import fetch_model
 
     for model in models:
         out = model.path(context.scale).parent

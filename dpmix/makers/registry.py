@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from dpmix.artefacts.base import Artefact
 from dpmix.errors import ParamsError
 from dpmix.execution import Execution
-from dpmix.experiment import Artefact
 
 
 @dataclass(frozen=True)

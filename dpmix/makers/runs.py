@@ -2,7 +2,10 @@
 
 from collections.abc import Sequence
 
-from dpmix.experiment import Artefact, Distance, Experiment, GradientRecord, PlanFile, Selection, ZeroShot
+from dpmix.artefacts.base import Artefact
+from dpmix.artefacts.experiment import Experiment, GradientRecord, Selection
+from dpmix.artefacts.measurements import Distance, ZeroShot
+from dpmix.artefacts.plan_file import PlanFile
 from dpmix.files import write_json
 from dpmix.makers.registry import Context, maker
 from dpmix.progress import progress
@@ -26,7 +29,7 @@ def train(wanted: Sequence[Artefact], context: Context) -> None:
 @maker(ZeroShot)
 def classify_zero_shot(wanted: Sequence[ZeroShot], context: Context) -> None:
     """Classify test images by the names of their classes alone, with each encoder's text tower."""
-    from dpmix.zero_shot import measure
+    from dpmix.evaluation.zero_shot import measure
 
     measure(wanted, context.scale, context.execution)
 
@@ -34,6 +37,6 @@ def classify_zero_shot(wanted: Sequence[ZeroShot], context: Context) -> None:
 @maker(Distance)
 def measure_distances(wanted: Sequence[Distance], context: Context) -> None:
     """Measure each Fréchet distance."""
-    from dpmix.distances import measure
+    from dpmix.evaluation.distances import measure
 
     measure(wanted, context.scale, context.execution)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dpmix.errors import ParamsError
-from dpmix.params import EncoderSpec
+from dpmix.params.specs import EncoderSpec
 
 TIMM_PREFIX = "timm/"
 TRAINED_HERE = ("tiny-vit", "tiny-convnext", "small-repvgg")  # recipes of `dpmix.demo.encoder`

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from dpmix.params import WideResNetSpec
+from dpmix.params.specs import WideResNetSpec
 
 
 class _Block(nn.Module):

@@ -1,7 +1,7 @@
 """Differentially private training of a model: what to clip, whom to sample, how much noise, and what ε that makes.
 
-The package takes tensors, modules and numbers, and knows no data sets and no parameter files (nor, `opacus_adapter`
-apart, images): it could be used in any training loop. Functions have examples that run. In reading order:
+The package takes tensors, modules and numbers, and knows no images, data sets or parameter files: it could be used in
+any training loop. Functions have examples that run. In reading order:
 
 - `plan`: everything that ε depends on, fixed before the run. Start here: the module defines the unit that is sampled,
   the sensitivity and the adjacency, and `Plan` hands out the sampler and the noise.
@@ -10,19 +10,19 @@ apart, images): it could be used in any training loop. Functions have examples t
   - `modes`: by which factor a gradient is scaled, and the sensitivity that follows.
   - `layers`: per-example gradients of linear, convolutional, norm and embedding layers; `weight_gradients` is its GPU
     kernel for convolutions.
-  - `head`: the clipped sum of linear heads on frozen features, in closed form.
+  - `loss`: what is differentiated, the mean loss over the views of one example.
+  - `linear_heads`: the clipped sum of linear heads on frozen features, in closed form.
   - `precision`: number formats of passes, norms and sums.
-  - `physical`: batches that shrink when memory runs out.
 - `noise`: Gaussian noise, from a seed for experiments or from the operating system's entropy for release.
-- `accounting`: ε of a history of steps under three accountants, and the noise for a given ε.
+- `accounting`: ε of a history of steps under three accountants; `calibration`: the noise for a given ε.
 - `ledger`: what a run really executed, and its ε; `measurement` has the statistical tests of its noise and samples.
 
 Beside the plain algorithm:
 
-- `matrix_factorization`: noise that is correlated over steps, with its own plan, sampler and noise source.
+- `matrix_factorization`: noise that is correlated over steps, with its own sampler and noise source; `banded_plan`: its
+  plan.
 - `audit`: lower bounds on ε from attacks on what a run released.
-- `trials`: whether a network's gradients can be clipped example by example, tried on random images.
-- `opacus_adapter`: DP-Mix in a training loop around Opacus's optimizer.
+- `model_checks`: whether a network's gradients can be clipped example by example, tried on random images.
 
 Two rules hold throughout. What a seed determines can be subtracted by whoever knows the seed, so it is for experiments;
 a `seed` of None is for release. And whatever depends on private records and has no noise, such as a sample, a norm or a

@@ -95,8 +95,8 @@ class Transcript:
         noisy: by parameter, the noisy sums of all steps in their order, on the CPU.
 
     >>> import torch
-    >>> from dpmix.privacy.noise import Research
-    >>> transcript = Transcript(Research(seed=0))
+    >>> from dpmix.privacy.noise import SeededNoise
+    >>> transcript = Transcript(SeededNoise(seed=0))
     >>> noisy = transcript.add(torch.ones(3), 0.5, step=0, name="weight")
     >>> bool((transcript.noisy["weight"][0] == noisy).all())
     True

@@ -10,16 +10,17 @@ the total by at most its sensitivity, whatever its views are.
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary, WeakSet
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad, vmap
+from torch.func import grad, vmap
 
 from dpmix.errors import PrivacyError
 from dpmix.privacy.layers import per_example_gradients, unsupported_layers
+from dpmix.privacy.loss import ExampleLoss, Parameters
 from dpmix.privacy.modes import FLAT, AutoS, Clipping, PerLayer, layer_bounds, layer_of, mode_sensitivity
 from dpmix.privacy.precision import (
     LayerNormsAsTheirWeights,
@@ -32,45 +33,11 @@ from dpmix.privacy.precision import (
 
 _LOG = logging.getLogger(__name__)
 
-Parameters = Mapping[str, Tensor]
 BACKENDS = ("auto", "reference", "sequential", "vectorized")
 
 # The sequential backend costs a forward and backward call per example; below this many multiply-adds per example the
 # calls cost more than the arithmetic, and batching the examples wins (measured on two cores).
 _SEQUENTIAL_PAYS = 3e8
-
-
-def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Mean over rows of -sum_c y_c log p_c, in float32: logits [m, classes], soft labels [m, classes] -> scalar.
-
-    >>> soft_cross_entropy(torch.zeros(1, 2), torch.tensor([[0.3, 0.7]]))
-    tensor(0.6931)
-    """
-    return -(targets * torch.log_softmax(logits.float(), dim=-1)).sum(dim=-1).mean()
-
-
-@dataclass(frozen=True)
-class ExampleLoss:
-    """The loss of one example: the mean over its K views of `criterion`, as a function of the parameters.
-
-    Args:
-        module: any module that treats the images of a batch independently (no batch norm in train mode).
-        criterion: (outputs [K, ...], targets [K, ...]) -> scalar mean over the K rows.
-
-    >>> loss = ExampleLoss(nn.Linear(4, 2))
-    >>> params = dict(loss.module.named_parameters())
-    >>> loss(params, torch.zeros(3, 4), torch.tensor([[1.0, 0.0]] * 3)).shape
-    torch.Size([])
-    """
-
-    module: nn.Module
-    criterion: Callable[[Tensor, Tensor], Tensor] = soft_cross_entropy
-
-    def __call__(self, params: Parameters, views: Tensor, targets: Tensor, precision: str = "float32") -> Tensor:
-        """The loss of one example: views [K, ...], targets [K, ...] -> scalar; `params` take the module's place."""
-        with autocast(precision, views.device.type):
-            outputs = functional_call(self.module, dict(params), (views,))
-        return self.criterion(outputs if precision == "float32" else outputs.float(), targets)
 
 
 @dataclass(frozen=True)

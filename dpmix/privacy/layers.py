@@ -7,7 +7,7 @@ view, and autograd's gradients of them are added up over the K views of each exa
 
 A layer's weight has to be used by calling that layer, once or several times, on tensors whose first dimension is the
 batch. `unsupported_layers` names the layers of which that is not true. It cannot see a weight that other code reads
-without calling its layer; `dpmix.privacy.trials.rules_cover` finds that by trial.
+without calling its layer; `dpmix.privacy.model_checks.rules_cover` finds that by trial.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,7 +25,7 @@ from dpmix.errors import ParamsError
 from dpmix.privacy.precision import autocast, loss_scale
 
 if TYPE_CHECKING:
-    from dpmix.privacy.clipping import ExampleLoss
+    from dpmix.privacy.loss import ExampleLoss
 
 # inputs [n, K, ...] and output gradients [n, K, ...] of one layer -> its per-example gradients by parameter name.
 # Under autocast the input is what the layer was called with, in whatever precision, and the gradient is in that of the
@@ -247,7 +247,7 @@ def per_example_gradients(
     Raises:
         ParamsError: if `unsupported_layers` finds any.
 
-    >>> from dpmix.privacy.clipping import ExampleLoss
+    >>> from dpmix.privacy.loss import ExampleLoss
     >>> module = nn.Linear(4, 2)
     >>> views, targets = torch.rand(3, 5, 4), torch.tensor([1.0, 0.0]).expand(3, 5, 2)
     >>> rows = per_example_gradients(ExampleLoss(module), dict(module.named_parameters()), views, targets)

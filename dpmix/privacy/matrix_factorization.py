@@ -20,21 +20,17 @@ import functools
 import math
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from fractions import Fraction
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from typing_extensions import override
 
 from dpmix.errors import ParamsError, PrivacyError
-from dpmix.privacy.accounting import Steps, noise_multiplier
-from dpmix.privacy.noise import NoiseSource, add_on_grid, gaussian, secure_gaussian, silent
-from dpmix.privacy.plan import Plan
-from dpmix.privacy.sampling import Sample, Sampler, executed_rate, keyed_choice, secure_poisson_sample
+from dpmix.privacy.noise import add_on_grid, gaussian, is_zero, secure_gaussian
+from dpmix.privacy.sampling import Sample, executed_rate, keyed_choice, secure_poisson_sample
 from dpmix.random import KeyedRandom
 
 # The parts are public and the same for every seed of an experiment.
@@ -42,8 +38,6 @@ _PARTS_SEED = 0
 
 
 # --- Strategies ------------------------------------------------------------------------------------------------------
-
-
 def strategy(bands: int, steps: int, kind: Literal["optimal", "sqrt"] = "optimal") -> tuple[float, ...]:
     """The first column of C, which determines the Toeplitz matrix: `bands` coefficients whose norm is 1.
 
@@ -110,8 +104,6 @@ def prefix_rmse(coefficients: Sequence[float], steps: int) -> float:
 
 
 # --- Sampling --------------------------------------------------------------------------------------------------------
-
-
 def cyclic_poisson_sample(
     seed: int, step: int, population: int, batch_size: int, bands: int = 1
 ) -> npt.NDArray[np.int64]:
@@ -209,8 +201,6 @@ def _parts(population: int, bands: int) -> tuple[npt.NDArray[np.int64], ...]:
 
 
 # --- Noise -----------------------------------------------------------------------------------------------------------
-
-
 @dataclass
 class _Past:
     """The last draws of one parameter, newest first, in units of the standard deviation."""
@@ -220,7 +210,7 @@ class _Past:
 
 
 class BandedNoise:
-    """A `NoiseSource` whose noise is std × (C⁻¹ z)_t, with z as `Research` or `Release` would draw it.
+    """A `NoiseSource` whose noise is std × (C⁻¹ z)_t, with z as `SeededNoise` or `SecureNoise` would draw it.
 
     y = C⁻¹ z follows from its own last b - 1 rows, y_t = (z_t - Σ_j c_j y_{t-j}) / c_0. These are the state, b - 1
     tensors for each parameter, so steps must come in order. With a seed the state can be recomputed: asked for a step
@@ -236,10 +226,10 @@ class BandedNoise:
 
     With one band it is fresh noise:
 
-    >>> from dpmix.privacy.noise import Research
+    >>> from dpmix.privacy.noise import SeededNoise
     >>> zeros = torch.zeros(5)
     >>> banded = BandedNoise((1.0,), seed=0).add(zeros, 1.0, step=0, name="weight")
-    >>> torch.equal(banded, Research(seed=0).add(zeros, 1.0, step=0, name="weight"))
+    >>> torch.equal(banded, SeededNoise(seed=0).add(zeros, 1.0, step=0, name="weight"))
     True
     """
 
@@ -256,7 +246,7 @@ class BandedNoise:
             ParamsError: a standard deviation that is negative or not finite.
             PrivacyError: without a seed, a step that does not follow the last one of this name.
         """
-        if silent(std):
+        if is_zero(std):
             return total
         noise = self._draw(total.shape, step, name)
         if self.seed is None:
@@ -319,182 +309,6 @@ class BandedNoise:
                 drawn = drawn.sub_(earlier, alpha=coefficient)
             past.draws.appendleft(drawn.div_(first))
         return past.draws[0]
-
-
-# --- Plans -----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class BandedPlan(Plan):
-    """The plan of a run with banded noise: a `Plan` whose sampler is a `CyclicSampler` and whose noise a `BandedNoise`.
-
-    With one coefficient it is DP-SGD's plan. `banded_plan` finds the noise for a target ε.
-
-    Attributes:
-        coefficients: the first column of C, as `strategy` gives it; their number is b.
-
-    Raises:
-        ParamsError: values that do not fit together; microbatches, which are not accounted for with several bands.
-
-    >>> plan = BandedPlan(
-    ...     population=100, batch_size=10, steps=20, clip_norm=1.0, noise_multiplier=2.0, delta=1e-3,
-    ...     coefficients=strategy(4, 20),
-    ... )
-    >>> plan.bands, plan.step_rate, plan.turns
-    (4, 0.4, 5)
-    >>> plan.accounted([Steps(noise_multiplier=2.0, sampling_rate=0.4, steps=20)])
-    [Steps(noise_multiplier=2.0, sampling_rate=0.4, steps=5)]
-    """
-
-    coefficients: tuple[float, ...] = (1.0,)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        object.__setattr__(self, "coefficients", tuple(float(value) for value in self.coefficients))
-        _check_coefficients(self.coefficients)
-        _check_part(self.population, self.batch_size, self.bands)
-        if self.bands > 1 and self.microbatch_size > 1:
-            raise ParamsError("banded noise is not accounted for with microbatches; use microbatch_size 1, or one band")
-
-    @property
-    @override
-    def bands(self) -> int:
-        """The number b of bands, and of parts of the data."""
-        return len(self.coefficients)
-
-    @property
-    def part_rate(self) -> float:
-        """Rate b B / N at which a step samples its part of the records; over all records the mean is B / N."""
-        return self.bands * self.batch_size / self.population
-
-    @property
-    @override
-    def step_rate(self) -> float:
-        return self.part_rate
-
-    @override
-    def sampler(self, seed: int | None) -> Sampler:
-        return CyclicSampler(self.population, self.batch_size, self.bands, seed)
-
-    @override
-    def noise(self, seed: int | None) -> NoiseSource:
-        return BandedNoise(self.coefficients, seed)
-
-    @property
-    @override
-    def noise_column(self) -> tuple[float, ...]:
-        return self.coefficients
-
-    @property
-    def turns(self) -> int:
-        """⌈T / b⌉, the largest number of participations: steps at which one record may be sampled."""
-        return -(-self.steps // self.bands)
-
-    def accounted(self, executed: Iterable[Steps]) -> list[Steps]:
-        """What an accountant composes for the steps executed: ⌈steps / b⌉ of them, one record's participations at most.
-
-        A record is offered only every b-th step. Where steps differ, all are taken to have the smallest noise and the
-        highest sampling rate that occurs, so that ε is an upper bound.
-        """
-        rows = [row for row in executed if row.steps]
-        if self.bands == 1 or not rows:
-            return rows
-        turns = -(-sum(row.steps for row in rows) // self.bands)
-        return [Steps(min(row.noise_multiplier for row in rows), max(row.sampling_rate for row in rows), turns)]
-
-
-def banded_plan(
-    *,
-    population: int,
-    batch_size: int,
-    epochs: float | Fraction,
-    clip_norm: float,
-    epsilon: float,
-    delta: float,
-    bands: int,
-    accountant: str = "pld",
-    microbatch_size: int = 1,
-    kind: Literal["optimal", "sqrt"] = "optimal",
-) -> BandedPlan:
-    """The plan with the least banded noise that meets (`epsilon`, `delta`); arguments as of `Plan.calibrated`.
-
-    Raises:
-        ParamsError: values that do not fit together, or what cannot be accounted: microbatches, a batch larger than a
-            part of the data, more bands than steps.
-        PrivacyError: a target that the accountant cannot certify.
-
-    >>> plan = banded_plan(
-    ...     population=100, batch_size=10, epochs=2, clip_norm=1.0, epsilon=8, delta=1e-3, bands=4, kind="sqrt"
-    ... )
-    >>> plan.steps, plan.turns, round(plan.noise_multiplier, 2)
-    (20, 5, 0.68)
-    """
-    _check_bands(bands)
-    target: dict[str, Any] = {
-        "population": population,
-        "batch_size": batch_size,
-        "epochs": epochs,
-        "clip_norm": clip_norm,
-        "epsilon": epsilon,
-        "delta": delta,
-        "accountant": accountant,
-        "microbatch_size": microbatch_size,
-    }
-    if bands == 1:
-        return BandedPlan(**_values(Plan.calibrated(**target)))
-    plain = _values(Plan.make(**target, noise_multiplier=0.0 if epsilon == math.inf else 1.0))
-    # Everything is checked with a strategy that takes no time before the better one is computed.
-    plan = BandedPlan(**plain, coefficients=strategy(bands, plain["steps"], "sqrt"))
-    plan = replace(plan, coefficients=strategy(bands, plan.steps, kind))
-    if epsilon == math.inf:
-        return plan
-    rate, turns = plan.part_rate, plan.turns
-    sigma = noise_multiplier(accountant, epsilon=epsilon, delta=delta, sampling_rate=rate, steps=turns)
-    return replace(plan, noise_multiplier=sigma)
-
-
-def plan_from_json(values: Mapping[str, Any]) -> Plan:
-    """The `Plan` or `BandedPlan` whose `to_json` gave these values.
-
-    Raises:
-        ParamsError: missing or unknown fields, or values that do not fit together.
-
-    >>> plan = Plan.make(population=100, batch_size=10, epochs=2, clip_norm=1.0, noise_multiplier=2.0, delta=1e-3)
-    >>> plan_from_json(plan.to_json()) == plan
-    True
-    """
-    return BandedPlan.from_json(values) if "coefficients" in values else Plan.from_json(values)
-
-
-def relative_rmse(plan: BandedPlan) -> float:
-    """How much noise the updates' sums have beside DP-SGD's, for the same data, batches, steps and ε; below 1 is less.
-
-    Returns:
-        The ratio of the `prefix_rmse` of both, each times its noise multiplier.
-
-    Raises:
-        ParamsError: a plan without a finite ε.
-        PrivacyError: an ε that DP-SGD cannot be calibrated for.
-
-    >>> target = {"population": 1000, "batch_size": 100, "epochs": 10, "clip_norm": 1.0, "delta": 1e-3}
-    >>> relative_rmse(banded_plan(**target, epsilon=50, bands=8, kind="sqrt")) < 1
-    True
-    """
-    if not plan.private or plan.target_epsilon == math.inf:
-        raise ParamsError("there is no noise to compare without a finite epsilon; calibrate the plan")
-    white = noise_multiplier(
-        plan.accountant,
-        epsilon=plan.target_epsilon,
-        delta=plan.delta,
-        sampling_rate=plan.sampling_rate,
-        steps=plan.steps,
-    )
-    banded = plan.noise_multiplier * prefix_rmse(plan.coefficients, plan.steps)
-    return banded / (white * prefix_rmse((1.0,), plan.steps))
-
-
-def _values(plan: Plan) -> dict[str, Any]:
-    return {each.name: getattr(plan, each.name) for each in fields(plan)}
 
 
 def _normalized(column: npt.NDArray[np.float64]) -> tuple[float, ...]:

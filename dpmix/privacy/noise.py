@@ -41,12 +41,12 @@ class NoiseSource(Protocol):
         ...
 
 
-class Research:
+class SeededNoise:
     """Gaussian noise that the run's seed determines, the same on every device: for experiments that can be repeated.
 
     A model that was trained with it must not be released as private: whoever knows the seed can subtract the noise.
 
-    >>> noise = Research(seed=0)
+    >>> noise = SeededNoise(seed=0)
     >>> one, again = (noise.add(torch.zeros(1000), 2.0, step=3, name="weight") for _ in range(2))
     >>> torch.equal(one, again), round(float(one.std()))
     (True, 2)
@@ -57,12 +57,12 @@ class Research:
 
     def add(self, total: Tensor, std: float | Tensor, *, step: int, name: str) -> Tensor:
         """See `NoiseSource.add`."""
-        if silent(std):
+        if is_zero(std):
             return total
         return total + gaussian(total.shape, 1.0, seed=self.seed, step=step, name=name).to(total) * _like(std, total)
 
 
-class Release:
+class SecureNoise:
     """Gaussian noise that nobody can reproduce, for a model that is released: from the operating system's entropy.
 
     Draws are those of `secure_gaussian`. Floating-point addition could undo them: where a sum and its noise nearly
@@ -73,7 +73,7 @@ class Release:
 
     The same `step` and `name` give fresh noise at every call; nothing is kept, written or logged.
 
-    >>> noise = Release()
+    >>> noise = SecureNoise()
     >>> one, again = (noise.add(torch.zeros(1000), 2.0, step=3, name="weight") for _ in range(2))
     >>> torch.equal(one, again)
     False
@@ -81,11 +81,11 @@ class Release:
 
     def add(self, total: Tensor, std: float | Tensor, *, step: int, name: str) -> Tensor:
         """See `NoiseSource.add`. Runs on the CPU, as not every device has float64."""
-        return total if silent(std) else add_on_grid(total, secure_gaussian(total.shape, 1.0), std)
+        return total if is_zero(std) else add_on_grid(total, secure_gaussian(total.shape, 1.0), std)
 
 
 def add_on_grid(total: Tensor, noise: Tensor, std: float | Tensor) -> Tensor:
-    """`total` + `std` × `noise`, computed in float64 on the CPU and rounded to a grid; `Release` says why.
+    """`total` + `std` × `noise`, computed in float64 on the CPU and rounded to a grid; `SecureNoise` says why.
 
     Args:
         total: a clipped sum.
@@ -160,13 +160,13 @@ def _box_muller(count: int) -> Tensor:
     return torch.cat([radius * torch.cos(angle), radius * torch.sin(angle)])[:count]
 
 
-def silent(std: float | Tensor) -> bool:
+def is_zero(std: float | Tensor) -> bool:
     """Whether a standard deviation, or every entry of a tensor of them, is zero: there is no noise to add.
 
     Raises:
         ParamsError: a standard deviation that is negative or not finite.
 
-    >>> silent(0.0), silent(torch.tensor([0.0, 1.0]))
+    >>> is_zero(0.0), is_zero(torch.tensor([0.0, 1.0]))
     (True, False)
     """
     if isinstance(std, Tensor):

@@ -38,10 +38,10 @@ from dpmix.privacy.accounting import (
     Steps,
     composed_epsilon,
     composed_epsilons,
-    noise_multiplier,
     replacement_epsilon,
     rounded_up,
 )
+from dpmix.privacy.calibration import noise_multiplier
 
 if TYPE_CHECKING:
     from dpmix.privacy.noise import NoiseSource
@@ -247,9 +247,9 @@ class Plan:
 
     def noise(self, seed: int | None) -> "NoiseSource":
         """The noise source of one model: it draws from the seed, or with None from the operating system's entropy."""
-        from dpmix.privacy.noise import Release, Research
+        from dpmix.privacy.noise import SecureNoise, SeededNoise
 
-        return Release() if seed is None else Research(seed)
+        return SecureNoise() if seed is None else SeededNoise(seed)
 
     def accounted(self, executed: Iterable[Steps]) -> list[Steps]:
         """The mechanisms that an accountant composes for the steps executed: here these steps themselves.

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from dpmix.catalogue import Catalogue
+from dpmix.catalogue.catalogue import Catalogue
 from dpmix.tables.cells import Table
 from dpmix.tables.kinds.base import Kind
 from dpmix.tables.published import PAPERS, published

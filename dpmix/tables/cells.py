@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
-from dpmix.params import table_target
+from dpmix.params.tables import table_target
 from dpmix.tables.statistics import mean, median, sample_sd
 
 Key = tuple[str, ...]

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from dpmix.errors import ParamsError
-from dpmix.params import table_target
+from dpmix.params.tables import table_target
 from dpmix.tables.captions import TABLES
 from dpmix.tables.cells import Key, PaperValue
 

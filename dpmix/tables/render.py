@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dpmix.errors import DataError
 from dpmix.files import read_json, write_json, write_text
-from dpmix.params import table_order
+from dpmix.params.tables import table_order
 from dpmix.privacy.accounting import rounded_up
 from dpmix.tables.cells import Cell, Table, from_json, to_json
 from dpmix.tables.latex import latex

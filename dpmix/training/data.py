@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from dpmix.datasets import Images, load
+from dpmix.artefacts.experiment import Experiment
+from dpmix.data.images import Images, load
 from dpmix.errors import DataError
-from dpmix.experiment import Experiment
 from dpmix.random import KeyedRandom
-from dpmix.views import ViewSettings
+from dpmix.views.settings import ViewSettings
 
 # Which records are held out or form S1 is public and the same for every seed of an experiment.
 _PARTITION_SEED = 0

@@ -3,12 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
+from dpmix.artefacts.base import Artefact
+from dpmix.artefacts.data import EncoderModel
+from dpmix.artefacts.experiment import Experiment, GradientRecord, Selection
 from dpmix.execution import Execution
-from dpmix.experiment import Artefact, EncoderModel, Experiment, GradientRecord, Selection
 from dpmix.files import write_json
-from dpmix.params import EncoderSpec
+from dpmix.models.features import Featurizer
+from dpmix.params.specs import EncoderSpec
 from dpmix.training.data import TrainingData, load_data
-from dpmix.training.head import Featurizer, Head, train_heads
+from dpmix.training.heads import Head, train_heads
 from dpmix.training.inputs import checkpoint_of, experiment_of, learning_rate, load_plan
 from dpmix.training.outcome import Outcome, write_magnitudes, write_run
 from dpmix.training.workers import Workers
@@ -50,7 +53,7 @@ def train_stream(wanted: Sequence[Artefact], scale: str, execution: Execution, w
         workers=workers,
         checkpoint=checkpoint,
     )
-    if workers.leads:
+    if workers.is_main:
         _write(wanted, rates, dict(zip(heads, trained, strict=True)), scale, data.private.classes)
         if checkpoint:
             checkpoint.remove()
@@ -58,7 +61,7 @@ def train_stream(wanted: Sequence[Artefact], scale: str, execution: Execution, w
 
 
 def _featurizer(experiment: Experiment, data: TrainingData, scale: str, execution: Execution) -> Featurizer:
-    from dpmix.models.encoders import shared_encoder
+    from dpmix.models.encoder_files import shared_encoder
 
     assert isinstance(experiment.model, EncoderSpec)
     encode = shared_encoder(EncoderModel(encoder=experiment.model).path(scale).parent, execution)

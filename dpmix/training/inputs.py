@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+from dpmix.artefacts.base import Artefact, digest
+from dpmix.artefacts.experiment import Experiment, GradientRecord, Selection
 from dpmix.errors import ParamsError, PrivacyError
 from dpmix.execution import Execution
-from dpmix.experiment import Artefact, Experiment, GradientRecord, Selection, digest
 from dpmix.files import read_json
 from dpmix.privacy.plan import Plan
 from dpmix.training.checkpoint import Checkpoint
@@ -41,7 +42,7 @@ def load_plan(experiment: Experiment, scale: str) -> Plan:
         ParamsError: if the file's plan is not of this experiment.
         PrivacyError: if it does not meet its ε.
     """
-    from dpmix.privacy.matrix_factorization import plan_from_json
+    from dpmix.privacy.banded_plan import plan_from_json
 
     spec = experiment.plan()
     path = spec.path(scale)

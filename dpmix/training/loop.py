@@ -9,8 +9,7 @@ and noise (`dpmix.privacy.plan`), so that the loop does not know which kind of p
 import functools
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,136 +18,14 @@ from torch import Tensor
 from dpmix.errors import PrivacyError
 from dpmix.privacy.ledger import Ledger
 from dpmix.privacy.noise import NoiseSource
-from dpmix.privacy.physical import PhysicalBatches
-from dpmix.privacy.plan import Plan
 from dpmix.privacy.sampling import Sample, Sampler
 from dpmix.progress import progress
 from dpmix.training.averaging import update_average
 from dpmix.training.checkpoint import Checkpoint
+from dpmix.training.learner import Diagnostics, Learner
 from dpmix.training.outcome import Outcome
+from dpmix.training.physical_batches import PhysicalBatches
 from dpmix.training.workers import Workers
-
-
-@dataclass(frozen=True)
-class Member:
-    """One of the models that a learner trains side by side: its plan and its optimizer's settings.
-
-    Attributes:
-        plan: its noise and clip norm; sampling and steps are the same for all members.
-        learning_rate: of plain SGD.
-        momentum: of the heavy ball, 0 for none.
-        weight_decay: added to the gradient as weight_decay x weights.
-    """
-
-    plan: Plan
-    learning_rate: float
-    momentum: float = 0.0
-    weight_decay: float = 0.0
-
-
-@dataclass
-class Sums:
-    """Sums over sampled units of one step; physical batches are added up first, then processes.
-
-    Attributes:
-        totals: clipped sums of all members, float32, by name and shape of the learner's `params`.
-        num_clipped: int64 [members], units whose gradient was longer than the clip norm.
-        records: further sums over units by name, to which no noise is added: for research only.
-    """
-
-    totals: dict[str, Tensor]
-    num_clipped: Tensor
-    records: dict[str, Tensor] = field(default_factory=dict)
-
-    def tensors(self) -> list[Tensor]:
-        """All tensors of the sums, always in the same order."""
-        return [*self.totals.values(), self.num_clipped, *self.records.values()]
-
-    def add_(self, other: "Sums") -> None:
-        """Add another part's sums in place."""
-        for mine, more in zip(self.tensors(), other.tensors(), strict=True):
-            mine += more
-
-
-class Learner(Protocol):
-    """What the loop trains: a network, or several heads at once. It computes clipped sums and accuracies.
-
-    Attributes:
-        params: the trainable parameters, float32, by name; updated in place. Several members may lie in one tensor.
-        members: the models trained side by side.
-    """
-
-    params: dict[str, Tensor]
-    members: Sequence[Member]
-
-    def of_member(self, tensors: Mapping[str, Tensor], member: int) -> dict[str, Tensor]:
-        """One member's part of tensors that are laid out like `params`.
-
-        Returns:
-            Views, not copies, by the names under which the member's noise is drawn.
-        """
-        ...
-
-    def zero_sums(self) -> Sums:
-        """The sums over no units."""
-        ...
-
-    def sums(self, units: np.ndarray, step: int) -> Sums:
-        """The clipped sums over `units`, int64 [m], at step `step`. It may be repeated, so it must change nothing."""
-        ...
-
-    def accuracies(self, weights: Mapping[str, Tensor], workers: Workers) -> list[float]:
-        """Per cent of the evaluation images classified correctly, by member, with weights like `params`."""
-        ...
-
-
-class Diagnostics:
-    """Counts that a research run reports beside its model. They have no noise, so a run for release must not have them.
-
-    Attributes:
-        num_clipped: int64 [members], gradients longer than C so far.
-        sampled: sampled units so far.
-        records: by name, sums over units, [epochs, *shape], and how many units each epoch had.
-        seconds: wall-clock time of the loop, earlier processes included.
-    """
-
-    def __init__(self, learner: Learner, epochs: int) -> None:
-        nothing = learner.zero_sums()
-        self.num_clipped, self.sampled, self.seconds = nothing.num_clipped, 0, 0.0
-        self.records = {name: value.new_zeros(epochs, *value.shape) for name, value in nothing.records.items()}
-        self.counts = [0] * epochs
-
-    def add(self, sums: Sums, sample: Sample, epoch: int) -> None:
-        """Count one step's sums and sample; `epoch` counts from 0."""
-        self.num_clipped += sums.num_clipped
-        self.sampled += len(sample.units)
-        self.counts[epoch] += len(sample.units)
-        for name, value in sums.records.items():
-            self.records[name][epoch] += value
-
-    def clipped_share(self, member: int) -> float:
-        """Share of the sampled units whose gradient was longer than C."""
-        return round(float(self.num_clipped[member]) / max(1, self.sampled), 6)
-
-    def mean_record(self, name: str) -> np.ndarray:
-        """The mean of a record over the units sampled in each epoch, float32 [epochs, entries]."""
-        sums = self.records[name]
-        counts = torch.tensor(self.counts, device=sums.device).clamp_min(1)
-        return np.asarray((sums.flatten(1) / counts[:, None]).cpu().numpy())
-
-    def tensors(self) -> dict[str, Tensor]:
-        """The tensors that a checkpoint keeps, beside `values`."""
-        return {"num_clipped": self.num_clipped, **{f"records/{name}": value for name, value in self.records.items()}}
-
-    def values(self) -> dict[str, Any]:
-        """The plain values that a checkpoint keeps, beside `tensors`."""
-        return {"sampled": self.sampled, "counts": self.counts, "seconds": self.seconds}
-
-    def restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-        """Continue with what `tensors` and `values` returned before."""
-        self.num_clipped = tensors["num_clipped"]
-        self.records = {name: tensors[f"records/{name}"] for name in self.records}
-        self.sampled, self.counts, self.seconds = values["sampled"], list(values["counts"]), values["seconds"]
 
 
 class _State:
@@ -281,17 +158,17 @@ def train(
     for step in _remaining(state.step, steps, label, workers):
         sample = _shared(sampler, step, workers, device)
         sums = learner.zero_sums()
-        for part in batches.run(workers.share(sample.units), functools.partial(learner.sums, step=step)):
+        for part in batches.run(workers.shard(sample.units), functools.partial(learner.sums, step=step)):
             sums.add_(part)
-        workers.add(*sums.tensors())
+        workers.all_reduce(*sums.tensors())
         noisy = {name: value.clone() for name, value in sums.totals.items()}
-        if workers.leads:
+        if workers.is_main:
             for index, (member, noise) in enumerate(zip(learner.members, noises, strict=True)):
                 ledger, plan = state.ledgers[index], member.plan
                 for name, total in learner.of_member(noisy, index).items():
                     total.copy_(ledger.add_noise(noise, total, plan.noise_std, step=step, name=name))
                 ledger.close_step(sample, plan.sensitivity)
-        state.update({name: workers.agree(value) for name, value in noisy.items()})
+        state.update({name: workers.broadcast(value) for name, value in noisy.items()})
         if diagnostics:
             diagnostics.add(sums, sample, epoch_of(step, steps, epochs))
         state.step = step + 1
@@ -299,7 +176,7 @@ def train(
             state.accuracies.append(learner.accuracies(state.weights, workers))
         if diagnostics:
             diagnostics.seconds = time.perf_counter() - started
-        if checkpoint and workers.leads and checkpoint.due and state.step < steps:
+        if checkpoint and workers.is_main and checkpoint.due and state.step < steps:
             state.save(checkpoint)
     return [
         Outcome(
@@ -320,14 +197,14 @@ def _shared(sampler: Sampler, step: int, workers: Workers, device: str) -> Sampl
         return sampler.sample(step)
     taken = torch.zeros(sampler.population, dtype=torch.uint8, device=device)
     nobody = np.empty(0, dtype=np.int64)
-    sample = sampler.sample(step) if workers.leads else Sample(nobody, 0.0, nobody)
+    sample = sampler.sample(step) if workers.is_main else Sample(nobody, 0.0, nobody)
     taken[torch.from_numpy(sample.units).to(device)] = 1
-    return sample._replace(units=np.flatnonzero(workers.agree(taken).cpu().numpy()))
+    return sample._replace(units=np.flatnonzero(workers.broadcast(taken).cpu().numpy()))
 
 
 def _remaining(start: int, steps: int, label: str, workers: Workers) -> Iterator[int]:
     """The steps from `start` on, with one progress display however many processes there are."""
-    yield from progress(range(start, steps), label) if workers.leads else range(start, steps)
+    yield from progress(range(start, steps), label) if workers.is_main else range(start, steps)
 
 
 def epoch_ends(steps: int, epochs: int) -> set[int]:
@@ -338,24 +215,3 @@ def epoch_ends(steps: int, epochs: int) -> set[int]:
 def epoch_of(step: int, steps: int, epochs: int) -> int:
     """The epoch, counted from zero, that step `step` (counted from zero) belongs to."""
     return next(epoch for epoch in range(epochs) if step < (epoch + 1) * steps // epochs)
-
-
-def physical_batches(indices: np.ndarray, size: int) -> Iterator[np.ndarray]:
-    """Consecutive parts of `indices`, each of at most `size`; none where there are no indices."""
-    for start in range(0, len(indices), size):
-        yield indices[start : start + size]
-
-
-def percent_correct(predictions: Tensor, labels: np.ndarray) -> float:
-    """Per cent of examples whose prediction, int64 [m], is their label, int64 [m]."""
-    return per_cent(count_correct(predictions, labels), len(labels))
-
-
-def count_correct(predictions: Tensor, labels: np.ndarray) -> int:
-    """How many predictions, int64 [m], are the labels, int64 [m]."""
-    return int((predictions.cpu() == torch.from_numpy(np.ascontiguousarray(labels))).sum())
-
-
-def per_cent(correct: int, of: int) -> float:
-    """100 × correct / of, to six digits after the point."""
-    return round(100 * correct / of, 6)

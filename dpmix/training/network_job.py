@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
+from dpmix.artefacts.base import Artefact
+from dpmix.artefacts.experiment import Experiment
 from dpmix.errors import ParamsError
 from dpmix.execution import Execution
-from dpmix.experiment import Artefact, Experiment
 from dpmix.training.data import load_data
 from dpmix.training.inputs import checkpoint_of, experiment_of, learning_rate, load_plan
 from dpmix.training.outcome import write_run
@@ -34,7 +35,7 @@ def train_network(wanted: Sequence[Artefact], scale: str, execution: Execution, 
         workers=workers,
         checkpoint=checkpoint,
     )
-    if workers.leads:
+    if workers.is_main:
         write_run(experiment, plan, outcome, scale, data.private.classes)
         if checkpoint:
             checkpoint.remove()

@@ -1,7 +1,6 @@
 """What a training run leaves behind: `metrics.json`, and for Figure 2 `gradients.npz`."""
 
 import math
-import platform
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dpmix import __version__
-from dpmix.experiment import Experiment, Selection
+from dpmix.artefacts.experiment import Experiment, Selection
 from dpmix.files import atomic_file, write_json
 from dpmix.privacy.ledger import Ledger, as_rows
 from dpmix.privacy.plan import Plan
-from dpmix.released import Statement, save
+from dpmix.release.model import save
+from dpmix.release.statement import Statement
 
 if TYPE_CHECKING:
     from torch import Tensor
+from dpmix.provenance import hardware, versions
 
 
 @dataclass
@@ -119,28 +119,3 @@ def write_magnitudes(path: Path, experiment: Experiment, plan: Plan, outcome: Ou
     # An open handle, because np.savez gives the file name a suffix of its own choosing.
     with atomic_file(path) as temporary, temporary.open("wb") as handle:
         np.savez_compressed(handle, magnitudes=outcome.magnitudes, epsilon=epsilon)
-
-
-def versions() -> dict[str, str]:
-    """The versions that a result depends on."""
-    import torch
-
-    return {"dpmix": __version__, "torch": torch.__version__.split("+")[0], "python": platform.python_version()}
-
-
-def hardware() -> str:
-    """The accelerator if there is one, else the processor, as shown beside running times."""
-    import os
-
-    import torch
-
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    model = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                model = line.partition(":")[2].strip()
-                break
-    return f"{model}, {os.cpu_count()} cores"

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
+from dpmix.artefacts.base import Artefact
 from dpmix.execution import DEFAULT, Execution
-from dpmix.experiment import Artefact
-from dpmix.params import EncoderSpec, Spec, WideResNetSpec
+from dpmix.params.specs import EncoderSpec, Spec, WideResNetSpec
 from dpmix.training.heads_job import train_stream
 from dpmix.training.inputs import experiment_of
 from dpmix.training.network_job import train_network
@@ -43,7 +43,7 @@ def make(artefacts: Sequence[Artefact], scale: str, execution: Execution = DEFAU
     for artefact in artefacts:
         experiment = experiment_of(artefact)
         streams[type(experiment.model), experiment.stream()].append(artefact)
-    these, device = workers(execution.where())
+    process_group, device = workers(execution.where())
     execution = replace(execution, device=device)
     for (model, _), wanted in streams.items():
-        TRAINERS[model](wanted, scale, execution, these)
+        TRAINERS[model](wanted, scale, execution, process_group)

@@ -9,28 +9,32 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from dpmix.experiment import Experiment
-from dpmix.mixing import Views, make_microbatch_views, make_views
+from dpmix.artefacts.experiment import Experiment
 from dpmix.models.wide_resnet import wide_resnet
-from dpmix.params import WideResNetSpec
-from dpmix.privacy.clipping import ClippedSum, ExampleLoss, clipped_sum, explain_backend, zero_sum
+from dpmix.params.specs import WideResNetSpec
+from dpmix.privacy.clipping import ClippedSum, clipped_sum, explain_backend, zero_sum
+from dpmix.privacy.loss import ExampleLoss
+from dpmix.privacy.model_checks import check_examples_independent
 from dpmix.privacy.modes import CLIPPING
 from dpmix.privacy.noise import NoiseSource
 from dpmix.privacy.plan import Plan
 from dpmix.privacy.sampling import microbatches
-from dpmix.privacy.trials import refuse_mixing
 from dpmix.random import KeyedRandom
+from dpmix.training.accuracy import count_correct, per_cent
 from dpmix.training.checkpoint import Checkpoint
 from dpmix.training.data import TrainingData, view_settings
-from dpmix.training.loop import Diagnostics, Member, Sums, count_correct, per_cent, physical_batches, train
+from dpmix.training.learner import Diagnostics, Member, Sums
+from dpmix.training.loop import train
 from dpmix.training.outcome import Outcome
+from dpmix.training.physical_batches import physical_batches
 from dpmix.training.workers import ALONE, Workers
+from dpmix.views.mixing import Views, make_microbatch_views, make_views
 
 _EVALUATION_BATCH = 512
 
 
 class _Network:
-    """A network as a `dpmix.training.loop.Learner` of one member; its `params` are the module's own."""
+    """A network as a `dpmix.training.learner.Learner` of one member; its `params` are the module's own."""
 
     def __init__(
         self,
@@ -116,9 +120,9 @@ def train_from_scratch(
     model = model.to(device).train()
     # A black image of the right shape: no record is looked at before the first noisy step.
     image = torch.zeros(data.private.images.shape[1:], device=device)
-    refuse_mixing(model, image)
+    check_examples_independent(model, image)
     learner = _Network(experiment, plan, data, model, backend, device)
-    if workers.leads:
+    if workers.is_main:
         example = torch.zeros(1, view_settings(experiment).views, *image.shape, device=device)
         _say(f"clipped gradients: {explain_backend(model, example, backend)}")
     (outcome,) = train(
@@ -168,10 +172,10 @@ def evaluate(
     everything, training = np.arange(len(data.evaluation)), model.training
     correct = torch.zeros((), dtype=torch.int64, device=device)
     model.eval()
-    for part in physical_batches(workers.share(everything), _EVALUATION_BATCH):
+    for part in physical_batches(workers.shard(everything), _EVALUATION_BATCH):
         batch = torch.from_numpy(np.array(data.evaluation.images[part])).to(device)
         predictions = functional_call(model, dict(weights), (batch.float() / 255,)).argmax(dim=1)
         correct += count_correct(predictions, data.evaluation.labels[part])
     model.train(training)
-    workers.add(correct)
+    workers.all_reduce(correct)
     return per_cent(int(correct), len(everything))

@@ -19,7 +19,7 @@ from dpmix.errors import DpmixError
 class Workers:
     """This process's number and how many processes there are.
 
-    Every method but `share` is collective: all processes must call it, in the same order.
+    Every method but `shard` is collective: all processes must call it, in the same order.
 
     Attributes:
         rank: this process, from 0.
@@ -30,21 +30,21 @@ class Workers:
     count: int = 1
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process adds the noise and writes the files; exactly one does."""
         return self.rank == 0
 
-    def share(self, units: np.ndarray) -> np.ndarray:
+    def shard(self, units: np.ndarray) -> np.ndarray:
         """This process's part of a sample [m, ...]; parts differ in length by at most one and may be empty."""
         return units[self.rank :: self.count]
 
-    def add(self, *tensors: Tensor) -> None:
+    def all_reduce(self, *tensors: Tensor) -> None:
         """Replace each tensor, in place, by its sum over all processes; shapes agree everywhere."""
         if self.count > 1:
             for tensor in tensors:
                 torch.distributed.all_reduce(tensor)
 
-    def agree(self, tensor: Tensor) -> Tensor:
+    def broadcast(self, tensor: Tensor) -> Tensor:
         """The main process's tensor, on every process; others give one of its shape."""
         if self.count > 1:
             tensor = tensor.contiguous()

@@ -7,11 +7,11 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
-from dpmix.catalogue import Catalogue
+from dpmix.catalogue.catalogue import Catalogue
 from dpmix.cli.app import app
 from dpmix.errors import DpmixError
 from dpmix.files import write_json
-from dpmix.params import read
+from dpmix.params.read import read
 from dpmix.tables.cells import Cell, Table
 from dpmix.tables.render import read as read_table
 from dpmix.tables.render import write

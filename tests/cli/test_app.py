@@ -9,12 +9,15 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from dpmix.catalogue import Catalogue
+from dpmix.artefacts.data import ImageStore
+from dpmix.artefacts.experiment import Experiment
+from dpmix.artefacts.measurements import Distance
+from dpmix.artefacts.plan_file import PlanFile
+from dpmix.catalogue.catalogue import Catalogue
 from dpmix.cli import main
 from dpmix.cli.app import app
 from dpmix.errors import DpmixError
-from dpmix.experiment import Distance, Experiment, ImageStore, PlanFile
-from dpmix.params import read
+from dpmix.params.read import read
 from dpmix.privacy.plan import Plan
 
 STEPS = ("images", "encoder", "diffusion", "synthetic", "synthetic-images", "plans", "train", "distances", "table",
@@ -126,7 +129,7 @@ def test_help_is_no_error_and_an_interrupt_is_130(monkeypatch: pytest.MonkeyPatc
     def interrupted() -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("dpmix.params.read", lambda path: interrupted())
+    monkeypatch.setattr("dpmix.params.read.read", lambda path: interrupted())
     for arguments, status in ((["--help"], 0), (["check"], 130)):
         monkeypatch.setattr(sys, "argv", ["dpmix", *arguments])
         with pytest.raises(SystemExit) as caught:

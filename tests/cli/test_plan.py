@@ -8,12 +8,15 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from dpmix.catalogue import Catalogue
+from dpmix.artefacts.data import ImageStore
+from dpmix.artefacts.experiment import Experiment
+from dpmix.catalogue.catalogue import Catalogue
 from dpmix.cli.app import app
 from dpmix.cli.plan import _count
-from dpmix.experiment import Experiment, ImageStore
-from dpmix.params import read
-from dpmix.planning import GPUS, Costs, Speed, estimates
+from dpmix.costs.estimate import estimates
+from dpmix.costs.operations import Costs
+from dpmix.costs.speed import GPUS, Speed
+from dpmix.params.read import read
 
 
 @pytest.fixture(autouse=True)

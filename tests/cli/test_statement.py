@@ -8,14 +8,15 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from dpmix import released
+from dpmix.artefacts.measurements import ZeroShot
+from dpmix.artefacts.releasable import ARTEFACTS
 from dpmix.cli import main
 from dpmix.errors import DataError
-from dpmix.experiment import ZeroShot
 from dpmix.files import write_json
-from dpmix.params import DatasetSpec, EncoderSpec
+from dpmix.params.specs import DatasetSpec, EncoderSpec
 from dpmix.privacy.accounting import Steps, composed_epsilons, rounded_up
-from dpmix.releasable import ARTEFACTS
+from dpmix.release import model as release_model
+from dpmix.release import statement
 
 DATASET = DatasetSpec(name="mine", label="Mine", source="folder", path="raw", classes=2, train=1000, test=10)
 ENCODER = EncoderSpec(kind="encoder", name="eye", label="Eye", architecture="tiny", weights="none", resolution=8)
@@ -28,7 +29,7 @@ def model(tmp_path: Path) -> Path:
     path = tmp_path / "runs" / "one" / "model.safetensors"
     path.parent.mkdir(parents=True)
     weights = {"weight": torch.zeros(2, 3), "bias": torch.zeros(2)}
-    released.save(path, weights, ENCODER, ("a", "b"), 3, released.Statement("mine", 1000, STEPS, EPSILONS, DELTA))
+    release_model.save(path, weights, ENCODER, ("a", "b"), 3, statement.Statement("mine", 1000, STEPS, EPSILONS, DELTA))
     return path
 
 
@@ -82,18 +83,18 @@ def test_whatever_a_damaged_file_says_is_one_line(model: Path, tmp_path: Path, k
     damaged = tmp_path / "damaged.safetensors"
     save_file(weights, damaged, metadata)
     with pytest.raises(DataError, match="is not a whole released model; copy or make it again"):
-        released.load(damaged)
+        release_model.load(damaged)
     if key == "mechanism":
         with pytest.raises(DataError, match="is not a whole released model; copy or make it again"):
-            released.read_statement(damaged)
+            statement.read_statement(damaged)
 
 
 def test_models_of_several_deltas_are_joined_at_the_largest_in_any_order() -> None:
     more = (Steps(3.0, 0.2, 10),)
-    small = released.Statement("mine", 1000, STEPS, EPSILONS, 1e-6)
-    large = released.Statement("mine", 1000, more, composed_epsilons(more, delta=1e-4), 1e-4)
+    small = statement.Statement("mine", 1000, STEPS, EPSILONS, 1e-6)
+    large = statement.Statement("mine", 1000, more, composed_epsilons(more, delta=1e-4), 1e-4)
     expected = composed_epsilons([*STEPS, *more], delta=1e-4)
-    assert released.joint_epsilons([small, large]) == pytest.approx(expected, rel=1e-9)
-    assert released.joint_epsilons([large, small]) == pytest.approx(expected, rel=1e-9)
+    assert statement.joint_epsilons([small, large]) == pytest.approx(expected, rel=1e-9)
+    assert statement.joint_epsilons([large, small]) == pytest.approx(expected, rel=1e-9)
     # At the smaller δ it would be larger.
     assert expected["pld"] < composed_epsilons([*STEPS, *more], delta=1e-6)["pld"] - 0.01

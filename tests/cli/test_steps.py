@@ -1,4 +1,7 @@
-"""What the params and the options of a step ask for reaches the code that computes."""
+"""What the params and the options of a step ask for reaches the code that computes.
+
+Long because each step and option has its own way down to the code that computes.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,28 +14,21 @@ import torch
 import yaml
 from typer.testing import CliRunner
 
+from dpmix.artefacts.base import Artefact
+from dpmix.artefacts.data import DiffusionModel, EncoderModel, ImageStore, SyntheticSet, SyntheticStore
+from dpmix.artefacts.experiment import Experiment
+from dpmix.artefacts.measurements import Distance, ZeroShot
+from dpmix.artefacts.plan_file import PlanFile
 from dpmix.build import build
-from dpmix.catalogue import Catalogue
+from dpmix.catalogue.catalogue import Catalogue
 from dpmix.cli.app import app
-from dpmix.datasets import Images
-from dpmix.experiment import (
-    Artefact,
-    DiffusionModel,
-    Distance,
-    EncoderModel,
-    Experiment,
-    ImageStore,
-    PlanFile,
-    SyntheticSet,
-    SyntheticStore,
-    ZeroShot,
-)
+from dpmix.data.images import Images
 from dpmix.files import read_json
-from dpmix.models import encoders
-from dpmix.params import read
-from dpmix.privacy.matrix_factorization import plan_from_json
-from dpmix.privacy.noise import Research
-from dpmix.training import head, scratch
+from dpmix.models import encoder, encoder_files
+from dpmix.params.read import read
+from dpmix.privacy.banded_plan import plan_from_json
+from dpmix.privacy.noise import SeededNoise
+from dpmix.training import heads, scratch
 from tests.training.conftest import draw, write_store
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -107,7 +103,7 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Catal
                 with torch.random.fork_rng(devices=[]):
                     torch.manual_seed(0)
                     model = open_clip.CLIP(**CONFIG)
-                encoders.save_encoder(model, CONFIG, {"mean": [0.5] * 3, "std": [0.5] * 3}, folder)
+                encoder_files.save_encoder(model, CONFIG, {"mean": [0.5] * 3, "std": [0.5] * 3}, folder)
             elif isinstance(one, PlanFile):
                 build(one, scale="demo", quiet=True)
         return catalogue
@@ -132,7 +128,7 @@ def step(name: str, artefact: Artefact, *options: str) -> Path:
 def parts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many examples' views are made together, time after time; the real function makes them."""
     seen: list[int] = []
-    for module in (head, scratch):
+    for module in (heads, scratch):
         original = module.make_views
 
         def counted(private: Images, indices: np.ndarray, *rest: Any, original: Any = original, **named: Any) -> Any:
@@ -170,27 +166,27 @@ def test_a_killed_run_goes_on_from_where_the_option_had_it_kept(
     """Every 300 s unless told otherwise: a run that is over sooner is begun anew."""
     run = of(made(), Experiment, model)
     options = [] if seconds is None else ["--checkpoint-seconds", str(seconds)]
-    original, steps = Research.add, []
+    original, steps = SeededNoise.add, []
 
-    def killed(self: Research, total: Any, std: Any, *, step: int, name: str) -> Any:
+    def killed(self: SeededNoise, total: Any, std: Any, *, step: int, name: str) -> Any:
         steps.append(step)
         if step == 5:
             raise Killed
         return original(self, total, std, step=step, name=name)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Research, "add", killed)
+        patch.setattr(SeededNoise, "add", killed)
         with pytest.raises(Killed):
             step("train", run, *options)
     kept = list(Path("results/demo/checkpoints").glob("*.safetensors"))
     assert len(kept) == (0 if seconds is None else 1)
     steps.clear()
 
-    def watched(self: Research, total: Any, std: Any, *, step: int, name: str) -> Any:
+    def watched(self: SeededNoise, total: Any, std: Any, *, step: int, name: str) -> Any:
         steps.append(step)
         return original(self, total, std, step=step, name=name)
 
-    monkeypatch.setattr(Research, "add", watched)
+    monkeypatch.setattr(SeededNoise, "add", watched)
     step("train", run, *options)
     assert min(steps) == (0 if seconds is None else 5)
     assert max(steps) == 2 * TRAIN // BATCH - 1
@@ -221,17 +217,17 @@ def test_the_backend_and_the_threads_are_those_of_the_options(
 def precisions(monkeypatch: pytest.MonkeyPatch) -> set[torch.dtype | None]:
     """In what precision images are embedded; None is single."""
     seen: set[torch.dtype | None] = set()
-    original = encoders.Encoder.__call__
+    original = encoder.Encoder.__call__
 
-    def watched(self: encoders.Encoder, images: torch.Tensor) -> torch.Tensor:
+    def watched(self: encoder.Encoder, images: torch.Tensor) -> torch.Tensor:
         seen.add(self._dtype)
         embedded = original(self, images)
         # And it is what was computed: other digits than those of single precision.
-        plain = encoders.load_encoder(Path(self.name), dtype=torch.float32)
+        plain = encoder_files.load_encoder(Path(self.name), dtype=torch.float32)
         assert torch.equal(embedded, original(plain, images)) == (self._dtype is None)
         return embedded
 
-    monkeypatch.setattr(encoders.Encoder, "__call__", watched)
+    monkeypatch.setattr(encoder.Encoder, "__call__", watched)
     return seen
 
 
@@ -258,13 +254,13 @@ def test_encoders_are_compiled_if_the_params_say_so(
     made: Callable[..., Catalogue], monkeypatch: pytest.MonkeyPatch, name: str, compiled: bool
 ) -> None:
     catalogue, asked = made(compile_encoder=compiled), []
-    original = encoders._compiled
+    original = encoder._compiled
 
     def watched(visual: Any, device: torch.device, wanted: bool) -> Any:
         asked.append(wanted)
         return original(visual, device, wanted)
 
-    monkeypatch.setattr(encoders, "_compiled", watched)
+    monkeypatch.setattr(encoder, "_compiled", watched)
     step(name, of(catalogue, STEPS[name], None if name == "distances" else "eye"))
     assert set(asked) == {compiled}
 
@@ -275,13 +271,13 @@ def test_encoders_compute_on_the_threads_of_the_option(
     made: Callable[..., Catalogue], monkeypatch: pytest.MonkeyPatch, name: str, threads: int
 ) -> None:
     seen: set[int] = set()
-    original, before = encoders.Encoder.__call__, torch.get_num_threads()
+    original, before = encoder.Encoder.__call__, torch.get_num_threads()
 
-    def watched(self: encoders.Encoder, images: torch.Tensor) -> torch.Tensor:
+    def watched(self: encoder.Encoder, images: torch.Tensor) -> torch.Tensor:
         seen.add(torch.get_num_threads())
         return original(self, images)
 
-    monkeypatch.setattr(encoders.Encoder, "__call__", watched)
+    monkeypatch.setattr(encoder.Encoder, "__call__", watched)
     one = of(made(), STEPS[name], None if name == "distances" else "eye")
     try:
         step(name, one, "--threads", str(threads))
@@ -298,13 +294,13 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[tuple[Any, ...], d
     """What the steps that fetch, train or draw hand on; none of it is done."""
     seen: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {}
     for target in (
-        "dpmix.models.encoders.fetch_encoder",
+        "dpmix.models.encoder_download.fetch_encoder",
         "dpmix.demo.encoder.train_encoder",
         "dpmix.demo.diffusion.train_diffusion",
-        "dpmix.synthesis.fetch_model",
-        "dpmix.synthesis.synthesize",
-        "dpmix.synthesis.gather",
-        "dpmix.datasets.prepare",
+        "dpmix.synthesis.pipeline.fetch_model",
+        "dpmix.synthesis.draw.synthesize",
+        "dpmix.synthesis.folder.gather",
+        "dpmix.data.sources.prepare",
     ):
         name = target.rpartition(".")[2]
         monkeypatch.setattr(target, lambda *given, name=name, **named: seen.update({name: (given, named)}))
@@ -386,7 +382,7 @@ def test_d_is_drawn_on_the_threads_of_the_option(
 ) -> None:
     made()
     seen: list[int] = []
-    monkeypatch.setattr("dpmix.synthesis.synthesize", lambda *_, **__: seen.append(torch.get_num_threads()))
+    monkeypatch.setattr("dpmix.synthesis.draw.synthesize", lambda *_, **__: seen.append(torch.get_num_threads()))
     before = torch.get_num_threads()
     try:
         step("synthetic", of(write_params(with_d()), SyntheticSet), "--threads", str(threads))

@@ -10,11 +10,11 @@ import pytest
 import yaml
 from PIL import Image
 
-from dpmix import synthesis
 from dpmix.cli import main
 from dpmix.demo import diffusion
 from dpmix.demo.strokes import draw
-from dpmix.synthesis import gather, load_synthetic
+from dpmix.synthesis import draw as synthesis_draw
+from dpmix.synthesis.folder import gather, load_synthetic
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 OWN = {
@@ -67,13 +67,13 @@ def test_from_a_list_of_names(
     assert json.loads((folder / "d/manifest.jsonl").read_text().splitlines()[0])["prompt"] == "a photo of a left lung"
     # A larger count extends the set; --batch-size is how, not what.
     seeds = [json.loads(line)["seed"] for line in (folder / "d/manifest.jsonl").read_text().splitlines()]
-    sample, together = synthesis._sample, []
+    sample, together = synthesis_draw._sample, []
 
     def counted(pipeline: Any, captions: list[str], *rest: Any) -> Any:
         together.append(len(captions))
         return sample(pipeline, captions, *rest)
 
-    monkeypatch.setattr(synthesis, "_sample", counted)
+    monkeypatch.setattr(synthesis_draw, "_sample", counted)
     assert call(monkeypatch, *arguments, "--count", "8", "--batch-size", "2") == 0
     after = [json.loads(line)["seed"] for line in (folder / "d/manifest.jsonl").read_text().splitlines()]
     assert after[:3] == seeds

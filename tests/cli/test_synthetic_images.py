@@ -9,11 +9,12 @@ import pytest
 import yaml
 from PIL import Image
 
-from dpmix.catalogue import Catalogue
+from dpmix.artefacts.base import Artefact
+from dpmix.artefacts.data import ImageStore, SyntheticSet, SyntheticStore
+from dpmix.catalogue.catalogue import Catalogue
 from dpmix.cli import main
-from dpmix.datasets import load
-from dpmix.experiment import Artefact, ImageStore, SyntheticSet, SyntheticStore
-from dpmix.params import parse
+from dpmix.data.images import load
+from dpmix.params.read import parse
 
 CLASSES = ("ant", "bee")
 
@@ -94,7 +95,7 @@ def test_images_that_are_not_as_they_were_made_are_not_packed(
 
 
 def test_a_set_of_another_size_is_not_packed(catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dpmix.synthesis import gather
+    from dpmix.synthesis.folder import gather
 
     manifest, store = only(catalogue, SyntheticSet), only(catalogue, SyntheticStore)
     assert step(monkeypatch, "images", only(catalogue, ImageStore)) == ""

@@ -9,8 +9,8 @@ import torch.nn.functional as functional
 from dpmix.demo import encoder
 from dpmix.demo.strokes import CLASSES, draw
 from dpmix.errors import ParamsError
-from dpmix.models import small_repvgg
-from dpmix.models.encoders import load_encoder
+from dpmix.models import small_encoders, small_repvgg
+from dpmix.models.encoder_files import load_encoder
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -19,7 +19,9 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 def test_a_short_training_beats_chance_and_repeats(
     architecture: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(encoder.RECIPES, architecture, dataclasses.replace(encoder.RECIPES[architecture], steps=80))
+    monkeypatch.setitem(
+        small_encoders.RECIPES, architecture, dataclasses.replace(small_encoders.RECIPES[architecture], steps=80)
+    )
     images, labels = draw(1200, seed=0)
     state = torch.random.get_rng_state()
     for name in ("first", "second"):
@@ -45,7 +47,9 @@ def test_any_public_images_train_an_encoder_whose_batch_norm_is_gone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(
-        encoder.RECIPES, "small-repvgg", dataclasses.replace(encoder.RECIPES["small-repvgg"], steps=60, batch=32)
+        small_encoders.RECIPES,
+        "small-repvgg",
+        dataclasses.replace(small_encoders.RECIPES["small-repvgg"], steps=60, batch=32),
     )
     random = np.random.default_rng(0)
     labels = np.arange(160) % 2

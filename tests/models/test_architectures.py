@@ -9,10 +9,10 @@ import pytest
 import timm
 import yaml
 
-from dpmix.demo.encoder import ARCHITECTURES
 from dpmix.errors import ParamsError
 from dpmix.models.architectures import TRAINED_HERE, check_architecture, open_clip_models
-from dpmix.params import EncoderSpec
+from dpmix.models.small_encoders import ARCHITECTURES
+from dpmix.params.specs import EncoderSpec
 
 
 def encoder(architecture: str, weights: str = "openai") -> EncoderSpec:

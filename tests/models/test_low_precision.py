@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dpmix.models.encoders import Encoder
+from dpmix.models.encoder import Encoder
 from dpmix.models.low_precision import cast_network
 
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from dpmix.models.wide_resnet import wide_resnet
-from dpmix.params import WideResNetSpec
+from dpmix.params.specs import WideResNetSpec
 from dpmix.privacy.layers import unsupported_layers
 
 

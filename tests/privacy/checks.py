@@ -3,6 +3,8 @@
 `test_rules` asserts that the code passes each check; `test_mutations` breaks the code and asserts that the check fails.
 A check runs the trainers themselves, with a noise source that keeps a record of every sum it is handed. With a learning
 rate of zero the weights never change, so that sums of different runs and steps can be compared.
+
+Long because the rules are one list that every trainer goes through.
 """
 
 from collections.abc import Callable, Collection, Iterator
@@ -16,23 +18,25 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from dpmix.datasets import Images
-from dpmix.experiment import Experiment
-from dpmix.mixing import Views
-from dpmix.params import DatasetSpec, EncoderSpec, WideResNetSpec
+from dpmix.artefacts.experiment import Experiment
+from dpmix.data.images import Images
+from dpmix.models.features import Featurizer
+from dpmix.params.specs import DatasetSpec, EncoderSpec, WideResNetSpec
 from dpmix.privacy import matrix_factorization, sampling
-from dpmix.privacy.clipping import ExampleLoss, clipped_sum
+from dpmix.privacy.clipping import clipped_sum
 from dpmix.privacy.ledger import Ledger
+from dpmix.privacy.loss import ExampleLoss
 from dpmix.privacy.modes import AutoS, Clipping, Flat, PerLayer
 from dpmix.privacy.noise import NoiseSource
-from dpmix.privacy.physical import PhysicalBatches
 from dpmix.privacy.plan import Plan
 from dpmix.privacy.sampling import executed_rate, microbatches
-from dpmix.training import head as head_module
+from dpmix.training import heads as head_module
 from dpmix.training import scratch as scratch_module
 from dpmix.training.data import TrainingData
-from dpmix.training.head import Featurizer, Head, train_heads
+from dpmix.training.heads import Head, train_heads
+from dpmix.training.physical_batches import PhysicalBatches
 from dpmix.training.scratch import train_from_scratch
+from dpmix.views.mixing import Views
 from tests.privacy import architectures
 
 CLASSES, SIDE, FEATURES = 3, 8, 160

@@ -10,10 +10,10 @@ import torch
 from opacus.optimizers import DPOptimizer
 from torch import Tensor, nn
 
-from dpmix.datasets import Images
-from dpmix.mixing import ViewSettings
-from dpmix.privacy.opacus_adapter import DPMix
+from dpmix.adapters.opacus import DPMix
+from dpmix.data.images import Images
 from dpmix.privacy.plan import Plan
+from dpmix.views.settings import ViewSettings
 from tests.privacy import checks
 
 TRAINERS = pytest.mark.parametrize("case", [checks.HEADS, checks.SCRATCH], ids=["heads", "scratch"])

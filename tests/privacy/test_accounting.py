@@ -12,15 +12,8 @@ from scipy.special import ndtr
 
 from dpmix.errors import ParamsError, PrivacyError
 from dpmix.privacy import accounting
-from dpmix.privacy.accounting import (
-    ACCOUNTANTS,
-    Steps,
-    composed_epsilon,
-    epsilon,
-    epsilons,
-    noise_multiplier,
-    rounded_up,
-)
+from dpmix.privacy.accounting import ACCOUNTANTS, Steps, composed_epsilon, epsilon, epsilons, rounded_up
+from dpmix.privacy.calibration import noise_multiplier
 
 # q, T and σ for ε = 1 and 8 at δ = 1e-5, by accountant: CIFAR-10 from scratch, CIFAR-10, SUN397 and Pets fine-tuned.
 REFERENCE = [

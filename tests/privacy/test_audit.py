@@ -6,7 +6,7 @@ import pytest
 from dpmix.errors import DataError, ParamsError
 from dpmix.privacy.accounting import epsilon
 from dpmix.privacy.audit import METHODS, _bound_at, _from_rates, epsilon_lower_bound, gdp_epsilon
-from dpmix.privacy.noise import Research
+from dpmix.privacy.noise import SeededNoise
 from tests.needs import JAX_PRIVACY, module
 
 DELTA = 1e-5
@@ -73,7 +73,7 @@ def test_white_box_canary_on_the_noisy_sum():
 
     def attack(with_canary: bool, std: float) -> np.ndarray:
         total = rest + canary * with_canary
-        noise = Research(int(with_canary))
+        noise = SeededNoise(int(with_canary))
         noisy = torch.stack([noise.add(total, std, step=step, name="weight") for step in range(count)])
         return (noisy @ canary).numpy()
 

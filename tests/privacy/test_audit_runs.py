@@ -16,19 +16,21 @@ import torch
 from scipy.linalg import toeplitz
 from torch import Tensor
 
-from dpmix.datasets import Images
+from dpmix.data.images import Images
 from dpmix.errors import PrivacyError
+from dpmix.models.features import Featurizer
 from dpmix.models.wide_resnet import wide_resnet
 from dpmix.privacy import matrix_factorization, sampling
 from dpmix.privacy.audit import Transcript, epsilon_lower_bound
+from dpmix.privacy.banded_plan import banded_plan
 from dpmix.privacy.ledger import Ledger
-from dpmix.privacy.matrix_factorization import BandedNoise, banded_plan, cyclic_part
-from dpmix.privacy.noise import NoiseSource, Release, Research
+from dpmix.privacy.matrix_factorization import BandedNoise, cyclic_part
+from dpmix.privacy.noise import NoiseSource, SecureNoise, SeededNoise
 from dpmix.privacy.plan import Plan
 from dpmix.privacy.sampling import microbatches
 from dpmix.training import scratch as scratch_module
 from dpmix.training.data import TrainingData
-from dpmix.training.head import Featurizer, Head, train_heads
+from dpmix.training.heads import Head, train_heads
 from dpmix.training.scratch import train_from_scratch
 from tests.needs import JAX_PRIVACY, module
 from tests.privacy import checks
@@ -57,7 +59,7 @@ def plan_of(trainer: str, *, rate: float, steps: int) -> Plan:
 
 
 def audited(
-    trainer: str, plan: Plan, noise: Callable[[int], NoiseSource] = Research, broken: Break = lambda *_: None
+    trainer: str, plan: Plan, noise: Callable[[int], NoiseSource] = SeededNoise, broken: Break = lambda *_: None
 ) -> tuple[np.ndarray, np.ndarray, Ledger]:
     """The canaries' scores [steps, n] over all runs, whether each was there [n], and a run's ledger."""
     seen, there = [], []
@@ -200,7 +202,7 @@ def test_a_sample_that_takes_everybody_is_found_out(trainer):
 
 
 def test_noise_for_release_holds_as_well():
-    scores, present, _ = audited("head", plan_of("head", rate=1.0, steps=2), noise=lambda _: Release())
+    scores, present, _ = audited("head", plan_of("head", rate=1.0, steps=2), noise=lambda _: SecureNoise())
     # No seed repeats this noise, so the bound may fail once in a hundred thousand times.
     assert 2.5 <= bound(scores, present, confidence=0.99999) <= EPSILON
 

@@ -1,3 +1,8 @@
+"""The clipped sum: every backend against a loop over examples and views.
+
+Long because every backend is held to the same loop in every case.
+"""
+
 import gc
 import logging
 import weakref
@@ -13,14 +18,13 @@ from dpmix.privacy import clipping
 from dpmix.privacy.clipping import (
     BACKENDS,
     ClippedSum,
-    ExampleLoss,
     choose_backend,
     clip_factors,
     clipped_sum,
     explain_backend,
-    soft_cross_entropy,
     zero_sum,
 )
+from dpmix.privacy.loss import ExampleLoss, soft_cross_entropy
 from dpmix.privacy.modes import AutoS, Flat, PerLayer
 from tests.privacy.architectures import batch, flat, image_networks, naive_clipped_sum, parameters, text_networks
 from tests.tolerances import gamma

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from dpmix.models.wide_resnet import wide_resnet
-from dpmix.params import WideResNetSpec
-from dpmix.privacy.clipping import ExampleLoss, choose_backend, clipped_sum
-from dpmix.privacy.head import append_one, head_clipped_sum
+from dpmix.params.specs import WideResNetSpec
+from dpmix.privacy.clipping import choose_backend, clipped_sum
+from dpmix.privacy.linear_heads import append_one, head_clipped_sum
+from dpmix.privacy.loss import ExampleLoss
 from dpmix.privacy.modes import AutoS, Flat, PerLayer
-from dpmix.privacy.physical import PhysicalBatches
+from dpmix.training.physical_batches import PhysicalBatches
 from tests.needs import GPU, needs
 from tests.privacy.architectures import flat, naive_clipped_sum, parameters
 

@@ -1,4 +1,7 @@
-"""ε is computed from what was executed: noise that was measured, samples that were counted, steps that were taken."""
+"""ε is computed from what was executed: noise that was measured, samples that were counted, steps that were taken.
+
+Long because each way to execute something else than was planned is a test.
+"""
 
 import json
 from collections.abc import Callable
@@ -10,9 +13,9 @@ import torch
 
 from dpmix.errors import PrivacyError
 from dpmix.privacy.accounting import epsilons
+from dpmix.privacy.banded_plan import banded_plan
 from dpmix.privacy.ledger import Ledger, as_rows, from_rows
-from dpmix.privacy.matrix_factorization import banded_plan
-from dpmix.privacy.noise import NoiseSource, Release, Research
+from dpmix.privacy.noise import NoiseSource, SecureNoise, SeededNoise
 from dpmix.privacy.plan import Plan
 from dpmix.privacy.sampling import PoissonSampler, Sample, Sampler, executed_rate
 
@@ -40,7 +43,7 @@ class Scaled:
     """A noise source that adds less than it is asked for."""
 
     def __init__(self, share: float) -> None:
-        self.share, self.source = share, Research(3)
+        self.share, self.source = share, SeededNoise(3)
 
     def add(self, total: torch.Tensor, std: float, *, step: int, name: str) -> torch.Tensor:
         return self.source.add(total, std * self.share, step=step, name=name)
@@ -89,7 +92,7 @@ def test_noise_that_float32_swallows_is_refused(plan: Plan) -> None:
     """Beside a sum of 10⁹, float32 has steps of 64: the noise is gone."""
     ledger = Ledger()
     for step in range(plan.steps):
-        ledger.add_noise(Research(3), torch.full((2000,), 1e9), plan.noise_std, step=step, name="weight")
+        ledger.add_noise(SeededNoise(3), torch.full((2000,), 1e9), plan.noise_std, step=step, name="weight")
         ledger.close_step(plan.sampler(1).sample(step), plan.sensitivity)
     with pytest.raises(PrivacyError, match="the noise that was added"):
         ledger.certify(plan)
@@ -97,7 +100,7 @@ def test_noise_that_float32_swallows_is_refused(plan: Plan) -> None:
 
 def test_less_noise_asked_for_than_planned_is_refused(plan: Plan) -> None:
     with pytest.raises(PrivacyError, match="noise multiplier"):
-        executed(plan, Research(3), plan.sampler(1), std=0.9).certify(plan)
+        executed(plan, SeededNoise(3), plan.sampler(1), std=0.9).certify(plan)
 
 
 @pytest.mark.parametrize("shares", [(1.0, 0.5), (0.5, 1.0), (2.0, 0.5, 1.0)])
@@ -105,7 +108,7 @@ def test_one_parameter_with_less_noise_counts_for_the_step(plan: Plan, shares: t
     """Whichever it is."""
     ledger = Ledger()
     for name, share in zip("abc", shares, strict=False):
-        ledger.add_noise(Research(3), torch.zeros(500), plan.noise_std * share, step=0, name=name)
+        ledger.add_noise(SeededNoise(3), torch.zeros(500), plan.noise_std * share, step=0, name=name)
     ledger.close_step(plan.sampler(1).sample(0), plan.sensitivity)
     assert ledger.history()[0].noise_multiplier == pytest.approx(plan.noise_multiplier / 2)
 
@@ -113,18 +116,18 @@ def test_one_parameter_with_less_noise_counts_for_the_step(plan: Plan, shares: t
 @pytest.mark.parametrize("share", [1.4, 0.6])
 def test_a_sampler_that_says_another_rate_than_it_takes_is_refused(plan: Plan, share: float) -> None:
     with pytest.raises(PrivacyError, match="the samples hold"):
-        executed(plan, Research(3), Greedy(plan, share)).certify(plan)
+        executed(plan, SeededNoise(3), Greedy(plan, share)).certify(plan)
 
 
 def test_a_higher_rate_that_is_said_is_refused(plan: Plan) -> None:
     with pytest.raises(PrivacyError, match="sampling rate"):
-        executed(plan, Research(3), PoissonSampler(plan.units, 0.25, 1)).certify(plan)
+        executed(plan, SeededNoise(3), PoissonSampler(plan.units, 0.25, 1)).certify(plan)
 
 
 @pytest.mark.parametrize("steps", [39, 41])
 def test_other_steps_than_planned_are_refused(plan: Plan, steps: int) -> None:
     with pytest.raises(PrivacyError, match="steps were executed"):
-        executed(plan, Research(3), plan.sampler(1), steps).certify(plan)
+        executed(plan, SeededNoise(3), plan.sampler(1), steps).certify(plan)
 
 
 def test_a_plan_whose_noise_was_edited_certifies_nothing(plan: Plan) -> None:
@@ -132,7 +135,7 @@ def test_a_plan_whose_noise_was_edited_certifies_nothing(plan: Plan) -> None:
     with pytest.raises(PrivacyError, match=r"spends epsilon \d+.* above the target 3"):
         edited.check()
     with pytest.raises(PrivacyError, match="above its target 3"):
-        executed(edited, Research(3), edited.sampler(1)).certify(edited)
+        executed(edited, SeededNoise(3), edited.sampler(1)).certify(edited)
 
 
 def test_noise_that_nobody_measured_certifies_nothing(plan: Plan) -> None:
@@ -149,7 +152,7 @@ def test_a_step_without_noise_asked_for_cannot_be_closed(plan: Plan) -> None:
 
 
 def test_what_is_measured_stays_in_memory(plan: Plan) -> None:
-    ledger = executed(plan, Release(), plan.sampler(None), steps=10)
+    ledger = executed(plan, SecureNoise(), plan.sampler(None), steps=10)
     ledger.verify()
     assert ledger.to_json() == [[pytest.approx(plan.noise_multiplier), executed_rate(0.2), 10]]
 
@@ -161,7 +164,7 @@ def test_honest_noise_is_never_refused() -> None:
     for trial in range(2000):
         ledger = Ledger()
         size = int(random.integers(1, 300))
-        ledger.add_noise(Research(trial), torch.zeros(size), 2.0, step=0, name="a")
+        ledger.add_noise(SeededNoise(trial), torch.zeros(size), 2.0, step=0, name="a")
         ledger.close_step(PoissonSampler(50, 0.1, trial).sample(0), 1.0)
         try:
             ledger.verify()
@@ -171,7 +174,7 @@ def test_honest_noise_is_never_refused() -> None:
 
 
 def test_rows_survive_json(plan: Plan) -> None:
-    rows = executed(plan, Research(3), plan.sampler(1), steps=3).history()
+    rows = executed(plan, SeededNoise(3), plan.sampler(1), steps=3).history()
     assert from_rows(json.loads(json.dumps(as_rows(rows)))) == rows
 
 
@@ -182,21 +185,21 @@ def test_microbatches_are_held_to_the_exact_pair(plan: Plan) -> None:
         replace(pairs, noise_multiplier=pairs.noise_multiplier / 2).check()
 
 
-Lie = Callable[[torch.Tensor, Research, float, int, str], torch.Tensor]
+Lie = Callable[[torch.Tensor, SeededNoise, float, int, str], torch.Tensor]
 
 
-def drawn(source: Research, shape: tuple[int, ...], std: float, step: int, name: str) -> torch.Tensor:
+def drawn(source: SeededNoise, shape: tuple[int, ...], std: float, step: int, name: str) -> torch.Tensor:
     return source.add(torch.zeros(shape), std, step=step, name=name)
 
 
-def quiet_column(total: torch.Tensor, source: Research, std: float, step: int, name: str) -> torch.Tensor:
+def quiet_column(total: torch.Tensor, source: SeededNoise, std: float, step: int, name: str) -> torch.Tensor:
     noise = drawn(source, total.shape, std, step, name)
     if noise.dim() > 1:
         noise[:, -1] = 0
     return total + noise
 
 
-def equal_rows(total: torch.Tensor, source: Research, std: float, step: int, name: str) -> torch.Tensor:
+def equal_rows(total: torch.Tensor, source: SeededNoise, std: float, step: int, name: str) -> torch.Tensor:
     """Of the energy that is expected, so that nothing but their likeness gives the rows away."""
     row = drawn(source, total.shape[-1:], std, step, name)
     return total + row * (std * len(row) ** 0.5 / row.norm()) * torch.ones_like(total)
@@ -246,7 +249,7 @@ class Lying:
     """A noise source that adds something else than it is asked for."""
 
     def __init__(self, lie: Lie) -> None:
-        self.lie, self.source = lie, Research(3)
+        self.lie, self.source = lie, SeededNoise(3)
 
     def add(self, total: torch.Tensor, std: float, *, step: int, name: str) -> torch.Tensor:
         return self.lie(total, self.source, std, step, name)
@@ -280,16 +283,16 @@ def test_a_banded_source_that_repeats_itself_is_refused() -> None:
 
     class Frozen:
         def add(self, total: torch.Tensor, std: float, *, step: int, name: str) -> torch.Tensor:
-            return total + 3 * drawn(Research(3), total.shape, std, 0, name)
+            return total + 3 * drawn(SeededNoise(3), total.shape, std, 0, name)
 
     with pytest.raises(PrivacyError, match="mend the noise source"):
         with_sums(banded, Frozen()).certify(banded)
 
 
 def test_a_sum_longer_than_its_clipped_gradients_is_refused(plan: Plan) -> None:
-    with_sums(plan, Research(3), 1.0).certify(plan)
+    with_sums(plan, SeededNoise(3), 1.0).certify(plan)
     with pytest.raises(PrivacyError, match="a sum is longer than the clipped gradients"):
-        with_sums(plan, Research(3), 1.01).certify(plan)
+        with_sums(plan, SeededNoise(3), 1.01).certify(plan)
 
 
 class Partial:
@@ -320,14 +323,14 @@ def test_a_sampler_that_is_not_poisson_is_refused(
     plan: Plan, change: Callable[[int, Sample], np.ndarray], words: str
 ) -> None:
     with pytest.raises(PrivacyError, match=words):
-        executed(plan, Research(3), Partial(plan, change)).certify(plan)
+        executed(plan, SeededNoise(3), Partial(plan, change)).certify(plan)
 
 
 def test_samples_that_repeat_are_refused_where_each_unit_alone_may(plan: Plan) -> None:
     """Eight times the same sample: one unit may be in all, once in 400,000 runs, but not eighty."""
     short = replace(plan, steps=8)
     with pytest.raises(PrivacyError, match="samples repeat or avoid earlier ones"):
-        executed(short, Research(3), Partial(short, lambda step, honest: short.sampler(1).sample(0).units)).verify()
+        executed(short, SeededNoise(3), Partial(short, lambda step, honest: short.sampler(1).sample(0).units)).verify()
 
 
 def test_banded_noise_with_samples_of_everybody_is_refused() -> None:
@@ -349,7 +352,7 @@ def test_honest_runs_are_refused_as_rarely_as_is_said(monkeypatch: pytest.Monkey
                       noise_multiplier=float(random.choice([1e-4, 1.0, 30.0])), delta=1e-5),
             steps=int(random.choice([1, 2, 9, 40])),
         )  # fmt: skip
-        ledger = with_sums(plan, Research(trial), float(random.random()))
+        ledger = with_sums(plan, SeededNoise(trial), float(random.random()))
         try:
             ledger.verify()
         except PrivacyError:

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from dpmix.errors import ParamsError, PrivacyError
-from dpmix.privacy.clipping import BACKENDS, ExampleLoss, clip_factors, clipped_sum, zero_sum
+from dpmix.privacy.clipping import BACKENDS, clip_factors, clipped_sum, zero_sum
+from dpmix.privacy.loss import ExampleLoss
 from dpmix.privacy.modes import CLIPPING, AutoS, Flat, PerLayer, layer_bounds, layer_of, mode_sensitivity
 from tests.privacy import checks
 from tests.privacy.architectures import batch, flat, image_networks, parameters, text_networks

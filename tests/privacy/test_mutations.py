@@ -1,4 +1,7 @@
-"""Each way of breaking privacy or the method is caught by the very check that the code passes in `test_rules`."""
+"""Each way of breaking privacy or the method is caught by the very check that the code passes in `test_rules`.
+
+Long because the ways of breaking a rule stand side by side, a few lines each.
+"""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,17 +11,17 @@ import numpy as np
 import pytest
 import torch
 
-from dpmix import mixing
-from dpmix.mixing import ViewSettings
 from dpmix.privacy import clipping, modes, sampling
-from dpmix.privacy import head as head_sums
-from dpmix.privacy.noise import Research
-from dpmix.privacy.physical import PhysicalBatches
+from dpmix.privacy import linear_heads as head_sums
+from dpmix.privacy import loss as privacy_loss
+from dpmix.privacy.noise import SeededNoise
 from dpmix.privacy.plan import Plan
 from dpmix.random import KeyedRandom
-from dpmix.training import head as heads
-from dpmix.training import scratch
+from dpmix.training import heads, scratch
 from dpmix.training.data import TrainingData
+from dpmix.training.physical_batches import PhysicalBatches
+from dpmix.views import mixing
+from dpmix.views.settings import ViewSettings
 from tests.privacy import checks
 
 Patch = pytest.MonkeyPatch
@@ -27,21 +30,21 @@ CLIPPED = replace(HEADS, clip_norms=(0.05, 0.1))
 
 
 def no_noise(patch: Patch) -> None:
-    patch.setattr(Research, "add", lambda self, total, std, *, step, name: total)
+    patch.setattr(SeededNoise, "add", lambda self, total, std, *, step, name: total)
 
 
 def no_noise_in_empty_steps(patch: Patch) -> None:
-    add = Research.add
+    add = SeededNoise.add
 
-    def skipping(self: Research, total: torch.Tensor, std: float, *, step: int, name: str) -> torch.Tensor:
+    def skipping(self: SeededNoise, total: torch.Tensor, std: float, *, step: int, name: str) -> torch.Tensor:
         return add(self, total, std, step=step, name=name) if total.any() else total
 
-    patch.setattr(Research, "add", skipping)
+    patch.setattr(SeededNoise, "add", skipping)
 
 
 def the_same_noise_every_step(patch: Patch) -> None:
-    add = Research.add
-    patch.setattr(Research, "add", lambda self, total, std, *, step, name: add(self, total, std, step=0, name=name))
+    add = SeededNoise.add
+    patch.setattr(SeededNoise, "add", lambda self, total, std, *, step, name: add(self, total, std, step=0, name=name))
 
 
 def noise_for_every_physical_batch(patch: Patch) -> None:
@@ -82,11 +85,11 @@ def sum_over_views(patch: Patch) -> None:
         return total * k, norms * k
 
     def criterion(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        return clipping.soft_cross_entropy(outputs, targets) * views
+        return privacy_loss.soft_cross_entropy(outputs, targets) * views
 
     views = sum(SCRATCH.k)
     patch.setattr(heads, "head_clipped_sum", of_heads)
-    patch.setattr(scratch, "ExampleLoss", lambda model: clipping.ExampleLoss(model, criterion))
+    patch.setattr(scratch, "ExampleLoss", lambda model: privacy_loss.ExampleLoss(model, criterion))
 
 
 def clipping_before_the_mean(patch: Patch) -> None:

@@ -6,11 +6,11 @@ import torch
 from scipy import stats
 
 from dpmix.errors import ParamsError
-from dpmix.privacy.noise import NoiseSource, Release, Research, gaussian, secure_gaussian
+from dpmix.privacy.noise import NoiseSource, SecureNoise, SeededNoise, gaussian, secure_gaussian
 from tests.needs import GPU, needs
 
 DRAWS = 1_200_000
-SOURCES = [pytest.param(lambda: Research(11), id="research"), pytest.param(Release, id="release")]
+SOURCES = [pytest.param(lambda: SeededNoise(11), id="research"), pytest.param(SecureNoise, id="release")]
 
 
 def noise_of(source: NoiseSource, shape, std=1.0, step=0, name="weight") -> torch.Tensor:
@@ -46,7 +46,7 @@ def test_each_secure_draw_is_a_sum_of_four(monkeypatch):
 
 
 def test_independence_within_a_tensor():
-    for values in (noise_of(Research(11), (DRAWS,)).double(), secure_gaussian((DRAWS,), 1.0)):
+    for values in (noise_of(SeededNoise(11), (DRAWS,)).double(), secure_gaussian((DRAWS,), 1.0)):
         half = DRAWS // 2
         for lag in (1, 2, 4, half):  # Box-Muller pairs lie half a block apart
             correlation = np.corrcoef(values[:-lag], values[lag:])[0, 1]
@@ -67,27 +67,27 @@ def test_steps_and_names_are_independent(make, other):
 
 
 def test_research_noise_is_a_function_of_its_key():
-    first = noise_of(Research(1), (5, 7))
-    assert torch.equal(first, noise_of(Research(1), (5, 7)))
-    assert not torch.equal(first, noise_of(Research(2), (5, 7)))
+    first = noise_of(SeededNoise(1), (5, 7))
+    assert torch.equal(first, noise_of(SeededNoise(1), (5, 7)))
+    assert not torch.equal(first, noise_of(SeededNoise(2), (5, 7)))
     assert torch.equal(first, gaussian((5, 7), 1.0, seed=1, step=0, name="weight"))
     torch.manual_seed(0)
     torch.rand(3)
-    assert torch.equal(first, noise_of(Research(1), (5, 7)))
+    assert torch.equal(first, noise_of(SeededNoise(1), (5, 7)))
 
 
 def test_release_noise_never_repeats():
     torch.manual_seed(0)
     np.random.seed(0)  # noqa: NPY002 - a global seed must not reach the release
-    first, same = noise_of(Release(), (1000,)), noise_of(Release(), (1000,))
+    first, same = noise_of(SecureNoise(), (1000,)), noise_of(SecureNoise(), (1000,))
     torch.manual_seed(0)
     np.random.seed(0)  # noqa: NPY002
     assert not (first == same).any() or (first == same).float().mean() < 0.01
-    assert (noise_of(Release(), (1000,)) == first).float().mean() < 0.01
+    assert (noise_of(SecureNoise(), (1000,)) == first).float().mean() < 0.01
 
 
 def test_release_noise_keeps_and_logs_nothing(caplog, capsys):
-    source = Release()
+    source = SecureNoise()
     with caplog.at_level(logging.DEBUG):
         noise_of(source, (10,))
     assert not vars(source)
@@ -129,17 +129,17 @@ def test_shape_and_dtype(make, shape, dtype):
 @needs(GPU, torch.cuda.is_available())
 def test_device_independence():
     total = torch.linspace(-1, 1, 1000)
-    on_gpu = Research(1).add(total.cuda(), 1.0, step=0, name="x")
+    on_gpu = SeededNoise(1).add(total.cuda(), 1.0, step=0, name="x")
     assert on_gpu.device.type == "cuda"
-    assert torch.allclose(on_gpu.cpu(), Research(1).add(total, 1.0, step=0, name="x"), atol=1e-6)
-    assert Release().add(total.cuda(), 1.0, step=0, name="x").device.type == "cuda"
+    assert torch.allclose(on_gpu.cpu(), SeededNoise(1).add(total, 1.0, step=0, name="x"), atol=1e-6)
+    assert SecureNoise().add(total.cuda(), 1.0, step=0, name="x").device.type == "cuda"
 
 
 def test_released_sums_lie_on_a_grid_that_the_sum_cannot_reveal():
     std = 0.7
     grid = 2.0 ** (-1 - 20)  # 2**floor(log2 std) 2**-20
     total = torch.rand(200_000, dtype=torch.float64, generator=torch.Generator().manual_seed(1)) * 1e-3
-    noisy = Release().add(total, std, step=0, name="x")
+    noisy = SecureNoise().add(total, std, step=0, name="x")
     assert torch.equal(torch.round(noisy / grid) * grid, noisy)
     # Plain float64 addition leaves the low bits of the sum behind, where sum and noise nearly cancel.
     plain = total + gaussian(total.shape, std, seed=1, step=0, name="x")

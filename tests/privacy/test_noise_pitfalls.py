@@ -8,7 +8,7 @@ import torch
 from opacus.optimizers.optimizer import _generate_noise
 from torch import Tensor
 
-from dpmix.privacy.noise import Release, Research
+from dpmix.privacy.noise import SecureNoise, SeededNoise
 from tests.needs import JAX_PRIVACY, module
 from tests.privacy import checks
 
@@ -22,7 +22,7 @@ def test_who_knows_the_seed_subtracts_the_noise(case: checks.Case) -> None:
     recorder = checks.Recorder()
     checks.run(case, recorder)
     published = checks.run(case, None, learning_rate=1.0)
-    noises = {True: Research(checks.SEED), False: Release()}
+    noises = {True: SeededNoise(checks.SEED), False: SecureNoise()}
     for known, source in noises.items():
         drawn = [
             source.add(torch.zeros_like(total), std, step=step, name=name).flatten()
@@ -58,7 +58,7 @@ def test_float32_noise_tells_what_it_was_added_to() -> None:
 
 def test_noise_for_release_tells_nothing_by_its_last_bits() -> None:
     for total in (torch.zeros(DRAWS), torch.ones(DRAWS)):
-        noisy = Release().add(total, 1.0, step=0, name="w")
+        noisy = SecureNoise().add(total, 1.0, step=0, name="w")
         assert not impossible(noisy).any()
         assert torch.equal(noisy * 2**20, torch.round(noisy * 2**20))
 

@@ -8,7 +8,9 @@ from torch import nn
 
 from dpmix.errors import ParamsError
 from dpmix.privacy import clipping
-from dpmix.privacy.clipping import BACKENDS, ExampleLoss, clipped_sum, soft_cross_entropy
+from dpmix.privacy import loss as privacy_loss
+from dpmix.privacy.clipping import BACKENDS, clipped_sum
+from dpmix.privacy.loss import ExampleLoss, soft_cross_entropy
 from dpmix.privacy.modes import AutoS, Flat, PerLayer
 from dpmix.privacy.precision import PRECISIONS, autocast, check_precision, full_float32
 from tests.privacy import checks
@@ -89,7 +91,7 @@ def test_passes_are_in_low_precision_and_their_gradients_near(backend):
 
     def criterion(outputs, targets):
         seen.append(outputs.dtype)
-        return clipping.soft_cross_entropy(outputs, targets)
+        return privacy_loss.soft_cross_entropy(outputs, targets)
 
     handle = module[0].register_forward_hook(lambda layer, inputs, output: seen.append(output.dtype))
     found = clipped_sum(
@@ -110,7 +112,7 @@ def test_float16_scales_its_loss(backend, monkeypatch):
     params = parameters(module)
     views, targets = torch.rand(2, 2, 8), torch.eye(3)[torch.tensor([[0, 1], [2, 2]])]
     # So small a loss that float16 has hardly a number for its gradients: its smallest is 6e-8.
-    loss = ExampleLoss(module, lambda outputs, targets: 2.0**-21 * clipping.soft_cross_entropy(outputs, targets))
+    loss = ExampleLoss(module, lambda outputs, targets: 2.0**-21 * privacy_loss.soft_cross_entropy(outputs, targets))
     expected = clipped_sum(loss, params, views, targets, 1.0, backend=backend)
     found = clipped_sum(loss, params, views, targets, 1.0, backend=backend, precision="float16")
     distance = float((flat(found.total) - flat(expected.total)).norm() / flat(expected.total).norm())

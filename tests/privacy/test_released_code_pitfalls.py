@@ -12,13 +12,14 @@ import pytest
 import torch
 
 from dpmix.errors import ParamsError, PrivacyError
-from dpmix.mixing import ViewSettings, make_views
 from dpmix.privacy import layers
 from dpmix.privacy.ledger import Ledger
-from dpmix.privacy.noise import Release
+from dpmix.privacy.noise import SecureNoise
 from dpmix.privacy.sampling import microbatches, poisson_sample, secure_poisson_sample
 from dpmix.random import KeyedRandom
 from dpmix.training.outcome import Outcome
+from dpmix.views.mixing import make_views
+from dpmix.views.settings import ViewSettings
 from tests.privacy import checks
 from tests.privacy.small_loops import TRAINERS, finish, images, linear, opacus_loop, plan, plan_of
 
@@ -87,7 +88,7 @@ def test_a_release_has_no_seed():
             torch.manual_seed(0)
             np.random.seed(0)  # noqa: NPY002  # that it has no effect is the point
             samples.append(secure_poisson_sample(200, 0.5))
-            noises.append(Release().add(torch.zeros(20), 1.0, step=0, name="w"))
+            noises.append(SecureNoise().add(torch.zeros(20), 1.0, step=0, name="w"))
     assert not np.array_equal(*samples)
     assert not torch.equal(*noises)
 

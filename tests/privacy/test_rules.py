@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from dpmix.mixing import ViewSettings, make_views
 from dpmix.random import KeyedRandom
+from dpmix.views.mixing import make_views
+from dpmix.views.settings import ViewSettings
 from tests.privacy import checks
 
 case = pytest.mark.parametrize("case", [pytest.param(case, id=name) for name, case in checks.CASES.items()])

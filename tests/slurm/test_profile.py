@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from dpmix.catalogue import Catalogue
-from dpmix.experiment import PlanFile
-from dpmix.params import read
+from dpmix.artefacts.plan_file import PlanFile
+from dpmix.catalogue.catalogue import Catalogue
+from dpmix.params.read import read
 from tests.needs import SLURM, needs
 from tests.slurm.cluster import cluster, missing_programs
 

@@ -3,8 +3,9 @@
 import math
 from pathlib import Path
 
-from dpmix.catalogue import Catalogue
-from dpmix.experiment import Distance, Experiment, Selection, ZeroShot
+from dpmix.artefacts.experiment import Experiment, Selection
+from dpmix.artefacts.measurements import Distance, ZeroShot
+from dpmix.catalogue.catalogue import Catalogue
 from dpmix.files import write_json
 
 

@@ -15,11 +15,11 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from dpmix.catalogue import Catalogue
+from dpmix.catalogue.catalogue import Catalogue
 from dpmix.cli.app import app
 from dpmix.errors import ParamsError
 from dpmix.files import read_json
-from dpmix.params import parse, read
+from dpmix.params.read import parse, read
 from dpmix.tables.render import read as read_table
 from tests.tables.records import leave_records
 

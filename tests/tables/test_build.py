@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 import yaml
 
-from dpmix.catalogue import Catalogue
+from dpmix.artefacts.experiment import Experiment
+from dpmix.artefacts.measurements import ZeroShot
+from dpmix.catalogue.catalogue import Catalogue
 from dpmix.errors import DataError, DpmixError
-from dpmix.experiment import Experiment, ZeroShot
 from dpmix.files import read_json, write_json
-from dpmix.params import parse
+from dpmix.params.read import parse
 from dpmix.tables.build import build
 from dpmix.tables.captions import ACCURACY, DISTANCE, MINUTES, TABLES
 from dpmix.tables.cells import from_json, to_json

@@ -12,10 +12,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from dpmix.datasets import Images
-from dpmix.experiment import EncoderModel, Experiment, ImageStore, PlanFile, SyntheticSet, SyntheticStore
+from dpmix.artefacts.data import EncoderModel, ImageStore, SyntheticSet, SyntheticStore
+from dpmix.artefacts.experiment import Experiment
+from dpmix.artefacts.plan_file import PlanFile
+from dpmix.data.images import Images
 from dpmix.files import write_json
-from dpmix.params import DatasetSpec, DiffusionSpec, EncoderSpec, WideResNetSpec
+from dpmix.params.specs import DatasetSpec, DiffusionSpec, EncoderSpec, WideResNetSpec
 from dpmix.privacy.plan import Plan
 
 CLASSES, TRAIN, TEST, PIXELS = 4, 96, 40, 16
@@ -69,7 +71,7 @@ def plan_for(spec: PlanFile, noise_multiplier: float | None = None) -> Plan:
     """The calibrated plan, or one with a given noise, which may not meet its ε."""
     values = spec.model_dump(exclude={"semantics", "bands"})
     if spec.bands > 1:
-        from dpmix.privacy.matrix_factorization import banded_plan
+        from dpmix.privacy.banded_plan import banded_plan
 
         return banded_plan(**values, bands=spec.bands, kind="sqrt")
     if noise_multiplier is None:
@@ -82,7 +84,7 @@ def encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The smallest encoder that OpenCLIP makes, with random weights."""
     import open_clip
 
-    from dpmix.models.encoders import save_encoder
+    from dpmix.models.encoder_files import save_encoder
 
     config = {
         "embed_dim": 8,

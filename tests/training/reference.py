@@ -12,19 +12,20 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from dpmix.datasets import Images
-from dpmix.experiment import Experiment
-from dpmix.mixing import make_microbatch_views, make_views
+from dpmix.artefacts.experiment import Experiment
+from dpmix.data.images import Images
+from dpmix.models.features import Featurizer
 from dpmix.models.wide_resnet import wide_resnet
-from dpmix.params import WideResNetSpec
+from dpmix.params.specs import WideResNetSpec
 from dpmix.privacy.plan import Plan
 from dpmix.privacy.sampling import microbatches, poisson_sample
 from dpmix.random import KeyedRandom
 from dpmix.training.data import TrainingData, load_data
-from dpmix.training.head import Featurizer, Head, train_heads
+from dpmix.training.heads import Head, train_heads
 from dpmix.training.outcome import Outcome
 from dpmix.training.scratch import train_from_scratch
-from dpmix.views import ViewSettings
+from dpmix.views.mixing import make_microbatch_views, make_views
+from dpmix.views.settings import ViewSettings
 from tests.training.conftest import CLASSES, Recorder, blocks, plan_for
 
 Weights = dict[str, Tensor]

@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 import torch
 
+from dpmix.artefacts.experiment import Experiment
 from dpmix.execution import Execution
-from dpmix.experiment import Experiment
 from dpmix.files import read_json
 from dpmix.privacy.accounting import composed_epsilons
-from dpmix.privacy.matrix_factorization import BandedNoise, BandedPlan, cyclic_part
+from dpmix.privacy.banded_plan import BandedPlan
+from dpmix.privacy.matrix_factorization import BandedNoise, cyclic_part
 from dpmix.privacy.sampling import executed_rate
-from dpmix.released import read_statement
+from dpmix.release.statement import read_statement
 from dpmix.training.runner import make
 from tests.training.conftest import World
 

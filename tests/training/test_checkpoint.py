@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from dpmix.artefacts.experiment import Experiment, GradientRecord
 from dpmix.errors import DpmixError, PrivacyError
 from dpmix.execution import Execution
-from dpmix.experiment import Experiment, GradientRecord
 from dpmix.files import read_json
-from dpmix.privacy.noise import Research
+from dpmix.privacy.noise import SeededNoise
 from dpmix.training.checkpoint import Checkpoint
 from dpmix.training.data import load_data
 from dpmix.training.runner import make
@@ -67,26 +67,26 @@ def test_a_run_stopped_after_any_step_is_bit_for_bit_the_same(
     whole = metrics(run)
     for artefact in (run, *record):
         artefact.path("demo").rename(artefact.path("demo").with_suffix(".whole"))
-    real = Research.add
+    real = SeededNoise.add
 
-    def killed(self: Research, total: torch.Tensor, std: float, *, step: int, name: str) -> torch.Tensor:
+    def killed(self: SeededNoise, total: torch.Tensor, std: float, *, step: int, name: str) -> torch.Tensor:
         if step == after:
             raise Killed
         return real(self, total, std, step=step, name=name)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Research, "add", killed)
+        patch.setattr(SeededNoise, "add", killed)
         with pytest.raises(Killed):
             make([run, *record], "demo", EVERY_STEP)
     assert not run.path("demo").exists()
     assert len(checkpoints(world)) == (after > 0)
     steps = []
 
-    def counted(self: Research, total: torch.Tensor, std: float, *, step: int, name: str) -> torch.Tensor:
+    def counted(self: SeededNoise, total: torch.Tensor, std: float, *, step: int, name: str) -> torch.Tensor:
         steps.append(step)
         return real(self, total, std, step=step, name=name)
 
-    monkeypatch.setattr(Research, "add", counted)
+    monkeypatch.setattr(SeededNoise, "add", counted)
     make([run, *record], "demo", EVERY_STEP)
     assert min(steps) == after
     assert metrics(run) == whole
@@ -100,7 +100,7 @@ def test_weights_are_bit_for_bit_the_same(world: World, tmp_path: Path) -> None:
     plan, data = world.plan(run), load_data(run, "demo")
     whole = train_from_scratch(run, plan, data)
 
-    class Stops(Research):
+    class Stops(SeededNoise):
         def add(self, total: torch.Tensor, std: float, *, step: int, name: str) -> torch.Tensor:  # type: ignore[override]
             if step == 3:
                 raise Killed
@@ -119,7 +119,7 @@ def test_the_time_before_a_resume_counts(world: World, tmp_path: Path) -> None:
     run = runs(world)["scratch"]
     plan, data = world.plan(run), load_data(run, "demo")
 
-    class Stops(Research):
+    class Stops(SeededNoise):
         def add(self, total: torch.Tensor, std: float, *, step: int, name: str) -> torch.Tensor:  # type: ignore[override]
             if step == 3:
                 raise Killed
@@ -145,15 +145,15 @@ def test_another_run_is_not_taken_up(world: World, monkeypatch: pytest.MonkeyPat
     make([second], "demo")
     expected = metrics(second)
     second.path("demo").unlink()
-    real = Research.add
+    real = SeededNoise.add
 
-    def killed(self: Research, total: torch.Tensor, std: float, *, step: int, name: str) -> torch.Tensor:
+    def killed(self: SeededNoise, total: torch.Tensor, std: float, *, step: int, name: str) -> torch.Tensor:
         if step == 2:
             raise Killed
         return real(self, total, std, step=step, name=name)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Research, "add", killed)
+        patch.setattr(SeededNoise, "add", killed)
         with pytest.raises(Killed):
             make([first], "demo", EVERY_STEP)
     make([second], "demo", EVERY_STEP)
@@ -179,7 +179,7 @@ CHILD = """
 import json, sys
 from pathlib import Path
 from dpmix.execution import Execution
-from dpmix.experiment import Experiment
+from dpmix.artefacts.experiment import Experiment
 from dpmix.training.runner import make
 
 runs = [Experiment(**json.loads(text)) for text in json.loads(Path(sys.argv[1]).read_text())]
@@ -223,7 +223,7 @@ def test_no_checkpoint_is_written_of_steps_whose_noise_is_too_small(
     world: World, monkeypatch: pytest.MonkeyPatch, track: str
 ) -> None:
     """A resumed process cannot measure the steps before it."""
-    monkeypatch.setattr(Research, "add", lambda self, total, std, *, step, name: total)
+    monkeypatch.setattr(SeededNoise, "add", lambda self, total, std, *, step, name: total)
     with pytest.raises(PrivacyError, match="the noise that was added"):
         make([runs(world)[track]], "demo", EVERY_STEP)
     assert checkpoints(world) == []

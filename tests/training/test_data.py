@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dpmix.datasets import Images
+from dpmix.artefacts.data import ImageStore, SyntheticStore
+from dpmix.data.images import Images
 from dpmix.errors import DataError
-from dpmix.experiment import ImageStore, SyntheticStore
 from dpmix.training.data import balanced, load_data, shuffled, take, view_settings
-from dpmix.views import ViewSettings
+from dpmix.views.settings import ViewSettings
 from tests.training.conftest import DATASET, PIXELS, SYNTHETIC, TEST, TRAIN, World, draw, write_store
 
 

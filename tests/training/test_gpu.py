@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from dpmix.models.encoders import load_encoder
-from dpmix.privacy.noise import Research
+from dpmix.models.encoder_files import load_encoder
+from dpmix.models.features import Featurizer
+from dpmix.privacy.noise import SeededNoise
 from dpmix.training.checkpoint import Checkpoint
 from dpmix.training.data import load_data
-from dpmix.training.head import Featurizer, Head, train_heads
+from dpmix.training.heads import Head, train_heads
 from dpmix.training.scratch import train_from_scratch
 from tests.needs import GPU, needs
 from tests.training.conftest import Recorder, World, plan_for
@@ -26,7 +27,7 @@ class Moved(Recorder):
     """Research noise, and every noisy sum on the processor."""
 
     def add(self, total: torch.Tensor, std: float | torch.Tensor, *, step: int, name: str) -> torch.Tensor:
-        noisy = Research(1).add(total, std, step=step, name=name)
+        noisy = SeededNoise(1).add(total, std, step=step, name=name)
         self.calls.append((step, name, float(std), noisy.cpu()))
         return noisy
 
@@ -93,7 +94,7 @@ def test_a_stream_that_was_stopped_goes_on(world: World, encoder_folder: Path, t
 
     seen: list[int] = []
 
-    class Watched(Research):
+    class Watched(SeededNoise):
         """The run's own noise, and what to do at a step."""
 
         def add(self, total: torch.Tensor, std: float | torch.Tensor, *, step: int, name: str) -> torch.Tensor:

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from dpmix.datasets import Images
-from dpmix.experiment import Experiment, ImageStore
+from dpmix.artefacts.data import ImageStore
+from dpmix.artefacts.experiment import Experiment
+from dpmix.data.images import Images
+from dpmix.models.features import Featurizer
 from dpmix.training.data import TrainingData, load_data
-from dpmix.training.head import Featurizer, Head, train_heads
+from dpmix.training.heads import Head, train_heads
 from dpmix.training.outcome import Outcome
 from dpmix.training.scratch import train_from_scratch
 from tests.training import reference

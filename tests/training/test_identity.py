@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from dpmix.artefacts.base import Artefact
+from dpmix.artefacts.data import EncoderModel
+from dpmix.artefacts.experiment import Experiment, GradientRecord, Selection
 from dpmix.execution import Execution
-from dpmix.experiment import Artefact, EncoderModel, Experiment, GradientRecord, Selection
 from dpmix.files import read_json
 from dpmix.training.checkpoint import Checkpoint
 from dpmix.training.runner import make

@@ -7,12 +7,15 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from dpmix.datasets import load
-from dpmix.experiment import Artefact, EncoderModel, GradientRecord, Selection
+from dpmix.artefacts.base import Artefact
+from dpmix.artefacts.data import EncoderModel
+from dpmix.artefacts.experiment import GradientRecord, Selection
+from dpmix.data.images import load
 from dpmix.files import read_json
-from dpmix.models.encoders import load_encoder
+from dpmix.models.encoder_files import load_encoder
+from dpmix.models.features import Featurizer
 from dpmix.training.data import load_data
-from dpmix.training.head import Featurizer, Head, train_heads
+from dpmix.training.heads import Head, train_heads
 from dpmix.training.runner import make
 from tests.training.conftest import ENCODER, World, plan_for
 

@@ -3,7 +3,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dpmix.training.loop import epoch_ends, epoch_of, percent_correct, physical_batches
+from dpmix.training.accuracy import percent_correct
+from dpmix.training.loop import epoch_ends, epoch_of
+from dpmix.training.physical_batches import physical_batches
 
 steps_and_epochs = st.integers(1, 40).flatmap(lambda epochs: st.tuples(st.integers(epochs, 2000), st.just(epochs)))
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from dpmix.training.data import load_data
-from dpmix.training.head import Head
+from dpmix.training.heads import Head
 from dpmix.training.scratch import evaluate
 from tests.training import reference
 from tests.training.conftest import CLASSES, PIXELS, World, plan_for

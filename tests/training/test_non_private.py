@@ -6,12 +6,13 @@ import math
 import pytest
 import torch
 
+from dpmix.artefacts.experiment import Selection
 from dpmix.execution import Execution
-from dpmix.experiment import Selection
 from dpmix.files import read_json, write_json
-from dpmix.models.encoders import shared_encoder
+from dpmix.models.encoder_files import shared_encoder
+from dpmix.models.features import Featurizer
 from dpmix.training.data import load_data
-from dpmix.training.head import Featurizer, Head, train_heads
+from dpmix.training.heads import Head, train_heads
 from dpmix.training.runner import make
 from tests.training.conftest import World, plan_for
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from dpmix.experiment import Experiment
+from dpmix.artefacts.experiment import Experiment
 from dpmix.files import read_json
 from dpmix.training.runner import make
 from tests.training.conftest import ENCODER, SYNTHETIC, World

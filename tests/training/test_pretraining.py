@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from dpmix.datasets import Images
+from dpmix.data.images import Images
+from dpmix.models.features import Featurizer
 from dpmix.training.data import TrainingData, load_data
-from dpmix.training.head import Featurizer, Head, train_heads
+from dpmix.training.heads import Head, train_heads
 from tests.training import reference
 from tests.training.conftest import TRAIN, World, as_images, blocks, draw, plan_for
 

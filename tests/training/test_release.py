@@ -9,11 +9,12 @@ from pydantic import ValidationError
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from dpmix.artefacts.base import SEMANTICS
+from dpmix.artefacts.experiment import Experiment, GradientRecord, Selection
 from dpmix.errors import DpmixError, PrivacyError
 from dpmix.execution import Execution
-from dpmix.experiment import SEMANTICS, Experiment, GradientRecord, Selection
 from dpmix.files import read_json, write_json
-from dpmix.privacy.noise import Release
+from dpmix.privacy.noise import SecureNoise
 from dpmix.privacy.sampling import executed_rate
 from dpmix.training.runner import make
 from tests.training.conftest import World, plan_for
@@ -114,15 +115,15 @@ def test_a_checkpoint_of_a_release_holds_noisy_numbers_alone(
     """Weights, what plain SGD makes of noisy steps, public counts, and accuracy on test images: nothing else."""
     settings = {"epochs": 2, "momentum": 0.5, "ema_decay": 0.9, "release": True}
     run = world.scratch(**settings) if kind == "scratch" else world.experiment(**settings)
-    real = Release.add
+    real = SecureNoise.add
 
-    def killed(self: Release, total: torch.Tensor, std: float, *, step: int, name: str) -> torch.Tensor:
+    def killed(self: SecureNoise, total: torch.Tensor, std: float, *, step: int, name: str) -> torch.Tensor:
         if step == 5:
             raise Killed
         return real(self, total, std, step=step, name=name)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Release, "add", killed)
+        patch.setattr(SecureNoise, "add", killed)
         with pytest.raises(Killed):
             make([run], "demo", Execution(checkpoint_seconds=0))
     (left,) = (world.folder / "results" / "demo" / "checkpoints").iterdir()
@@ -170,7 +171,7 @@ def test_a_release_whose_noise_source_adds_nothing_is_not_written(
     world: World, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     run = world.scratch(release=True) if kind == "scratch" else world.experiment(epochs=2, release=True)
-    monkeypatch.setattr(Release, "add", lambda self, total, std, *, step, name: total)
+    monkeypatch.setattr(SecureNoise, "add", lambda self, total, std, *, step, name: total)
     with pytest.raises(PrivacyError, match="the noise that was added has 0 of the standard deviation"):
         make([run], "demo")
     assert not run.directory("demo").exists()
@@ -192,15 +193,15 @@ def test_a_checkpoint_that_was_edited_is_not_taken_up(
 ) -> None:
     """More noise or fewer steps than were executed would make ε too small."""
     run = world.scratch(epochs=2, release=True)
-    real = Release.add
+    real = SecureNoise.add
 
-    def killed(self: Release, total: torch.Tensor, std: float, *, step: int, name: str) -> torch.Tensor:
+    def killed(self: SecureNoise, total: torch.Tensor, std: float, *, step: int, name: str) -> torch.Tensor:
         if step == 5:
             raise Killed
         return real(self, total, std, step=step, name=name)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Release, "add", killed)
+        patch.setattr(SecureNoise, "add", killed)
         with pytest.raises(Killed):
             make([run], "demo", Execution(checkpoint_seconds=0))
     (left,) = (world.folder / "results" / "demo" / "checkpoints").iterdir()

@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dpmix.artefacts.base import Artefact
+from dpmix.artefacts.data import EncoderModel
+from dpmix.artefacts.experiment import Experiment, GradientRecord, Selection
 from dpmix.errors import DpmixError, ParamsError
 from dpmix.execution import Execution
-from dpmix.experiment import Artefact, EncoderModel, Experiment, GradientRecord, Selection
 from dpmix.files import read_json, write_json
 from dpmix.privacy.accounting import epsilons
-from dpmix.privacy.noise import Research
+from dpmix.privacy.noise import SeededNoise
 from dpmix.training.inputs import learning_rate
 from dpmix.training.runner import make
 from tests.training.conftest import ENCODER, NETWORK, TEST, World, draw, plan_for
@@ -112,13 +114,13 @@ def test_a_learning_rate_chosen_with_another_c_is_in_units_of_one_over_c(world: 
 
 def test_candidates_are_compared_under_the_same_noise(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     tuning = world.experiment(learning_rate=None, holdout=0.25)
-    names, original = set(), Research.add
+    names, original = set(), SeededNoise.add
 
-    def add(self: Research, total: Any, std: Any, *, step: int, name: str) -> Any:
+    def add(self: SeededNoise, total: Any, std: Any, *, step: int, name: str) -> Any:
         names.add(name)
         return original(self, total, std, step=step, name=name)
 
-    monkeypatch.setattr(Research, "add", add)
+    monkeypatch.setattr(SeededNoise, "add", add)
     make([Selection(experiment=tuning, learning_rates=rates) for rates in (RATES, (2.0,))], "demo")
     assert len(names) == 1
 
@@ -140,13 +142,13 @@ def test_an_interrupted_run_leaves_nothing(
     run = world.experiment() if kind == "head" else world.scratch()
     before = left_behind(world)
 
-    def add(self: Research, total: Any, std: Any, *, step: int, name: str) -> Any:
+    def add(self: SeededNoise, total: Any, std: Any, *, step: int, name: str) -> Any:
         if step == 5:
             raise error
         return total
 
     with monkeypatch.context() as patch:
-        patch.setattr(Research, "add", add)
+        patch.setattr(SeededNoise, "add", add)
         with pytest.raises(error):
             make([run], "demo")
     assert left_behind(world) == before
@@ -156,14 +158,14 @@ def test_an_interrupted_run_leaves_nothing(
 
 def test_finished_streams_of_an_interrupted_job_stay(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = world.experiment(seed=1), world.experiment(seed=2)
-    original = Research.add
+    original = SeededNoise.add
 
-    def add(self: Research, total: Any, std: Any, *, step: int, name: str) -> Any:
+    def add(self: SeededNoise, total: Any, std: Any, *, step: int, name: str) -> Any:
         if self.seed == 2:
             raise KeyboardInterrupt
         return original(self, total, std, step=step, name=name)
 
-    monkeypatch.setattr(Research, "add", add)
+    monkeypatch.setattr(SeededNoise, "add", add)
     with pytest.raises(KeyboardInterrupt):
         make([first, second], "demo")
     assert first.path("demo").is_file()

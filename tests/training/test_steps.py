@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from dpmix.training.head import Head
+from dpmix.training.heads import Head
 from tests.training import reference
 from tests.training.conftest import SYNTHETIC, World, plan_for
 

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 import torch
 
+from dpmix.artefacts.experiment import Experiment
 from dpmix.execution import Execution
-from dpmix.experiment import Experiment
 from dpmix.files import read_json
+from dpmix.models.features import Featurizer
 from dpmix.training.data import load_data
-from dpmix.training.head import Featurizer, Head, train_heads
+from dpmix.training.heads import Head, train_heads
 from dpmix.training.outcome import Outcome
 from dpmix.training.runner import make
 from dpmix.training.scratch import train_from_scratch
@@ -30,7 +31,7 @@ CHILD = """
 import json, sys
 from pathlib import Path
 from dpmix.execution import Execution
-from dpmix.experiment import Experiment
+from dpmix.artefacts.experiment import Experiment
 from dpmix.training.runner import make
 
 runs = [Experiment(**json.loads(text)) for text in json.loads(Path("runs.json").read_text())]
@@ -61,7 +62,7 @@ def weights(run: Experiment) -> dict[str, np.ndarray]:
 def test_shares_are_a_partition() -> None:
     for count in (1, 2, 3, 7):
         for size in (0, 1, 5, 64):
-            shares = [Workers(rank, count).share(np.arange(size)) for rank in range(count)]
+            shares = [Workers(rank, count).shard(np.arange(size)) for rank in range(count)]
             assert sorted(np.concatenate(shares).tolist()) == list(range(size))
             assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
@@ -79,15 +80,15 @@ class Apart(Workers):
     heard: list[torch.Tensor] = field(default_factory=list)
     added: list[list[torch.Tensor]] = field(default_factory=list)
 
-    def add(self, *tensors: torch.Tensor) -> None:
+    def all_reduce(self, *tensors: torch.Tensor) -> None:
         if self.sums:
             for tensor, total in zip(tensors, self.sums[len(self.added)], strict=True):
                 tensor.copy_(total)
         self.added.append([tensor.clone() for tensor in tensors])
 
-    def agree(self, tensor: torch.Tensor) -> torch.Tensor:
-        own = tensor.clone() if self.leads else self.said[len(self.heard)]
-        (self.said if self.leads else self.heard).append(own)
+    def broadcast(self, tensor: torch.Tensor) -> torch.Tensor:
+        own = tensor.clone() if self.is_main else self.said[len(self.heard)]
+        (self.said if self.is_main else self.heard).append(own)
         return own
 
     def wait(self) -> None:
@@ -151,8 +152,8 @@ def test_all_take_the_leading_processs_steps(process: Process) -> None:
 
 
 def test_one_process_leads_and_needs_no_network() -> None:
-    assert ALONE.leads
-    assert not Workers(1, 2).leads
+    assert ALONE.is_main
+    assert not Workers(1, 2).is_main
 
 
 @pytest.mark.slow

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
+from dpmix.artefacts.base import Artefact
 from dpmix.build import build_target
-from dpmix.catalogue import Catalogue
-from dpmix.experiment import Artefact
-from dpmix.params import read
+from dpmix.catalogue.catalogue import Catalogue
+from dpmix.params.read import read
 
 PARAMS = Path("params.yaml")
 

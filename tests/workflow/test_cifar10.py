@@ -17,14 +17,15 @@ import pytest
 import yaml
 from PIL import Image
 
+from dpmix.artefacts.data import ImageStore, SyntheticSet, SyntheticStore
+from dpmix.artefacts.experiment import Selection
 from dpmix.build import build
-from dpmix.catalogue import Catalogue
-from dpmix.datasets import load
-from dpmix.demo import encoder
+from dpmix.catalogue.catalogue import Catalogue
+from dpmix.data.images import load
 from dpmix.errors import DataError
-from dpmix.experiment import ImageStore, Selection, SyntheticSet, SyntheticStore
 from dpmix.files import read_json
-from dpmix.params import read
+from dpmix.models import small_encoders
+from dpmix.params.read import read
 from dpmix.tables.statistics import paired_difference
 from tests.workflow.in_process import make_table_3, outputs
 
@@ -64,8 +65,8 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repository: Path) -> 
     add(folder / "train-1.zip", "train", 6, first=10)
     add(folder / "test.zip", "test", 8)
     add(folder / "synthetic-sd14.zip", "synthetic", 8)
-    recipe = dataclasses.replace(encoder.RECIPES["small-repvgg"], steps=20, batch=16)
-    monkeypatch.setitem(encoder.RECIPES, "small-repvgg", recipe)
+    recipe = dataclasses.replace(small_encoders.RECIPES["small-repvgg"], steps=20, batch=16)
+    monkeypatch.setitem(small_encoders.RECIPES, "small-repvgg", recipe)
     return folder
 
 

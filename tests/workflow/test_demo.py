@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from dpmix.params import parse
+from dpmix.params.read import parse
 from dpmix.tables.kinds.accuracy import NON_PRIVATE, ZERO_SHOT
 
 

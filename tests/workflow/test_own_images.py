@@ -12,13 +12,14 @@ import pytest
 import yaml
 from PIL import Image
 
-from dpmix.catalogue import Catalogue
+from dpmix.artefacts.experiment import Experiment, Selection
+from dpmix.catalogue.catalogue import Catalogue
 from dpmix.cli import main
-from dpmix.demo import encoder
 from dpmix.errors import ParamsError
-from dpmix.experiment import Experiment, Selection
 from dpmix.files import read_json
-from dpmix.params import DiffusionSpec, parse, read
+from dpmix.models import small_encoders
+from dpmix.params.read import parse, read
+from dpmix.params.specs import DiffusionSpec
 from tests.workflow.in_process import make_table_3, outputs
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -55,7 +56,7 @@ def raw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repository: Path) -> di
     draw(Path("my-images/test"), 10, 2)
     draw(Path("d"), 8, 3)
     monkeypatch.setitem(
-        encoder.RECIPES, "tiny-vit", dataclasses.replace(encoder.RECIPES["tiny-vit"], steps=40, batch=24)
+        small_encoders.RECIPES, "tiny-vit", dataclasses.replace(small_encoders.RECIPES["tiny-vit"], steps=40, batch=24)
     )
     return raw
 

@@ -10,22 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from dpmix.catalogue import Catalogue
-from dpmix.experiment import (
-    Artefact,
-    DiffusionModel,
-    Distance,
-    EncoderModel,
-    Experiment,
-    GradientRecord,
-    ImageStore,
-    PlanFile,
-    Selection,
-    SyntheticSet,
-    SyntheticStore,
-    ZeroShot,
-)
-from dpmix.params import read
+from dpmix.artefacts.base import Artefact
+from dpmix.artefacts.data import DiffusionModel, EncoderModel, ImageStore, SyntheticSet, SyntheticStore
+from dpmix.artefacts.experiment import Experiment, GradientRecord, Selection
+from dpmix.artefacts.measurements import Distance, ZeroShot
+from dpmix.artefacts.plan_file import PlanFile
+from dpmix.catalogue.catalogue import Catalogue
+from dpmix.params.read import read
 
 GPUS, THREADS = 2, 2
 STEPS: dict[type[Artefact], str] = {

@@ -1,4 +1,7 @@
-"""Snakemake itself, on a clone: what it plans, what it makes, and what it leaves when it is killed."""
+"""Snakemake itself, on a clone: what it plans, what it makes, and what it leaves when it is killed.
+
+Long because a clone of the workflow takes seconds, and its tests share it.
+"""
 
 import json
 import os
@@ -14,10 +17,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dpmix.catalogue import Catalogue
-from dpmix.experiment import Experiment
-from dpmix.jobs import needed_for
-from dpmix.params import parse, read
+from dpmix.artefacts.experiment import Experiment
+from dpmix.catalogue.catalogue import Catalogue
+from dpmix.catalogue.jobs import needed_for
+from dpmix.params.read import parse, read
 
 BIN = Path(sys.executable).parent
 

@@ -2,18 +2,17 @@ import json
 import os
 import re
 
-from dpmix.catalogue import of_config
+from dpmix.catalogue.catalogue import of_config
 from dpmix.errors import DpmixError
-from dpmix.experiment import (
-    Distance,
-    Experiment,
-    GradientRecord,
-    PlanFile,
-    Selection,
-    SyntheticStore,
-    ZeroShot,
-)
-from dpmix.jobs import jobs, needed_for
+from dpmix.artefacts.measurements import Distance
+from dpmix.artefacts.experiment import Experiment
+from dpmix.artefacts.experiment import GradientRecord
+from dpmix.artefacts.plan_file import PlanFile
+from dpmix.artefacts.experiment import Selection
+from dpmix.artefacts.data import SyntheticStore
+from dpmix.artefacts.measurements import ZeroShot
+from dpmix.catalogue.jobs import jobs
+from dpmix.catalogue.jobs import needed_for
 from snakemake.cli import get_argument_parser
 from snakemake.exceptions import WorkflowError
 

@@ -7,16 +7,20 @@ from typing import Any, ClassVar, Literal
 
 from typing_extensions import override
 
-from dpmix.catalogue import Catalogue, CellSpec
+from dpmix.artefacts.base import Artefact
+from dpmix.artefacts.experiment import Experiment, Selection
+from dpmix.artefacts.measurements import ZeroShot
+from dpmix.catalogue.catalogue import Catalogue
+from dpmix.catalogue.cells import CellSpec
+from dpmix.catalogue.unused import refuse_unused
 from dpmix.errors import ParamsError
-from dpmix.experiment import Artefact, Experiment, Selection, ZeroShot
 from dpmix.files import read_json
-from dpmix.params import Axis, EncoderSpec, Settings
+from dpmix.params.specs import EncoderSpec, Settings
+from dpmix.params.tables import Axis
 from dpmix.tables.captions import ACCURACY
 from dpmix.tables.kinds.base import place
 from dpmix.tables.kinds.grid import GridTable, axis_names, points
 from dpmix.tables.rates import Choice, footer
-from dpmix.unused import refuse_unused
 
 ZERO_SHOT, NON_PRIVATE = "Zero-shot (ε = 0)", "Non-private (ε = ∞)"
 

@@ -7,9 +7,10 @@ from typing import Any, ClassVar
 
 from typing_extensions import override
 
-from dpmix.catalogue import Catalogue, CellSpec, Labels, TableKind
+from dpmix.artefacts.base import Artefact
+from dpmix.catalogue.catalogue import Catalogue
+from dpmix.catalogue.cells import CellSpec, Labels, TableKind
 from dpmix.errors import ParamsError
-from dpmix.experiment import Artefact
 from dpmix.files import read_json
 from dpmix.tables.captions import TABLES, Layout
 from dpmix.tables.cells import Cell

@@ -7,8 +7,10 @@ from typing import ClassVar, Literal
 
 from typing_extensions import override
 
-from dpmix.catalogue import Catalogue, CellSpec, Labels
-from dpmix.params import Axis, Settings
+from dpmix.catalogue.catalogue import Catalogue
+from dpmix.catalogue.cells import CellSpec, Labels
+from dpmix.params.specs import Settings
+from dpmix.params.tables import Axis
 from dpmix.tables.captions import ACCURACY
 from dpmix.tables.cells import Cell
 from dpmix.tables.kinds.base import Kind

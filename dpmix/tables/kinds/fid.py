@@ -8,13 +8,15 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 from typing_extensions import override
 
-from dpmix.catalogue import Catalogue, CellSpec, Labels, made
-from dpmix.errors import ParamsError
-from dpmix.experiment import OF_VIEWS, Distance
-from dpmix.params import DatasetSpec, EncoderSpec, PositiveInt, Settings, known
+from dpmix.artefacts.experiment import OF_VIEWS
+from dpmix.artefacts.measurements import Distance
+from dpmix.catalogue.catalogue import Catalogue
+from dpmix.catalogue.cells import CellSpec, Labels, made
+from dpmix.catalogue.unused import refuse_unused
+from dpmix.errors import ParamsError, known
+from dpmix.params.specs import DatasetSpec, EncoderSpec, PositiveInt, Settings
 from dpmix.tables.captions import DISTANCE, TABLES
 from dpmix.tables.kinds.base import Measured
-from dpmix.unused import refuse_unused
 
 
 class FidTable(Measured):

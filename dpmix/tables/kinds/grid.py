@@ -7,12 +7,17 @@ from typing import Any
 
 from typing_extensions import override
 
-from dpmix.catalogue import Catalogue, CellSpec, Labels
-from dpmix.errors import DataError, ParamsError
-from dpmix.experiment import Artefact, Experiment, ZeroShot
-from dpmix.params import Axis, Params, Seeds, Settings, known
+from dpmix.artefacts.base import Artefact
+from dpmix.artefacts.experiment import Experiment
+from dpmix.artefacts.measurements import ZeroShot
+from dpmix.catalogue.catalogue import Catalogue
+from dpmix.catalogue.cells import CellSpec, Labels
+from dpmix.catalogue.unused import refuse_unused
+from dpmix.errors import DataError, ParamsError, known
+from dpmix.params.scales import Params
+from dpmix.params.specs import Seeds, Settings
+from dpmix.params.tables import Axis
 from dpmix.tables.kinds.base import Measured, place
-from dpmix.unused import refuse_unused
 
 
 class GridTable(Measured):

@@ -4,7 +4,7 @@ from typing import Any, ClassVar, Literal
 
 from typing_extensions import override
 
-from dpmix.catalogue import Catalogue
+from dpmix.catalogue.catalogue import Catalogue
 from dpmix.files import read_json
 from dpmix.tables.captions import MINUTES
 from dpmix.tables.kinds.grid import GridTable

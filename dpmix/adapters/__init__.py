@@ -1,0 +1,1 @@
+"""DP-Mix in other libraries' training loops."""

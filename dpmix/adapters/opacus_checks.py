@@ -1,0 +1,107 @@
+"""What is checked of a model, an optimizer, images and settings before an Opacus loop may train with DP-Mix."""
+
+import math
+import warnings
+
+import torch
+from torch import nn
+
+from dpmix.data.images import Images
+from dpmix.errors import DataError, ParamsError, PrivacyError
+from dpmix.privacy.plan import Plan
+from dpmix.views.settings import ViewSettings
+
+with warnings.catch_warnings():
+    # At import Opacus warns about hooks, which are not used here, and about a secure mode that it cannot offer.
+    warnings.simplefilter("ignore")
+    from opacus.accountants import IAccountant, PRVAccountant, RDPAccountant
+    from opacus.grad_sample import AbstractGradSampleModule
+    from opacus.optimizers import DPOptimizer
+
+
+_ACCOUNTANTS = {"prv": PRVAccountant, "rdp": RDPAccountant}
+
+
+def check_settings(plan: Plan, views: ViewSettings, physical_batch: int, seed: int | None) -> None:
+    """Refuse a plan or views that Opacus's noise does not cover."""
+    if plan.microbatch_size > 1 or views.microbatch_size > 1:
+        raise ParamsError(
+            "microbatches have sensitivity 2 C, for which DPOptimizer adds half the noise; use microbatch_size 1"
+        )
+    if physical_batch < 1:
+        raise ParamsError(f"physical_batch {physical_batch} is not a number of records; 64 is usual")
+    if seed is not None and not 0 <= seed < 2**32:
+        raise ParamsError(f"seed {seed} is not in [0, 2**32); choose another, or None for the system's entropy")
+
+
+def check_data(data: Images, plan: Plan, views: ViewSettings, synthetic: Images | None) -> None:
+    """Refuse more private images than were planned for, and D of other classes or sizes."""
+    if len(data) > plan.population:
+        raise DataError(
+            f"there are {len(data)} images, more than the plan's population of {plan.population}; "
+            "plan for the published size"
+        )
+    if len(data) < plan.population:
+        warnings.warn(
+            f"{len(data)} of the plan's {plan.population} images are here; the others are sampled as nobody",
+            stacklevel=3,
+        )
+    if views.k_diff and (synthetic is None or len(synthetic) < views.k_diff):
+        raise DataError(f"k_diff = {views.k_diff} needs a synthetic set of at least as many images; give `synthetic`")
+
+
+def shared_parameters(model: nn.Module, optimizer: DPOptimizer) -> dict[str, nn.Parameter]:
+    """The parameters that the optimizer moves, by their names in the model."""
+    if type(optimizer) is not DPOptimizer:
+        raise PrivacyError(
+            f"the optimizer is a {type(optimizer).__name__}, of whose clipping and noise the plan knows nothing; wrap "
+            "the inner optimizer in opacus.optimizers.DPOptimizer"
+        )
+    if isinstance(model, AbstractGradSampleModule) or hasattr(model, "autograd_grad_sample_hooks"):
+        raise PrivacyError(
+            "Opacus's hooks are on this model and would fill grad_sample a second time; give a plain one"
+        )
+    moved = {id(p) for p in optimizer.params}
+    shared = {name: p for name, p in model.named_parameters() if id(p) in moved}
+    if not shared or len(shared) != len(optimizer.params):
+        raise PrivacyError("the optimizer moves parameters that are not the model's, or none; give it this model's")
+    if any(p.dtype not in (torch.float32, torch.float64) for p in shared.values()):
+        raise PrivacyError(
+            "in half precision clipping overshoots its bound; keep parameters in float32 and use autocast"
+        )
+    if len({p.device for p in shared.values()}) > 1:
+        raise ParamsError("the parameters are on several devices; move the model to one")
+    return shared
+
+
+def check_optimizer(optimizer: DPOptimizer, plan: Plan) -> None:
+    """Refuse an optimizer whose clipping, noise or batch size is not the plan's."""
+    if optimizer.max_grad_norm != plan.clip_norm:
+        raise PrivacyError(
+            f"the optimizer's max_grad_norm is {optimizer.max_grad_norm} and the plan's clip norm {plan.clip_norm}; "
+            "make it from the plan"
+        )
+    if not plan.noise_multiplier <= optimizer.noise_multiplier < math.inf:
+        raise PrivacyError(
+            f"the optimizer's noise multiplier is {optimizer.noise_multiplier} and the plan's {plan.noise_multiplier}; "
+            "make it from the plan"
+        )
+    if optimizer.loss_reduction == "mean" and optimizer.expected_batch_size != plan.batch_size:
+        raise PrivacyError(
+            f"expected_batch_size is {optimizer.expected_batch_size} and the plan's batch size {plan.batch_size}; make "
+            "it from the plan (make_private derives it from the loaded data)"
+        )
+    if optimizer.step_hook is not None:
+        raise PrivacyError(
+            "the optimizer reports to another accountant already, perhaps at another rate; make a new one from the plan"
+        )
+
+
+def opacus_accountant(accountant: str | IAccountant) -> IAccountant:
+    """Opacus's accountant of this name, or the one that is given."""
+    if isinstance(accountant, str) and accountant in _ACCOUNTANTS:
+        return _ACCOUNTANTS[accountant]()
+    if isinstance(accountant, tuple(_ACCOUNTANTS.values())):
+        return accountant
+    name = accountant if isinstance(accountant, str) else type(accountant).__name__
+    raise ParamsError(f"accountant {name!r} gives no upper bound that holds here; use prv or rdp")

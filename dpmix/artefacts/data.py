@@ -1,0 +1,111 @@
+"""What runs read: image stores, the synthetic set D, encoders, and the text-to-image models that draw D."""
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+from typing_extensions import override
+
+from dpmix.artefacts.base import Artefact
+from dpmix.params.specs import DatasetSpec, DiffusionSpec, EncoderSpec, GivenImagesSpec, SyntheticSource
+
+
+class ImageStore(Artefact):
+    """A private data set, decoded once at one resolution."""
+
+    folder: ClassVar[str] = "data/images"
+    dataset: DatasetSpec
+    resolution: int
+
+    @override
+    def path(self, scale: str) -> Path:
+        return Path(self.folder, f"{self.dataset.name}-{self.resolution}px-{self.hash}", "meta.json")
+
+
+class DiffusionModel(Artefact):
+    """A text-to-image pipeline on disk, downloaded or (the demo's) trained."""
+
+    folder: ClassVar[str] = "data/diffusion"
+    name: str
+    model: str
+    revision: str | None = None
+
+    @override
+    def path(self, scale: str) -> Path:
+        return Path(self.folder, f"{self.name}-{self.hash}", "model_index.json")
+
+
+class SyntheticSet(Artefact):
+    """D: `size` images of a data set's classes, drawn from a text-to-image model or public images that are given."""
+
+    folder: ClassVar[str] = "data/synthetic"
+    dataset: DatasetSpec
+    size: int
+    diffusion: SyntheticSource
+    names_from: int  # resolution of the store in which the class names are looked up
+
+    def names(self) -> ImageStore:
+        """The private store in which the names of its classes are looked up."""
+        return ImageStore(dataset=self.dataset, resolution=self.names_from)
+
+    @override
+    def key(self) -> dict[str, Any]:
+        key = super().key()
+        if isinstance(self.diffusion, DiffusionSpec):
+            key["diffusion"].pop("batch_size")  # how, not what
+            key["diffusion"]["saved_resolution"] = self.diffusion.saved_resolution or self.diffusion.resolution
+        return key
+
+    def model_on_disk(self) -> DiffusionModel | None:
+        """The pipeline that draws it; None for images that are given."""
+        if isinstance(self.diffusion, GivenImagesSpec):
+            return None
+        return DiffusionModel(name=self.diffusion.name, model=self.diffusion.model, revision=self.diffusion.revision)
+
+    @override
+    def path(self, scale: str) -> Path:
+        return Path(self.folder, f"{self.dataset.name}-{self.diffusion.name}-{self.hash}", "manifest.json")
+
+    @override
+    def inputs(self) -> list[Artefact]:
+        model = self.model_on_disk()
+        return [model, self.names()] if model else [self.names()]
+
+
+class SyntheticStore(Artefact):
+    """D, decoded once at one resolution."""
+
+    folder: ClassVar[str] = "data/images"
+    synthetic: SyntheticSet
+    resolution: int
+
+    @override
+    def path(self, scale: str) -> Path:
+        return Path(self.folder, f"{self.synthetic.dataset.name}-synthetic-{self.resolution}px-{self.hash}/meta.json")
+
+    @override
+    def inputs(self) -> list[Artefact]:
+        return [self.synthetic, self.synthetic.names()]
+
+
+def encoder_key(encoder: EncoderSpec) -> dict[str, Any]:
+    """What determines an encoder's weights."""
+    # Trained here, it depends on the images as they are decoded; what is fetched is the same at every resolution.
+    given = {"images": encoder.images, "resolution": encoder.resolution} if encoder.images else {}
+    return {"architecture": encoder.architecture, "weights": encoder.weights, **given}
+
+
+class EncoderModel(Artefact):
+    """A frozen image encoder on disk, downloaded or trained on public images."""
+
+    folder: ClassVar[str] = "data/encoders"
+    encoder: EncoderSpec
+
+    @override
+    def key(self) -> dict[str, Any]:
+        return encoder_key(self.encoder)
+
+    @override
+    def path(self, scale: str) -> Path:
+        # OpenCLIP and timm each read a folder of their own kind.
+        config = "open_clip_config.json" if self.encoder.has_text else "config.json"
+        return Path(self.folder, f"{self.encoder.name}-{self.hash}", config)

@@ -1,0 +1,315 @@
+"""A trained model's specification, and what else is computed with one: a learning rate's choice, a gradient record."""
+
+import math
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+from typing_extensions import override
+
+from dpmix.artefacts.base import SEMANTICS, Artefact, Epsilon, JobShare, digest, key_without_defaults, number
+from dpmix.artefacts.data import EncoderModel, ImageStore, SyntheticSet, SyntheticStore
+from dpmix.artefacts.plan_file import PlanFile
+from dpmix.artefacts.releasable import objection
+from dpmix.errors import suggestion
+from dpmix.params.specs import DatasetSpec, EncoderSpec, ModelSpec, WideResNetSpec
+from dpmix.views.settings import ViewSettings
+from dpmix.views.transforms import TRANSFORMS
+
+# The fields of an experiment that its views are made of, and what `ViewSettings` calls them.
+OF_VIEWS = {
+    "k_base": "k_base",
+    "k_diff": "k_diff",
+    "k_self": "k_self",
+    "mixup_alpha": "alpha",
+    "mixup_pairs": "pairs",
+    "mixing": "mixing",
+    "transforms": "transforms",
+    "padding": "padding",
+    "augment_synthetic": "augment_synthetic",
+    "microbatch_size": "microbatch_size",
+    "microbatch_mixup": "microbatch_mixup",
+}
+
+
+class Experiment(Artefact):
+    """Everything that determines one trained model and the number in its cell (design: one run, one seed)."""
+
+    folder: ClassVar[str] = "runs"
+    # Options that came after the first results: as long as they are off, a run keeps the path that it had before them.
+    added: ClassVar[tuple[str, ...]] = ("bands", "clipping", "precision", "ema_decay", "mixing", "release")
+    semantics: int = SEMANTICS
+    dataset: DatasetSpec
+    model: ModelSpec
+    method: str
+    synthetic: SyntheticSet | None
+    epsilon: Epsilon
+    delta: float
+    accountant: Literal["rdp", "prv", "pld"]
+    clip_norm: float
+    clipping: Literal["flat", "auto-s", "per-layer"] = "flat"
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    bands: int = 1
+    batch_size: int
+    epochs: int
+    learning_rate: "float | Selection | None"
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    ema_decay: float = Field(default=0.0, ge=0, lt=1)
+    k_base: int
+    k_self: int = 0
+    k_diff: int = 0
+    mixup_alpha: float = 0.2
+    mixup_pairs: Literal["distinct", "independent"] = "distinct"
+    mixing: Literal["mixup", "cutmix"] = "mixup"
+    transforms: tuple[str, ...] = ()
+    padding: int = 0
+    augment_synthetic: bool = True
+    microbatch_size: int = 1
+    microbatch_mixup: Literal["none", "added", "alone"] = "none"
+    pretrain_epochs: int = 0
+    subset: Literal["all", "S1"] = "all"
+    mix_with: Literal["synthetic", "S2"] = "synthetic"
+    holdout: float = Field(default=0.0, ge=0, lt=1)
+    release: bool = False
+    seed: int
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        where = f"{self.dataset.name}, {self.model.name}, {self.method}"
+        try:
+            _ = self.view_settings
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from error
+        if self.batch_size > self.population:
+            of = "images that the tuning run trains on" if self.holdout else "training images"
+            raise ValueError(f"{where}: batch_size {self.batch_size} exceeds the {self.population} {of}; lower it")
+        if self.bands > 1 and self.microbatch_size > 1:
+            raise ValueError(f"{where}: banded noise is not accounted for with microbatches; set bands: 1")
+        if self.bands * self.batch_size > self.population:
+            raise ValueError(
+                f"{where}: {self.bands} bands sample from {self.population // self.bands} images at a time, fewer than "
+                f"batch_size {self.batch_size}; lower one of them"
+            )
+        for name in self.transforms:
+            if name not in TRANSFORMS:
+                raise ValueError(f"{where}: unknown transform {name!r}; {suggestion(name, sorted(TRANSFORMS))}")
+        if self.mixes_in_synthetic and self.synthetic is None:
+            raise ValueError(f"{where}: k_diff > 0 needs a synthetic set")
+        pool = self.dataset.train // 2 if self.mix_with == "S2" else self.synthetic_size
+        if self.k_diff > pool:
+            raise ValueError(f"{where}: k_diff {self.k_diff} exceeds the {pool} images to draw from; lower it")
+        if self.k_diff and self.mix_with == "S2" and self.subset != "S1":
+            raise ValueError(f"{where}: mix_with: S2 mixes in the half that is not trained on; set subset: S1")
+        if isinstance(self.model, EncoderSpec) and self.microbatch_size > 1:
+            raise ValueError(f"{where}: microbatches are for models trained from scratch")
+        if isinstance(self.model, EncoderSpec) and self.precision != "float32":
+            raise ValueError(
+                f"{where}: precision is for models trained from scratch; a frozen encoder's is encoder_precision under "
+                "bundle, so remove it"
+            )
+        if isinstance(self.model, WideResNetSpec) and isinstance(self.learning_rate, Selection):
+            raise ValueError(
+                f"{where}: a network trained from scratch needs learning_rate as a number, or one for each ε"
+            )
+        if self.release and (why := objection({name: getattr(self, name) for name in type(self).model_fields})):
+            raise ValueError(f"{where}: release: {why}")
+        if isinstance(self.model, WideResNetSpec) and self.pretrain_epochs:
+            raise ValueError(f"{where}: pretrain_epochs is for encoders with a linear head")
+        return self
+
+    @property
+    def subset_size(self) -> int:
+        """Published records of the training set or of its half S1, before any are held out."""
+        return self.dataset.train // 2 if self.subset == "S1" else self.dataset.train
+
+    @property
+    def held_out_size(self) -> int:
+        """How many of them a tuning run keeps aside."""
+        return round(self.holdout * self.subset_size)
+
+    @property
+    def population(self) -> int:
+        """N: how many records are sampled from. A public constant of the run."""
+        return self.subset_size - self.held_out_size
+
+    @property
+    def synthetic_size(self) -> int:
+        """|D|: where S1 alone is private, no more of D is used than S1 has images (appendix B.1 of the paper)."""
+        if self.synthetic is None:
+            return 0
+        return min(self.synthetic.size, self.subset_size) if self.subset == "S1" else self.synthetic.size
+
+    @property
+    def private_seed(self) -> int | None:
+        """Where sample and noise come from: the seed, or for a release, None: the operating system's entropy."""
+        return None if self.release else self.seed
+
+    @property
+    def views(self) -> int:
+        """K, the augmentation multiplicity."""
+        return self.view_settings.views
+
+    @property
+    def view_settings(self) -> ViewSettings:
+        """What the views of one example are made of.
+
+        Raises:
+            ValueError: if it does not fit together.
+        """
+        return ViewSettings(**{name: getattr(self, field) for field, name in OF_VIEWS.items()})
+
+    @property
+    def mixes_in_synthetic(self) -> bool:
+        """Whether images of D are among the views."""
+        return self.k_diff > 0 and self.mix_with == "synthetic"
+
+    @property
+    def uses_synthetic(self) -> bool:
+        """Whether D has a part in the result: in the views, in pretraining, or in how features are standardised."""
+        standardized = isinstance(self.model, EncoderSpec) and self.model.standardize == "public"
+        return self.mixes_in_synthetic or self.pretrain_epochs > 0 or standardized
+
+    def canonical(self) -> Self:
+        """This run with all that does not determine its result at its default.
+
+        Two runs with one canonical form are one. What matters to the views, the views themselves know.
+        """
+        views = self.view_settings.canonical()
+        changes: dict[str, Any] = {field: getattr(views, name) for field, name in OF_VIEWS.items()}
+        if not self.k_diff:
+            changes["mix_with"] = "synthetic"
+        if not self.uses_synthetic:
+            changes["synthetic"] = None
+        if isinstance(self.model, EncoderSpec) and self.clipping == "per-layer":
+            changes["clipping"] = "flat"  # a linear head is one layer
+        if all(getattr(self, field) == value for field, value in changes.items()):
+            return self
+        return self.model_copy(update=changes)
+
+    @override
+    def key(self) -> dict[str, Any]:
+        return dict(self._key)
+
+    # A run's key is part of those of its selection and gradient record, and of its stream.
+    @cached_property
+    def _key(self) -> dict[str, Any]:
+        key = key_without_defaults(self.canonical(), *self.added)
+        if self.epsilon == math.inf:  # no noise is calibrated, by no accountant, for no δ
+            del key["accountant"], key["delta"]
+        return key
+
+    def stream(self) -> str:
+        """The hash of all that determines the views: runs that share it can be trained side by side as heads.
+
+        Networks from scratch share nothing worth sharing, and a model for release must share nothing: were two trained
+        on one secret sample, their joint ε would exceed the sum of their own. Each is a stream of its own.
+        """
+        if self.release or isinstance(self.model, WideResNetSpec):
+            return self.hash
+        return self._stream
+
+    @cached_property
+    def _stream(self) -> str:
+        heads = ("epsilon", "delta", "accountant", "clip_norm", "learning_rate", "momentum", "weight_decay")
+        return digest({name: value for name, value in self._key.items() if name not in heads})
+
+    def images(self) -> ImageStore:
+        """The private images at the model's resolution."""
+        return ImageStore(dataset=self.dataset, resolution=self.model.resolution)
+
+    def synthetic_images(self) -> SyntheticStore | None:
+        """D at the model's resolution, if this experiment uses it."""
+        if self.synthetic is None or not self.uses_synthetic:
+            return None
+        return SyntheticStore(synthetic=self.synthetic, resolution=self.model.resolution)
+
+    def encoder(self) -> EncoderModel | None:
+        """The frozen encoder, if the model is a head on one."""
+        return EncoderModel(encoder=self.model) if isinstance(self.model, EncoderSpec) else None
+
+    def plan(self) -> PlanFile:
+        """The noise calibrated for this run, shared by every run with the same target."""
+        return PlanFile(
+            population=self.population,
+            batch_size=self.batch_size,
+            epochs=self.epochs,
+            clip_norm=self.clip_norm,
+            microbatch_size=self.microbatch_size,
+            epsilon=self.epsilon,
+            delta=self.delta,
+            accountant=self.accountant,
+            bands=self.bands,
+        )
+
+    @override
+    def inputs(self) -> list[Artefact]:
+        made: list[Artefact | None] = [self.images(), self.encoder(), self.synthetic_images(), self.plan()]
+        if isinstance(self.learning_rate, Selection):
+            made.append(self.learning_rate)
+        return [artefact for artefact in made if artefact is not None]
+
+    @override
+    def job_share(self) -> JobShare:
+        return JobShare("run", self.model.name, str(self.seed), self.stream())
+
+    def directory(self, scale: str) -> Path:
+        """The folder of everything that this run leaves."""
+        ks = f"k{self.k_base}-{self.k_self}-{self.k_diff}"
+        name = f"eps{number(self.epsilon)}-{ks}-seed{self.seed}-{self.hash}"
+        return Path("results", scale, self.folder, self.dataset.name, self.model.name, self.method, name)
+
+    @override
+    def path(self, scale: str) -> Path:
+        return self.directory(scale) / "metrics.json"
+
+
+class Selection(Artefact):
+    """A learning rate chosen by accuracy on held-out training images, which the tuning run did not train on."""
+
+    folder: ClassVar[str] = "selections"
+    experiment: Experiment
+    learning_rates: tuple[float, ...]
+
+    @override
+    def inputs(self) -> list[Artefact]:
+        return self.experiment.inputs()
+
+    @override
+    def job_share(self) -> JobShare:
+        return self.experiment.job_share()._replace(work="tune")
+
+    @override
+    def path(self, scale: str) -> Path:
+        e = self.experiment
+        name = f"eps{number(e.epsilon)}-k{e.k_base}-{e.k_self}-{e.k_diff}-{self.hash}.json"
+        return Path("results", scale, self.folder, e.dataset.name, e.model.name, e.method, name)
+
+
+class GradientRecord(Artefact):
+    """Per-parameter gradient magnitudes of one run, before clipping (Figure 2)."""
+
+    folder: ClassVar[str] = "runs"
+    experiment: Experiment
+
+    @model_validator(mode="after")
+    def _may_be_looked_at(self) -> Self:
+        if self.experiment.release:
+            raise ValueError("gradients before clipping are not covered by ε; record them in a run without release")
+        return self
+
+    @override
+    def inputs(self) -> list[Artefact]:
+        return self.experiment.inputs()
+
+    @override
+    def job_share(self) -> JobShare:
+        return self.experiment.job_share()
+
+    @override
+    def path(self, scale: str) -> Path:
+        return self.experiment.directory(scale) / "gradients.npz"
+
+
+Experiment.model_rebuild()

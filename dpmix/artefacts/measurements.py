@@ -1,0 +1,109 @@
+"""What is measured without training: zero-shot accuracies and Fréchet distances."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import model_validator
+from typing_extensions import override
+
+from dpmix.artefacts.base import SEMANTICS, Artefact, JobShare
+from dpmix.artefacts.data import EncoderModel, ImageStore, SyntheticSet, SyntheticStore, encoder_key
+from dpmix.artefacts.experiment import Experiment
+from dpmix.params.specs import DatasetSpec, EncoderSpec
+
+
+class ZeroShot(Artefact):
+    """Test accuracy of an encoder's own text tower, asked for the classes by name: no private image is used."""
+
+    folder: ClassVar[str] = "runs"
+    semantics: int = SEMANTICS
+    dataset: DatasetSpec
+    model: EncoderSpec
+    prompts: tuple[str, ...]
+
+    @override
+    def key(self) -> dict[str, Any]:
+        determining = super().key()
+        determining["model"].pop("standardize")  # features are compared with text as they are
+        return determining
+
+    def images(self) -> ImageStore:
+        """The store whose test images are classified."""
+        return ImageStore(dataset=self.dataset, resolution=self.model.resolution)
+
+    @override
+    def inputs(self) -> list[Artefact]:
+        return [self.images(), EncoderModel(encoder=self.model)]
+
+    @override
+    def job_share(self) -> JobShare:
+        return JobShare("zero-shot", self.model.name, "", self.dataset.name)
+
+    @override
+    def path(self, scale: str) -> Path:
+        run = f"eps0-{self.hash}"
+        return Path("results", scale, self.folder, self.dataset.name, self.model.name, "zero-shot", run, "metrics.json")
+
+
+class Distance(Artefact):
+    """One Fréchet distance: views of the training set, a split, or D, against a split (Tables 7 and 8)."""
+
+    folder: ClassVar[str] = "fid"
+    semantics: int = SEMANTICS
+    dataset: DatasetSpec
+    extractor: EncoderSpec | None
+    first: Literal["views", "train", "synthetic"]
+    second: Literal["train", "test", "synthetic"]
+    views: Experiment | None = None
+    synthetic: SyntheticSet | None = None
+    samples: int | None = None
+    resolution: int
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _of_the_whole_training_set(self) -> Self:
+        run = self.views
+        if run is not None and (run.subset, run.mix_with, run.microbatch_size) != ("all", "synthetic", 1):
+            raise ValueError(
+                "distances are of single examples' views of the whole training set; leave out subset, mix_with and "
+                "microbatch_size"
+            )
+        return self
+
+    @override
+    def key(self) -> dict[str, Any]:
+        # Of an experiment, only its views matter here; of an extractor, the plain encoder.
+        views = asdict(self.views.view_settings.canonical()) if self.views else None
+        key = {**super().key(), "views": views}
+        if self.extractor:
+            key["extractor"] = encoder_key(self.extractor)
+        if not self.uses_synthetic:
+            key.pop("synthetic")
+        return key
+
+    @property
+    def uses_synthetic(self) -> bool:
+        """Whether D is one of the two sets, or among the views."""
+        return "synthetic" in (self.first, self.second) or (self.views is not None and self.views.k_diff > 0)
+
+    @override
+    def inputs(self) -> list[Artefact]:
+        made: list[Artefact] = [ImageStore(dataset=self.dataset, resolution=self.resolution)]
+        if self.extractor:
+            made.append(EncoderModel(encoder=self.extractor))
+        if self.uses_synthetic and self.synthetic:
+            made.append(SyntheticStore(synthetic=self.synthetic, resolution=self.resolution))
+        return made
+
+    @override
+    def job_share(self) -> JobShare:
+        return JobShare("distance", self.extractor.name if self.extractor else "inception", "", self.dataset.name)
+
+    @override
+    def path(self, scale: str) -> Path:
+        extractor = self.extractor.name if self.extractor else "inception"
+        what = self.views.method if self.views else self.first
+        return Path(
+            "results", scale, self.folder, self.dataset.name, f"{what}-{self.second}-{extractor}-{self.hash}.json"
+        )

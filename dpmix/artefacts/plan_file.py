@@ -1,0 +1,74 @@
+"""The calibrated noise of a target as a file, shared by all runs that have this target."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from typing_extensions import override
+
+if TYPE_CHECKING:
+    from dpmix.privacy.plan import Plan
+from dpmix.artefacts.base import SEMANTICS, Artefact, Epsilon, JobShare, key_without_defaults, number
+
+_MAKES_A_PLAN = {"population", "batch_size", "epochs", "clip_norm", "microbatch_size", "delta", "accountant"}
+
+
+class PlanFile(Artefact):
+    """The noise calibrated for one target: see `dpmix.privacy.plan.Plan`."""
+
+    folder: ClassVar[str] = "plans"
+    semantics: int = SEMANTICS
+    population: int
+    batch_size: int
+    epochs: int
+    clip_norm: float
+    microbatch_size: int
+    epsilon: Epsilon
+    delta: float
+    accountant: Literal["rdp", "prv", "pld"]
+    bands: int = 1
+
+    @override
+    def key(self) -> dict[str, Any]:
+        return key_without_defaults(self, "bands")
+
+    def calibrated(self) -> "Plan":
+        """The plan with the least noise that meets the target.
+
+        Raises:
+            PrivacyError: a target that the accountant cannot certify.
+        """
+        from dpmix.privacy.banded_plan import banded_plan
+        from dpmix.privacy.plan import Plan
+
+        values = self.model_dump(include={*_MAKES_A_PLAN, "epsilon"})
+        return banded_plan(**values, bands=self.bands) if self.bands > 1 else Plan.calibrated(**values)
+
+    def difference(self, plan: "Plan") -> str | None:
+        """In what a plan is not what this file should hold; None if it is."""
+        from dpmix.privacy.plan import Plan
+
+        steps = Plan.make(**self.model_dump(include=_MAKES_A_PLAN), noise_multiplier=1.0).steps
+        wanted = {
+            "population": self.population,
+            "batch_size": self.batch_size,
+            "steps": steps,
+            "clip_norm": self.clip_norm,
+            "microbatch_size": self.microbatch_size,
+            "target_epsilon": self.epsilon,
+            "delta": self.delta,
+            "accountant": self.accountant,
+            "bands": self.bands,
+        }
+        for name, value in wanted.items():
+            if (found := getattr(plan, name)) != value:
+                return f"its {name} is {found}, not {value}"
+        return None
+
+    @override
+    def job_share(self) -> JobShare:
+        return JobShare("plan", "", "", "")  # many take no time
+
+    @override
+    def path(self, scale: str) -> Path:
+        name = f"n{self.population}-b{self.batch_size}-e{self.epochs}-eps{number(self.epsilon)}-{self.hash}.json"
+        return Path("results", scale, self.folder, name)

@@ -1,0 +1,1 @@
+"""All that a scale of `params.yaml` asks for: cells, artefacts, jobs."""

@@ -1,0 +1,101 @@
+"""From artefacts to jobs: which of them one process makes together, and which of them a call of Snakemake needs."""
+
+import os
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from dpmix.artefacts.base import Artefact, digest
+
+if TYPE_CHECKING:
+    from dpmix.catalogue.catalogue import Catalogue
+
+
+@dataclass(frozen=True)
+class Job:
+    """Artefacts that one process makes, and their paths.
+
+    `name` depends on the kind of work, the model, and the paths of all that the job was ever to make: neither on what
+    exists already nor on what other jobs make.
+    """
+
+    name: str
+    artefacts: tuple[Artefact, ...]
+    paths: tuple[str, ...]
+
+
+def jobs(
+    catalogue: "Catalogue",
+    *kinds: type[Artefact],
+    needed: Collection[str] | None = None,
+    missing_only: bool = True,
+) -> list[Job]:
+    """Group artefacts of these kinds into jobs.
+
+    On a cluster (`bundle: { by: stream }`) a job passes over one stream of views and trains all heads on it, because
+    views cost and heads do not. On one machine (`by: model`) it takes all streams of a model and a seed, because
+    starting a process costs most.
+
+    Args:
+        catalogue: the scale.
+        kinds: of artefacts; those of one job may be of several.
+        needed: paths of what is to be made, as `needed_for` returns them; None is everything.
+        missing_only: leave out what is on disk. A job keeps its name as long as anything of it is missing.
+
+    Returns:
+        Jobs that together make each artefact once, in a fixed order.
+    """
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    for kind in kinds:
+        for path, artefact in sorted(catalogue.artefacts.items()):
+            if isinstance(artefact, kind) and (needed is None or path in needed):
+                share = artefact.job_share()
+                apart = share.stream if catalogue.spec.bundle.by == "stream" else share.seed
+                groups.setdefault((share.work, share.model, apart), []).append(path)
+    found = []
+    for (work, model, _), paths in groups.items():
+        left = tuple(path for path in sorted(paths) if not (missing_only and Path(path).exists()))
+        if left:
+            name = "-".join(part for part in (work, model, digest(sorted(paths), 8)) if part)
+            found.append(Job(name, tuple(catalogue.artefacts[path] for path in left), left))
+    return found
+
+
+def needed_for(catalogue: "Catalogue", targets: Iterable[str]) -> frozenset[str]:
+    """The paths of all artefacts that a call of Snakemake with these targets needs, on disk or not.
+
+    Args:
+        catalogue: the scale.
+        targets: as they are typed: `table9`, `all_tables`, `all_figures`, `all`, `report`, a file of one of these, or
+            the path of an artefact. Other words, such as the name of a job, ask for nothing; if all are such, or there
+            are none, everything is needed.
+    """
+    shown, sources = set[str](), set[str]()
+    for target in targets:
+        path = PurePosixPath(os.path.relpath(target)).as_posix()
+        if path in catalogue.artefacts:
+            sources.add(path)
+        else:
+            shown |= _shown_by(catalogue, path)
+    if not shown and not sources:
+        return frozenset(catalogue.artefacts)
+    paths = {path for path, wanted_by in catalogue.needed_by.items() if not shown.isdisjoint(wanted_by)}
+    return frozenset(paths | catalogue.with_inputs(sources))
+
+
+def _shown_by(catalogue: "Catalogue", word: str) -> set[str]:
+    """The tables and figures behind the name of a rule, or behind a file that a table, figure or report leaves."""
+    match PurePosixPath(word).parts:
+        case ("results", catalogue.scale, "tables" | "figures", file):
+            word = file.partition(".")[0]
+        case ("results", catalogue.scale, "stamps", file):
+            word = file.rpartition("-")[0]
+        case ("results", catalogue.scale, "report", "index.html"):
+            word = "report"
+    everything = set(catalogue.targets)
+    if word in ("all", "report"):
+        return everything
+    if word in ("all_tables", "all_figures"):
+        return {target for target in everything if target.startswith(word.removeprefix("all_").removesuffix("s"))}
+    return everything & {word}

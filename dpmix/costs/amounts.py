@@ -1,0 +1,96 @@
+"""How many images go through a model, and how many bytes an artefact takes."""
+
+from pathlib import Path
+
+from dpmix.artefacts.base import Artefact
+from dpmix.artefacts.data import DiffusionModel, EncoderModel, ImageStore, SyntheticSet, SyntheticStore
+from dpmix.artefacts.experiment import Experiment
+from dpmix.artefacts.measurements import Distance
+from dpmix.costs.operations import DIFFUSION, encoder_parameters
+from dpmix.data.archives import SOURCES
+from dpmix.params.specs import DatasetSpec, GivenImagesSpec, WideResNetSpec
+from dpmix.privacy.plan import Plan
+
+DATA = (ImageStore, SyntheticStore, SyntheticSet, EncoderModel, DiffusionModel)
+
+FLOAT32 = 4  # bytes; weights are stored in full precision
+
+
+def views_trained(experiment: Experiment) -> float:
+    """Expected views over a whole run: T steps, q units sampled at each, and a unit's views."""
+    plan = Plan.make(
+        population=experiment.population,
+        batch_size=experiment.batch_size,
+        epochs=experiment.epochs,
+        clip_norm=experiment.clip_norm,
+        noise_multiplier=1.0,
+        delta=experiment.delta,
+        microbatch_size=experiment.microbatch_size,
+    )
+    return plan.steps * plan.sampling_rate * plan.units * _views_of_a_unit(experiment)
+
+
+def _views_of_a_unit(experiment: Experiment) -> int:
+    """K; for a microbatch, its examples' views, with their mixtures or replaced by these."""
+    if experiment.microbatch_size == 1:
+        return experiment.views
+    own = experiment.microbatch_size * experiment.k_base
+    return {"none": own, "added": own + experiment.k_base, "alone": experiment.k_base}[experiment.microbatch_mixup]
+
+
+def evaluation_passes(experiment: Experiment) -> int:
+    """Plain images through the model beside the views.
+
+    A frozen encoder sees the test set once, D once if features are standardised by it, and D once more if the head is
+    pretrained on it (its features are not kept); a network from scratch sees the test set after each epoch.
+    """
+    tested = experiment.held_out_size or experiment.dataset.test
+    if isinstance(experiment.model, WideResNetSpec):
+        return tested * experiment.epochs
+    of_d = (experiment.model.standardize == "public") + (experiment.pretrain_epochs > 0)
+    return tested + of_d * experiment.synthetic_size
+
+
+def distance_passes(distance: Distance) -> int:
+    """Images through the extractor, on both sides of a Fréchet distance."""
+    sizes = {
+        "train": distance.dataset.train,
+        "test": distance.dataset.test,
+        "synthetic": distance.synthetic.size if distance.synthetic else 0,
+        "views": distance.dataset.train,
+    }
+    first, second = (min(sizes[side], distance.samples or sizes[side]) for side in (distance.first, distance.second))
+    return first * (distance.views.views if distance.views else 1) + second
+
+
+def disk(artefact: Artefact) -> tuple[str, int]:
+    """What an artefact of `DATA` is, and its bytes. Images drawn are counted uncompressed; PNG is smaller."""
+    if isinstance(artefact, ImageStore):
+        dataset = artefact.dataset
+        return "images", (dataset.train + dataset.test) * _record(dataset.channels, artefact.resolution)
+    if isinstance(artefact, SyntheticStore):
+        d = artefact.synthetic
+        return "images", d.size * _record(d.dataset.channels, artefact.resolution)
+    if isinstance(artefact, SyntheticSet):
+        if isinstance(artefact.diffusion, GivenImagesSpec):
+            return "synthetic", 0  # copied; nobody has said how large the files are
+        side = artefact.diffusion.saved_resolution or artefact.diffusion.resolution
+        return "synthetic", artefact.size * 3 * side**2
+    if isinstance(artefact, EncoderModel):
+        return "weights", encoder_parameters(artefact.encoder.architecture) * FLOAT32
+    assert isinstance(artefact, DiffusionModel)
+    return "weights", DIFFUSION[artefact.model].parameters * FLOAT32 if artefact.model in DIFFUSION else 0
+
+
+def download(dataset: DatasetSpec, missing_only: bool = True, raw: Path = Path("data/raw")) -> int:
+    """Bytes of a published data set: the archives, and what is unpacked beside them; pictures hardly compress."""
+    if dataset.source != "torchvision":
+        return 0
+    source = SOURCES[dataset.name]
+    if missing_only and all((raw / folder).exists() for folder in source.folders):
+        return 0
+    return 2 * sum(archive.megabytes for archive in source.archives) * 10**6
+
+
+def _record(channels: int, resolution: int) -> int:
+    return channels * resolution**2 + 8  # a label is an int64

@@ -1,0 +1,156 @@
+"""Floating-point operations of one image through each model.
+
+They are counted on the real architectures, which are built without memory on torch's meta device.
+"""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from dpmix.catalogue.catalogue import Catalogue
+from dpmix.params.specs import DiffusionSpec, EncoderSpec, ModelSpec, WideResNetSpec
+
+INCEPTION = "inception"
+
+
+@dataclass(frozen=True)
+class Diffusion:
+    """One step of a text-to-image model at 512 px, what comes once per image, and its size on disk."""
+
+    step: float
+    once: float
+    parameters: int
+
+
+# Counted with torch.utils.flop_counter on diffusers' and transformers' classes in the configurations of the repository:
+# one U-Net pass over latents of 64 x 64 with a caption of 77 tokens 803 GFLOP; decoder 2,515; text encoder 13; safety
+# checker (CLIP ViT-L/14 at 224 px) 162. Parameters 860 + 84 + 123 + 304 million. A test counts U-Net and decoder again.
+DIFFUSION = {"CompVis/stable-diffusion-v1-4": Diffusion(803e9, 2515e9 + 13e9 + 162e9, 1_370_000_000)}
+
+_COUNTED_AT = 512
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One image through a network: floating-point operations forward, and forward and backward."""
+
+    forward: float
+    training: float
+
+
+class Costs:
+    """The cost of one image through each model of a scale, counted when first asked for."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._models: dict[str, ModelSpec] = dict(catalogue.params.models)
+        self._diffusion = {
+            name: spec for name, spec in catalogue.params.diffusion.items() if isinstance(spec, DiffusionSpec)
+        }
+
+    def names(self) -> list[str]:
+        """All models that may be named in an estimate."""
+        return [*self._models, *self._diffusion, INCEPTION]
+
+    def from_scratch(self, model: str) -> bool:
+        """Whether a model is trained from scratch."""
+        return isinstance(self._models.get(model), WideResNetSpec)
+
+    def of(self, model: str) -> Cost | None:
+        """The cost of one image; None for a text-to-image model that this module does not know."""
+        if model == INCEPTION:
+            return inception_cost()
+        if model in self._diffusion:
+            flops = drawing_flops(self._diffusion[model])
+            return None if flops is None else Cost(flops, flops)
+        spec = self._models[model]
+        if isinstance(spec, EncoderSpec):
+            return encoder_cost(spec.architecture)
+        # The number of channels and classes is nothing beside the rest.
+        return network_cost(spec, channels=3, classes=10)
+
+    def unit(self, model: str) -> float:
+        """Operations of what is timed: one image trained on if the model is from scratch, else one image forward."""
+        cost = self.of(model)
+        if cost is None:
+            return 0.0
+        return cost.training if self.from_scratch(model) else cost.forward
+
+
+# Operations -------------------------------------------------------------------------------------------------------
+def _count(run: Callable[[], Any]) -> float:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        run()
+    return float(counter.get_total_flops())
+
+
+@functools.cache
+def network_cost(spec: WideResNetSpec, channels: int, classes: int) -> Cost:
+    """One image [1, channels, R, R] through a wide residual network, a multiply-add being two operations."""
+    import torch
+
+    from dpmix.models.wide_resnet import WideResNet
+
+    with torch.device("meta"):
+        model = WideResNet(spec, channels, classes)
+        image = torch.empty(1, channels, spec.resolution, spec.resolution)
+    return Cost(_count(lambda: model(image)), _count(lambda: model(image).sum().backward()))
+
+
+@functools.cache
+def encoder_cost(architecture: str) -> Cost:
+    """One image through an encoder's image tower; it is never trained.
+
+    Raises:
+        ParamsError: no such architecture.
+    """
+    import torch
+
+    visual, side, _ = _encoder(architecture)
+    image = torch.empty(1, 3, side, side, device="meta")
+    forward = _count(lambda: visual(image))
+    return Cost(forward, forward)
+
+
+def encoder_parameters(architecture: str) -> int:
+    """Numbers in an encoder's weights, the text tower's among them."""
+    return _encoder(architecture)[2]
+
+
+@functools.cache
+def _encoder(architecture: str) -> tuple[Any, int, int]:
+    """The image tower on the meta device, the side in pixels that it sees, and the whole model's parameters."""
+    import torch
+
+    from dpmix.models.skeleton import skeleton
+
+    model, visual, side = skeleton(architecture, torch.device("meta"))
+    return visual, side, sum(parameter.numel() for parameter in model.parameters())
+
+
+@functools.cache
+def inception_cost() -> Cost:
+    """One image through InceptionV3 at 299 px."""
+    import torch
+    from torchvision.models import inception_v3
+
+    with torch.device("meta"):
+        model = inception_v3(weights=None, init_weights=False, aux_logits=False).eval()
+        image = torch.empty(1, 3, 299, 299)
+    forward = _count(lambda: model(image))
+    return Cost(forward, forward)
+
+
+def drawing_flops(spec: DiffusionSpec) -> float | None:
+    """Operations of one image: the steps (twice under guidance) and the rest, scaled by the number of pixels.
+
+    None for a model that is not in `DIFFUSION`. Attention grows faster than the pixels, so this is right at 512 px,
+    somewhat high below and low above.
+    """
+    if spec.model not in DIFFUSION:
+        return None
+    counted = DIFFUSION[spec.model]
+    passes = spec.steps * (2 if spec.guidance_scale > 1 else 1)
+    return (passes * counted.step + counted.once) * (spec.resolution / _COUNTED_AT) ** 2

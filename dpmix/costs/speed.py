@@ -1,0 +1,119 @@
+"""Operations to hours: a GPU's published peak times a stated utilisation, or what was measured."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from dpmix.artefacts.experiment import Experiment
+from dpmix.errors import ParamsError, known
+
+if TYPE_CHECKING:
+    from dpmix.costs.operations import Costs
+from dpmix.costs.estimate import Estimate
+from dpmix.costs.operations import Costs
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """A GPU's published peaks, dense (without sparsity), in TFLOP/s.
+
+    `half` is bfloat16 with float32 sums (float16 before Ampere), for frozen networks; `single` is float32 on tensor
+    cores (TF32) where the GPU has it, for networks trained from scratch, whose gradient norms need it.
+    """
+
+    half: float
+    single: float
+
+
+# NVIDIA's data sheets.
+GPUS = {
+    "a10": Gpu(125, 62.5),
+    "a100": Gpu(312, 156),
+    "a6000": Gpu(154.8, 77.4),
+    "h100": Gpu(989, 494),
+    "h100-pcie": Gpu(756, 378),
+    "h200": Gpu(989, 494),
+    "l4": Gpu(121, 60),
+    "l40s": Gpu(362, 183),
+    "rtx3090": Gpu(71, 35.6),
+    "rtx4090": Gpu(165.2, 82.6),
+    "t4": Gpu(65, 8.1),
+    "v100": Gpu(125, 15.7),
+}
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How fast the models run.
+
+    Attributes:
+        gpu: whose peaks count.
+        utilization: the share of the peak that is reached.
+        measured: images per second by model, which replaces both; for a network from scratch, images trained on.
+        achieved: TFLOP/s of every other model, which replaces both.
+    """
+
+    gpu: Gpu
+    utilization: float = 0.4
+    measured: Mapping[str, float] = field(default_factory=dict)
+    achieved: float | None = None
+
+    def per_second(self, model: str, costs: "Costs") -> float:
+        """Floating-point operations per second of one model."""
+        if model in self.measured:
+            return self.measured[model] * costs.unit(model)
+        if self.achieved is not None:
+            return self.achieved * 1e12
+        peak = self.gpu.single if costs.from_scratch(model) else self.gpu.half
+        return peak * 1e12 * self.utilization
+
+    def hours(self, estimate: Estimate, costs: "Costs") -> dict[str, float]:
+        """GPU hours by model; a model that can neither be counted nor was measured is missing."""
+        made: dict[str, float] = {}
+        for model, passes in estimate.passes.items():
+            if model in estimate.flops:
+                made[model] = estimate.flops[model] / self.per_second(model, costs) / 3600
+            elif model in self.measured:
+                made[model] = passes / self.measured[model] / 3600
+        return made
+
+
+def run_hours(experiment: Experiment, speed: Speed, costs: Costs) -> float:
+    """GPU hours of the stream of one run, which the stream's other heads share."""
+    alone = Estimate(experiment.method)
+    alone.add_stream(experiment, costs)
+    return sum(speed.hours(alone, costs).values())
+
+
+# Reading the command's options ------------------------------------------------------------------------------------
+def speed(gpu: str, utilization: float, throughput: Sequence[str], costs: Costs) -> Speed:
+    """The `Speed` that the options of `dpmix plan` describe.
+
+    Args:
+        gpu: a name in `GPUS`.
+        utilization: in (0, 1].
+        throughput: `MODEL=IMAGES_PER_SECOND`, or one plain number, TFLOP/s of every other model.
+        costs: knows the models.
+
+    Raises:
+        ParamsError: for an unknown GPU or model, or a number that is none.
+    """
+    if gpu not in GPUS:
+        raise ParamsError(f"unknown GPU {gpu!r}; there are {', '.join(GPUS)}, or give --throughput as measured")
+    if not 0 < utilization <= 1:
+        raise ParamsError(f"utilization {utilization:g} is not in (0, 1]; 0.4 is usual")
+    measured: dict[str, float] = {}
+    achieved = None
+    for text in throughput:
+        model, equals, rate = text.rpartition("=")
+        try:
+            value = float(rate)
+        except ValueError:
+            value = 0.0
+        if not 0 < value < float("inf"):
+            raise ParamsError(f"throughput {text!r} is not MODEL=IMAGES_PER_SECOND or a number of TFLOP/s above 0")
+        if equals:
+            measured[known(model, costs.names(), "model in --throughput")] = value
+        else:
+            achieved = value
+    return Speed(GPUS[gpu], utilization, measured, achieved)

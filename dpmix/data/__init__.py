@@ -1,0 +1,1 @@
+"""Private and public images: fetched, split, decoded into stores."""

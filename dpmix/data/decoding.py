@@ -1,0 +1,104 @@
+"""Pictures to pixels: opened, turned upright, resized to one resolution, in parallel.
+
+An image is resized by bicubic interpolation with antialiasing until its shorter side is R, then cropped at the centre,
+as the encoders' own preprocessing does.
+"""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from dpmix.errors import DataError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+from dpmix.errors import one_line
+
+_DECODED_AT_A_TIME = 256
+
+_ORIENTATION = 0x0112
+
+
+class Part(NamedTuple):
+    """One split before decoding: `open(i)` is image i, and `file(i)` where it lies; None if images have no files."""
+
+    labels: npt.NDArray[np.int64]
+    open: Callable[[int], "Image.Image"]
+    file: Callable[[int], Path] | None = None
+
+    def only(self, indices: npt.NDArray[np.int64]) -> "Part":
+        """The part's images at these indices."""
+
+        def file(index: int) -> Path:
+            assert self.file is not None
+            return self.file(int(indices[index]))
+
+        of_file = file if self.file is not None else None
+        return Part(self.labels[indices], lambda index: self.open(int(indices[index])), of_file)
+
+
+class Pool(NamedTuple):
+    """A data set before decoding; `origin` and `remedy` go into messages, `source` into meta.json."""
+
+    classes: tuple[str, ...]
+    parts: Mapping[str, Part]
+    origin: str
+    remedy: str
+    source: Mapping[str, Any]
+
+
+# Reading and writing images
+def open_image(path: Path, file: IO[bytes] | None = None) -> "Image.Image":
+    """Read one image file as it is meant to be seen; whatever is wrong with it is one clear line."""
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(file or path) as image:
+            image.load()
+            if image.mode.startswith("I;16"):
+                # Pillow clips 16-bit grey at 255 when it converts; scans and X-rays would come out white.
+                return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+            if image.mode in ("I", "F"):
+                raise ValueError("its pixels have 32 bits; save it with 8 or 16")
+            with contextlib.suppress(Exception):  # a broken EXIF block does not make the picture unreadable
+                if image.getexif().get(_ORIENTATION, 1) != 1:
+                    return ImageOps.exif_transpose(image)
+            return image
+    except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
+        raise DataError(f"{path} cannot be read as an image ({one_line(error)}); replace or remove it") from error
+
+
+def _fit(image: "Image.Image", resolution: int, channels: int) -> npt.NDArray[np.uint8]:
+    """Resize the shorter side to R (bicubic, antialiased), crop the centre: uint8 [C, R, R]."""
+    from PIL import Image
+
+    image = image.convert("L" if channels == 1 else "RGB")
+    width, height = image.size
+    if (width, height) != (resolution, resolution):
+        # Sizes and offsets are rounded as torchvision's Resize and CenterCrop do, which OpenCLIP's preprocessing uses.
+        shorter = min(width, height)
+        size = (int(resolution * width / shorter), int(resolution * height / shorter))
+        image = image.resize(size, Image.Resampling.BICUBIC)
+        left, top = round((size[0] - resolution) / 2), round((size[1] - resolution) / 2)
+        image = image.crop((left, top, left + resolution, top + resolution))
+    pixels = np.asarray(image).reshape(resolution, resolution, channels)
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def decode(part: Part, resolution: int, channels: int, first: int = 0) -> Iterator[npt.NDArray[np.uint8]]:
+    """Each image of a part in order from `first` on, decoded on all cores (Pillow releases the interpreter's lock)."""
+
+    def one(index: int) -> npt.NDArray[np.uint8]:
+        return _fit(part.open(index), resolution, channels)
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with ThreadPoolExecutor(max_workers=min(cores, 16)) as workers:
+        for start in range(first, len(part.labels), _DECODED_AT_A_TIME):
+            yield from workers.map(one, range(start, min(start + _DECODED_AT_A_TIME, len(part.labels))))

@@ -1,0 +1,183 @@
+"""Images in class folders, and in zip archives of them: which files are pictures, of which class, in which split."""
+
+import functools
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from dpmix.data import zips
+from dpmix.data.decoding import Part, Pool, decode, open_image
+from dpmix.data.images import SPLITS, Images
+from dpmix.data.splits import split_parts
+from dpmix.errors import DataError
+from dpmix.progress import progress
+
+# Files that operating systems leave in folders.
+_LITTER = frozenset({"thumbs.db", "desktop.ini"})
+
+# Formats that Pillow passes to other programs, or lists without being able to decode them.
+_NOT_PICTURES = frozenset({"EPS", "WMF", "MPEG", "HDF5", "GRIB", "BUFR", "FITS"})
+
+
+# Folders of images
+@functools.cache
+def _suffixes() -> frozenset[str]:
+    from PIL import Image
+
+    return frozenset(
+        suffix
+        for suffix, kind in Image.registered_extensions().items()
+        if kind in Image.OPEN and kind not in _NOT_PICTURES
+    )
+
+
+def _class_folders(root: Path) -> list[Path]:
+    """The class folders of a folder, sorted by name."""
+    if not root.is_dir():
+        raise DataError(f"{root} does not exist or is not a folder; give one with a folder of images for each class")
+    folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if not folders:
+        raise DataError(f"{root} has no class folders; put each class's images into a folder of its own")
+    return folders
+
+
+def _image_files(folder: Path) -> list[Path]:
+    """Every image below a folder, sorted by path; what is neither an image nor litter is refused by name."""
+    suffixes = _suffixes()
+    files = []
+    for path in sorted(folder.rglob("*")):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if hidden or path.name.lower() in _LITTER or path.is_dir():
+            continue
+        if path.suffix.lower() not in suffixes:
+            # Skipped silently, a camera's unsupported format would quietly shrink the data set.
+            raise DataError(f"{path} is not an image that Pillow reads; convert or remove it")
+        files.append(path)
+    if not files:
+        raise DataError(f"{folder} holds no image; put its images there or remove the folder")
+    return files
+
+
+def _files(folders: Sequence[Path]) -> Part:
+    """The images of class folders; a folder's place in the list is its label."""
+    listed = [_image_files(folder) for folder in folders]
+    labels = np.repeat(np.arange(len(listed)), [len(files) for files in listed])
+    return part_of_paths([path for files in listed for path in files], labels)
+
+
+def part_of_paths(paths: Sequence[Path], labels: npt.ArrayLike) -> Part:
+    """Image files as a part, their labels int64 [N]."""
+    return Part(np.asarray(labels, dtype=np.int64), lambda index: open_image(paths[index]), lambda index: paths[index])
+
+
+def _has_split(root: Path) -> bool:
+    names = {path.name for path in _class_folders(root)}
+    if "train" in names and names <= {"train", "val", "valid", "validation"}:
+        raise DataError(f"{root} has a folder train but none called test; add it, or put the class folders into {root}")
+    # Both, since "train" alone may be a class among other vehicles.
+    return {"train", "test"} <= names
+
+
+def pool_of_folder(root: Path, test: int) -> Pool:
+    """The class folders or zip archives of a folder, split as they are or by a draw."""
+    origin, remedy = str(root), "correct the sizes in params.yaml or the folder"
+    if zips.find(root):
+        return _from_zips(root, test, remedy)
+    if _has_split(root):
+        folders = {part: _class_folders(root / part) for part in SPLITS}
+        names = {part: {folder.name for folder in folders[part]} for part in SPLITS}
+        for one, other in (SPLITS, SPLITS[::-1]):
+            for name in sorted(names[one] - names[other]):
+                raise DataError(f"{root / other} has no folder for class {name!r} of {root / one}; add or remove it")
+        classes = tuple(folder.name for folder in folders["train"])
+        parts = {part: _files(folders[part]) for part in SPLITS}
+        return Pool(classes, parts, origin, remedy, {"source": "folder", "split": "given"})
+    class_folders = _class_folders(root)
+    classes = tuple(folder.name for folder in class_folders)
+    parts, drawn = split_parts(_files(class_folders), test, "folder", f"{root}: ")
+    return Pool(classes, parts, origin, remedy, {"source": "folder", **drawn})
+
+
+def _from_zips(root: Path, test: int, remedy: str) -> Pool:
+    splits = zips.listing(root, _suffixes(), _LITTER)
+    source = {"source": "folder"}
+    if "all" in splits:
+        by_class = splits["all"]
+        parts, drawn = split_parts(_of_files(by_class.values()), test, "folder", f"{root}: ")
+        return Pool(tuple(by_class), parts, str(root), remedy, {**source, **drawn})
+    classes = tuple(splits["train"])
+    if strange := sorted(set(classes) ^ set(splits["test"])):
+        raise DataError(f"{root}: class {strange[0]!r} is in one of train and test only; add or remove it")
+    parts = {split: _of_files(by_class.values()) for split, by_class in splits.items()}
+    return Pool(classes, parts, str(root), remedy, {**source, "split": "given"})
+
+
+def _of_files(by_class: Iterable[Sequence[zips.File]]) -> Part:
+    """The images of classes in order, read without unpacking."""
+    listed = [list(files) for files in by_class]
+    files = [file for of_class in listed for file in of_class]
+    labels = np.repeat(np.arange(len(listed)), [len(of_class) for of_class in listed]).astype(np.int64)
+    return Part(
+        labels,
+        lambda index: open_image(files[index].path, io.BytesIO(files[index].read())),
+        lambda index: files[index].on_disk,
+    )
+
+
+def class_files(source: Path) -> dict[str, list[zips.File]]:
+    """The image files of each class of a folder, or zip archive, of class folders; of a split, the training images.
+
+    Raises:
+        DataError: as reading a folder data set does.
+    """
+    source = Path(source)
+    if zips.find(source):
+        splits = zips.listing(source, _suffixes(), _LITTER)
+        return splits.get("all") or splits["train"]
+    root = source / "train" if _has_split(source) else source
+    return {folder.name: [zips.File(path) for path in _image_files(folder)] for folder in _class_folders(root)}
+
+
+def image_files(places: Iterable[Path]) -> list[Path]:
+    """Image files, given as they are or by a folder that they lie below.
+
+    Raises:
+        DataError: for what does not exist, and for a folder without images or with other files.
+    """
+    files: list[Path] = []
+    for place in map(Path, places):
+        if not place.exists():
+            raise DataError(f"{place} does not exist; give image files, or folders of them")
+        files += _image_files(place) if place.is_dir() else [place]
+    return files
+
+
+def decoded(files: Sequence[Path], resolution: int, channels: int) -> Iterator[npt.NDArray[np.uint8]]:
+    """Each image file as an image store has it: uint8 [C, R, R], the shorter side resized to R, the centre cropped.
+
+    Raises:
+        DataError: for a file that cannot be read as an image.
+    """
+    return decode(part_of_paths(files, np.zeros(len(files))), resolution, channels)
+
+
+def read_public(source: Path, resolution: int) -> Images:
+    """All images of a folder or zip archive of class folders, decoded into memory: uint8 [N, 3, R, R].
+
+    Classes are named for prompts, as `archives.readable` does. This is for public images; private ones belong into an
+    image store.
+
+    Raises:
+        DataError: as reading a folder data set does.
+    """
+    from dpmix.data.class_names import readable
+
+    by_class = class_files(source)
+    part = _of_files(by_class.values())
+    images = np.empty((len(part.labels), 3, resolution, resolution), dtype=np.uint8)
+    for index, image in enumerate(progress(decode(part, resolution, 3), "decoding", "image", len(images))):
+        images[index] = image
+    return Images(images, part.labels, tuple(map(readable, by_class)))

@@ -1,0 +1,92 @@
+"""Where private images come from: scikit-learn, torchvision, or folders and zip archives; each fills an image store.
+
+Splits (appendix C): CIFAR and Oxford-IIIT Pet come with theirs. EuroSAT, Caltech 256 and SUN397 have none and the paper
+does not publish its own, so theirs are drawn (`dpmix.data.splits`), as are those of digits and of image folders without
+one. Which images are training records is part of the public description of the data; epsilon speaks of these records.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dpmix.errors import DataError
+
+if TYPE_CHECKING:
+    from dpmix.params.specs import DatasetSpec
+from dpmix.data.decoding import Part, Pool
+from dpmix.data.folders import part_of_paths, pool_of_folder
+from dpmix.data.splits import split_parts, stratified_split
+from dpmix.data.store import write_store
+
+DIGITS_TRAIN, DIGITS_TEST = 1437, 360
+
+
+def prepare(spec: "DatasetSpec", resolution: int, raw: Path, out: Path) -> None:
+    """Fetch or make a private data set, split it, and write its image store `out`, whole or not at all.
+
+    Args:
+        spec: the data set; its sizes are the published ones.
+        resolution: R, in pixels.
+        raw: where downloads are kept, shared by all data sets; unused for other sources.
+        out: the image store to write; one that is there is replaced.
+
+    What was decoded before an error is kept in `.<out>.partial` beside `out`, and the next call goes on from there.
+
+    Raises:
+        DataError: if it cannot be fetched, an image cannot be read, or a size is not the published one.
+        DpmixError: if the disk is full or not writable.
+    """
+    if spec.source == "torchvision":
+        pool = _from_torchvision(spec, Path(raw))
+    elif spec.source == "scikit-learn":
+        pool = _from_scikit_learn(spec)
+    else:
+        pool = pool_of_folder(Path(spec.path or "."), spec.test)
+    sizes = {split: len(part.labels) for split, part in pool.parts.items()}
+    found = (len(pool.classes), sizes["train"], sizes["test"])
+    if found != (spec.classes, spec.train, spec.test):
+        raise DataError(
+            f"{spec.name}: {pool.origin} holds {found[0]} classes, {found[1]} training and {found[2]} test images, but "
+            f"its sizes are given as {spec.classes}, {spec.train} and {spec.test}; {pool.remedy}"
+        )
+    write_store(Path(out), pool, resolution, spec.channels, spec.name)
+
+
+# Published data sets
+def _from_scikit_learn(spec: "DatasetSpec") -> Pool:
+    """Scikit-learn's digits: 8 x 8 pixels of 0 .. 16. Fewer training images than 1,437 are a keyed subset of these."""
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    pixels = np.rint(digits.images * (255 / 16)).astype(np.uint8)
+    whole = Part(digits.target.astype(np.int64), lambda index: Image.fromarray(pixels[index]))
+    parts, drawn = split_parts(whole, DIGITS_TEST, "digits", "digits: ")
+    if spec.train < DIGITS_TRAIN:
+        _, subset = stratified_split(parts["train"].labels, spec.train, "digits/subset")
+        parts["train"] = parts["train"].only(subset)
+    classes = tuple(str(name) for name in digits.target_names)
+    remedy = f"give train at most {DIGITS_TRAIN}, test {DIGITS_TEST} and classes 10"
+    return Pool(classes, parts, "scikit-learn", remedy, {"source": "scikit-learn", **drawn})
+
+
+def _from_torchvision(spec: "DatasetSpec", raw: Path) -> Pool:
+    from PIL import Image
+
+    from dpmix.data import archives
+
+    def part(listing: archives.Listing) -> Part:
+        images = listing.images
+        if isinstance(images, np.ndarray):
+            return Part(listing.labels, lambda index: Image.fromarray(images[index]))
+        return part_of_paths(images, listing.labels)
+
+    published = archives.fetch(spec.name, raw)
+    parts = {name: part(listing) for name, listing in published.listings.items()}
+    source = {"source": "torchvision", "split": "official"}
+    if "test" not in parts:
+        parts, drawn = split_parts(parts["train"], spec.test, spec.name, f"{spec.name}: ")
+        source |= drawn
+    folders = " and ".join(map(str, published.folders))
+    return Pool(published.classes, parts, folders, f"delete {folders} and run again, to unpack it anew", source)

@@ -1,0 +1,65 @@
+"""Train and test, drawn where a data set has no split of its own: stratified by class.
+
+The draw is by a key that depends on no library's generator, so that it is the same on every machine and in every year.
+"""
+
+import hashlib
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dpmix.data.decoding import Part
+from dpmix.errors import DataError
+
+SPLIT_SEED = 2023
+
+# `split_digest` of splits that results rest on, by the name that keys them and the number of images split.
+SPLIT_DIGESTS = {("digits", 1797): "91b394f2180ddea47eada74e2462f21342eedaca56f7a6d42a830808f1dadd1a"}
+
+
+def stratified_split(
+    labels: npt.NDArray[np.int64], test: int, name: str
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """A stratified split keyed by `name`: sorted indices of the training part and of the `test` others.
+
+    Each class gives its share of the test part, rounded down; the classes with the largest remainders give one more
+    until the total is exactly `test` (ties to the class that comes first).
+
+    Raises:
+        ValueError: unless 0 <= test <= N.
+    """
+    from dpmix.random import KeyedRandom
+
+    if not 0 <= test <= len(labels):
+        raise ValueError(f"cannot take {test} test images out of {len(labels)}")
+    counts = np.bincount(labels)
+    quota, remainder = np.divmod(counts * test, max(len(labels), 1))
+    quota[np.argsort(-remainder, kind="stable")[: test - quota.sum()]] += 1
+    keys = KeyedRandom(SPLIT_SEED, 0, np.arange(len(labels))).uniform(f"split/{name}")
+    order = np.lexsort((keys, labels))
+    rank = np.empty(len(labels), dtype=np.int64)
+    rank[order] = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
+    chosen = rank < quota[labels]
+    return np.flatnonzero(~chosen), np.flatnonzero(chosen)
+
+
+def split_digest(test: npt.NDArray[np.int64]) -> str:
+    """The SHA-256 of a split: of the sorted indices, int64 [m], of the images that went to the test part."""
+    return hashlib.sha256(np.sort(np.asarray(test)).astype("<i8").tobytes()).hexdigest()
+
+
+def split_parts(part: Part, test: int, name: str, where: str) -> tuple[dict[str, Part], dict[str, Any]]:
+    """A split drawn here, and what meta.json says of it."""
+    total = len(part.labels)
+    if test >= total:
+        raise DataError(f"{where}{test} test images asked for, but there are {total} images in all; ask for fewer")
+    train, held = stratified_split(part.labels, test, name)
+    digest = split_digest(held)
+    if SPLIT_DIGESTS.get((name, total), digest) != digest:
+        raise DataError(
+            f"{where}the split drawn is not the one that results rest on, so the images or their classes have changed; "
+            "fetch them again"
+        )
+    drawn = {"split": f"stratified, keyed by {name!r}", "split_seed": SPLIT_SEED, "split_sha256": digest}
+    return {"train": part.only(train), "test": part.only(held)}, drawn

@@ -1,0 +1,185 @@
+"""An image store, written (`dpmix.data.images` says what it holds).
+
+A store is decoded in a folder beside its own, `.<name>.partial`, and moved when it is whole. Work that stops because an
+image is damaged, the disk is full or the machine goes down is gone on with where it stopped.
+"""
+
+import contextlib
+import hashlib
+import io
+import itertools
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dpmix.data.decoding import Part, Pool, decode
+from dpmix.data.folders import part_of_paths
+from dpmix.errors import DataError, DpmixError
+from dpmix.files import read_json, replace_directory, write_json
+from dpmix.progress import progress
+
+_SAVED_AT_A_TIME = 2048
+
+
+def pack_images(
+    paths: Sequence[Path],
+    labels: npt.NDArray[np.int64],
+    classes: Sequence[str],
+    resolution: int,
+    out: Path,
+    channels: int = 3,
+) -> None:
+    """Write the image store `out` (split `train`) of a synthetic set D, class by class, each in the order given.
+
+    Args:
+        paths: the image files.
+        labels: int64 [len(paths)], indices into `classes`.
+        classes: the private data set's classes, in its order, so that labels agree.
+        resolution: R, in pixels.
+        out: the image store to write; one that is there is replaced.
+        channels: 1 or 3, those of the private data set.
+
+    Raises:
+        DataError: if an image cannot be read.
+    """
+    order = np.argsort(labels, kind="stable")
+    part = part_of_paths([paths[index] for index in order], labels[order])
+    pool = Pool(tuple(classes), {"train": part}, str(out), "", {"source": "synthetic"})
+    write_store(Path(out), pool, resolution, channels, "synthetic")
+
+
+def write_store(out: Path, pool: Pool, resolution: int, channels: int, name: str) -> None:
+    """Decode a pool into the store `out`, whole or not at all."""
+    meta = {
+        "classes": list(pool.classes),
+        "resolution": resolution,
+        "channels": channels,
+        "sizes": {split: len(part.labels) for split, part in pool.parts.items()},
+        "name": name,
+        **pool.source,
+    }
+    with _partial_store(out, meta) as folder:
+        for split, part in pool.parts.items():
+            _write_images(folder / f"{split}_images.npy", part, (channels, resolution, resolution), f"{name} {split}")
+            np.save(folder / f"{split}_labels.npy", part.labels, allow_pickle=False)
+        write_json(folder / "meta.json", meta)
+        for leftover in (*folder.glob("*.progress"), folder / _SETTINGS):
+            leftover.unlink()
+
+
+_SETTINGS = "settings.json"
+
+
+@contextlib.contextmanager
+def _partial_store(out: Path, settings: Mapping[str, Any]) -> Iterator[Path]:
+    """The folder in which `out` grows, kept when something goes wrong; on success it replaces `out`.
+
+    What an earlier call left is kept if it had the same settings. One process at a time works on it.
+    """
+    folder = out.with_name(f".{out.name}.partial")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / ".lock").open("w") as lock:
+            _lock(lock, out)
+            known = folder / _SETTINGS
+            if not (known.is_file() and known.read_text(encoding="utf-8") == json.dumps(settings, sort_keys=True)):
+                for old in folder.iterdir():
+                    if old.name != ".lock":
+                        old.unlink()
+                known.write_text(json.dumps(settings, sort_keys=True), encoding="utf-8")
+            yield folder
+            replace_directory(folder, out)
+            (out / ".lock").unlink()
+    except OSError as error:
+        raise DpmixError(
+            f"cannot write {out}: {error.strerror}; free space or choose another folder, and run the same command "
+            f"again (what is decoded stays in {folder})"
+        ) from error
+
+
+def _lock(file: IO[str], out: Path) -> None:
+    # Some file systems have no locks; two processes at once are then the user's to avoid.
+    try:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise DataError(f"another process is making {out}; wait for it, or stop it") from error
+    except (ImportError, OSError):
+        return
+
+
+def _write_images(path: Path, part: Part, shape: tuple[int, int, int], label: str) -> None:
+    """Decode a part into the .npy file `path`, uint8 [N, *shape], going on where an earlier call stopped.
+
+    Written rather than memory-mapped: on a full disk a write raises an error, where a mapped page kills the process.
+    """
+    count, size = len(part.labels), math.prod(shape)
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": (count, *shape)})
+    begin = header.tell()
+    progress_file = path.with_suffix(".progress")
+    done, seen = _decoded_before(progress_file, path, part, begin, size)
+    with path.open("r+b" if done else "wb") as file:
+        if not done:
+            file.write(header.getvalue())
+        file.seek(begin + done * size)
+        file.truncate()
+        if done:
+            label = f"{label}, from image {done} of {count}"
+        images = iter(progress(decode(part, shape[1], shape[0], done), label, "image", count - done))
+        try:
+            while done < count:
+                for image in itertools.islice(images, _SAVED_AT_A_TIME):
+                    stamp = _stamp(part, done)
+                    file.write(image.data)
+                    seen.update(stamp)
+                    done += 1
+                _save_progress(file, progress_file, done, seen)
+        except BaseException:
+            with contextlib.suppress(OSError, DpmixError):
+                _save_progress(file, progress_file, done, seen)
+            raise
+
+
+def _save_progress(file: IO[bytes], progress_file: Path, done: int, seen: "hashlib._Hash") -> None:
+    """Images are on disk before they are said to be."""
+    file.flush()
+    os.fsync(file.fileno())
+    write_json(progress_file, {"images": done, "files": seen.hexdigest()})
+
+
+def _decoded_before(progress_file: Path, path: Path, part: Part, begin: int, size: int) -> tuple[int, "hashlib._Hash"]:
+    """How many images of `path` are there to stay, their files being the same since, and the digest of those files."""
+    fresh = (0, hashlib.sha256())
+    if part.file is None or not progress_file.is_file() or not path.is_file():
+        return fresh
+    try:
+        before = read_json(progress_file)
+        done, files = int(before["images"]), str(before["files"])
+    except (DpmixError, KeyError, TypeError, ValueError):
+        return fresh
+    if not 0 < done <= len(part.labels) or path.stat().st_size < begin + done * size:
+        return fresh
+    seen = hashlib.sha256()
+    for index in range(done):
+        seen.update(_stamp(part, index))
+    return (done, seen) if seen.hexdigest() == files else fresh
+
+
+def _stamp(part: Part, index: int) -> bytes:
+    """What tells that an image's file was replaced: its path, size and time."""
+    if part.file is None:
+        return b""
+    path = part.file(index)
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}); replace it and run again") from error
+    return f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode()

@@ -1,0 +1,1 @@
+"""What is measured without training: zero-shot accuracy and Fréchet distances."""

@@ -1,0 +1,93 @@
+"""Tables 7 and 8: Fréchet distances between splits, D, and the very views that training sees."""
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dpmix.artefacts.data import EncoderModel, ImageStore, SyntheticStore
+from dpmix.artefacts.measurements import Distance
+from dpmix.data.images import Images, load
+from dpmix.execution import DEFAULT, Execution
+from dpmix.files import write_json
+from dpmix.provenance import versions
+from dpmix.random import KeyedRandom
+from dpmix.training.data import view_settings
+from dpmix.views.mixing import make_views
+
+_BATCH = 256
+
+
+def measure(distances: Sequence[Distance], scale: str, execution: Execution = DEFAULT) -> None:
+    """Measure each distance and write it, with what it was measured on."""
+    from dpmix.evaluation.frechet import frechet_distance
+
+    device = execution.where()
+    for distance in distances:
+        first = _images(distance, distance.first, scale)
+        second = _images(distance, distance.second, scale)
+        result = frechet_distance(second(device), first(device), _extractor(distance, scale, execution))
+        write_json(
+            distance.path(scale),
+            {
+                "distance": result.value,
+                "first": {"what": distance.first, "images": result.other_count},
+                "second": {"what": distance.second, "images": result.real_count},
+                # By its place among the data, which is the same on every machine.
+                "extractor": _folder(distance, scale).as_posix() if distance.extractor else result.extractor,
+                "distance_spec": distance.model_dump(mode="json"),
+                "versions": versions(),
+            },
+        )
+
+
+def _folder(distance: Distance, scale: str) -> Path:
+    assert distance.extractor is not None
+    return EncoderModel(encoder=distance.extractor).path(scale).parent
+
+
+def _extractor(distance: Distance, scale: str, execution: Execution) -> Any:
+    if distance.extractor is None:
+        return "inception"
+    from dpmix.models.encoder_files import shared_encoder
+
+    return shared_encoder(_folder(distance, scale), execution)
+
+
+def _images(distance: Distance, what: str, scale: str) -> Callable[[str], Iterator[Tensor]]:
+    """Batches [m, C, R, R] in [0, 1] of one side of a distance."""
+    private = ImageStore(dataset=distance.dataset, resolution=distance.resolution).path(scale).parent
+    d = None
+    if distance.synthetic is not None and (what == "synthetic" or (distance.views and distance.views.k_diff)):
+        d = load(
+            SyntheticStore(synthetic=distance.synthetic, resolution=distance.resolution).path(scale).parent, "train"
+        )
+    if what == "views":
+        return functools.partial(_views, distance, load(private, "train"), d)
+    if what == "synthetic":
+        assert d is not None
+        return functools.partial(_plain, d, distance.samples)
+    return functools.partial(_plain, load(private, what), distance.samples)
+
+
+def _plain(images: Images, samples: int | None, device: str) -> Iterator[Tensor]:
+    count = min(samples or len(images), len(images))
+    for start in range(0, count, _BATCH):
+        batch = np.array(images.images[start : min(start + _BATCH, count)])
+        yield torch.from_numpy(batch).to(device).float() / 255
+
+
+def _views(distance: Distance, private: Images, d: Images | None, device: str) -> Iterator[Tensor]:
+    """Every view of every training image (or of the first `samples`), as the first step of training would make them."""
+    assert distance.views is not None
+    settings = view_settings(distance.views)
+    count = min(distance.samples or len(private), len(private))
+    size = max(1, _BATCH // settings.views)
+    for start in range(0, count, size):
+        indices = np.arange(start, min(start + size, count))
+        random = KeyedRandom(distance.seed, 0, indices)
+        yield make_views(private, indices, settings, random, d, device).images.flatten(0, 1)

@@ -1,0 +1,152 @@
+"""The Fréchet distance between two sets of images (Heusel et al., 2017), for Tables 7 and 8.
+
+With features phi(x) of mean m and covariance S on one set, and m', S' on the other,
+
+    d^2 = |m - m'|^2 + tr(S + S' - 2 (S S')^(1/2)).
+
+The features are InceptionV3's 2,048, or any encoder's. Means and covariances are summed in float64, batch by batch, so
+that the number of images costs time and no memory.
+"""
+
+import urllib.error
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from dpmix.errors import DataError
+from dpmix.network import retried
+from dpmix.progress import progress
+
+if TYPE_CHECKING:
+    from dpmix.models.encoder import Encoder
+
+
+_INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
+
+_INCEPTION_URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{_INCEPTION_FILE}"
+
+_INCEPTION_DIM = 2048
+
+_TINY = 1e-6  # rounding may leave the distance between equal sets this far below zero, relative to the traces
+
+
+@dataclass(frozen=True)
+class FidResult:
+    """A distance with what it was measured on.
+
+    Attributes:
+        value: the squared Fréchet distance d^2, "FID" when the extractor is Inception.
+        real_count, other_count: images on either side.
+        extractor: what made the features.
+        dim: how many features an image has.
+    """
+
+    value: float
+    real_count: int
+    other_count: int
+    extractor: str
+    dim: int
+
+
+def frechet_distance(
+    real: Iterable[Tensor], other: Iterable[Tensor], extractor: "Literal['inception'] | Encoder | nn.Module"
+) -> FidResult:
+    """The Fréchet distance between two streams of images.
+
+    Args:
+        real: batches float [m, C, R, R] in [0, 1], C = 1 or 3; batches may differ in m, and may be empty.
+        other: the same for the other set. The distance is symmetric.
+        extractor: "inception" (the InceptionV3 of Heusel et al. with its published weights, given bytes of three
+            channels that are resized to 299 px bilinearly, with antialiasing where they are larger), an `Encoder`, or a
+            module float [m, C, R, R] -> [m, dim] with an int attribute `dim`.
+
+    The covariance of n images has rank n - 1 at most, and the distance between small samples is biased upwards by about
+    the number of features over n. So fewer than two images on a side are refused, and n <= dim is warned of once; it is
+    not refused, because two such numbers still compare if they were taken at equal n.
+
+    Raises:
+        DataError: fewer than two images on a side, features that are not finite, or Inception's weights are missing and
+            cannot be downloaded.
+    """
+    from torchmetrics.image.fid import FrechetInceptionDistance
+
+    features = _Features(*_inception()) if extractor == "inception" else _Features(*_named(extractor))
+    metric = FrechetInceptionDistance(feature=features)
+    for name, batches, is_real in (("first", real, True), ("second", other, False)):
+        for batch in progress(batches, f"features of the {name} set", "batch"):
+            if len(batch):
+                metric.to(batch.device)
+                metric.update(batch, real=is_real)
+    counts = int(metric.real_features_num_samples), int(metric.fake_features_num_samples)
+    if min(counts) < 2:
+        raise DataError(f"a Fréchet distance needs two images or more on either side, not {counts[0]} and {counts[1]}")
+    if min(counts) <= features.num_features:
+        warnings.warn(
+            f"{min(counts)} images for {features.num_features} features ({features.name}): the covariance is singular "
+            "and the Fréchet distance biased upwards; compare it only with distances at equal counts",
+            stacklevel=2,
+        )
+    sums = (metric.real_features_cov_sum, metric.fake_features_cov_sum)
+    if not all(bool(torch.isfinite(each).all()) for each in sums):
+        raise DataError(f"{features.name} gave features that are not finite; check the images and its weights")
+    value = float(metric.compute())
+    scale = float(sum(each.trace() for each in sums)) / min(counts)
+    return FidResult(0.0 if -_TINY * scale < value < 0 else value, *counts, features.name, features.num_features)
+
+
+class _Features(nn.Module):
+    """The extractor as torchmetrics wants it. Features leave it in float64, hence so does the distance."""
+
+    def __init__(self, extract: Callable[[Tensor], Tensor], dim: int, name: str) -> None:
+        super().__init__()
+        self.extract, self.num_features, self.name = extract, dim, name
+
+    def forward(self, images: Tensor) -> Tensor:
+        with torch.no_grad():
+            return self.extract(images).to(images.device, torch.float64)
+
+
+def _named(extractor: Any) -> tuple[Callable[[Tensor], Tensor], int, str]:
+    return extractor, int(extractor.dim), str(getattr(extractor, "name", type(extractor).__name__))
+
+
+def _inception() -> tuple[Callable[[Tensor], Tensor], int, str]:
+    from torchmetrics.image.fid import NoTrainInceptionV3
+
+    weights = _inception_weights()
+    inception = NoTrainInceptionV3("inception-v3-compat", [str(_INCEPTION_DIM)], str(weights))
+
+    def extract(images: Tensor) -> Tensor:
+        pixels = (images * 255).round().clamp(0, 255).to(torch.uint8).expand(-1, 3, -1, -1)
+        features: Tensor = inception.to(images.device)(pixels)
+        return features
+
+    return extract, _INCEPTION_DIM, "InceptionV3"
+
+
+def _inception_weights() -> Path:
+    """Where the weights lie, downloaded if need be, once it is sure that they are tensors and nothing else."""
+    path = Path(torch.hub.get_dir(), "checkpoints", _INCEPTION_FILE)
+    if not path.is_file():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            prefix = _INCEPTION_FILE[-12:-4]
+            retried(
+                lambda: torch.hub.download_url_to_file(_INCEPTION_URL, str(path), hash_prefix=prefix), "InceptionV3"
+            )
+        except (urllib.error.URLError, OSError, RuntimeError) as error:
+            raise DataError(
+                f"InceptionV3's weights could not be downloaded; on a machine with network get {_INCEPTION_URL} and "
+                f"put it at {path}, or measure with an encoder instead"
+            ) from error
+    try:
+        # torch-fidelity unpickles the file without restriction; what loads here has nothing that could run there.
+        torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # UnpicklingError, RuntimeError, EOFError: all mean a file that is not the weights
+        raise DataError(f"{path} is damaged or not InceptionV3's weights; delete it and run this again") from error
+    return path

@@ -1,0 +1,57 @@
+"""Zero-shot classification (Radford et al., 2021), the lower end of the privacy ladder: ε = 0, no private image used.
+
+An image x belongs to the class whose caption's embedding t_c is nearest to its own, argmax_c <phi(x), t_c> with t_c of
+unit length. Both towers are public. Only the test set is touched, to measure.
+"""
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from dpmix.artefacts.data import EncoderModel
+from dpmix.artefacts.measurements import ZeroShot
+from dpmix.data.class_names import prompt_name
+from dpmix.data.images import load
+from dpmix.execution import DEFAULT, Execution
+from dpmix.files import write_json
+from dpmix.models.encoder_files import shared_encoder
+from dpmix.provenance import hardware, versions
+from dpmix.training.accuracy import percent_correct
+
+_BATCH = 512
+
+
+def measure(wanted: Sequence[ZeroShot], scale: str, execution: Execution = DEFAULT) -> None:
+    """Classify each data set's test images by its class names and write the accuracy.
+
+    Raises:
+        DataError: if a store or an encoder is missing or damaged.
+        ParamsError: if an encoder has no text tower.
+    """
+    device = execution.where()
+    for one in wanted:
+        started = time.perf_counter()
+        encoder = shared_encoder(EncoderModel(encoder=one.model).path(scale).parent, execution)
+        test = load(one.images().path(scale).parent, "test")
+        weights = encoder.zero_shot_weights([prompt_name(name) for name in test.classes], one.prompts)
+        predictions = []
+        for start in range(0, len(test), _BATCH):
+            images = torch.from_numpy(np.array(test.images[start : start + _BATCH])).to(device).float() / 255
+            predictions.append((encoder(images) @ weights.T).argmax(dim=1))
+        write_json(
+            one.path(scale),
+            {
+                "accuracy": percent_correct(torch.cat(predictions), test.labels),
+                "epsilon": {},
+                "prompts": list(one.prompts),
+                "experiment": one.model_dump(mode="json"),
+                "versions": versions(),
+                "times": {
+                    "seconds": round(time.perf_counter() - started, 3),
+                    "hardware": hardware(),
+                    "finished": time.strftime("%F %T%z"),
+                },
+            },
+        )

@@ -1,0 +1,160 @@
+"""Figure 2: histograms of gradient magnitudes through training."""
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dpmix.files import write_text
+from dpmix.privacy.accounting import rounded_up
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+from dpmix.figures.style import FILL, Floats, save_figure, style, subscript
+
+
+@dataclass(frozen=True)
+class GradientPanel:
+    """One histogram of Figure 2.
+
+    `gradients` float32 [epochs, parameters] is, for each epoch, the magnitude of every parameter's gradient, averaged
+    over examples before clipping; `paper_sd` the paper's standard deviation, if any; `epsilon` the ε executed.
+    """
+
+    dataset: str
+    method: str
+    gradients: Floats
+    paper_sd: float | None = None
+    epsilon: float | None = None
+
+    @property
+    def average(self) -> Floats:
+        """[parameters]: the mean over epochs, which the filled histogram shows."""
+        average: Floats = np.asarray(self.gradients, dtype=np.float64).mean(axis=0).astype(np.float32)
+        return average
+
+    @property
+    def sd(self) -> float:
+        """The standard deviation, over parameters, of the mean over epochs."""
+        return float(np.asarray(self.gradients, dtype=np.float64).mean(axis=0).std())
+
+
+def stages(epochs: int, parts: int = 10) -> list[tuple[int, int]]:
+    """(percent of training, index of the epoch then) for each tenth; with fewer epochs than parts, each epoch once."""
+    found: dict[int, int] = {}
+    for part in range(1, parts + 1):
+        found.setdefault(max(math.ceil(epochs * part / parts - 1e-9) - 1, 0), 100 * part // parts)
+    if epochs < parts:
+        found = {epoch: round(100 * (epoch + 1) / epochs) for epoch in range(epochs)}
+    return [(percent, epoch) for epoch, percent in sorted(found.items())]
+
+
+def _limit(panels: Sequence[GradientPanel]) -> tuple[float, float]:
+    """A range that holds 99.9 % of the parameters of every panel, at every epoch shown."""
+    low = min(float(np.quantile(panel.gradients, 0.0005)) for panel in panels)
+    high = max(float(np.quantile(panel.gradients, 0.9995)) for panel in panels)
+    low = 0.0 if min(float(panel.gradients.min()) for panel in panels) >= 0 else low
+    return low, high if high > low else low + 1.0
+
+
+def _histogram(axes: "Axes", panel: GradientPanel, edges: NDArray[np.floating]) -> None:
+    from matplotlib import colormaps
+
+    average = panel.average
+    axes.hist(average, bins=edges.tolist(), color=FILL, label="average over epochs")
+    # Past 90 % of the colour map, yellow on white is too faint to see.
+    colours = colormaps["viridis"].resampled(256)
+    shown = stages(len(panel.gradients))
+    for position, (percent, epoch) in enumerate(shown):
+        counts, _ = np.histogram(panel.gradients[epoch], bins=edges)
+        colour = colours(0.88 * position / max(len(shown) - 1, 1))
+        # Empty bins break the line: a drop to zero has no place on a logarithmic axis.
+        heights = np.where(counts > 0, counts, np.nan)
+        axes.stairs(heights, edges, baseline=None, color=colour, linewidth=1.0, label=f"{percent} % of training")
+    axes.set_yscale("log")
+    sd = f"sd {scientific(panel.sd)}"
+    axes.set_title(sd + (f"  (paper {scientific(panel.paper_sd)})" if panel.paper_sd is not None else ""), fontsize=9)
+    beyond = float(np.mean((average < edges[0]) | (average > edges[-1])))
+    if beyond:
+        axes.text(
+            0.98, 0.95, f"{100 * beyond:.2g} % beyond", transform=axes.transAxes, ha="right", va="top", fontsize=7.5
+        )
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def scientific(value: float) -> str:
+    """Three significant digits as the paper writes them: `9.76·10⁻⁴`."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    mantissa, exponent = f"{value:.2e}".split("e")
+    return mantissa + "·10" + str(int(exponent)).replace("-", "⁻").translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
+
+
+def sd_csv(panels: Sequence[GradientPanel]) -> str:
+    """The standard deviations as CSV: dataset, method, sd, paper_sd, epsilon."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("dataset", "method", "sd", "paper_sd", "epsilon"))
+    for panel in panels:
+        paper = "" if panel.paper_sd is None else f"{panel.paper_sd:.3g}"
+        epsilon = "" if panel.epsilon is None else rounded_up(panel.epsilon, 6)
+        writer.writerow((panel.dataset, panel.method, f"{panel.sd:.6g}", paper, epsilon))
+    return text.getvalue()
+
+
+def figure2(panels: Sequence[GradientPanel], out_stem: Path) -> tuple[Path, Path, Path]:
+    """Draw datasets as rows and methods as columns; write `<out_stem>.png`, `.pdf` and `.csv` and return the paths.
+
+    Panels of a row share both axes, so that a narrower histogram is a more concentrated one.
+    Raises ValueError without panels, or when a panel's gradients are not a non-empty [epochs, parameters].
+    """
+    from matplotlib.figure import Figure
+
+    if not panels or any(panel.gradients.ndim != 2 or panel.gradients.size == 0 for panel in panels):
+        raise ValueError("figure 2 needs gradients of shape [epochs, parameters], at least one of each")
+    datasets = list(dict.fromkeys(panel.dataset for panel in panels))
+    methods = list(dict.fromkeys(panel.method for panel in panels))
+    out_stem = Path(out_stem)
+    with style():
+        figure = Figure(figsize=(0.9 + 3.3 * len(methods), 1.2 + 2.6 * len(datasets)), layout="constrained")
+        grid = figure.subplots(len(datasets), len(methods), sharex="row", sharey="row", squeeze=False)
+        for row, dataset in enumerate(datasets):
+            inside = [panel for panel in panels if panel.dataset == dataset]
+            edges = np.linspace(*_limit(inside), 61)
+            for column, method in enumerate(methods):
+                axes = grid[row][column]
+                chosen = [panel for panel in inside if panel.method == method]
+                if not chosen:
+                    axes.axis("off")
+                    continue
+                _histogram(axes, chosen[0], edges)
+                axes.ticklabel_format(axis="x", style="sci", scilimits=(-2, 3), useMathText=True)
+                if row == 0:
+                    axes.annotate(
+                        subscript(method),
+                        (0.5, 1),
+                        (0, 22),
+                        "axes fraction",
+                        "offset points",
+                        ha="center",
+                        weight="bold",
+                        fontsize=10,
+                    )
+                if column == 0:
+                    axes.set_ylabel(f"{dataset}\nnumber of parameters", linespacing=1.5)
+                if row == len(datasets) - 1:
+                    axes.set_xlabel("gradient magnitude before clipping")
+        for axes in grid.flat:
+            axes.locator_params(axis="x", nbins=5)  # more labels would touch
+        handles, labels = max((axes.get_legend_handles_labels() for axes in grid.flat), key=lambda found: len(found[1]))
+        figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 6), fontsize=8, frameon=False)
+        png, pdf = save_figure(figure, out_stem)
+    table = out_stem.with_name(f"{out_stem.name}.csv")
+    write_text(table, sd_csv(panels))
+    return png, pdf, table

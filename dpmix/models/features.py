@@ -1,0 +1,57 @@
+"""Images to the features that a linear head sees: encoded, standardised by public data, with a constant 1."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dpmix.data.images import Images
+from dpmix.privacy.linear_heads import append_one
+
+Encode = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Featurizer:
+    """From images float32 [m, C, R, R] to the features that a head sees, [m, d + 1]: standardised, a constant 1 last.
+
+    Attributes:
+        encode: the frozen encoder, from images to features [m, d].
+        shift: float32 [d], subtracted from the features.
+        scale: float32 [d], by which they are multiplied then. Both come from public data alone and cost no privacy.
+    """
+
+    encode: Encode
+    shift: Tensor | None = None
+    scale: Tensor | None = None
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Images float32 [m, C, R, R] in [0, 1] to features [m, d + 1]."""
+        features = self.encode(images).float()
+        if self.shift is not None and self.scale is not None:
+            features = (features - self.shift) * self.scale
+        return append_one(features)
+
+    def standardization(self) -> dict[str, Tensor]:
+        """`shift` and `scale` by name, as a released model keeps them; empty if features are not standardised."""
+        return {} if self.shift is None or self.scale is None else {"shift": self.shift, "scale": self.scale}
+
+    def of(self, images: Images, device: str, batch: int = 512) -> Tensor:
+        """Features float32 [N, d + 1] of a whole set of images, without augmentation, `batch` images at a time."""
+        parts = []
+        for start in range(0, len(images), batch):
+            part = torch.from_numpy(np.array(images.images[start : start + batch])).to(device)
+            parts.append(self(part.float() / 255))
+        return torch.cat(parts)
+
+    @staticmethod
+    def standardized(encode: Encode, public: Images, device: str) -> "Featurizer":
+        """A featurizer whose features have mean 0 and standard deviation 1 / sqrt(d) on the public images.
+
+        A typical feature vector then has norm 1.
+        """
+        raw = Featurizer(encode).of(public, device)[:, :-1]
+        deviation = raw.std(dim=0).clamp_min(1e-6)
+        return Featurizer(encode, raw.mean(dim=0), 1 / (deviation * raw.shape[1] ** 0.5))

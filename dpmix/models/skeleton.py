@@ -1,0 +1,49 @@
+"""An encoder's architecture without weights, to count what it costs."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from dpmix.errors import ParamsError
+from dpmix.models.architectures import TIMM_PREFIX, nearest
+from dpmix.models.encoder_files import quiet
+
+
+def skeleton(architecture: str, device: torch.device) -> tuple[nn.Module, nn.Module, int]:
+    """An architecture without weights: the whole model, its image tower, and the side in pixels that it sees.
+
+    On the meta device it takes no memory, which is enough to count operations and parameters.
+
+    Raises:
+        ParamsError: no such architecture.
+    """
+    if architecture.startswith(TIMM_PREFIX):
+        import timm
+
+        name = architecture.removeprefix(TIMM_PREFIX)
+        check_known("timm model", name, timm.list_models())
+        with device:
+            backbone = timm.create_model(name, pretrained=False, num_classes=0).eval()
+        return backbone, backbone, timm.data.resolve_model_data_config(backbone)["input_size"][-1]
+    import open_clip
+
+    from dpmix.models.small_encoders import ARCHITECTURES, configuration
+
+    with quiet(), device:
+        if architecture in ARCHITECTURES:
+            import dpmix.models.small_repvgg
+            import dpmix.models.tiny_convnext  # noqa: F401  # registered with timm
+
+            model = open_clip.CLIP(**configuration(architecture))
+        else:
+            check_known("OpenCLIP model", architecture, open_clip.list_models())
+            model = open_clip.create_model(architecture, load_weights=False, pretrained_text=False, device=device)
+    size = model.visual.image_size
+    return model.eval(), model.visual, size if isinstance(size, int) else size[0]
+
+
+def check_known(kind: str, name: str, names: Sequence[str]) -> None:
+    """Refuse a name that is not among `names`."""
+    if name not in names:
+        raise ParamsError(f"no {kind} is called {name!r}; the nearest are {nearest(name, names)}; correct params.yaml")

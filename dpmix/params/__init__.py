@@ -1,0 +1,1 @@
+"""`params.yaml`: its parts, typed, and its errors."""

@@ -1,0 +1,106 @@
+"""A validation error of `params.yaml` as one line: the place, what is wrong, and what to write instead."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import (
+    BaseModel,
+    ValidationError,
+)
+
+from dpmix.errors import suggestion
+from dpmix.params.scales import Params
+from dpmix.params.tables import TableSpec, table_kinds
+from dpmix.wording import should_be
+
+
+def explained(error: ValidationError, raw: dict[Any, Any]) -> str:
+    """The first mistake, at its place in the file, and in how many more places there are others."""
+    # A key that is misspelt is also missing; what was written says more.
+    errors = sorted(error.errors(include_url=False), key=lambda one: one["type"] != "extra_forbidden")
+    first = errors[0]
+    places = list(dict.fromkeys(_place(one, raw) for one in errors))
+    # One wrong value of several allowed types is an error for each type, all in one place.
+    here = [one for one in errors if _place(one, raw) == places[0]]
+    more = f" (and {len(places) - 1} more)" if len(places) > 1 else ""
+    place, value = ".".join(places[0]), first.get("input")
+    if first["type"] == "extra_forbidden":
+        name = str(first["loc"][-1])
+        what = f"unknown key; {suggestion(name, _keys_beside(first['loc'], raw))}"
+    elif first["loc"][-1] == "[key]":
+        part = place.rpartition(".")[0]
+        what = (
+            "a table is named 1 to 13, as the paper's, or by lower-case words joined by hyphens (at most 60 "
+            "characters), such as my-clipping; rename or remove it"
+            if part.endswith("tables")
+            else "the paper has no such figure, only 1 and 2; rename or remove it"
+        )
+    elif first["type"] == "missing":
+        what = "is needed, but not there; add it"
+    elif first["type"] == "union_tag_invalid":
+        kinds = re.findall("'([^']+)'", first["ctx"]["expected_tags"])
+        what = f"unknown kind {first['ctx']['tag']!r}; {suggestion(str(first['ctx']['tag']), kinds)}"
+    elif first["type"] == "union_tag_not_found":
+        what = "kind is needed, but not there; add it"
+    elif first["type"] in ("dict_type", "model_type", "model_attributes_type"):
+        what = "should be a mapping"
+    elif first["type"] == "too_short":
+        what = "should have at least one entry"
+    elif len(here) > 1 and len({one["type"] for one in here}) > 1:
+        what = should_be(here)
+    elif first["type"] == "value_error" or isinstance(value, dict | list | tuple):
+        what = first["msg"].removeprefix("Value error, ").replace("Input should be", "should be", 1)
+    elif first["msg"].startswith("Input should be "):
+        what = should_be(here)
+    else:
+        what = f"{first['msg']}, not {value!r}"
+    return f"params.yaml: {place}: {what}{more}"
+
+
+def _place(error: Mapping[str, Any], raw: Any) -> tuple[str, ...]:
+    """Where a mistake stands in the file: the names that validation gives to alternatives are left out."""
+    place, here = [], raw
+    location = error["loc"]
+    for index, part in enumerate(location):
+        inside = isinstance(here, dict) and part in here
+        if inside or (isinstance(here, list | tuple) and isinstance(part, int) and part < len(here)):
+            here = here[part]
+        elif error["type"] != "missing" or index < len(location) - 1:
+            continue
+        place.append(str(part))
+    return tuple(place)
+
+
+def _keys_beside(location: tuple[int | str, ...], raw: Any) -> list[str]:
+    """The keys that may stand where `location` has an unknown one, from the models themselves."""
+    kinds: list[type[BaseModel]] = [Params]
+    for part in location[:-1]:
+        inner: list[type[BaseModel]] = []
+        for kind in kinds:
+            field = kind.model_fields.get(str(part))
+            inner += _models_in(field.annotation) if field is not None else []
+        # A key of a mapping, an index, or the tag of an alternative: still the same models.
+        kinds = inner or kinds
+        tagged = [kind for kind in kinds if part in _tags(kind)]
+        kinds = tagged or kinds
+    names = dict.fromkeys(name for kind in kinds for name in kind.model_fields)
+    return [name for name in names if name != "name"]
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    """The models that a field's type mentions."""
+    from typing import get_args
+
+    if annotation is TableSpec:
+        return list(table_kinds().values())
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models_in(part)]
+
+
+def _tags(kind: type[BaseModel]) -> tuple[Any, ...]:
+    from typing import get_args
+
+    field = kind.model_fields.get("kind")
+    return get_args(field.annotation) if field is not None else ()

@@ -1,0 +1,98 @@
+"""`params.yaml`, read and validated.
+
+Everything is refused that is not known: an unknown key, name or value is one clear `ParamsError` before anything runs.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import (
+    ValidationError,
+)
+
+from dpmix.errors import ParamsError, known
+from dpmix.params.messages import explained
+from dpmix.params.scales import Params
+
+"""The registered kinds of tables: a kind's name to where its class is found.
+
+A kind is one class, a subclass of `dpmix.tables.kinds.base.Kind`: what a table of the kind says in the params, which
+cells and artefacts that comes to, and how these are read back. Such a class stands above the catalogue, and the
+catalogue above this module, so this module names the classes and loads them when a params file is first read.
+"""
+
+
+def _named(values: Any) -> Any:
+    """Give each entry of a mapping its own key as `name`."""
+    if not isinstance(values, dict):
+        return values
+    return {key: {"name": str(key), **value} if isinstance(value, dict) else value for key, value in values.items()}
+
+
+def _text_keys(values: Any) -> Any:
+    return {str(key): value for key, value in values.items()} if isinstance(values, dict) else values
+
+
+def parse(raw: Any) -> Params:
+    """Validate a mapping as read from YAML; raises `ParamsError` with one line that names the place and a remedy."""
+    if raw is None:
+        raise ParamsError("params.yaml: the file is empty; get the project's parameters back and change those")
+    if not isinstance(raw, dict):
+        raise ParamsError("params.yaml: expected a mapping at the top level, of scale, datasets, models and so on")
+    raw = dict(raw)
+    for part in ("datasets", "models", "diffusion"):
+        raw[part] = _named(raw.get(part))
+    if isinstance(raw.get("scales"), dict):
+        raw["scales"] = {
+            name: {**spec, **{part: _text_keys(spec.get(part)) for part in ("tables", "figures")}}
+            if isinstance(spec, dict)
+            else spec
+            for name, spec in raw["scales"].items()
+        }
+    try:
+        params = Params.model_validate(raw)
+    except ValidationError as error:
+        raise ParamsError(explained(error, raw)) from error
+    _check_names(params)
+    return params
+
+
+def _check_names(params: Params) -> None:
+    """Refuse names that would otherwise be looked up late or never."""
+    params.at()
+    for name, dataset in params.datasets.items():
+        if dataset.parent is not None:
+            parent = params.datasets[known(dataset.parent, params.datasets, f"parent of {name}")]
+            if parent.parent is not None:
+                raise ParamsError(
+                    f"params.yaml: datasets.{name}.parent: {dataset.parent} is itself a part of {parent.parent}; name "
+                    "the data set that has synthetic images of its own"
+                )
+    for scale, spec in params.scales.items():
+        known(spec.synthetic, params.diffusion, f"diffusion model in scales.{scale}.synthetic")
+        for part in ("synthetic_size", "datasets", "dataset_methods"):
+            for name in getattr(spec, part):
+                known(name, params.datasets, f"dataset in scales.{scale}.{part}")
+        for name, methods in spec.dataset_methods.items():
+            for method in methods:
+                known(method, params.methods, f"method in scales.{scale}.dataset_methods.{name}")
+
+
+def read(path: Path) -> Params:
+    """Read and validate a params file."""
+    return parse(load_yaml(path))
+
+
+def load_yaml(path: Path | str) -> Any:
+    """What is in a YAML file; one that is missing, unreadable or broken is one clear `ParamsError`."""
+    import yaml
+
+    try:
+        with Path(path).open(encoding="utf-8") as file:
+            return yaml.safe_load(file)
+    except FileNotFoundError as error:
+        raise ParamsError(f"{path} does not exist; run from the repository's root or pass --params") from error
+    except OSError as error:
+        raise ParamsError(f"{path} cannot be read ({error.strerror}); pass a YAML file by --params") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ParamsError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error

@@ -1,0 +1,102 @@
+"""The tables and figures of `params.yaml`: their kinds, and the axes that span them."""
+
+import pkgutil
+import sys
+from typing import Annotated, Any, Union
+
+from pydantic import (
+    Field,
+    GetCoreSchemaHandler,
+    model_validator,
+)
+from pydantic_core import CoreSchema
+
+from dpmix.params.specs import PositiveFloat, Seed, Settings, Spec
+
+# The paper's tables by number, added ones by words joined by hyphens; see `table_target`.
+TableName = Annotated[str, Field(pattern=r"^(1[0-3]|[1-9]|[a-z][a-z0-9]*(-[a-z0-9]+)*)$", max_length=60)]
+
+
+class Axis(Spec):
+    """One axis of a table: a list of data sets, models, methods, ε or K's, or labelled groups of settings."""
+
+    axis: str
+    dataset: tuple[str, ...] | None = None
+    model: tuple[str, ...] | None = None
+    method: tuple[str, ...] | None = None
+    epsilon: tuple[PositiveFloat, ...] | None = None
+    k_base: tuple[Annotated[int, Field(ge=0)], ...] | None = None
+    k_self: tuple[Annotated[int, Field(ge=0)], ...] | None = None
+    k_diff: tuple[Annotated[int, Field(ge=0)], ...] | None = None
+    values: dict[str, Settings] | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> "Axis":
+        given = [key for key in self.model_dump(exclude_none=True) if key != "axis"]
+        if len(given) != 1:
+            raise ValueError(f"axis {self.axis!r} needs exactly one list of values, not {given or 'none'}")
+        return self
+
+
+class TableSpec(Spec):
+    """What every table may say, whatever its kind: its words, where the paper's or those of a layout do not stand.
+
+    The rest is a kind's own: subclasses that `TABLE_KINDS` names.
+    """
+
+    kind: str
+    title: Annotated[str, Field(min_length=1)] | None = None
+    caption: str | None = None
+
+
+TABLE_KINDS = {
+    "accuracy": "dpmix.tables.kinds.accuracy:AccuracyTable",
+    "runtime": "dpmix.tables.kinds.runtime:RuntimeTable",
+    "fid-views": "dpmix.tables.kinds.fid:FidViewsTable",
+    "fid-sets": "dpmix.tables.kinds.fid:FidSetsTable",
+    "external": "dpmix.tables.kinds.external:ExternalTable",
+}
+
+
+def table_kinds() -> dict[str, type[TableSpec]]:
+    """The classes of `TABLE_KINDS`, by the kind's name."""
+    return {name: pkgutil.resolve_name(place) for name, place in TABLE_KINDS.items()}
+
+
+class OfItsKind:
+    """Has pydantic validate a `TableSpec` by the class of its kind."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        kinds: Any = Union[tuple(table_kinds().values())]  # noqa: UP007  # a union of what is known at run time only
+        return handler.generate_schema(Annotated[kinds, Field(discriminator="kind")])
+
+
+def table_target(name: str) -> str:
+    """The workflow's target for a table, which is also what its files are called.
+
+    The paper's tables keep their numbers; the hyphen keeps the two apart.
+
+    >>> table_target("9"), table_target("my-clipping")
+    ('table9', 'table-my-clipping')
+    """
+    return f"table{name}" if name.isdigit() else f"table-{name}"
+
+
+def table_order(name: str) -> tuple[int, str]:
+    """A key to sort tables by name: the paper's by number, then the added ones by alphabet.
+
+    >>> sorted(["10", "my-clipping", "9"], key=table_order)
+    ['9', '10', 'my-clipping']
+    """
+    return (int(name), "") if name.isdigit() else (sys.maxsize, name)
+
+
+class FigureSpec(Spec):
+    """What a figure shows: Figure 1 the views of one example, Figure 2 gradient histograms."""
+
+    datasets: tuple[str, ...]
+    model: str
+    methods: tuple[str, ...]
+    example: Annotated[int, Field(ge=0)] = 0
+    fixed: Settings = Settings()
+    seed: Seed = 1

@@ -1,0 +1,159 @@
+"""Checks of a network by trial on random images, before it is trained; no private record is looked at.
+
+A user's network may do anything in its forward pass. Per-example gradients are right only if each output depends on its
+own image alone, and if every use of a weight is one that the rules of `dpmix.privacy.layers` see. Both are tried with
+the trainable weights moved a little, because a weight of zero hides what lies behind it.
+"""
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from dpmix.errors import PrivacyError
+from dpmix.privacy.layers import per_example_gradients, unsupported_layers
+from dpmix.privacy.loss import ExampleLoss
+
+_MOVED = 0.02
+
+# Rounding may differ, more so between batches of different sizes; what mixes examples changes an output by far more.
+_SAME_SHAPE, _OTHER_SHAPE = 1e-4, 1e-3
+
+# Wide, as accelerators may multiply in low precision; a use that is missed costs a good part of a gradient.
+_GRADIENT = 1e-2
+
+
+def check_examples_independent(module: nn.Module, image: Tensor) -> None:
+    """Check that an image's output does not depend on the other images of its batch, and that no buffer remembers any.
+
+    Otherwise the gradient of one example would depend on another, and clipping it would bound nothing; and a buffer is
+    released without noise. Batch norm in training mode does both. The module is tried in the mode that it is in: one
+    that passes in eval mode may fail in training mode. Buffers are restored.
+
+    Args:
+        module: from images [m, ...] to one tensor with m rows.
+        image: [...], of which only the shape, type and device are used.
+
+    Raises:
+        PrivacyError: if an output depends on other images, a buffer changed, or outputs are not finite or not m rows.
+
+    >>> check_examples_independent(nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4)), torch.zeros(4))
+    >>> check_examples_independent(nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4)), torch.zeros(4))
+    Traceback (most recent call last):
+    dpmix.errors.PrivacyError: 1.running_mean keeps statistics of the batch, which no noise covers; use group norm, ...
+    """
+    random = torch.Generator().manual_seed(0)
+    own, first, second = (torch.rand(image.shape, generator=random).to(image) for _ in range(3))
+    params = _moved(module, [name for name, value in module.named_parameters() if value.requires_grad])
+
+    def outputs(*images: Tensor, seed: int = 0) -> Tensor:
+        with _seeded(seed, image.device), _unchanged_buffers(module), torch.no_grad():
+            rows = functional_call(module, params, (torch.stack(images),))
+        if not isinstance(rows, Tensor) or rows.shape[:1] != (len(images),):
+            raise PrivacyError(
+                "the model must give one tensor, with a row of logits for each image; wrap it accordingly"
+            )
+        if not bool(torch.isfinite(rows).all()):
+            raise PrivacyError("the model's outputs for random images are not finite, so it cannot be checked; mend it")
+        return rows
+
+    rows = outputs(own, first)
+    largest = float(rows.abs().max())
+
+    def differs(other: Tensor, tolerance: float) -> bool:
+        return float((rows[0] - other[0]).abs().max()) > tolerance * largest
+
+    mixes = differs(outputs(own, second), _SAME_SHAPE)
+    if not differs(outputs(own, first, seed=1), _SAME_SHAPE):
+        # With dropout an image's draws depend on the size of its batch, although not on what is in it.
+        mixes |= differs(outputs(own), _OTHER_SHAPE) or differs(outputs(own, first, second), _OTHER_SHAPE)
+    if mixes:
+        raise PrivacyError(
+            "the model mixes examples: an output depends on the rest of the batch, and clipping then bounds nothing; "
+            "use group norm, or freeze batch norm and call eval() on it"
+        )
+
+
+def rules_cover(loss: ExampleLoss, names: Collection[str], image: Tensor, classes: int) -> bool:
+    """Whether `per_example_gradients` is right for this network: whether its rows average to autograd's gradient.
+
+    They do not where a weight is used otherwise than by calling its layer, which the rules cannot see.
+
+    Args:
+        loss: the loss of one example.
+        names: the trainable parameters.
+        image: [...], of which only the shape, type and device are used.
+        classes: width of the soft labels.
+
+    Raises:
+        PrivacyError: if a buffer remembers images.
+
+    >>> module = nn.Linear(4, 3)
+    >>> rules_cover(ExampleLoss(module), ["weight", "bias"], torch.zeros(4), classes=3)
+    True
+    """
+    with _unchanged_buffers(loss.module), _seeded(0, image.device):
+        if unsupported_layers(loss.module, image):
+            return False
+    random = torch.Generator().manual_seed(1)
+    views = torch.rand((2, 2, *image.shape), generator=random).to(image)
+    targets = torch.softmax(torch.randn((2, 2, classes), generator=random), dim=-1).to(image.device)
+    leaves = {name: value.requires_grad_() for name, value in _moved(loss.module, names).items()}
+    with _unchanged_buffers(loss.module):
+        with _seeded(0, image.device):
+            try:
+                rows = per_example_gradients(loss, leaves, views, targets)
+            except RuntimeError:  # whatever the rules stumble over, such as no layer that is called, they do not cover
+                return False
+        with _seeded(0, image.device), torch.enable_grad():
+            whole = loss(leaves, views.flatten(0, 1), targets.flatten(0, 1))
+            expected = torch.autograd.grad(whole, list(leaves.values()), allow_unused=True)
+    return all(
+        bool((rows[name].mean(dim=0) - gradient).norm() <= _GRADIENT * gradient.norm() + 1e-12)
+        for name, gradient in zip(leaves, expected, strict=True)
+        if gradient is not None
+    )
+
+
+def _moved(module: nn.Module, names: Collection[str]) -> dict[str, Tensor]:
+    random = torch.Generator().manual_seed(2)
+    params = {name: module.get_parameter(name).detach() for name in names}
+    return {
+        name: value + _MOVED * torch.randn(value.shape, generator=random).to(value) for name, value in params.items()
+    }
+
+
+@contextmanager
+def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """A context with torch's random numbers of `seed`; the caller's generators are as before afterwards."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.default_generator.manual_seed(seed)
+        if device.type == "cuda":
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def _unchanged_buffers(module: nn.Module) -> Iterator[None]:
+    kept = {name: (value, value.clone()) for name, value in module.named_buffers()}
+    changed = []
+    try:
+        yield
+    finally:
+        for name, now in list(module.named_buffers()):
+            buffer, before = kept.get(name, (None, None))
+            if buffer is None or before is None:
+                continue
+            if now is not buffer or not torch.equal(now, before):
+                changed.append(name)
+                buffer.copy_(before)
+                owner, _, last = name.rpartition(".")
+                setattr(module.get_submodule(owner), last, buffer)
+    if changed:
+        raise PrivacyError(
+            f"{changed[0]} keeps statistics of the batch, which no noise covers; use group norm, or freeze its layer "
+            "and call eval() on it"
+        )

@@ -1,0 +1,31 @@
+"""What a result was made with: versions and hardware."""
+
+import platform
+from pathlib import Path
+
+from dpmix import __version__
+
+
+def versions() -> dict[str, str]:
+    """The versions that a result depends on."""
+    import torch
+
+    return {"dpmix": __version__, "torch": torch.__version__.split("+")[0], "python": platform.python_version()}
+
+
+def hardware() -> str:
+    """The accelerator if there is one, else the processor, as shown beside running times."""
+    import os
+
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    model = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                model = line.partition(":")[2].strip()
+                break
+    return f"{model}, {os.cpu_count()} cores"

@@ -1,0 +1,1 @@
+"""Models that may be handed out, and what they may have revealed."""

@@ -1,0 +1,147 @@
+"""A model that was trained for release, for whoever is given it: one file, and for a head its frozen encoder.
+
+`model.safetensors` holds the weights. Its metadata says what they belong to (`model`, as in params.yaml; `classes`;
+`channels`) and what was spent on them (`dpmix.release.statement`). An encoder is public and stays where it is: the
+folder that `dpmix step encoder` made.
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dpmix.errors import DataError
+from dpmix.files import atomic_file
+from dpmix.params.specs import EncoderSpec, ModelSpec, WideResNetSpec
+from dpmix.privacy.accounting import rounded_up
+from dpmix.privacy.ledger import as_rows
+
+if TYPE_CHECKING:
+    from torch import Tensor
+from dpmix.release.statement import Statement, statement_from, whole
+
+
+@dataclass(frozen=True)
+class Released:
+    """A classifier and what it may have revealed.
+
+    Attributes:
+        logits: images float32 [m, C, R, R] in [0, 1] to logits float32 [m, classes].
+        classes: their names.
+        resolution: R.
+        channels: C.
+        statement: ε as executed, and of what.
+    """
+
+    logits: "Callable[[Tensor], Tensor]"
+    classes: tuple[str, ...]
+    resolution: int
+    channels: int
+    statement: Statement
+
+
+def save(
+    path: Path,
+    weights: "Mapping[str, Tensor]",
+    model: EncoderSpec | WideResNetSpec,
+    classes: Sequence[str],
+    channels: int,
+    statement: Statement,
+) -> None:
+    """Write a trained model with all that is needed to use it, whole or not at all.
+
+    `weights` are a network's parameters; or a head's `weight` [classes, d] and `bias` [classes] and, where features
+    are standardised, the public `shift` [d] and `scale` [d].
+    """
+    from safetensors.torch import save_file
+
+    metadata = {
+        "format": "pt",
+        "model": model.model_dump_json(),
+        "classes": json.dumps(list(classes), ensure_ascii=False),
+        "channels": str(channels),
+        "dataset": statement.dataset,
+        "population": str(statement.population),
+        "mechanism": json.dumps(as_rows(list(statement.mechanism))),
+        "delta": repr(statement.delta),
+        # Rounded up: what is said must not be less than what was spent.
+        **{
+            f"epsilon_{name}": rounded_up(value, 6)
+            for name, value in statement.epsilons.items()
+            if value < math.inf  # an accountant that gives no bound
+        },
+    }
+    with atomic_file(path) as temporary:
+        save_file({name: value.detach().cpu().contiguous() for name, value in weights.items()}, temporary, metadata)
+
+
+def load(path: Path, encoder: Path | None = None, device: str = "cpu") -> Released:
+    """Read what `save` wrote.
+
+    Args:
+        path: `model.safetensors` of a release.
+        encoder: the folder of a head's encoder; by default where the workflow keeps it, below the working directory.
+        device: where to compute.
+
+    Raises:
+        DataError: if the file is missing, damaged or not a release's, or its encoder is not there.
+    """
+    import torch
+    from pydantic import TypeAdapter
+    from safetensors import safe_open
+
+    with whole(path):
+        with safe_open(path, framework="pt") as file:
+            said = file.metadata() or {}
+            weights = {name: file.get_tensor(name).to(device) for name in file.keys()}  # noqa: SIM118
+        spec: ModelSpec = TypeAdapter(ModelSpec).validate_json(said["model"])
+        classes, channels = tuple(map(str, json.loads(said["classes"]))), int(said["channels"])
+        statement = statement_from(said)
+        if isinstance(spec, EncoderSpec):
+            matrix = torch.cat([weights["weight"], weights["bias"][:, None]], dim=1)
+        else:
+            from dpmix.models.wide_resnet import wide_resnet
+
+            network = wide_resnet(spec, channels, len(classes), seed=0).to(device).eval()
+            network.load_state_dict(weights)
+    if isinstance(spec, EncoderSpec):
+        featurize = _featurizer(spec, weights, encoder, device)
+        return Released(lambda images: featurize(images) @ matrix.T, classes, spec.resolution, channels, statement)
+    return Released(torch.no_grad()(network), classes, spec.resolution, channels, statement)
+
+
+def _featurizer(
+    spec: EncoderSpec, weights: "Mapping[str, Tensor]", encoder: Path | None, device: str
+) -> "Callable[[Tensor], Tensor]":
+    from dpmix.artefacts.data import EncoderModel
+    from dpmix.models.encoder_files import load_encoder
+    from dpmix.models.features import Featurizer
+
+    folder = encoder or EncoderModel(encoder=spec).path("").parent
+    if not folder.is_dir():
+        raise DataError(
+            f"{folder} does not exist; fetch {spec.architecture} / {spec.weights} into it, or name one: --encoder"
+        )
+    return Featurizer(load_encoder(folder, device), weights.get("shift"), weights.get("scale"))
+
+
+def classify(model: Released, files: Sequence[Path], batch: int, device: str = "cpu") -> Iterator[tuple[str, float]]:
+    """The most probable class of each image file and its probability, in the files' order.
+
+    Raises:
+        DataError: for a file that cannot be read as an image.
+    """
+    import torch
+
+    from dpmix.data.folders import decoded
+
+    images = decoded(files, model.resolution, model.channels)
+    for start in range(0, len(files), batch):
+        part = np.stack([next(images) for _ in files[start : start + batch]])
+        scores = torch.softmax(model.logits(torch.from_numpy(part).to(device).float() / 255), dim=1)
+        for probability, index in zip(*(values.tolist() for values in scores.max(dim=1)), strict=True):
+            yield model.classes[index], probability

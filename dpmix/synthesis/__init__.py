@@ -1,0 +1,1 @@
+"""The synthetic set D, drawn by a text-to-image model."""

@@ -1,0 +1,198 @@
+"""The synthetic set D as a folder, which can be interrupted and resumed at any image.
+
+<class>/<index>.png    image `index` shows class `index mod len(classes)`; the folder is named as the class is
+manifest.jsonl         a line per image: prompt, seed, redraws, SHA-256; appended as images are made
+settings.json          what determines the images; a folder is resumed with equal settings only
+manifest.json          count and digest of the whole set; written last, so a set without it is not finished
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dpmix.errors import DataError, DpmixError, ParamsError
+from dpmix.files import atomic_directory, read_json, write_json, write_text
+from dpmix.progress import progress
+
+
+@dataclass(frozen=True)
+class SyntheticSet:
+    """A finished set: `paths[i]` shows class `classes[labels[i]]`."""
+
+    paths: tuple[Path, ...]
+    labels: npt.NDArray[np.int64]
+    classes: tuple[str, ...]
+    digest: str
+
+
+def gather(source: Path, classes: Sequence[str], count: int, out: Path) -> None:
+    """Make a set D of public images that are there already: copy them into the folder `out`, whole or not at all.
+
+    Args:
+        source: class folders on disk or in a zip archive, one for each class, named as it is or as `readable` makes it.
+        classes: the private data set's classes.
+        count: how many images there are, which the params state because D's size is a part of its description.
+        out: the folder to write; one that is there is replaced.
+
+    Raises:
+        DataError: for a class without images, a folder of no class, two folders or classes that `readable` makes one,
+            another number of images, or a file that cannot be read.
+    """
+    from dpmix.data.class_names import readable
+    from dpmix.data.folders import class_files
+
+    folders = class_files(source)
+    for what, names in ((f"{source} has folders", list(folders)), ("the data set has classes", list(classes))):
+        by_words: dict[str, str] = {}
+        for name in names:
+            if (other := by_words.setdefault(readable(name), name)) != name:
+                raise DataError(f"{what} {other!r} and {name!r}, which both read {readable(name)!r}; rename one")
+    given = {readable(name): files for name, files in folders.items()}
+    wanted = [readable(name) for name in classes]
+    for name in wanted:
+        if name not in given:
+            raise DataError(f"{source} has no images of class {name!r}; add a folder of them")
+    if strange := sorted(set(given) - set(wanted)):
+        raise DataError(f"{source} has a folder {strange[0]!r}, which is no class of this data set; remove it")
+    found = sum(map(len, given.values()))
+    if found != count:
+        raise DataError(f"{source} holds {found} images, not {count}; give their number under synthetic_size")
+    lines: list[dict[str, Any]] = []
+    with atomic_directory(Path(out)) as folder:
+        for label, (name, readable_name) in enumerate(zip(classes, wanted, strict=True)):
+            (folder / name).mkdir(parents=True)
+            for file in given[readable_name]:
+                content = file.read()
+                # Names of our own: those in an archive are anybody's.
+                written = f"{name}/{len(lines):06d}{file.path.suffix.lower()}"
+                (folder / written).write_bytes(content)
+                line = {"index": len(lines), "file": written, "label": label, "safety_redraws": 0}
+                lines.append({**line, "sha256": hashlib.sha256(content).hexdigest()})
+        finish_set(folder, {"images": str(source), "classes": list(classes)}, lines)
+
+
+def load_synthetic(out: Path) -> SyntheticSet:
+    """Read the index of a finished set and hold every image against the SHA-256 that it had when it was made.
+
+    Raises:
+        DataError: if the set is unfinished, or an image is missing or another than its manifest lists.
+    """
+    out = Path(out)
+    summary = out / "manifest.json"
+    if not summary.is_file():
+        raise DataError(f"{out} holds no finished synthetic set (manifest.json is missing); run the synthesis again")
+    try:
+        manifest = read_json(summary)
+        lines = sorted(_journal(out), key=lambda line: int(line["index"]))
+        paths = tuple(out / str(line["file"]) for line in lines)
+        classes, digest = tuple(manifest["classes"]), str(manifest["digest"])
+        # By the folder, which the digest covers.
+        labels = np.array([classes.index(Path(line["file"]).parent.as_posix()) for line in lines], dtype=np.int64)
+        whole = len(lines) == manifest["count"] and _digest(lines) == digest
+    except (KeyError, TypeError, ValueError) as error:
+        raise _not_whole(out, f"its manifest lacks what it should say ({error})") from error
+    if not whole:
+        raise _not_whole(out, "manifest.jsonl does not match manifest.json")
+    for path, line in zip(paths, progress(lines, f"checking {out.name}", "image"), strict=True):
+        if not path.is_file():
+            raise _not_whole(out, f"{path} is missing")
+        if not _intact(out, line):
+            raise _not_whole(out, f"{path} is not the image that was made (its SHA-256 is another)")
+    return SyntheticSet(paths, labels, classes, digest)
+
+
+def _not_whole(out: Path, what: str) -> DataError:
+    return DataError(
+        f"{out} is not whole: {what}; delete {out / 'manifest.json'} and run the same command again, which makes the "
+        "images anew that are missing or damaged"
+    )
+
+
+def _intact(out: Path, line: Mapping[str, Any]) -> bool:
+    """Whether an image is on disk as it was when its line was written."""
+    path = out / str(line["file"])
+    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == line["sha256"]
+
+
+def resume_set(out: Path, settings: dict[str, Any], count: int) -> dict[int, dict[str, Any]]:
+    """The images already in `out`, by index, after making sure that they belong to the same set."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(out, error) from error
+    for leftover in out.rglob(".[0-9]*-*.png"):  # what a killed process was writing
+        leftover.unlink(missing_ok=True)
+    expected = {image_file(settings["classes"], index) for index in range(count)}
+    strangers = (path for path in out.rglob("*.png") if path.relative_to(out).as_posix() not in expected)
+    if (stranger := next(strangers, None)) is not None:
+        raise ParamsError(f"{stranger} is no part of the {count} images asked for; delete it or choose another folder")
+    done = {int(line["index"]): line for line in _journal(out) if _intact(out, line)}
+    if done:
+        before = read_json(out / "settings.json")
+        changed = [key for key in settings if before.get(key) != settings[key]]
+        if changed:
+            raise ParamsError(f"{out} holds images of another {changed[0]}; delete it or choose another folder")
+    else:
+        write_json(out / "settings.json", settings)
+    # What a crash cut short is dropped, lest the next line be appended to it.
+    write_text(out / "manifest.jsonl", _jsonl([done[index] for index in sorted(done)]))
+    return done
+
+
+def image_file(classes: Sequence[str], index: int) -> str:
+    """Where image `index` lies, relative to the set."""
+    return f"{classes[index % len(classes)]}/{index:06d}.png"
+
+
+def _journal(out: Path) -> list[dict[str, Any]]:
+    path = out / "manifest.jsonl"
+    if not path.is_file():
+        return []
+    lines = []
+    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            lines.append(json.loads(text))
+        except json.JSONDecodeError:
+            continue  # cut short by a crash: the image is drawn again
+    return lines
+
+
+def append_lines(path: Path, lines: Sequence[dict[str, Any]]) -> None:
+    """Add lines to a set's journal."""
+    try:
+        with path.open("a", encoding="utf-8") as journal:
+            journal.write(_jsonl(lines))
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _jsonl(lines: Sequence[dict[str, Any]]) -> str:
+    return "".join(json.dumps(line, sort_keys=True, ensure_ascii=False) + "\n" for line in lines)
+
+
+def _digest(lines: Sequence[dict[str, Any]]) -> str:
+    return hashlib.sha256("".join(f"{line['file']} {line['sha256']}\n" for line in lines).encode()).hexdigest()
+
+
+def finish_set(out: Path, settings: dict[str, Any], lines: list[dict[str, Any]]) -> None:
+    """Write the manifest that says that a set is whole."""
+    write_text(out / "manifest.jsonl", _jsonl(lines))
+    summary = {
+        **settings,
+        "count": len(lines),
+        "digest": _digest(lines),
+        "safety_redraws": sum(line["safety_redraws"] for line in lines),
+    }
+    write_json(out / "manifest.json", summary)
+
+
+def _unwritable(path: Path, error: OSError) -> DpmixError:
+    reason = error.strerror or os.strerror(error.errno or 0)
+    return DpmixError(f"cannot write {path}: {reason}; free space or choose another folder")

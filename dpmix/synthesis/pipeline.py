@@ -1,0 +1,89 @@
+"""Text-to-image models on disk: fetched, saved and loaded as diffusers' pipelines."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dpmix.errors import DataError
+from dpmix.files import atomic_directory
+from dpmix.network import full_disk, retried
+
+# Names of diffusers' classes; "default" keeps the one that the model was saved with.
+SCHEDULERS = (
+    "default",
+    "DDIMScheduler",
+    "DDPMScheduler",
+    "DPMSolverMultistepScheduler",
+    "EulerAncestralDiscreteScheduler",
+    "EulerDiscreteScheduler",
+    "HeunDiscreteScheduler",
+    "PNDMScheduler",
+    "UniPCMultistepScheduler",
+)
+
+
+def fetch_model(model: str, out: Path, revision: str | None = None) -> None:
+    """Download a text-to-image model from the Hugging Face hub into the folder `out`, for `synthesize` to read.
+
+    Args:
+        model: a repository such as `CompVis/stable-diffusion-v1-4`; or a folder in diffusers' format, which is copied.
+        out: the folder to write, whole or not at all.
+        revision: commit of the repository; None is its main branch.
+
+    Raises:
+        DataError: the model cannot be read or downloaded, or has no safetensors.
+    """
+    pipeline = load_pipeline(model, revision, "default", torch.device("cpu"), torch.float32)
+    save_model(pipeline, out)
+
+
+def save_model(pipeline: Any, out: Path) -> None:
+    """Write a diffusers pipeline to the folder `out`, whole or not at all."""
+    with atomic_directory(Path(out)) as folder:
+        pipeline.save_pretrained(folder, safe_serialization=True)
+        mode = folder.stat().st_mode & 0o666
+        for file in folder.rglob("*.safetensors"):  # saved readable by their owner alone
+            file.chmod(mode)
+
+
+def load_pipeline(
+    model: str | Path, revision: str | None, scheduler: str, device: torch.device, dtype: torch.dtype | None
+) -> Any:
+    """The model as a diffusers pipeline on `device`; anything wrong with it is one `DataError`."""
+    folder = Path(model).is_dir()
+    looks_local = isinstance(model, Path) or str(model).startswith((".", "/", "~")) or str(model).count("/") != 1
+    if not folder and looks_local:
+        raise DataError(f"there is no model folder {model}; train or download the model first")
+    if folder and not (Path(model) / "model_index.json").is_file():
+        raise DataError(f"{model} holds no diffusers model (model_index.json is missing); train or download it again")
+    import diffusers
+    import transformers
+
+    for library in (diffusers, transformers):
+        library.utils.logging.set_verbosity_error()
+        library.utils.logging.disable_progress_bar()
+    if dtype is None:
+        dtype = torch.float16 if device.type == "cuda" else torch.float32
+    try:
+        pipeline = retried(
+            lambda: diffusers.DiffusionPipeline.from_pretrained(
+                str(model), revision=revision, use_safetensors=True, dtype=dtype
+            ),
+            str(model),
+        )
+        if scheduler != "default":
+            pipeline.scheduler = getattr(diffusers, scheduler).from_config(pipeline.scheduler.config)
+    except Exception as error:  # the libraries below raise their own errors for files, network and formats
+        if full_disk(error):
+            raise DataError(f"no space left to download {model}; free some and run the same command again") from error
+        reason = " ".join(str(error).split())[:160]
+        download = f"hf download {model}" + (f" --revision {revision}" if revision else "")
+        remedy = (
+            "train or download it again"
+            if folder
+            else f"on a machine with network run `{download}`, copy it here, and give the folder as the model"
+        )
+        raise DataError(f"the diffusion model {model} could not be loaded ({reason}); {remedy}") from error
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline.to(device)

@@ -1,0 +1,200 @@
+"""DP-SGD of linear heads on a frozen encoder: one stream of views trains every ε and learning rate at once.
+
+The encoder's forward pass over n K views is all of the cost; a private head is a hundred-thousandth of it. Heads share
+the sample and the views of each step, and each has noise of its own, so that a head of a stream is the same, up to
+rounding, as if it had been trained alone. That is for research: the ε of several heads do not add up to a bound of all
+of them when they share a secret sample, so a model for release has a stream to itself.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dpmix.artefacts.experiment import Experiment
+from dpmix.errors import PrivacyError
+from dpmix.models.features import Featurizer
+from dpmix.privacy.linear_heads import head_clipped_sum, head_magnitudes
+from dpmix.privacy.modes import CLIPPING
+from dpmix.privacy.noise import NoiseSource
+from dpmix.privacy.plan import Plan
+from dpmix.random import KeyedRandom, generator
+from dpmix.training.accuracy import percent_correct
+from dpmix.training.checkpoint import Checkpoint
+from dpmix.training.data import TrainingData, view_settings
+from dpmix.training.learner import Diagnostics, Member, Sums
+from dpmix.training.loop import train
+from dpmix.training.outcome import Outcome
+from dpmix.training.workers import ALONE, Workers
+from dpmix.views.mixing import make_views, one_hot
+
+_PRETRAINING_BATCH = 256
+
+_PRETRAINING_RATE = 0.5
+
+
+@dataclass(frozen=True)
+class Head:
+    """One head of a stream: what is trained, and how.
+
+    Attributes:
+        plan: its ε, C and noise.
+        learning_rate: of plain SGD.
+        name: under which its noise is drawn; heads of one stream need different names.
+        momentum: of the heavy ball, 0 for none.
+        weight_decay: added to the gradient as weight_decay x weights.
+        record_magnitudes: whether Figure 2's gradient magnitudes are recorded.
+    """
+
+    plan: Plan
+    learning_rate: float
+    name: str
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    record_magnitudes: bool = False
+
+
+class _Heads:
+    """A batch of linear heads as a `Learner`: one tensor `weights`, float32 [H, classes, d + 1]."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        heads: Sequence[Head],
+        data: TrainingData,
+        featurize: Featurizer,
+        weights: Tensor,
+        evaluation: Tensor,
+        device: str,
+    ) -> None:
+        self.params = {"weights": weights}
+        self.members: Sequence[Member] = [Member(h.plan, h.learning_rate, h.momentum, h.weight_decay) for h in heads]
+        self._names = [head.name for head in heads]
+        self._recorded = {str(index): index for index, head in enumerate(heads) if head.record_magnitudes}
+        self._experiment, self._data, self._featurize, self._device = experiment, data, featurize, device
+        self._settings, self._mode = view_settings(experiment), CLIPPING[experiment.clipping]
+        self._clip_norms = torch.tensor([head.plan.clip_norm for head in heads])
+        self._limits = self._clip_norms[:, None].to(device)
+        self._evaluation = evaluation
+
+    def of_member(self, tensors: Mapping[str, Tensor], member: int) -> dict[str, Tensor]:
+        """See `Learner.of_member`."""
+        return {self._names[member]: tensors["weights"][member]}
+
+    def zero_sums(self) -> Sums:
+        """See `Learner.zero_sums`."""
+        weights = self.params["weights"]
+        return Sums(
+            {"weights": torch.zeros_like(weights)},
+            torch.zeros(len(weights), dtype=torch.int64, device=weights.device),
+            {name: torch.zeros_like(weights[index]) for name, index in self._recorded.items()},
+        )
+
+    def sums(self, units: np.ndarray, step: int) -> Sums:
+        """See `Learner.sums`."""
+        weights, random = self.params["weights"], KeyedRandom(self._experiment.seed, step, units)
+        views = make_views(self._data.private, units, self._settings, random, self._data.mixed_in, self._device)
+        n, k = views.images.shape[:2]
+        features = self._featurize(views.images.flatten(0, 1)).view(n, k, -1)
+        total, norms = head_clipped_sum(features, views.targets, weights, self._clip_norms, mode=self._mode)
+        records = {
+            name: head_magnitudes(features, views.targets, weights[index]) for name, index in self._recorded.items()
+        }
+        return Sums({"weights": total}, (norms > self._limits).sum(dim=1), records)
+
+    def accuracies(self, weights: Mapping[str, Tensor], workers: Workers) -> list[float]:
+        """See `Learner.accuracies`."""
+        labels = self._data.evaluation.labels
+        return [percent_correct((self._evaluation @ head.T).argmax(dim=1), labels) for head in weights["weights"]]
+
+
+def train_heads(
+    experiment: Experiment,
+    heads: Sequence[Head],
+    data: TrainingData,
+    featurize: Featurizer,
+    *,
+    device: str = "cpu",
+    physical_batch: int = 64,
+    noise: NoiseSource | None = None,
+    workers: Workers = ALONE,
+    checkpoint: Checkpoint | None = None,
+) -> list[Outcome]:
+    """Train all heads of one stream.
+
+    Args:
+        experiment: whose views the heads see; its ε, C and learning rate are the heads' own.
+        heads: plans that agree in N, B and steps.
+        data: as `load_data` gives it.
+        featurize: the frozen encoder.
+        device: where views are made and encoded.
+        physical_batch: examples whose views are encoded together; halved when memory runs out. The result does not
+            depend on it beyond rounding.
+        noise: where the Gaussian noise of all heads comes from, keyed by the head's name; by default each head's plan
+            hands out its own.
+        workers: the processes that share the encoder's work; the result is that of one.
+        checkpoint: where the state is kept while the stream lasts, and taken up from if it is there.
+
+    Raises:
+        PrivacyError: if the heads' plans do not sample alike, or several models for release would share a sample.
+    """
+    sampler = heads[0].plan.sampler(experiment.private_seed)
+    if any(h.plan.sampler(experiment.private_seed) != sampler or h.plan.steps != heads[0].plan.steps for h in heads):
+        raise PrivacyError("heads of one stream must have the same sampling rate and steps; train them apart")
+    if experiment.release and len(heads) > 1:
+        raise PrivacyError(
+            "models for release that share one secret sample would reveal more together than the sum of their ε; "
+            "train each in a stream of its own"
+        )
+    evaluation = featurize.of(data.evaluation, device)
+    first = _initial_weights(experiment, data, featurize, evaluation.shape[1], device)
+    learner = _Heads(experiment, heads, data, featurize, first.repeat(len(heads), 1, 1), evaluation, device)
+    diagnostics = None if experiment.release else Diagnostics(learner, experiment.epochs)
+    label = f"{experiment.dataset.name} {experiment.model.name} {experiment.method} seed {experiment.seed}"
+    outcomes = train(
+        learner,
+        epochs=experiment.epochs,
+        sampler=sampler,
+        noises=[noise or head.plan.noise(experiment.private_seed) for head in heads],
+        physical_batch=physical_batch,
+        ema_decay=experiment.ema_decay,
+        diagnostics=diagnostics,
+        workers=workers,
+        checkpoint=checkpoint,
+        label=f"{label}, {len(heads)} heads",
+        device=device,
+    )
+    for index, (head, outcome) in enumerate(zip(heads, outcomes, strict=True)):
+        (matrix,) = outcome.weights.values()
+        outcome.weights = {"weight": matrix[:, :-1], "bias": matrix[:, -1], **featurize.standardization()}
+        if head.record_magnitudes and diagnostics:
+            outcome.magnitudes = diagnostics.mean_record(str(index))
+    return outcomes
+
+
+def _initial_weights(
+    experiment: Experiment, data: TrainingData, featurize: Featurizer, dimension: int, device: str
+) -> Tensor:
+    """The first weights of every head, float32 [1, classes, d + 1]: zeros, or after SGD on D for Table 6's pretraining.
+
+    Training a linear head is convex, so zeros are a good start; noisy steps would have to undo random weights first.
+    """
+    weights = torch.zeros(experiment.dataset.classes, dimension, device=device)
+    if not experiment.pretrain_epochs:
+        return weights[None]
+    assert data.public is not None
+    features = featurize.of(data.public, device)
+    targets = one_hot(data.public.labels, experiment.dataset.classes).to(device)
+    layer = torch.nn.Linear(dimension, experiment.dataset.classes, bias=False, device=device)
+    layer.weight.data.copy_(weights)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=_PRETRAINING_RATE, momentum=0.9)
+    for epoch in range(experiment.pretrain_epochs):
+        order = torch.from_numpy(generator(experiment.seed, "pretrain", epoch).permutation(len(features)))
+        for part in order.split(_PRETRAINING_BATCH):
+            part = part.to(device)
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(layer(features[part]), targets[part]).backward()
+            optimizer.step()
+    return layer.weight.detach()[None]

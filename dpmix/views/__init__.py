@@ -1,0 +1,1 @@
+"""The K views of an example: augmentation T and mixing."""

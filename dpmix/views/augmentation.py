@@ -1,0 +1,115 @@
+"""T, the random transformation of Algorithm 1: K views of each image, made in one batch on the images' device.
+
+Every view has its own parameters, drawn from a key (seed, step, example, stream), so the views of an example are the
+same whatever else is in the batch. The transforms themselves are in `dpmix.views.transforms`.
+
+Importing this module loads neither torch nor kornia, so that names can be checked before anything is computed.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING
+
+from dpmix.errors import ParamsError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+    from dpmix.random import KeyedRandom
+from dpmix.views.draws import Draws
+from dpmix.views.transforms import INDEX_TRANSFORMS, PIXEL_TRANSFORMS, TRANSFORMS
+
+
+def check_transforms(names: Sequence[str]) -> tuple[str, ...]:
+    """The names as a tuple, if each is in `TRANSFORMS` and none is given twice; else a `ParamsError`."""
+    for name in names:
+        if name not in TRANSFORMS:
+            close = difflib.get_close_matches(name, TRANSFORMS, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(sorted(TRANSFORMS))}"
+            raise ParamsError(f"unknown transform {name!r}; {hint}")
+        if list(names).count(name) > 1:
+            # Both would draw the same parameters, which is never what is meant.
+            raise ParamsError(f"transform {name!r} is listed twice; list it once")
+    return tuple(names)
+
+
+def augment(
+    images: Tensor,
+    k: int,
+    transforms: Sequence[str],
+    random: KeyedRandom,
+    stream: str,
+    *,
+    padding: int,
+) -> Tensor:
+    """K independent draws of T(x) for each image.
+
+    Transforms that move pixels come first, in the order listed, and are done together in one gather; then those that
+    change pixels, in the order listed.
+
+    Args:
+        images: [n, C, H, W], uint8 (scaled to [0, 1]) or floating point in [0, 1]; or [n, K, C, H, W], one image for
+            each view, of which each is transformed once.
+        k: K, views of each example.
+        transforms: names in `TRANSFORMS`; none repeats the image K times (a view on the same memory).
+        random: draws keyed by the n examples, in the order of `images`.
+        stream: the purpose of these views; streams are independent of each other.
+        padding: of the random crop, in pixels.
+
+    Returns:
+        float32 [n, K, C, H, W] in [0, 1], on the device of `images`.
+
+    Raises:
+        ParamsError: for an unknown transform, or padding that the images are too small for.
+        ValueError: if the shapes of `images`, `k` and `random` disagree.
+    """
+    import torch
+
+    names = check_transforms(transforms)
+    n = len(random.examples)
+    if images.dim() not in (4, 5) or len(images) != n or (images.dim() == 5 and images.shape[1] != k):
+        raise ValueError(f"expected images [{n}, C, H, W] or [{n}, {k}, C, H, W], not {list(images.shape)}")
+    scaled = images.to(torch.float32).div_(255) if images.dtype == torch.uint8 else images.to(torch.float32)
+    if scaled.dim() == 4:
+        scaled = scaled[:, None].expand(-1, k, -1, -1, -1)
+    if n * k == 0:
+        return scaled
+    draws = Draws(random, stream, k, images.device)
+    moves = [name for name in names if name in INDEX_TRANSFORMS]
+    changes = [name for name in names if name in PIXEL_TRANSFORMS]
+    views = _moved(scaled, moves, draws, padding) if moves else scaled
+    if not changes:
+        return views
+    flat = views.flatten(0, 1)
+    for name in changes:
+        flat = PIXEL_TRANSFORMS[name](flat, draws.within(name))
+    return flat.unflatten(0, (n, k))
+
+
+def _moved(images: Tensor, names: Sequence[str], draws: Draws, padding: int) -> Tensor:
+    """Images [n, K, C, H, W] after transforms that move pixels, the names in their order.
+
+    Each transform changes which rows and columns a view reads from; one gather at the end reads them all.
+    """
+    import torch
+
+    n, k, channels, height, width = images.shape
+    rows = torch.arange(height, device=images.device).expand(n * k, -1)
+    columns = torch.arange(width, device=images.device).expand(n * k, -1)
+    for name in names:
+        rows, columns = INDEX_TRANSFORMS[name](rows, columns, draws.within(name), padding)
+    source = (rows[:, :, None] * width + columns[:, None, :]).view(n, k, 1, height * width)
+    # Expanded, neither the images nor the indices are copied K or C times.
+    return images.flatten(3).gather(3, source.expand(-1, -1, channels, -1)).unflatten(3, (height, width))
+
+
+"""Transforms that move pixels: (rows [m, H], columns [m, W], draws, padding) to new rows and columns to read from."""
+
+"""Table 4's extras, in its order. Each applies to every view: otherwise Sobel could not cost what it does there."""
+
+"""Transforms that change pixels: (views float32 [m, C, H, W] in [0, 1], draws) to views of the same kind."""
+
+"""Every transform by its name."""

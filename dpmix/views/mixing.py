@@ -1,0 +1,281 @@
+"""Algorithm 1 up to the gradient: one private example becomes the views S and S' with soft labels.
+
+S holds K_base draws of T(x) and K_diff images drawn from the synthetic set D; S' holds K_self mixtures
+
+    lambda a + (1 - lambda) b,  lambda ~ Beta(alpha, alpha),                                            (Eq. 3)
+
+of pairs from S, with the same lambda for images and labels. Section 3.1 remarks that CutMix may take mixup's place:
+then a box of b, of area 1 - lambda, is pasted into a, and the label's lambda is the share of pixels that a keeps. No
+other private example enters the views of one: that is why clipping their mean gradient bounds the sensitivity by C.
+
+Microbatches (section 3, Table 1) are the exception that the paper argues against: their views come from two private
+examples, so the sensitivity is 2 C, which `dpmix.privacy.plan` accounts for.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dpmix.data.images import Images
+from dpmix.random import KeyedRandom
+from dpmix.views.augmentation import augment
+from dpmix.views.settings import ViewSettings
+
+
+@dataclass(frozen=True)
+class Views:
+    """S and S' of n examples.
+
+    Attributes:
+        images: float32 [n, K, C, R, R] in [0, 1].
+        targets: float32 [n, K, classes], rows sum to 1.
+        weights: float32 [n, K_self], the lambda of each mixture (empty when nothing is mixed); with CutMix, the exact
+            share of pixels that come from the pair's first member.
+        pairs: int64 [n, K_self, 2], the two members of S in each mixture.
+    """
+
+    images: Tensor
+    targets: Tensor
+    weights: Tensor
+    pairs: Tensor
+
+
+def one_hot(labels: np.ndarray, classes: int) -> Tensor:
+    """Integer labels [...] to float32 [..., classes], 1 at the label and 0 elsewhere."""
+    return torch.nn.functional.one_hot(torch.as_tensor(np.ascontiguousarray(labels)), classes).float()
+
+
+def make_views(
+    private: Images,
+    indices: Sequence[int] | np.ndarray,
+    settings: ViewSettings,
+    random: KeyedRandom,
+    synthetic: Images | None = None,
+    device: torch.device | str = "cpu",
+) -> Views:
+    """S and S' of some private examples (Algorithm 1, up to the gradient).
+
+    Args:
+        private: the private training set.
+        indices: int64 [n], which of its examples.
+        settings: what the views are made of.
+        random: draws keyed by these n examples, in the same order.
+        synthetic: D; needed when k_diff > 0.
+        device: where the views are made.
+
+    Returns:
+        K = k_base + k_diff + k_self views of each example, in this order, with soft labels.
+
+    Raises:
+        ValueError: if k_diff > 0 and there is no D, or D has fewer than k_diff images.
+
+    >>> private = Images(np.zeros((10, 1, 8, 8), dtype=np.uint8), np.arange(10) % 2, ("no", "yes"))
+    >>> views = make_views(private, [3, 7], ViewSettings(k_base=2, k_self=4), KeyedRandom(0, 0, [3, 7]))
+    >>> views.images.shape, views.targets[0, -1]  # both members of a mixture show the class of example 3
+    (torch.Size([2, 6, 1, 8, 8]), tensor([0., 1.]))
+    """
+    indices = np.asarray(indices, dtype=np.int64)
+    classes = private.num_classes
+    parts, labels = [], []
+    if settings.k_base:
+        images = _gather(private, indices, device)
+        parts.append(augment(images, settings.k_base, settings.transforms, random, "base", padding=settings.padding))
+        labels.append(one_hot(private.labels[indices], classes)[:, None].expand(-1, settings.k_base, -1))
+    if settings.k_diff:
+        if synthetic is None or len(synthetic) < settings.k_diff:
+            raise ValueError(f"k_diff = {settings.k_diff} needs a synthetic set D of at least that many images")
+        chosen = _without_replacement(random, "diff", len(synthetic), settings.k_diff)
+        parts.append(_synthetic_views(synthetic, chosen, settings, random, device))
+        labels.append(one_hot(synthetic.labels[chosen], classes))
+    images = torch.cat(parts, dim=1)
+    targets = _moved(torch.cat(labels, dim=1), device)
+    weights = torch.zeros(len(indices), settings.k_self)
+    pairs = torch.zeros(len(indices), settings.k_self, 2, dtype=torch.int64)
+    if settings.k_self:
+        pairs = _draw_pairs(random, images.shape[1], settings)
+        mixed_images, mixed_targets, weights = _mixtures(images, targets, pairs, settings, random, "lambda")
+        images = torch.cat([images, mixed_images], dim=1)
+        targets = torch.cat([targets, mixed_targets], dim=1)
+    return Views(images, targets, weights, pairs)
+
+
+def mix(members: Tensor, pairs: Tensor, weights: Tensor) -> Tensor:
+    """Mixup (Eq. 3): lambda a + (1 - lambda) b for pairs (a, b) of each example's own members.
+
+    Args:
+        members: [n, |S|, ...], images or soft labels.
+        pairs: int64 [n, m, 2], places in S.
+        weights: [n, m], the lambda of each pair.
+
+    Returns:
+        The mixtures, [n, m, ...].
+
+    >>> mix(torch.tensor([[0.0, 10.0]]), pairs=torch.tensor([[[0, 1]]]), weights=torch.tensor([[0.25]]))
+    tensor([[7.5000]])
+    """
+    pairs = pairs.to(members.device)
+    rows = torch.arange(len(members), device=members.device)[:, None]
+    scale = weights.to(members).view(*weights.shape, *[1] * (members.dim() - 2))
+    return torch.lerp(members[rows, pairs[..., 1]], members[rows, pairs[..., 0]], scale)
+
+
+def cut(members: Tensor, pairs: Tensor, boxes: Tensor) -> Tensor:
+    """CutMix: a with the pixels of b inside a box, for pairs (a, b) of each example's own members.
+
+    Args:
+        members: images [n, |S|, C, H, W].
+        pairs: int64 [n, m, 2], places in S.
+        boxes: int64 [n, m, 4]: top, bottom, left and right of each box in pixels, bottom and right excluded.
+
+    Returns:
+        The mixtures, [n, m, C, H, W].
+    """
+    pairs, boxes = pairs.to(members.device), boxes.to(members.device)
+    examples = torch.arange(len(members), device=members.device)[:, None]
+    row = torch.arange(members.shape[-2], device=members.device)
+    column = torch.arange(members.shape[-1], device=members.device)
+    top, bottom, left, right = boxes[..., None].unbind(dim=2)
+    in_rows, in_columns = (row >= top) & (row < bottom), (column >= left) & (column < right)
+    inside = (in_rows[..., :, None] & in_columns[..., None, :])[:, :, None]
+    return torch.where(inside, members[examples, pairs[..., 1]], members[examples, pairs[..., 0]])
+
+
+def _mixtures(
+    images: Tensor, targets: Tensor, pairs: Tensor, settings: ViewSettings, random: KeyedRandom, stream: str
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Mixtures, their soft labels and their weights, by mixup or CutMix, with weights drawn from Beta(alpha, alpha).
+
+    Args:
+        images: float32 [n, |S|, C, H, W].
+        targets: float32 [n, |S|, classes].
+        pairs: int64 [n, m, 2], places in S.
+        settings: `mixing` and `alpha`.
+        random: draws keyed by the n examples.
+        stream: the purpose of the draws.
+
+    Returns:
+        [n, m, C, H, W], [n, m, classes], and float32 [n, m], the weight of each pair's first member.
+    """
+    drawn = random.beta(stream, settings.alpha, pairs.shape[1])
+    if settings.mixing == "mixup":
+        weights = torch.from_numpy(drawn).float()
+        return mix(images, pairs, weights), mix(targets, pairs, weights), weights
+    height, width = images.shape[-2:]
+    boxes = _draw_boxes(random, stream, drawn, height, width)
+    area = (boxes[..., 1] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 2])
+    weights = 1 - area.float() / (height * width)
+    return cut(images, pairs, boxes), mix(targets, pairs, weights), weights
+
+
+def _draw_boxes(random: KeyedRandom, stream: str, weights: np.ndarray, height: int, width: int) -> Tensor:
+    """CutMix's boxes for weights [n, m]: int64 [n, m, 4], as `cut` takes them.
+
+    Each has the share 1 - weight of the image's area and a centre that is uniform over the pixels. What reaches over
+    the edge is cut off, so that the area may become smaller.
+    """
+    ends = []
+    for name, size in (("row", height), ("column", width)):
+        side = np.rint(size * np.sqrt(1 - weights)).astype(np.int64)
+        first = random.integers(f"{stream}/{name}", size, weights.shape[1]) - side // 2
+        ends += [np.clip(first, 0, size), np.clip(first + side, 0, size)]
+    return torch.from_numpy(np.stack(ends, axis=-1))
+
+
+def make_microbatch_views(
+    private: Images,
+    units: np.ndarray,
+    settings: ViewSettings,
+    seed: int,
+    step: int,
+    device: torch.device | str = "cpu",
+) -> Views:
+    """The views of n microbatches (Table 1), each of which is clipped as one.
+
+    Each slot of a microbatch has the augmented views of its example. With `microbatch_mixup`, view k of the first
+    example is mixed with view k of the second; the mixtures join the other views (`added`) or replace them (`alone`).
+
+    Args:
+        private: the private training set.
+        units: int64 [n, size], indices of examples; -1 marks an empty slot. Its views are black and their targets zero,
+            so that loss and gradient are zero: a microbatch that lost a record keeps its size.
+        settings: what the views are made of; k_diff and k_self are 0.
+        seed: the run's seed.
+        step: the step, from 0.
+        device: where the views are made.
+    """
+    n, size = units.shape
+    flat = units.reshape(-1)
+    present = torch.from_numpy((flat >= 0).astype(np.float32)).to(device)
+    safe = np.where(flat >= 0, flat, 0)
+    single = ViewSettings(k_base=settings.k_base, transforms=settings.transforms, padding=settings.padding)
+    made = make_views(private, safe, single, KeyedRandom(seed, step, safe), device=device)
+    k = settings.k_base
+    # An index has to stand in an empty slot, but its record must not: it belongs to another microbatch.
+    blanked = made.images * present.view(-1, 1, 1, 1, 1)
+    images = blanked.view(n, size, k, *made.images.shape[2:])
+    targets = (made.targets * present[:, None, None]).view(n, size, k, private.num_classes)
+    weights = torch.zeros(n, 0)
+    pairs = torch.zeros(n, 0, 2, dtype=torch.int64)
+    flat_images, flat_targets = images.flatten(1, 2), targets.flatten(1, 2)
+    if settings.microbatch_mixup != "none":
+        unit_random = KeyedRandom(seed, step, np.arange(n) if n == 0 else units.max(axis=1))
+        first = torch.arange(k)
+        pairs = torch.stack([first, first + k], dim=-1).expand(n, -1, -1)
+        # A lone example has no partner: it is mixed with itself.
+        whole = torch.from_numpy((units >= 0).all(axis=1))
+        lone = torch.from_numpy(np.where(units[:, 0] >= 0, 0, 1))[:, None, None] * k
+        pairs = torch.where(whole[:, None, None], pairs, first[None, :, None] + lone)
+        mixed_images, mixed_targets, weights = _mixtures(
+            flat_images, flat_targets, pairs, settings, unit_random, "microbatch"
+        )
+        if settings.microbatch_mixup == "alone":
+            return Views(mixed_images, mixed_targets, weights, pairs)
+        flat_images = torch.cat([flat_images, mixed_images], dim=1)
+        flat_targets = torch.cat([flat_targets, mixed_targets], dim=1)
+    return Views(flat_images, flat_targets, weights, pairs)
+
+
+def _gather(images: Images, indices: np.ndarray, device: torch.device | str) -> Tensor:
+    # Fancy indexing copies, so the tensor does not share memory with the read-only store.
+    return _moved(torch.from_numpy(images.images[indices]), device)
+
+
+def _moved(tensor: Tensor, device: torch.device | str) -> Tensor:
+    """On the device: to a GPU from pinned memory, so that views are made while it still computes."""
+    if torch.device(device).type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
+def _synthetic_views(
+    synthetic: Images, chosen: np.ndarray, settings: ViewSettings, random: KeyedRandom, device: torch.device | str
+) -> Tensor:
+    n, count = chosen.shape
+    drawn = _gather(synthetic, chosen.reshape(-1), device)
+    if not settings.augment_synthetic:
+        return (drawn.float() / 255).view(n, count, *drawn.shape[1:])
+    drawn = drawn.view(n, count, *drawn.shape[1:])
+    return augment(drawn, count, settings.transforms, random, "diff", padding=settings.padding)
+
+
+def _without_replacement(random: KeyedRandom, stream: str, population: int, count: int) -> np.ndarray:
+    """`count` different integers below `population` for each example, int64 [n, count] (Floyd's algorithm)."""
+    uniform = random.uniform(stream, count)
+    chosen = np.empty(uniform.shape, dtype=np.int64)
+    for slot, top in enumerate(range(population - count, population)):
+        candidate = np.minimum((uniform[:, slot] * (top + 1)).astype(np.int64), top)
+        taken = (chosen[:, :slot] == candidate[:, None]).any(axis=1)
+        chosen[:, slot] = np.where(taken, top, candidate)
+    return chosen
+
+
+def _draw_pairs(random: KeyedRandom, members: int, settings: ViewSettings) -> Tensor:
+    first = random.integers("first", members, settings.k_self)
+    if settings.pairs == "independent":
+        second = random.integers("second", members, settings.k_self)
+    else:
+        second = (first + 1 + random.integers("second", members - 1, settings.k_self)) % members
+    return torch.from_numpy(np.stack([first, second], axis=-1))

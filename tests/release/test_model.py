@@ -1,0 +1,123 @@
+"""A released model in other hands: the file, the encoder's folder, and images on disk."""
+
+import csv
+import io
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from dpmix.artefacts.data import EncoderModel
+from dpmix.artefacts.experiment import Experiment
+from dpmix.cli import main
+from dpmix.data.images import load
+from dpmix.errors import DataError
+from dpmix.execution import default_device
+from dpmix.files import read_json
+from dpmix.release import model as release_model
+from dpmix.training.runner import make
+from tests.training.conftest import ENCODER, World
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.fixture(params=["scratch", "head", "raw features"])
+def run(world: World, request: pytest.FixtureRequest) -> Experiment:
+    if request.param == "scratch":
+        made = world.scratch(release=True)
+    elif request.param == "head":
+        made = world.experiment(release=True)
+    else:
+        plain = ENCODER.model_copy(update={"standardize": "none"})
+        made = world.experiment(release=True, model=plain)
+    make([made], "demo")
+    return made
+
+
+def write_test_images(run: Experiment, folder: Path) -> tuple[list[Path], list[str]]:
+    """The test set as files, in folders of no meaning, and their true classes."""
+    test = load(run.images().path("demo").parent, "test")
+    paths = []
+    for index, image in enumerate(test.images):
+        paths.append(folder / f"{index % 3}" / f"{index:03d}.png")
+        paths[-1].parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image.transpose(1, 2, 0)).save(paths[-1])
+    return paths, [test.classes[label] for label in test.labels]
+
+
+def test_it_classifies_as_it_was_measured(run: Experiment, tmp_path: Path) -> None:
+    paths, classes = write_test_images(run, tmp_path / "images")
+    model = release_model.load(run.directory("demo") / "model.safetensors")
+    found = list(release_model.classify(model, paths, batch=7))
+    right = sum(name == true for (name, _), true in zip(found, classes, strict=True))
+    metrics = read_json(run.path("demo"))
+    assert round(100 * right / len(classes), 6) == metrics["accuracy"]
+    assert all(1 / len(set(classes)) <= probability <= 1 for _, probability in found)
+    assert model.statement.epsilons == pytest.approx(
+        {k: v for k, v in metrics["epsilon"].items() if k != "target"}, rel=1e-5
+    )
+    assert model.statement.delta == run.delta
+
+
+def classify(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> str | int | None:
+    monkeypatch.setattr("sys.argv", ["dpmix", "classify", *map(str, arguments)])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    return caught.value.code
+
+
+def test_from_the_command_line_and_elsewhere(
+    run: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The model's file was given away; the encoder's folder lies somewhere else."""
+    paths, _ = write_test_images(run, tmp_path / "images")
+    model = run.directory("demo") / "model.safetensors"
+    device = default_device()  # as the command has it
+    expected = list(release_model.classify(release_model.load(model, device=device), paths, 64, device))
+    encoder = EncoderModel(encoder=ENCODER).path("demo").parent.resolve()
+    (tmp_path / "elsewhere").mkdir()
+    model.rename(tmp_path / "elsewhere" / "given.safetensors")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    capsys.readouterr()
+    assert classify(monkeypatch, "given.safetensors", "../images/0", paths[1], "--encoder", encoder) == 0
+    out, err = capsys.readouterr()
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert [row["image"] for row in rows] == [f"../images/0/{n:03d}.png" for n in range(0, 40, 3)] + [str(paths[1])]
+    assert [row["class"] for row in rows[:-1]] == [name for name, _ in expected[::3]]
+    assert float(rows[-1]["probability"]) == pytest.approx(expected[1][1], abs=1e-3)
+    assert "given.safetensors: ε = " in err
+    assert "δ = 1e-05" in err
+
+
+def test_what_cannot_be_used_is_one_line(world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    run = world.experiment(release=True, epochs=1)
+    make([run], "demo")
+    model = run.directory("demo") / "model.safetensors"
+    (picture,), _ = write_test_images(run, tmp_path / "images")[0][:1], None
+    for arguments, words in (
+        (("gone.safetensors", picture), "gone.safetensors does not exist; a run with release: true leaves it"),
+        ((model, "gone.png"), "gone.png does not exist; give image files"),
+        ((model, tmp_path / "text.png"), "text.png cannot be read as an image"),
+        ((tmp_path / "other.safetensors", picture), "other.safetensors is not a whole released model"),
+        ((tmp_path / "cut.safetensors", picture), "cut.safetensors is not a whole released model"),
+        ((tmp_path / "half.safetensors", picture), "half.safetensors is not a whole released model"),
+        ((model, picture, "--encoder", tmp_path / "none"), "none does not exist; fetch tiny / none into it"),
+    ):
+        (tmp_path / "text.png").write_text("no picture")
+        save_file({}, tmp_path / "other.safetensors")
+        with safe_open(model, framework="pt") as file:
+            save_file({"bias": file.get_tensor("bias")}, tmp_path / "half.safetensors", file.metadata())
+        (tmp_path / "cut.safetensors").write_bytes(model.read_bytes()[:-5])
+        error = str(classify(monkeypatch, *arguments))
+        assert error.startswith("error: ")
+        assert words in error
+        assert len(error.splitlines()) == 1
+
+
+def test_a_broken_encoder_is_named(world: World, tmp_path: Path) -> None:
+    run = world.experiment(release=True, epochs=1)
+    make([run], "demo")
+    with pytest.raises(DataError, match="holds no encoder"):
+        release_model.load(run.directory("demo") / "model.safetensors", encoder=tmp_path)

@@ -1,0 +1,178 @@
+"""The house stands as docs/architecture.md draws it: nothing climbs, nothing goes in circles, tests lie beside code."""
+
+import ast
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+MOST_LINES = 350
+# How a first docstring begins the sentence that says why its file is longer.
+REASON = "Long because "
+# Modules whose tests stand with those of another, and where.
+ELSEWHERE = {
+    "adapters/opacus_checks.py": "adapters/test_opacus.py",
+    "artefacts/base.py": "artefacts/test_identity.py",
+    "artefacts/data.py": "artefacts/test_experiment.py",
+    "artefacts/measurements.py": "artefacts/test_identity.py",
+    "artefacts/plan_file.py": "artefacts/test_identity.py",
+    "catalogue/cells.py": "catalogue/test_catalogue.py",
+    "errors.py": "cli/test_app.py",
+    "execution.py": "cli/test_steps.py",
+    "figures/figure1.py": "figures/test_figures.py",
+    "figures/figure2.py": "figures/test_figures.py",
+    "figures/style.py": "figures/test_figures.py",
+    "makers/data.py": "test_build.py",
+    "makers/models.py": "test_build.py",
+    "makers/registry.py": "test_build.py",
+    "makers/runs.py": "test_build.py",
+    "models/features.py": "training/test_heads.py",
+    "models/small_encoders.py": "demo/test_encoder.py",
+    "models/small_repvgg.py": "demo/test_encoder.py",
+    "models/tiny_convnext.py": "demo/test_encoder.py",
+    "params/messages.py": "params/test_read.py",
+    "params/scales.py": "params/test_read.py",
+    "params/specs.py": "params/test_read.py",
+    "params/tables.py": "params/test_read.py",
+    "privacy/calibration.py": "privacy/test_accounting.py",
+    "privacy/loss.py": "privacy/test_clipping.py",
+    "privacy/measurement.py": "privacy/test_ledger.py",
+    "progress.py": "cli/test_app.py",
+    "provenance.py": "training/test_runner.py",
+    "tables/captions.py": "tables/test_published.py",
+    "tables/html.py": "tables/test_shown.py",
+    "tables/kinds/accuracy.py": "catalogue/test_reference_rows.py",
+    "tables/kinds/base.py": "tables/test_added.py",
+    "tables/kinds/external.py": "tables/test_build.py",
+    "tables/kinds/fid.py": "catalogue/test_catalogue.py",
+    "tables/kinds/grid.py": "catalogue/test_reference_rows.py",
+    "tables/kinds/runtime.py": "tables/test_build.py",
+    "tables/latex.py": "tables/test_render.py",
+    "tables/markdown.py": "tables/test_render.py",
+    "training/accuracy.py": "training/test_measures.py",
+    "training/averaging.py": "training/test_measures.py",
+    "training/heads_job.py": "training/test_runner.py",
+    "training/inputs.py": "training/test_runner.py",
+    "training/learner.py": "training/test_steps.py",
+    "training/network_job.py": "training/test_runner.py",
+    "training/outcome.py": "training/test_runner.py",
+    "views/draws.py": "views/test_augmentation.py",
+    "views/transforms.py": "views/test_augmentation.py",
+    "wording.py": "test_doctests.py",
+}
+
+
+def lint(folder: Path) -> subprocess.CompletedProcess[str]:
+    """What import-linter says of the package in a folder, by the contracts of its pyproject.toml."""
+    program = Path(sys.executable).with_name("lint-imports")
+    return subprocess.run(
+        [program, "--no-cache", "pyproject.toml"], cwd=folder, env={"PYTHONPATH": str(folder)},
+        capture_output=True, text=True,
+    )  # fmt: skip
+
+
+def modules(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*.py") if path.name not in ("__init__.py", "__main__.py"))
+
+
+# Imports --------------------------------------------------------------------------------------------------------------
+
+
+def test_imports_keep_to_the_contracts() -> None:
+    found = lint(ROOT)
+    assert found.returncode == 0, found.stdout
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "contract"),
+    [
+        ("dpmix/data/images.py", "import dpmix.training.loop", "nothing climbs"),
+        ("dpmix/views/settings.py", "def late():\n    from dpmix.tables import build", "nothing climbs"),
+        ("dpmix/privacy/plan.py", "from dpmix.files import write_json", "a library of its own"),
+        ("dpmix/privacy/noise.py", "from dpmix.views.mixing import make_views", "a library of its own"),
+        ("dpmix/privacy/sampling.py", "import dpmix.privacy.plan", "No circles"),
+    ],
+)
+def test_one_that_does_not_would_be_found(file: str, line: str, contract: str, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "dpmix", tmp_path / "dpmix", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    with (tmp_path / file).open("a", encoding="utf-8") as changed:
+        changed.write(f"\n{line}\n")
+    found = lint(tmp_path)
+    assert found.returncode == 1
+    assert [words for words in found.stdout.splitlines() if words.endswith("BROKEN") and contract in words], (
+        found.stdout
+    )
+
+
+def test_every_room_has_its_place_in_the_picture() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
+    (layers,) = [contract["layers"] for contract in contracts if contract["type"] == "layers"]
+    rooms = {one.strip() for layer in layers for one in layer.split("|")}
+    there = {path.stem for path in (ROOT / "dpmix").iterdir() if not path.name.startswith("_")}
+    assert rooms == there
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    assert [room for room in sorted(rooms) if f"`{room}`" not in page] == []
+
+
+# Files ----------------------------------------------------------------------------------------------------------------
+
+
+def too_long(path: Path) -> bool:
+    text = path.read_text(encoding="utf-8")
+    return len(text.splitlines()) > MOST_LINES and REASON not in (ast.get_docstring(ast.parse(text)) or "")
+
+
+def test_a_long_file_says_why_it_is_long() -> None:
+    files = [path for folder in ("dpmix", "tests", "benchmarks", "examples") for path in (ROOT / folder).rglob("*.py")]
+    assert len(files) > 200
+    assert [path.relative_to(ROOT).as_posix() for path in sorted(files) if too_long(path)] == []
+
+
+@pytest.mark.parametrize(("lines", "says", "found"), [(350, "", False), (351, "", True), (351, REASON + "so.", False)])
+def test_one_that_does_not_say_so_would_be_found(lines: int, says: str, found: bool, tmp_path: Path) -> None:
+    path = tmp_path / "one.py"
+    path.write_text(f'"""One. {says}"""\n' + "\n" * (lines - 1))
+    assert too_long(path) == found
+
+
+# Tests ----------------------------------------------------------------------------------------------------------------
+
+
+def test_every_module_has_its_tests_beside_it() -> None:
+    alone = []
+    for module in modules(ROOT / "dpmix"):
+        name = module.relative_to(ROOT / "dpmix")
+        beside = name.with_name(f"test_{name.name}")
+        if not (ROOT / "tests" / ELSEWHERE.get(name.as_posix(), beside)).is_file():
+            alone.append(name.as_posix())
+    assert alone == []
+
+
+def test_what_is_tested_elsewhere_is_there_and_has_no_tests_of_its_own() -> None:
+    for name in ELSEWHERE:
+        assert (ROOT / "dpmix" / name).is_file(), name
+        assert not (ROOT / "tests" / name).with_name(f"test_{Path(name).name}").exists(), name
+
+
+def test_a_test_of_no_module_says_what_it_tests() -> None:
+    silent = []
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        name = path.relative_to(ROOT / "tests")
+        of_a_module = (ROOT / "dpmix" / name.with_name(name.name.removeprefix("test_"))).is_file()
+        if not of_a_module and not ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))):
+            silent.append(name.as_posix())
+    assert silent == []
+
+
+def test_rooms_of_tests_are_rooms_of_the_package() -> None:
+    """But for the workflow, the cluster and the faults, which are no part of it."""
+    rooms = {path.name for path in (ROOT / "tests").iterdir() if path.is_dir() and any(path.glob("*.py"))}
+    packages = {path.parent.name for path in (ROOT / "dpmix").glob("*/__init__.py")}
+    assert rooms - packages == {"mutants", "slurm", "workflow"}
