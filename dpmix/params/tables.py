@@ -9,7 +9,6 @@ from pydantic import (
     GetCoreSchemaHandler,
     model_validator,
 )
-from pydantic_core import CoreSchema
 
 from dpmix.params.specs import PositiveFloat, Seed, Settings, Spec
 
@@ -66,7 +65,7 @@ def table_kinds() -> dict[str, type[TableSpec]]:
 class OfItsKind:
     """Has pydantic validate a `TableSpec` by the class of its kind."""
 
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> Any:
         kinds: Any = Union[tuple(table_kinds().values())]  # noqa: UP007  # a union of what is known at run time only
         return handler.generate_schema(Annotated[kinds, Field(discriminator="kind")])
 
