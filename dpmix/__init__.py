@@ -1,7 +1,7 @@
 """DP-Mix: mixup for differentially private image classification.
 
-What is listed here is the public face: `docs/api.md` has a section on each name, and what is not here may change at any
-time. Importing the package loads nothing heavy; a name is imported from its module when it is first used.
+The names in `__all__` are the public API, documented in `docs/api.md`; everything else may change at any time.
+Importing the package is fast, because a name is imported from its module only when it is first used.
 """
 
 import importlib

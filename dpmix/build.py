@@ -1,7 +1,7 @@
-"""One call that makes an artefact and whatever it is made from, in this process.
+"""Makes artefacts, tables and figures in this process.
 
-`build` serves whoever wants a result; `make` serves Snakemake's jobs, for which the inputs are there already. Both call
-the makers that `dpmix.makers` registers, so that a result is the same, byte for byte, whichever way it came to be.
+`build` makes an artefact and first everything missing that it is made from. `make` makes an artefact whose inputs exist
+already, as they do in a Snakemake job. Both call the makers of `dpmix.makers`, and give the same bytes.
 
     build(experiment, scale="demo")        # its images, encoder, D, plan and learning rate first
     build_target("table3", catalogue)      # the same for all that a table shows, then the table
@@ -29,25 +29,25 @@ _RAW = Path("data/raw")
 def build(
     *artefacts: Artefact, scale: str, execution: Execution = DEFAULT, raw: Path = _RAW, quiet: bool = False
 ) -> list[Path]:
-    """Make what is missing of these artefacts and of all that they are made from.
+    """Make these artefacts and their inputs, inputs of inputs included, as far as they are missing.
 
-    What is there stays as it is, and nothing is asked of what it was made from. A call that was killed is repeated to
-    go on where it was: finished artefacts are whole files, and an unfinished run goes on from its checkpoint. Under
-    torchrun, runs are shared by all processes; the first makes everything else.
+    An artefact whose file exists is left alone, and its inputs are not looked at. After a kill, the same call goes on:
+    files are whole or absent, and an unfinished run has a checkpoint. Under torchrun all processes share each run, and
+    the first one makes everything else.
 
     Args:
         artefacts: what is wanted, such as an `Experiment`.
-        scale: of the params, whose name is part of the paths of results.
-        execution: on which device, how much at a time.
+        scale: the name of a scale, which is part of the paths of results.
+        execution: how to compute: device, batch sizes, precision.
         raw: the folder of downloaded data sets.
-        quiet: say nothing on stderr of what is made.
+        quiet: print nothing on stderr about what is being made.
 
     Returns:
-        The files that were made, in that order.
+        The files that were made, in the order in which they were made.
 
     Raises:
-        ParamsError: if there is an artefact that nothing makes; then nothing has been made.
-        DpmixError: as whatever is made raises it, in one line.
+        ParamsError: for a kind of artefact that has no maker; nothing has been made then.
+        DpmixError: whatever a maker raises, in one line.
     """
     context, made = Context(scale, execution, raw), list[Path]()
     levels = missing(artefacts, scale)
@@ -66,21 +66,29 @@ def build(
 
 
 def make(artefacts: Sequence[Artefact], context: Context) -> None:
-    """Make these artefacts, whose inputs are there; also those that exist.
+    """Make these artefacts, whose inputs must exist. Artefacts that exist are made again.
+
+    Args:
+        artefacts: of any kinds.
+        context: the scale, how to compute, and the folder of downloads.
 
     Raises:
-        DpmixError: for an input that is missing or damaged, or an artefact that nothing makes.
+        DpmixError: for an input that is missing or damaged, or a kind of artefact that has no maker.
     """
     for maker, group in _by_maker(artefacts):
         _run(maker, group, context)
 
 
 def missing(artefacts: Iterable[Artefact], scale: str) -> list[list[Artefact]]:
-    """What is not there yet of these and of all that they are made from, in the order in which it can be made.
+    """The artefacts that do not exist yet among these and their inputs, grouped in the order of making.
 
-    Each list holds what can be made at the same time, once the lists before it are. An artefact stands as late as those
-    that need it allow, so that runs that share a stream of views meet in one list, whether their learning rates are
-    chosen or given.
+    Each list can be made at the same time, once the lists before it have been. An artefact is in the latest list that
+    still precedes everything that needs it. So runs that share views end up in the same list, although those whose
+    learning rate is tuned have one input more.
+
+    Args:
+        artefacts: what is wanted.
+        scale: the name of the scale.
     """
     found: dict[Path, Artefact] = {}
     depth: dict[Path, int] = {}
@@ -102,7 +110,7 @@ def missing(artefacts: Iterable[Artefact], scale: str) -> list[list[Artefact]]:
 
 
 def _by_maker(artefacts: Iterable[Artefact]) -> list[tuple[Maker, list[Artefact]]]:
-    """Artefacts grouped by who makes them, in the order of the first of each group."""
+    """Artefacts grouped by their maker, in the order of the first of each group."""
     groups: dict[Maker, list[Artefact]] = {}
     for artefact in artefacts:
         groups.setdefault(maker_of(type(artefact)), []).append(artefact)
@@ -130,15 +138,15 @@ def _run(maker: Maker, group: Sequence[Artefact], context: Context) -> None:
 
 
 def build_target(target: str, catalogue: "Catalogue", execution: Execution | None = None) -> list[Path]:
-    """Make a table or figure of a scale, or the `report` of all, and whatever is missing of what it shows.
+    """Make a table, a figure or the `report` of all of them, and first everything missing that it shows.
 
     Args:
         target: such as "table3", "figure2" or "report".
-        catalogue: the params' scale.
-        execution: by default as the scale's `bundle` says.
+        catalogue: the scale.
+        execution: how to compute; by default as the scale's `bundle` says.
 
     Returns:
-        The artefacts that were made for it; the target is written in any case.
+        The files of the artefacts that were made. The target itself is written whether or not any were.
 
     Raises:
         ParamsError: if the scale has no such target.
@@ -153,7 +161,11 @@ def build_target(target: str, catalogue: "Catalogue", execution: Execution | Non
 
 
 def make_target(target: str, catalogue: "Catalogue") -> None:
-    """Write a table, a figure or the `report` from what it shows, which is there.
+    """Write a table, a figure or the `report`, for which all that it shows must exist.
+
+    Args:
+        target: such as "table3", "figure2" or "report".
+        catalogue: the scale.
 
     Raises:
         ParamsError: if the scale has no such target.

@@ -1,4 +1,4 @@
-"""Errors that a person can mend. The command line prints each as one line and exits with status 1."""
+"""Errors that the user can mend. The command line prints each as one line and exits with status 1."""
 
 import re
 from collections.abc import Iterator
@@ -6,16 +6,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-pass
-pass
-
 
 class DpmixError(Exception):
     """Something the user can mend; the message is one line that names the remedy."""
 
 
 class ParamsError(DpmixError):
-    """`params.yaml` asks for something that does not exist or does not fit together."""
+    """`params.yaml`, a command's options or a function's arguments ask for what does not exist or fit together."""
 
 
 class DataError(DpmixError):
@@ -23,12 +20,12 @@ class DataError(DpmixError):
 
 
 class PrivacyError(DpmixError):
-    """A privacy target that cannot be met, or a run that would exceed it."""
+    """A privacy target that cannot be met, or something that would void the privacy guarantee of a run."""
 
 
 @contextmanager
 def naming(path: Path | str) -> Iterator[None]:
-    """Within it, errors that speak of `params.yaml`, its usual name, name the file at `path` instead."""
+    """A context in which the messages of `DpmixError`s name the file at `path` wherever they say `params.yaml`."""
     try:
         yield
     except DpmixError as error:
@@ -37,19 +34,28 @@ def naming(path: Path | str) -> Iterator[None]:
 
 
 def one_line(error: BaseException) -> str:
-    """An error's message in one line; its class where it has none."""
+    """An error's message in one line, or the name of its class if it has no message."""
     return " ".join(str(error).split()) or type(error).__name__
 
 
 def known(name: str, names: Any, what: str) -> str:
-    """`name` if it is one of `names`; else a `ParamsError` that lists them and the closest."""
+    """Return `name` if it is one of `names`.
+
+    Args:
+        name: what the user wrote.
+        names: what there is.
+        what: what the name stands for, such as "dataset", for the message.
+
+    Raises:
+        ParamsError: if it is not; the message suggests the closest name, or lists all.
+    """
     if name in names:
         return name
     raise ParamsError(f"params.yaml: unknown {what} {name!r}; {suggestion(name, names)}")
 
 
 def suggestion(name: str, names: Any) -> str:
-    """What to write instead of `name`: the closest of `names`, or all of them."""
+    """The end of an error message for an unknown `name`: the closest of `names`, or if none is close, all of them."""
     import difflib
 
     close = difflib.get_close_matches(name, [str(one) for one in names], n=1)

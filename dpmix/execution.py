@@ -1,4 +1,4 @@
-"""How work is executed: on which device, how much at a time, in which precision. Nothing here is part of a hash."""
+"""How work is executed: device, batch sizes, precision. None of it is part of a hash."""
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -16,11 +16,11 @@ class Execution:
     """How artefacts are made. None of it changes a result beyond rounding.
 
     Attributes:
-        device: where networks live, such as "cuda:1"; None is the first GPU if there is one, else the CPU.
+        device: where networks are, such as "cuda:1"; None is the first GPU if there is one, else the CPU.
         physical_batch: examples that go through a network together.
         backend: of `dpmix.privacy.clipping.clipped_sum`, for networks trained from scratch.
         threads: of the processor; None is what torch chooses.
-        checkpoint_seconds: how often an unfinished run's state is kept; infinite for never.
+        checkpoint_seconds: time between two checkpoints of an unfinished run; infinite for none.
         encoder_precision: of a frozen encoder's forward pass; `auto` is float32 on the CPU and half precision on a GPU.
         compile_encoder: whether `torch.compile` makes kernels for encoders, which takes a minute each; on a GPU only.
     """
@@ -35,7 +35,7 @@ class Execution:
 
     @classmethod
     def of(cls, bundle: "Bundling", **changes: Any) -> Self:
-        """As a scale's `bundle` says, but for `changes`; of these, None is no change."""
+        """The execution that a scale's `bundle` describes, with changes by attribute; None changes nothing."""
         said = cls(
             physical_batch=bundle.physical_batch,
             encoder_precision=bundle.encoder_precision,
@@ -44,7 +44,7 @@ class Execution:
         return replace(said, **{name: value for name, value in changes.items() if value is not None})
 
     def where(self) -> str:
-        """The device, chosen now if it was left open."""
+        """The device, or the default one if `device` is None."""
         return self.device or default_device()
 
 

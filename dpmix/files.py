@@ -23,7 +23,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it replaces `path`, on any error it is removed.
 
     Raises:
-        DpmixError: if the disk is full or not writable, whatever the library that wrote makes of it.
+        DpmixError: if the disk is full or not writable, whatever error the library that writes raises for it.
     """
     path = Path(path)
     with _one_line(path):
@@ -60,7 +60,7 @@ def atomic_directory(path: Path) -> Iterator[Path]:
 
 
 def replace_directory(new: Path, path: Path) -> None:
-    """Move the folder `new` to `path`, on the same disk; one that is there is whole until it is out of the way."""
+    """Move the folder `new` to `path`, on the same disk. A folder that is there is first moved away, then deleted."""
     if not path.exists():
         os.replace(new, path)
         return
@@ -74,7 +74,7 @@ def replace_directory(new: Path, path: Path) -> None:
 
 @contextlib.contextmanager
 def _one_line(path: Path) -> Iterator[None]:
-    """Say in one line why `path` cannot be written."""
+    """A context that turns errors of writing `path` into a `DpmixError` of one line."""
     try:
         yield
     except Exception as error:
@@ -85,7 +85,7 @@ def _one_line(path: Path) -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str | None:
-    """What the system said; libraries have errors of their own for a full disk."""
+    """Why writing failed, as the system says it; None for an error that has another cause."""
     if isinstance(error, OSError):
         return error.strerror or str(error)
     if isinstance(error, DpmixError):
@@ -107,7 +107,11 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON; a missing or broken file is one clear `DpmixError`."""
+    """The content of a JSON file.
+
+    Raises:
+        DpmixError: if it is missing or not valid JSON.
+    """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:

@@ -1,4 +1,4 @@
-"""Downloads that outlast a bad moment: tried again after growing pauses, and only where that may help."""
+"""Downloads that are tried again after growing pauses, if the error is one that may pass."""
 
 import errno
 import http.client
@@ -14,19 +14,19 @@ Result = TypeVar("Result")
 # Seconds between one attempt and the next.
 PAUSES = (1.0, 4.0, 16.0)
 
-# Whose exceptions, for want of a status, mean that the network failed: what the Hugging Face hub is read with.
+# HTTP libraries (of the Hugging Face hub). Their exceptions mean a failed network, unless they carry an HTTP status.
 _CLIENTS = frozenset({"requests", "urllib3", "httpx", "httpcore"})
 
 
 def retried(download: Callable[[], Result], what: str) -> Result:
-    """The result of `download`, which is called again, up to four times in all, while the network or a server fails.
+    """The result of `download()`, which is called up to four times while the network or a server fails.
 
     Args:
-        download: fetches something, whole or not at all, or goes on where it stopped.
-        what: its name, for the line that says on stderr that it is tried again.
+        download: fetches something. Called again, it starts anew or continues where it stopped.
+        what: its name, for the line on stderr that says that it is tried again.
 
     Raises:
-        Exception: that of the last attempt, or the first one that another attempt would not mend.
+        Exception: the last attempt's, or the first one that another attempt would not mend (see `passing`).
     """
     for pause in PAUSES:
         try:
@@ -41,7 +41,7 @@ def retried(download: Callable[[], Result], what: str) -> Result:
 
 
 def passing(error: BaseException) -> bool:
-    """Whether another attempt may succeed: a server that is busy or a connection that broke, but no missing file."""
+    """Whether another attempt may succeed: yes for a busy server or a broken connection, no for a missing file."""
     for cause in _causes(error):
         status = _status(cause)
         if status is not None:
@@ -68,9 +68,9 @@ def full_disk(error: BaseException) -> bool:
 
 
 def no_room(error: BaseException) -> str | None:
-    """What the system says of a disk that is full, of a used-up quota, or of too large a file; None of anything else.
+    """The system's message if an error comes from a full disk, a used-up quota or too large a file; else None.
 
-    Libraries have errors of their own for these, raised from the system's or with its words.
+    Libraries raise errors of their own for these, caused by the system's error or with its message as their text.
     """
     said = {number: os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)}
     for cause in _causes(error):
@@ -83,7 +83,7 @@ def no_room(error: BaseException) -> str | None:
 
 
 def _status(error: BaseException) -> int | None:
-    """The HTTP status that an error reports."""
+    """The HTTP status that an error carries, if any."""
     if isinstance(error, urllib.error.HTTPError):
         return int(error.code)
     status = getattr(getattr(error, "response", None), "status_code", None)

@@ -1,4 +1,4 @@
-"""Progress of long work: a live bar on a terminal, a line every half minute in a log."""
+"""Progress of long work on stderr: a bar on a terminal, and a line every half minute in a log file."""
 
 import sys
 import time
@@ -11,7 +11,14 @@ _EVERY_SECONDS = 30.0
 
 
 def progress(items: Iterable[Item], label: str, unit: str = "step", total: int | None = None) -> Iterable[Item]:
-    """`items`, with their progress on stderr. Work that is done within half a minute leaves no line in a log."""
+    """Iterate over `items` and show progress on stderr.
+
+    Args:
+        items: what is iterated over.
+        label: what is being done, such as "decoding".
+        unit: of the items, in the singular.
+        total: how many items there are; by default their length, if they have one.
+    """
     if total is None and isinstance(items, Sized):
         total = len(items)
     if sys.stderr.isatty():

@@ -1,4 +1,4 @@
-"""What a result was made with: versions and hardware."""
+"""Versions and hardware that a result was made with."""
 
 import platform
 from pathlib import Path
@@ -7,14 +7,14 @@ from dpmix import __version__
 
 
 def versions() -> dict[str, str]:
-    """The versions that a result depends on."""
+    """The versions of dpmix, torch and Python, by name."""
     import torch
 
     return {"dpmix": __version__, "torch": torch.__version__.split("+")[0], "python": platform.python_version()}
 
 
 def hardware() -> str:
-    """The accelerator if there is one, else the processor, as shown beside running times."""
+    """The name of the GPU if there is one, else that of the processor with its number of cores."""
     import os
 
     import torch

@@ -1,10 +1,11 @@
-"""Randomness keyed by (seed, step, stream, example), on any device.
+"""Random numbers that are functions of (seed, step, stream, example), the same on every machine.
 
-Every draw is a pure function of its key, from a counter-based generator (Philox, Salmon et al., SC 2011), so results do
-not depend on the physical batch, the number of workers, or on being interrupted; and removing one record changes no
-other draw. This is what makes sensitivity testable end to end. Names become keys of 64 bits or more by SHA-256, so that
-no two purposes of a run ever share draws by chance. It is not a cryptographic generator: noise and samples of a
-released model come from the operating system instead (`dpmix.privacy`).
+They come from a counter-based generator (Philox, Salmon et al., SC 2011), which has no state: a number depends on its
+key alone. So results do not depend on the physical batch, the number of processes or interruptions, and removing one
+record changes no other record's numbers, which lets tests measure sensitivity on whole training steps. A stream is a
+purpose, such as "crop", given by name; names become keys of 64 bits or more by SHA-256, so that two purposes do not get
+the same numbers by chance. This generator is not cryptographic: noise and samples of a released model come from the
+operating system instead (`dpmix.privacy`).
 """
 
 import functools
@@ -37,15 +38,15 @@ class KeyedRandom:
 
     Args:
         seed: the run's seed, 0 <= seed < 2**32.
-        step: the step the draws belong to, 0 <= step < 2**32.
-        examples: int64 [n], the identity of each example (its index in the published training set).
+        step: the step that the draws belong to, 0 <= step < 2**32.
+        examples: int64 [n], the index of each example in the published training set.
 
-    Draws for different `stream` names are independent of each other; asking for one twice gives the same numbers.
+    Draws of different streams are independent; drawing from one twice gives the same numbers.
 
     Raises:
-        ValueError: if the seed or the step is out of range: it would silently be another's.
+        ValueError: if the seed or the step is out of range; it would otherwise give the draws of another one.
 
-    What example 5 draws does not depend on who else is asked for:
+    The draws of example 5 are the same whether or not other examples are drawn for:
 
     >>> both = KeyedRandom(seed=0, step=7, examples=[3, 5]).uniform("crop", 2)
     >>> alone = KeyedRandom(seed=0, step=7, examples=[5]).uniform("crop", 2)
@@ -95,8 +96,11 @@ class KeyedRandom:
     def beta(self, stream: str, alpha: float, *shape: int) -> npt.NDArray[np.float64]:
         """Beta(alpha, alpha) draws for 0 < alpha <= 1 by Jöhnk's rejection, float64 [n, *shape].
 
-        Attempt number a reads its own stream, so a draw depends on its key alone. Work is a few array passes: at
-        alpha = 0.2 an attempt is accepted with probability 0.95.
+        Attempt number a reads its own stream, so that a draw depends on its key alone. At alpha = 0.2 an attempt is
+        accepted with probability 0.95, so that a few attempts serve all examples.
+
+        Raises:
+            ValueError: if alpha is not in (0, 1].
         """
         if not 0 < alpha <= 1:
             raise ValueError(f"alpha must be in (0, 1], not {alpha}")
@@ -120,24 +124,24 @@ def key_of(bits: int, seed: int, *names: object) -> int:
 
     The first bits of SHA-256: two of a billion keys of 128 bits are equal with probability 10⁻²¹.
     """
-    # One number is one key, whichever type it comes in.
+    # NumPy's integers and Python's are the same key.
     plain = (operator.index(name) if hasattr(name, "__index__") else name for name in names)
     digest = hashlib.sha256(repr((int(seed), *plain)).encode()).digest()
     return int.from_bytes(digest, "big") >> (256 - bits)
 
 
 def generator(seed: int, *names: object) -> np.random.Generator:
-    """NumPy's Philox with a key of 128 bits, from a seed and further names; independent for each key.
+    """NumPy's Philox generator with a key of 128 bits, from a seed and further names; independent for each key.
 
-    Normal draws are the same on every processor, as torch's, which are vectorised, are not.
+    Its normal draws are the same on every processor; torch's are not.
     """
     return np.random.Generator(np.random.Philox(key=key_of(128, seed, *names)))
 
 
 def torch_generator(seed: int, *names: object) -> torch.Generator:
-    """A CPU generator of torch's for libraries that take nothing else.
+    """A `torch.Generator` on the CPU, for libraries that take nothing else.
 
-    Torch reads 32 bits of a seed, so that some of 65,536 keys are likely to share one: for a few keys only, and never
-    for noise.
+    Torch uses 32 bits of a seed, so that among 65,536 generators two are likely to be equal. Use it for a few keys
+    only, and never for noise.
     """
     return torch.Generator().manual_seed(key_of(63, seed, *names))

@@ -1,4 +1,4 @@
-"""Plain words: of what pydantic says of a wrong value, with a remedy, and of counts."""
+"""Texts for messages: what a wrong value should be instead of pydantic's words for it, and counts with nouns."""
 
 import difflib
 import re
@@ -21,7 +21,10 @@ _PLAIN = {
 
 
 def should_be(errors: Sequence[Mapping[str, Any]]) -> str:
-    """What a value should be, and how to mend it, from the errors of all types that it may have.
+    """What a value should be, and what to write instead.
+
+    Args:
+        errors: pydantic's errors for one value, one for each type that it may have.
 
     >>> should_be([{"type": "tuple_type", "msg": "Input should be a valid tuple", "input": "1, 2, 3"}])
     "should be a list, not '1, 2, 3'; write [1, 2, 3]"
@@ -40,7 +43,7 @@ def _remedy(value: Any, errors: Sequence[Mapping[str, Any]]) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """A count with its noun, in the plural unless there is one.
+    """A count with its noun, which is in the plural unless the count is 1.
 
     >>> counted(1, "table"), counted(0, "run")
     ('1 table', '0 runs')

@@ -1,1 +1,1 @@
-"""What is computed: specifications, each named by a hash of what determines it."""
+"""Specifications of everything that is computed. Each names its file by a hash of the settings that determine it."""

@@ -1,7 +1,7 @@
-"""What every artefact is: a typed, validated specification, and a path that ends in a hash of it.
+"""`Artefact`, the base of all specifications: typed, validated fields, and a path that ends in a hash of them.
 
-A changed parameter is therefore a new path, and nothing stale is ever read, by Snakemake or by DVC, with or without
-their records of earlier runs.
+A changed parameter therefore makes a new path, so that a result of other parameters is never read by mistake, even
+where Snakemake or DVC has lost its records of earlier runs.
 """
 
 import hashlib
@@ -18,10 +18,10 @@ from dpmix.params.specs import (
     Spec,
 )
 
-# Raised whenever the meaning of a result changes without a parameter changing: every run is then another run.
+# Part of every hash. Raise it when results change although no parameter does: all results then get new paths.
 SEMANTICS = 2
 
-# JSON has no infinity: a run without noise says "inf".
+# JSON has no infinity: a run without noise has ε "inf" there.
 Epsilon = Annotated[float, PlainSerializer(lambda value: "inf" if value == math.inf else value, when_used="json")]
 
 
@@ -37,13 +37,13 @@ def number(value: float) -> str:
 
 
 class JobShare(NamedTuple):
-    """What the artefacts of one job have in common.
+    """What artefacts must have in common to be made in one job (`dpmix.catalogue.jobs`).
 
     Attributes:
-        work: its kind, which is also how the job's name begins.
-        model: whose start costs, such as an encoder's; empty if there is none.
-        seed: on one machine, where starting a process costs most, a job has all artefacts of a model and a seed.
-        stream: on a cluster it has those of a model and a stream, of which the views or images cost most.
+        work: the kind of work, such as "run"; the job's name begins with it.
+        model: the model that the job loads; empty if it loads none.
+        seed: with `bundle: { by: model }`, artefacts of the same work, model and seed are one job.
+        stream: with `bundle: { by: stream }`, artefacts of the same work, model and stream are one job.
     """
 
     work: str
@@ -53,42 +53,51 @@ class JobShare(NamedTuple):
 
 
 class Artefact(Spec):
-    """Something that one job makes: a file whose presence means that it is whole."""
+    """The specification of one result. Its file at `path` is written whole or not at all, so if it exists, it is done.
+
+    Attributes:
+        folder: where files of this kind lie: below `results/<scale>`, or for shared data below the repository's root.
+    """
 
     folder: ClassVar[str]
 
     def key(self) -> dict[str, Any]:
-        """What determines this artefact, and nothing else; artefacts within it count by their own keys."""
+        """The values that determine this artefact's result, as JSON; `hash` is computed from them.
+
+        Fields that only describe, such as labels, are left out. A field that is itself an artefact is replaced by that
+        artefact's key.
+        """
         values = {name: getattr(self, name) for name in type(self).model_fields}
         within = {name: value.key() for name, value in values.items() if isinstance(value, Artefact)}
         return {**_determining(self.model_dump(mode="json", exclude=set(within))), **within}
 
     @cached_property
     def hash(self) -> str:
-        """Ten hex digits that stand for the whole specification."""
+        """Ten hex digits: a hash of the kind of artefact and of its `key`."""
         return digest({"kind": type(self).__name__, **self.key()})
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """A copy with other values, which must not inherit what was worked out from these."""
+        """A copy with other values. Cached properties, such as `hash`, are not copied, since they would be wrong."""
         copied = super().model_copy(update=update, deep=deep)
         for name in copied.__dict__.keys() - type(self).model_fields.keys():
             del copied.__dict__[name]
         return copied
 
     def path(self, scale: str) -> Path:
-        """Where it lies, relative to the repository's root."""
+        """Where its file lies, relative to the repository's root, for results of the scale of this name."""
         raise NotImplementedError
 
     def inputs(self) -> list["Artefact"]:
-        """What must be made before it."""
+        """The artefacts that must exist before this one can be made."""
         return []
 
     def job_share(self) -> JobShare:
-        """With what it may be made in one job; by default with all of its kind, or on a cluster alone."""
+        """With which artefacts it shares a job: by default with all of its kind, or with `by: stream` with none."""
         return JobShare(type(self).__name__.lower(), "", "", self.hash)
 
 
-# Labels are for people; D's class names are the same wherever they are looked up; whose D is shared, D itself says.
+# Fields that do not change a result: labels are only shown; class names are the same in every store of a data set; and
+# a data set's `parent` only says whose D it uses, which that D's own key says too.
 _NOT_DETERMINING = ("label", "names_from", "parent")
 
 
@@ -101,6 +110,9 @@ def _determining(value: Any) -> Any:
 
 
 def key_without_defaults(artefact: Artefact, *names: str) -> dict[str, Any]:
-    """An artefact's key without those of the named fields that are as they are by default."""
+    """An artefact's key, without those of the named fields that have their default value.
+
+    A field that is added later and named here leaves the hashes of older results as they were.
+    """
     off = {name for name in names if getattr(artefact, name) == type(artefact).model_fields[name].default}
     return {name: value for name, value in Artefact.key(artefact).items() if name not in off}

@@ -1,4 +1,4 @@
-"""What runs read: image stores, the synthetic set D, encoders, and the text-to-image models that draw D."""
+"""What training reads: image stores, the synthetic set D, encoders, and the text-to-image models that draw D."""
 
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,7 +10,7 @@ from dpmix.params.specs import DatasetSpec, DiffusionSpec, EncoderSpec, GivenIma
 
 
 class ImageStore(Artefact):
-    """A private data set, decoded once at one resolution."""
+    """A private data set as pixels: all images decoded once, `resolution` pixels a side (see `dpmix.data.images`)."""
 
     folder: ClassVar[str] = "data/images"
     dataset: DatasetSpec
@@ -22,7 +22,13 @@ class ImageStore(Artefact):
 
 
 class DiffusionModel(Artefact):
-    """A text-to-image pipeline on disk, downloaded or (the demo's) trained."""
+    """A text-to-image model in diffusers' format on disk: downloaded, or trained if it is the demo's.
+
+    Attributes:
+        name: what the params call it.
+        model: a repository of the Hugging Face hub, or `strokes` for the demo's.
+        revision: commit of the repository; None is its main branch.
+    """
 
     folder: ClassVar[str] = "data/diffusion"
     name: str
@@ -35,13 +41,20 @@ class DiffusionModel(Artefact):
 
 
 class SyntheticSet(Artefact):
-    """D: `size` images of a data set's classes, drawn from a text-to-image model or public images that are given."""
+    """D: images of a data set's classes, drawn by a text-to-image model or given as public images.
+
+    Attributes:
+        dataset: the private data set, of which only the names of its classes are used.
+        size: |D|, images in all.
+        diffusion: the text-to-image model, or the folder of public images.
+        names_from: the resolution of the private image store in which the class names are looked up.
+    """
 
     folder: ClassVar[str] = "data/synthetic"
     dataset: DatasetSpec
     size: int
     diffusion: SyntheticSource
-    names_from: int  # resolution of the store in which the class names are looked up
+    names_from: int
 
     def names(self) -> ImageStore:
         """The private store in which the names of its classes are looked up."""
@@ -51,7 +64,7 @@ class SyntheticSet(Artefact):
     def key(self) -> dict[str, Any]:
         key = super().key()
         if isinstance(self.diffusion, DiffusionSpec):
-            key["diffusion"].pop("batch_size")  # how, not what
+            key["diffusion"].pop("batch_size")  # changes how fast images are drawn, but not the images
             key["diffusion"]["saved_resolution"] = self.diffusion.saved_resolution or self.diffusion.resolution
         return key
 
@@ -72,7 +85,7 @@ class SyntheticSet(Artefact):
 
 
 class SyntheticStore(Artefact):
-    """D, decoded once at one resolution."""
+    """D as pixels: all images decoded once, `resolution` pixels a side (see `dpmix.data.images`)."""
 
     folder: ClassVar[str] = "data/images"
     synthetic: SyntheticSet
@@ -88,14 +101,18 @@ class SyntheticStore(Artefact):
 
 
 def encoder_key(encoder: EncoderSpec) -> dict[str, Any]:
-    """What determines an encoder's weights."""
-    # Trained here, it depends on the images as they are decoded; what is fetched is the same at every resolution.
+    """The values that determine an encoder's weights, for hashes."""
+    # An encoder that is trained here depends on its training images and the resolution at which they are decoded.
+    # Downloaded weights are the same whatever the resolution of the images that are later given to them.
     given = {"images": encoder.images, "resolution": encoder.resolution} if encoder.images else {}
     return {"architecture": encoder.architecture, "weights": encoder.weights, **given}
 
 
 class EncoderModel(Artefact):
-    """A frozen image encoder on disk, downloaded or trained on public images."""
+    """A frozen image encoder on disk, downloaded or trained on public images.
+
+    Runs that use the same weights at different resolutions, or under different labels, share one file.
+    """
 
     folder: ClassVar[str] = "data/encoders"
     encoder: EncoderSpec

@@ -1,4 +1,4 @@
-"""What is measured without training: zero-shot accuracies and Fréchet distances."""
+"""Specifications of what is measured without training: zero-shot accuracies and Fréchet distances."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +14,10 @@ from dpmix.params.specs import DatasetSpec, EncoderSpec
 
 
 class ZeroShot(Artefact):
-    """Test accuracy of an encoder's own text tower, asked for the classes by name: no private image is used."""
+    """Zero-shot test accuracy: the encoder compares each test image with the names of the classes (ε = 0).
+
+    No private image is used. `prompts` are captions with `{}` in the place of the class name.
+    """
 
     folder: ClassVar[str] = "runs"
     semantics: int = SEMANTICS
@@ -25,7 +28,7 @@ class ZeroShot(Artefact):
     @override
     def key(self) -> dict[str, Any]:
         determining = super().key()
-        determining["model"].pop("standardize")  # features are compared with text as they are
+        determining["model"].pop("standardize")  # features are not standardised before they are compared with text
         return determining
 
     def images(self) -> ImageStore:
@@ -47,7 +50,19 @@ class ZeroShot(Artefact):
 
 
 class Distance(Artefact):
-    """One Fréchet distance: views of the training set, a split, or D, against a split (Tables 7 and 8)."""
+    """The Fréchet distance between two sets of images (Tables 7 and 8).
+
+    Attributes:
+        dataset: the private data set.
+        extractor: the encoder whose features are compared; None is InceptionV3.
+        first: one set: the views that `views` trains on, the training images, or D.
+        second: the other set: the training images, the test images, or D.
+        views: the run whose views are compared, where `first` is "views".
+        synthetic: D.
+        samples: how many images of each set are compared; None is all.
+        resolution: side in pixels at which images are stored.
+        seed: of the views.
+    """
 
     folder: ClassVar[str] = "fid"
     semantics: int = SEMANTICS
@@ -73,7 +88,7 @@ class Distance(Artefact):
 
     @override
     def key(self) -> dict[str, Any]:
-        # Of an experiment, only its views matter here; of an extractor, the plain encoder.
+        # Of an experiment only its view settings matter here, and of an extractor only its weights.
         views = asdict(self.views.view_settings.canonical()) if self.views else None
         key = {**super().key(), "views": views}
         if self.extractor:
@@ -84,7 +99,7 @@ class Distance(Artefact):
 
     @property
     def uses_synthetic(self) -> bool:
-        """Whether D is one of the two sets, or among the views."""
+        """Whether D is one of the two sets, or images of D are among the views."""
         return "synthetic" in (self.first, self.second) or (self.views is not None and self.views.k_diff > 0)
 
     @override

@@ -1,4 +1,4 @@
-"""The calibrated noise of a target as a file, shared by all runs that have this target."""
+"""A privacy plan as a file: the noise that meets a target (ε, δ), shared by all runs with this target."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -13,7 +13,19 @@ _MAKES_A_PLAN = {"population", "batch_size", "epochs", "clip_norm", "microbatch_
 
 
 class PlanFile(Artefact):
-    """The noise calibrated for one target: see `dpmix.privacy.plan.Plan`."""
+    """A privacy target: what `dpmix.privacy.plan.Plan` is calibrated for. The file holds the plan.
+
+    Attributes:
+        population: N, records that steps sample from.
+        batch_size: B, the expected number of records in a step.
+        epochs: expected passes over the records; there are floor(epochs N / B) steps.
+        clip_norm: C.
+        microbatch_size: records that are clipped together, 1 for none.
+        epsilon: the target ε; infinite for no noise.
+        delta: δ.
+        accountant: which one calibrates.
+        bands: of banded noise (`dpmix.privacy.banded_plan`); 1 is independent noise.
+    """
 
     folder: ClassVar[str] = "plans"
     semantics: int = SEMANTICS
@@ -44,7 +56,7 @@ class PlanFile(Artefact):
         return banded_plan(**values, bands=self.bands) if self.bands > 1 else Plan.calibrated(**values)
 
     def difference(self, plan: "Plan") -> str | None:
-        """In what a plan is not what this file should hold; None if it is."""
+        """The first way in which a plan differs from this target, in words; None if it differs in nothing."""
         from dpmix.privacy.plan import Plan
 
         steps = Plan.make(**self.model_dump(include=_MAKES_A_PLAN), noise_multiplier=1.0).steps
@@ -66,7 +78,7 @@ class PlanFile(Artefact):
 
     @override
     def job_share(self) -> JobShare:
-        return JobShare("plan", "", "", "")  # many take no time
+        return JobShare("plan", "", "", "")  # one job for all, since each takes little time
 
     @override
     def path(self, scale: str) -> Path:

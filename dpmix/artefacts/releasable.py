@@ -1,8 +1,9 @@
-"""What may be handed out: the one list of what a run with `release: true` may use and a release scale may hold.
+"""What a run with `release: true` may use, and what may lie in the results folder of a scale that has such a run.
 
-ε covers what the noisy steps computed from the sampled records, and nothing else. So every setting of an experiment
-stands here with the values that read private records through the clipped sum alone, and every kind of artefact that may
-lie in the same results folder. What is not listed is refused, in particular a setting or artefact that is new.
+ε covers what the noisy steps compute from the sampled records, and nothing else. So this module lists every setting of
+an experiment with the values under which private records are read only by the clipped, noisy sums, and every kind of
+artefact that may be handed out beside a released model. What is not listed is refused, so that somebody who adds a
+setting or a kind of artefact has to decide.
 """
 
 import math
@@ -10,8 +11,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-# By setting: what a release may have, and what is wrong with anything else. None: any value, since it is a public
-# constant or acts on views and noisy sums alone.
+# For each setting: a test of its value, and the error message where the test fails. None allows every value, because
+# the setting is a public constant or acts only on views and noisy sums.
 _ANY = None
 
 Rule = tuple[Callable[[Any], bool], str] | None
@@ -19,7 +20,7 @@ Rule = tuple[Callable[[Any], bool], str] | None
 SETTINGS: Mapping[str, Rule] = {
     "semantics": _ANY,
     "dataset": _ANY,
-    "model": _ANY,  # what it was trained on must not be the private images: see `objection`
+    "model": _ANY,  # `objection` also checks that the encoder was not trained on the private images
     "method": _ANY,
     "synthetic": _ANY,  # D and what it is made from are public
     "epsilon": (
@@ -71,8 +72,8 @@ SETTINGS: Mapping[str, Rule] = {
     "seed": _ANY,  # of initial weights and views; sample and noise have none
 }
 
-# Kinds of artefact, by class name, that a scale with a release may ask for. Inputs are made from public data, or stay
-# in data/; zero-shot accuracy reads test images alone, as the accuracy of the release itself does.
+# The kinds of artefact, by class name, that a scale with a release may have. They are made from public data, stay in
+# data/ (image stores), or read only test images (zero-shot accuracy, as the accuracy of the released model itself).
 ARTEFACTS = (
     "ImageStore",
     "SyntheticSet",
@@ -86,7 +87,7 @@ ARTEFACTS = (
 
 
 def objection(settings: Mapping[str, Any]) -> str | None:
-    """Why an experiment with these settings may not be released; None if it may."""
+    """Why an experiment with these settings must not be released, with a remedy, as the end of a message; else None."""
     for name, value in settings.items():
         if name not in SETTINGS:
             return f"nobody has decided whether ε covers {name}; decide it in dpmix/artefacts/releasable.py"
@@ -102,7 +103,7 @@ def objection(settings: Mapping[str, Any]) -> str | None:
 
 
 def public_sources(settings: Mapping[str, Any]) -> list[str]:
-    """Where the images lie that an experiment takes as public: its encoder was trained on them, or they are its D."""
+    """The folders whose images an experiment takes for public: those its encoder was trained on, and those of D."""
     synthetic = settings.get("synthetic")
     sources = (settings.get("model"), synthetic.diffusion if synthetic else None)
     images = (getattr(source, "images", None) for source in sources)
@@ -110,6 +111,6 @@ def public_sources(settings: Mapping[str, Any]) -> list[str]:
 
 
 def overlap(one: str, other: str) -> bool:
-    """Whether two paths are one place, or either lies in the other; links are followed."""
+    """Whether two paths are the same, or one lies inside the other, after symbolic links are followed."""
     first, second = Path(one).resolve(), Path(other).resolve()
     return first.is_relative_to(second) or second.is_relative_to(first)

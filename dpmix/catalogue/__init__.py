@@ -1,1 +1,1 @@
-"""All that a scale of `params.yaml` asks for: cells, artefacts, jobs."""
+"""Everything that one scale of `params.yaml` asks for: cells of tables, their artefacts, and the jobs for them."""

@@ -1,7 +1,12 @@
-"""From `params.yaml` to all that is to be computed: tables to cells, cells to experiments, experiments to files.
+"""From `params.yaml` to everything that is computed: tables have cells, cells have experiments, experiments have files.
 
-A table's cell is settings laid over each other: the scale's defaults for the kind of model, the data set's, the
-method's, those of the method on this data set, the table's `fixed`, then the cell's row and column.
+The settings of a cell come from these places; a later one overrides an earlier one:
+
+1. the scale's defaults for the kind of model, `scratch` or `finetune`;
+2. the data set's, under the scale's `datasets`;
+3. the method's;
+4. those of this method on this data set, under the scale's `dataset_methods`;
+5. the table's `fixed`, then the cell's row, then its column.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -26,21 +31,26 @@ class Catalogue:
 
     Args:
         params: validated parameters.
-        scale: which of their scales; by default the one they name.
+        scale: the name of one of their scales; by default their own `scale`.
 
     Attributes:
-        targets: what is made for each of the workflow's targets, by its name: `table9`, `figure2`.
-        tables: the names that the params give to tables, by target: `table9` is "9".
+        scale: the name of the scale.
+        spec: its part of the params.
+        targets: the artefacts that each target of the workflow shows, by target: `table9`, `figure2`.
+        tables: the name that each table has in the params, by target: `table9` is "9".
+        artefacts: all artefacts of the scale by path, those that others are made from included.
+        needed_by: for each of these paths, the targets that cannot be made without it.
 
     Raises:
-        ParamsError: with one line, for any name, value or combination that does not fit.
+        ParamsError: for a name, value or combination of settings that does not fit, in one line.
     """
 
     def __init__(self, params: Params, scale: str | None = None) -> None:
         self.params = params
         self.scale = known(scale or params.scale, params.scales, "scale")
         self.spec: ScaleSpec = params.scales[self.scale]
-        # Class names are looked up in the smallest store that an encoder of this scale needs anyway.
+        # D needs the names of the classes, which every image store holds. Take the smallest store that this scale
+        # makes in any case.
         named = _texts(self.spec.model_dump(exclude={"tables": {"__all__": {"title", "caption"}}}))
         encoders = {name: model.resolution for name, model in params.models.items() if isinstance(model, EncoderSpec)}
         self._names_from = min((side for name, side in encoders.items() if name in named), default=None)
@@ -61,7 +71,12 @@ class Catalogue:
         self._check_release()
 
     def _check_release(self) -> None:
-        """Where one model is released, all of the scale's results are what may be handed out."""
+        """Check that a scale with a run for release holds nothing else that reads private images unprotected.
+
+        Raises:
+            ParamsError: for a "public" image folder that holds private images, and for an artefact, table or figure
+                that the released model's ε does not cover.
+        """
         artefacts = self.artefacts.values()
         released = [artefact for artefact in artefacts if isinstance(artefact, Experiment) and artefact.release]
         if not released:
@@ -89,7 +104,7 @@ class Catalogue:
         )
 
     def _register(self, artefact: Artefact) -> str:
-        """Keep an artefact, and all that it is made from, by path; its own path."""
+        """Add an artefact and everything that it is made from to `artefacts`; return its path."""
         path = self.path(artefact)
         if path not in self.artefacts:
             self.artefacts[path] = artefact
@@ -117,7 +132,7 @@ class Catalogue:
         return list(self._inputs[Path(path).as_posix()])
 
     def with_inputs(self, paths: Iterable[str]) -> set[str]:
-        """These paths and those of everything that the artefacts at them are made from, however indirectly."""
+        """These paths and the paths of all their inputs, inputs of inputs included."""
         found, left = set[str](), list(paths)
         while left:
             path = left.pop()
@@ -136,7 +151,16 @@ class Catalogue:
         return table
 
     def fingerprint(self, target: str) -> str:
-        """A digest of all that a table, a figure or the `report` shows: labels, order, and the files behind them."""
+        """A hash of everything that a table, a figure or the `report` shows: labels, their order, and file paths.
+
+        It names the target's stamp file, so that a changed label or run makes Snakemake write the target again.
+
+        Args:
+            target: such as `table9`, `figure2` or `report`.
+
+        Returns:
+            Ten hex digits.
+        """
         if target == "report":
             return digest([self.fingerprint(one) for one in sorted(self.targets)])
         shown: list[Any] = [self.path(artefact) for artefact in self.targets[target]]
@@ -160,7 +184,13 @@ class Catalogue:
     # Experiments ----------------------------------------------------------------------------------------------------
 
     def experiment(self, cell: Settings, seed: int, where: str, tuned_as: Settings | None = None) -> Experiment:
-        """The experiment that settings describe, with every default filled in.
+        """One run: a cell's settings with every default filled in.
+
+        Args:
+            cell: the cell's own settings; they name at least a data set, a model and a method.
+            seed: of the run.
+            where: the cell in words, for error messages.
+            tuned_as: settings that replace the cell's while its learning rate is chosen, if that is `tuned`.
 
         Raises:
             ParamsError: if a needed setting is missing or the settings do not fit together.
@@ -170,7 +200,7 @@ class Catalogue:
         if full.learning_rate == "tuned":
             tuned = self.resolve(tuned_as.over(cell), where) if tuned_as else full
             experiment = self._build(tuned, self.spec.tuning.seed, None, where, holdout=self.spec.tuning.holdout)
-            # The grid is lr·C: one grid serves every C.
+            # The grid holds lr·C, so that one grid serves every clip norm C.
             rates = tuple(unit / experiment.clip_norm for unit in self.spec.tuning.learning_rates)
             rate = Selection(experiment=experiment, learning_rates=rates)
         elif isinstance(full.learning_rate, dict):
@@ -186,7 +216,7 @@ class Catalogue:
         return self._build(full, seed, rate, where)
 
     def resolve(self, cell: Settings, where: str) -> Settings:
-        """A cell's settings with those of the scale, the data set and the method under them.
+        """A cell's settings, and where it has none, those of the places that this module's docstring lists.
 
         Raises:
             ParamsError: if data set, model or method is missing or unknown.
@@ -225,11 +255,11 @@ class Catalogue:
             holdout=holdout,
             seed=seed,
         )
-        # What does not matter to a run is not said of it either.
+        # A setting without effect goes back to its default, so that it makes no other run.
         return experiment.canonical()
 
     def synthetic(self, dataset: str, where: str) -> SyntheticSet:
-        """D for a data set: as many images as its training set unless `synthetic_size` says otherwise."""
+        """The synthetic set D of a data set, with as many images as its training set or as `synthetic_size` says."""
         spec = self.params.datasets[dataset]
         if spec.parent is not None:
             return self.synthetic(known(spec.parent, self.params.datasets, f"parent of {dataset}"), where)
@@ -284,10 +314,15 @@ def _views_inputs(experiment: Experiment) -> list[Artefact]:
 
 
 def of_config(config: Mapping[str, Any], path: str | Path) -> Catalogue:
-    """The catalogue of a workflow's configuration, which jobs will read again from the file at `path`.
+    """The catalogue of a Snakemake configuration.
+
+    Args:
+        config: the whole configuration, that is, the params file with what `--config` changed in it.
+        path: the params file, which each job reads again.
 
     Raises:
-        ParamsError: for any mistake in it, or an override that jobs could not see.
+        ParamsError: for any mistake in the configuration, and if `--config` changed anything but `scale`: jobs read the
+            file and would not see the change.
     """
     with naming(path):
         chosen = parse(config)
@@ -300,7 +335,7 @@ def of_config(config: Mapping[str, Any], path: str | Path) -> Catalogue:
 
 
 def _texts(value: Any) -> set[str]:
-    """All strings in a nested value."""
+    """All strings in a nested value, keys of mappings left out."""
     if isinstance(value, Mapping):
         return set().union(*map(_texts, value.values()))
     if isinstance(value, tuple | list):

@@ -1,4 +1,4 @@
-"""A table as the catalogue sees it: its cells, and the interface of its kind."""
+"""What the catalogue knows of a table: its cells, and the interface that every kind of table implements."""
 
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -21,9 +21,13 @@ Made = TypeVar("Made", bound=Artefact)
 
 @dataclass(frozen=True)
 class CellSpec:
-    """One cell of a table: where it stands and what must be computed for it (nothing for an external result).
+    """One cell of a table and what must be computed for it.
 
-    `end` marks the two ends of a ladder, which the paper's tables do not have.
+    Attributes:
+        row: its row's labels, outermost first.
+        column: its column's labels, outermost first.
+        artefacts: whose numbers the cell shows, one for each seed; empty for a cell that nothing is computed for.
+        end: whether it is a reference (zero-shot or non-private), which the paper's tables do not have.
     """
 
     row: Labels
@@ -33,29 +37,43 @@ class CellSpec:
 
 
 class TableKind(TableSpec):
-    """What the catalogue asks of a table: the cells that it comes to. `dpmix.tables.kinds` has the kinds.
+    """A table in the params, able to list its cells. The kinds of tables in `dpmix.tables.kinds` derive from it.
 
     Attributes:
-        not_covered: why a model's ε does not cover what such a table shows beside the model; empty where it does.
+        not_covered: why a table of this kind must not be handed out together with a released model, as the end of a
+            sentence; empty if it may.
     """
 
     not_covered: ClassVar[str] = ""
 
     @abstractmethod
     def expand(self, name: str, catalogue: "Catalogue") -> list[CellSpec]:
-        """The cells of this table, which the params call `name`, row by row; `catalogue` resolves their settings.
+        """The cells of this table, row by row.
+
+        Args:
+            name: what the params call the table, such as "9".
+            catalogue: fills in the defaults of cells' settings and makes experiments of them.
 
         Raises:
             ParamsError: for names, labels or settings that do not fit.
         """
 
     def shown(self, catalogue: "Catalogue") -> list[Any]:
-        """What the table shows beside labels and results, as values for JSON; another value is another table."""
+        """What else the table's files show, such as its title, as values for JSON; part of its fingerprint."""
         return []
 
 
 def made(kind: type[Made], where: str, **values: Any) -> Made:
-    """An artefact of these values; one that cannot be is one line about `where`."""
+    """`kind(**values)`, with pydantic's error as one line.
+
+    Args:
+        kind: the class of artefact.
+        where: the cell or figure in words, for the error message.
+        values: the artefact's fields.
+
+    Raises:
+        ParamsError: if the values do not make a valid artefact.
+    """
     try:
         return kind(**values)
     except ValidationError as error:

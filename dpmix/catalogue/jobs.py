@@ -1,4 +1,4 @@
-"""From artefacts to jobs: which of them one process makes together, and which of them a call of Snakemake needs."""
+"""Jobs: which artefacts one process makes together, and which of them a call of Snakemake needs."""
 
 import os
 from collections.abc import Collection, Iterable
@@ -14,10 +14,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Job:
-    """Artefacts that one process makes, and their paths.
+    """Artefacts that one process makes together.
 
-    `name` depends on the kind of work, the model, and the paths of all that the job was ever to make: neither on what
-    exists already nor on what other jobs make.
+    Attributes:
+        name: the kind of work, the model, and a hash of the paths of the whole group, finished ones included. So it
+            stays the same while the group is being made, and does not depend on other groups.
+        artefacts: those of the group that are to be made.
+        paths: their paths, in the same order.
     """
 
     name: str
@@ -33,15 +36,16 @@ def jobs(
 ) -> list[Job]:
     """Group artefacts of these kinds into jobs.
 
-    On a cluster (`bundle: { by: stream }`) a job passes over one stream of views and trains all heads on it, because
-    views cost and heads do not. On one machine (`by: model`) it takes all streams of a model and a seed, because
-    starting a process costs most.
+    A stream is one sequence of samples and views, on which any number of linear heads can be trained at once. With
+    `bundle: { by: stream }`, for clusters, a job is one stream and all heads on it: encoding its views takes nearly all
+    of the time, and a further head nearly none. With `by: model`, for one machine, a job has all streams of one model
+    and one seed, because there starting a process and loading the model takes longest.
 
     Args:
         catalogue: the scale.
-        kinds: of artefacts; those of one job may be of several.
-        needed: paths of what is to be made, as `needed_for` returns them; None is everything.
-        missing_only: leave out what is on disk. A job keeps its name as long as anything of it is missing.
+        kinds: classes of artefacts. A job may hold artefacts of several of them.
+        needed: leave out what is not at one of these paths (see `needed_for`); None takes everything.
+        missing_only: leave out what is on disk, and jobs of which everything is.
 
     Returns:
         Jobs that together make each artefact once, in a fixed order.
@@ -68,8 +72,8 @@ def needed_for(catalogue: "Catalogue", targets: Iterable[str]) -> frozenset[str]
     Args:
         catalogue: the scale.
         targets: as they are typed: `table9`, `all_tables`, `all_figures`, `all`, `report`, a file of one of these, or
-            the path of an artefact. Other words, such as the name of a job, ask for nothing; if all are such, or there
-            are none, everything is needed.
+            the path of an artefact. Other words, such as the name of a job, are ignored. If nothing else is left, every
+            artefact is needed.
     """
     shown, sources = set[str](), set[str]()
     for target in targets:
@@ -85,7 +89,7 @@ def needed_for(catalogue: "Catalogue", targets: Iterable[str]) -> frozenset[str]
 
 
 def _shown_by(catalogue: "Catalogue", word: str) -> set[str]:
-    """The tables and figures behind the name of a rule, or behind a file that a table, figure or report leaves."""
+    """The tables and figures that a word asks for: the name of a rule, or the path of a file that a rule writes."""
     match PurePosixPath(word).parts:
         case ("results", catalogue.scale, "tables" | "figures", file):
             word = file.partition(".")[0]

@@ -1,4 +1,4 @@
-"""Settings that a table or figure gives and none of its runs has any use for."""
+"""Refuses settings of a table or figure that have no effect on any of its runs."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -7,7 +7,7 @@ from dpmix.artefacts.experiment import Experiment
 from dpmix.errors import ParamsError
 from dpmix.params.specs import Settings
 
-# The settings that may not matter to a run, and why they then do not.
+# The settings that can be without effect, and the reason, for the message.
 _WHY = {
     "mixup_alpha": "nothing is mixed there",
     "mixing": "nothing is mixed there",
@@ -23,13 +23,13 @@ _WHY = {
 def refuse_unused(where: str, given: Iterable[tuple[Settings, Experiment]]) -> None:
     """Refuse a setting that changes none of the runs that it is given for.
 
-    One that matters to some of them stays: a table may lay `mixup_alpha` over methods of which one mixes. So do the
-    defaults of a scale, a data set or a method, which nobody gives for a run in particular.
+    A setting that has an effect on one of the runs is accepted: a table may give `mixup_alpha` for several methods,
+    only one of which mixes. Defaults of a scale, a data set or a method are not looked at.
 
     Args:
         where: the table or figure, for the message.
-        given: for each run what the table or figure says of it, and the run itself in canonical form, where whatever
-            does not matter is at its default.
+        given: for each run, the settings that the table or figure itself gives for it, and the run in canonical form
+            (`Experiment.canonical`), in which a setting without effect has its default value.
 
     Raises:
         ParamsError: one line that names the setting and says why it changes nothing.
@@ -47,7 +47,7 @@ def refuse_unused(where: str, given: Iterable[tuple[Settings, Experiment]]) -> N
 
 
 def _matters(name: str, value: Any, run: Experiment) -> bool:
-    """Whether a run has use for a value that it was given; a default changes nothing, and is no mistake."""
+    """Whether a run's canonical form keeps the value that it was given; a value equal to the default counts as kept."""
     kept = getattr(run, name)
-    # Of transforms, the canonical form changes the order.
+    # The canonical form may reorder transforms or drop some, so they are only compared for being empty.
     return bool(kept) or not value if name == "transforms" else bool(kept == value)

@@ -1,1 +1,1 @@
-"""How artefacts are made, a file for each subject. To add a kind of artefact, register its maker; see `registry`."""
+"""Makers: functions that make artefacts of a given kind. To add a kind of artefact, see `dpmix.makers.registry`."""

@@ -1,4 +1,4 @@
-"""Data sets and D: decoded stores of private images, and the synthetic images that are mixed in."""
+"""Makers of image stores (private images, decoded once) and of D (the synthetic images that are mixed in)."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +20,7 @@ def make_image_stores(stores: Sequence[ImageStore], context: Context) -> None:
 
 @maker(SyntheticSet)
 def make_synthetic_sets(wanted: Sequence[SyntheticSet], context: Context) -> None:
-    """Draw each D, images of a data set's classes; or gather public images that are given."""
+    """Draw each D, synthetic images of a data set's classes, or copy the public images that are given instead."""
     from dpmix.synthesis.draw import synthesize
     from dpmix.synthesis.folder import gather
 
@@ -35,10 +35,10 @@ def make_synthetic_sets(wanted: Sequence[SyntheticSet], context: Context) -> Non
 
 @maker(SyntheticStore)
 def make_synthetic_stores(stores: Sequence[SyntheticStore], context: Context) -> None:
-    """Hold the images of each D against its manifest, and decode them once at one resolution.
+    """Check the images of each D against the SHA-256 sums in its manifest, and decode them once at one resolution.
 
     Raises:
-        DataError: if D has not as many images, or not of the classes, as it should.
+        DataError: if images of D are missing or changed, or D has another size or other classes than it should.
     """
     from dpmix.data.store import pack_images
     from dpmix.synthesis.folder import load_synthetic
@@ -57,7 +57,7 @@ def make_synthetic_stores(stores: Sequence[SyntheticStore], context: Context) ->
 
 
 def _classes(d: SyntheticSet, context: Context) -> tuple[str, ...]:
-    """The names of the private classes: all that D takes of a private data set."""
+    """The names of the private data set's classes, which are all of it that D uses."""
     from dpmix.data.images import load
 
     return load(d.names().path(context.scale).parent, "train").classes

@@ -1,4 +1,4 @@
-"""Public models: frozen encoders and text-to-image pipelines, fetched, or trained on public images."""
+"""Makers of public models, downloaded or trained on public images: frozen encoders and text-to-image pipelines."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ _DEMO_IMAGES = 12000
 
 
 def _strokes() -> "tuple[np.ndarray, np.ndarray, list[str]]":
-    """The demo's public data: drawn digits, with the class names of the private ones."""
+    """The demo's public data, drawn digits: images uint8 [n, 1, 16, 16], labels int64 [n], and class names 0 to 9."""
     from dpmix.demo.strokes import draw
 
     images, labels = draw(_DEMO_IMAGES, _DEMO_SEED)
@@ -26,7 +26,7 @@ def _strokes() -> "tuple[np.ndarray, np.ndarray, list[str]]":
 
 @maker(EncoderModel)
 def make_encoders(models: Sequence[EncoderModel], context: Context) -> None:
-    """Fetch each pretrained encoder, or train it on public images: the demo's on drawn digits."""
+    """Download each pretrained encoder, or train it on public images (the demo's on drawn digits)."""
     from dpmix.demo.encoder import train_encoder
 
     for model in models:
@@ -46,7 +46,7 @@ def make_encoders(models: Sequence[EncoderModel], context: Context) -> None:
 
 @maker(DiffusionModel)
 def make_diffusion_models(models: Sequence[DiffusionModel], context: Context) -> None:
-    """Fetch each text-to-image pipeline, or train the demo's on drawn digits."""
+    """Download each text-to-image pipeline, or train it, if it is the demo's, on drawn digits."""
     from dpmix.demo.diffusion import train_diffusion
     from dpmix.synthesis.pipeline import fetch_model
 

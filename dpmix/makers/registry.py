@@ -1,14 +1,15 @@
-"""Who makes which kind of artefact.
+"""The registry of makers, which says for each kind of artefact the function that makes it.
 
-A maker is a function that writes all artefacts that it is given, each whole or not at all:
+A maker writes the files of all artefacts that it is given, each whole or not at all:
 
     @maker(ImageStore)
     def make_image_stores(stores: Sequence[ImageStore], context: Context) -> None:
         for store in stores:
             prepare(store.dataset, store.resolution, context.raw, store.path(context.scale).parent)
 
-It may rely on the artefacts' inputs being there; where one is not, it says so in one line. It is given all that can be
-made at the same time, to share what costs: views, a model's start. Heavy imports stay inside it.
+The inputs of the artefacts exist when it is called; if one is missing or damaged, it raises a `DpmixError` of one line.
+It is given all artefacts of its kinds that can be made at the same time, so that they can share views or a loaded
+model. Imports of torch and other large libraries stand inside the function, so that `dpmix --help` stays fast.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,11 +24,11 @@ from dpmix.execution import Execution
 
 @dataclass(frozen=True)
 class Context:
-    """What a maker is told besides what to make.
+    """What a maker needs to know besides the artefacts.
 
     Attributes:
-        scale: of the params, below whose folder results lie.
-        execution: on which device, how much at a time.
+        scale: the name of the scale; results lie in `results/<scale>`.
+        execution: how to compute: device, batch sizes, precision.
         raw: the folder of downloaded and unpacked data sets.
     """
 
@@ -46,7 +47,7 @@ class Maker:
 
     Attributes:
         make: the function.
-        collective: whether all processes that torchrun started call it alike, to share the work.
+        collective: whether under torchrun every process calls it, to share the work; if not, the first one does.
     """
 
     make: Make
@@ -57,7 +58,12 @@ _MAKERS: dict[type[Artefact], Maker] = {}
 
 
 def maker(*kinds: type[Artefact], collective: bool = False) -> Callable[[Function], Function]:
-    """Register the decorated function as the maker of these kinds, which it makes together."""
+    """A decorator that registers a function as the maker of these kinds of artefact.
+
+    Args:
+        kinds: classes of artefacts. Artefacts of all of them are given to one call.
+        collective: whether under torchrun every process calls the function, to share the work.
+    """
 
     def register(make: Function) -> Function:
         _MAKERS.update(dict.fromkeys(kinds, Maker(make, collective)))
@@ -67,7 +73,7 @@ def maker(*kinds: type[Artefact], collective: bool = False) -> Callable[[Functio
 
 
 def maker_of(kind: type[Artefact]) -> Maker:
-    """The maker of a kind.
+    """The maker of a kind of artefact.
 
     Raises:
         ParamsError: if none is registered.

@@ -1,4 +1,4 @@
-"""What is calibrated, trained and measured: noise plans, runs with all that they need, zero-shot, distances."""
+"""Makers of plans, of everything that is trained, of zero-shot accuracies and of Fréchet distances."""
 
 from collections.abc import Sequence
 
@@ -13,14 +13,18 @@ from dpmix.progress import progress
 
 @maker(PlanFile)
 def make_plans(plans: Sequence[PlanFile], context: Context) -> None:
-    """Calibrate the noise of each plan."""
+    """Calibrate each plan's noise to its target ε.
+
+    Raises:
+        PrivacyError: for a target that its accountant cannot certify.
+    """
     for plan in progress(plans, "calibrating", "plan"):
         write_json(plan.path(context.scale), plan.calibrated().to_json())
 
 
 @maker(Experiment, Selection, GradientRecord, collective=True)
 def train(wanted: Sequence[Artefact], context: Context) -> None:
-    """Train runs, learning-rate selections and gradient records; what shares a stream of views is trained together."""
+    """Train runs, learning-rate selections and gradient records; those with the same views are trained together."""
     from dpmix.training.runner import make
 
     make(wanted, context.scale, context.execution)
@@ -28,7 +32,7 @@ def train(wanted: Sequence[Artefact], context: Context) -> None:
 
 @maker(ZeroShot)
 def classify_zero_shot(wanted: Sequence[ZeroShot], context: Context) -> None:
-    """Classify test images by the names of their classes alone, with each encoder's text tower."""
+    """Measure zero-shot accuracy: test images are classified by comparing them with the names of the classes."""
     from dpmix.evaluation.zero_shot import measure
 
     measure(wanted, context.scale, context.execution)

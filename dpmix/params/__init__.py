@@ -1,1 +1,1 @@
-"""`params.yaml`: its parts, typed, and its errors."""
+"""`params.yaml`: its parts as typed classes, reading it, and its error messages."""

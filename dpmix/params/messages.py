@@ -16,12 +16,17 @@ from dpmix.wording import should_be
 
 
 def explained(error: ValidationError, raw: dict[Any, Any]) -> str:
-    """The first mistake, at its place in the file, and in how many more places there are others."""
-    # A key that is misspelt is also missing; what was written says more.
+    """The first mistake as one line, with its place in the file and the number of further places with mistakes.
+
+    Args:
+        error: what pydantic raised for `Params`.
+        raw: the mapping that was validated, as read from YAML.
+    """
+    # A misspelt key gives two errors, an unknown key and a missing one. Report the unknown one, which the user wrote.
     errors = sorted(error.errors(include_url=False), key=lambda one: one["type"] != "extra_forbidden")
     first = errors[0]
     places = list(dict.fromkeys(_place(one, raw) for one in errors))
-    # One wrong value of several allowed types is an error for each type, all in one place.
+    # A value that may have several types and has none of them gives one error for each type, all at one place.
     here = [one for one in errors if _place(one, raw) == places[0]]
     more = f" (and {len(places) - 1} more)" if len(places) > 1 else ""
     place, value = ".".join(places[0]), first.get("input")
@@ -59,7 +64,7 @@ def explained(error: ValidationError, raw: dict[Any, Any]) -> str:
 
 
 def _place(error: Mapping[str, Any], raw: Any) -> tuple[str, ...]:
-    """Where a mistake stands in the file: the names that validation gives to alternatives are left out."""
+    """The keys that lead to a mistake in the file, without the names that pydantic adds for alternatives of a union."""
     place, here = [], raw
     location = error["loc"]
     for index, part in enumerate(location):
@@ -73,14 +78,14 @@ def _place(error: Mapping[str, Any], raw: Any) -> tuple[str, ...]:
 
 
 def _keys_beside(location: tuple[int | str, ...], raw: Any) -> list[str]:
-    """The keys that may stand where `location` has an unknown one, from the models themselves."""
+    """The keys that are allowed where `location` ends in an unknown one, read from the pydantic models."""
     kinds: list[type[BaseModel]] = [Params]
     for part in location[:-1]:
         inner: list[type[BaseModel]] = []
         for kind in kinds:
             field = kind.model_fields.get(str(part))
             inner += _models_in(field.annotation) if field is not None else []
-        # A key of a mapping, an index, or the tag of an alternative: still the same models.
+        # Where `part` is no field (a key of a mapping, an index, the tag of a union), the models stay the same.
         kinds = inner or kinds
         tagged = [kind for kind in kinds if part in _tags(kind)]
         kinds = tagged or kinds
@@ -89,7 +94,7 @@ def _keys_beside(location: tuple[int | str, ...], raw: Any) -> list[str]:
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    """The models that a field's type mentions."""
+    """The pydantic models that a field's type mentions."""
     from typing import get_args
 
     if annotation is TableSpec:

@@ -1,6 +1,6 @@
-"""`params.yaml`, read and validated.
+"""Reads and validates `params.yaml`.
 
-Everything is refused that is not known: an unknown key, name or value is one clear `ParamsError` before anything runs.
+An unknown key, name or value is one `ParamsError` of one line, before anything runs.
 """
 
 from pathlib import Path
@@ -14,16 +14,9 @@ from dpmix.errors import ParamsError, known
 from dpmix.params.messages import explained
 from dpmix.params.scales import Params
 
-"""The registered kinds of tables: a kind's name to where its class is found.
-
-A kind is one class, a subclass of `dpmix.tables.kinds.base.Kind`: what a table of the kind says in the params, which
-cells and artefacts that comes to, and how these are read back. Such a class stands above the catalogue, and the
-catalogue above this module, so this module names the classes and loads them when a params file is first read.
-"""
-
 
 def _named(values: Any) -> Any:
-    """Give each entry of a mapping its own key as `name`."""
+    """The mapping, with each entry's key added to the entry as `name`."""
     if not isinstance(values, dict):
         return values
     return {key: {"name": str(key), **value} if isinstance(value, dict) else value for key, value in values.items()}
@@ -34,7 +27,11 @@ def _text_keys(values: Any) -> Any:
 
 
 def parse(raw: Any) -> Params:
-    """Validate a mapping as read from YAML; raises `ParamsError` with one line that names the place and a remedy."""
+    """Validate a mapping as read from YAML.
+
+    Raises:
+        ParamsError: with one line that names the place of the first mistake and a remedy.
+    """
     if raw is None:
         raise ParamsError("params.yaml: the file is empty; get the project's parameters back and change those")
     if not isinstance(raw, dict):
@@ -58,7 +55,7 @@ def parse(raw: Any) -> Params:
 
 
 def _check_names(params: Params) -> None:
-    """Refuse names that would otherwise be looked up late or never."""
+    """Refuse names of data sets, methods and the like that do not exist, also where no table uses them."""
     params.at()
     for name, dataset in params.datasets.items():
         if dataset.parent is not None:
@@ -79,12 +76,20 @@ def _check_names(params: Params) -> None:
 
 
 def read(path: Path) -> Params:
-    """Read and validate a params file."""
+    """Read and validate a params file.
+
+    Raises:
+        ParamsError: for a file that cannot be read, or its first mistake, in one line.
+    """
     return parse(load_yaml(path))
 
 
 def load_yaml(path: Path | str) -> Any:
-    """What is in a YAML file; one that is missing, unreadable or broken is one clear `ParamsError`."""
+    """The content of a YAML file.
+
+    Raises:
+        ParamsError: if it is missing, cannot be read or is not YAML.
+    """
     import yaml
 
     try:

@@ -1,4 +1,4 @@
-"""The scales of `params.yaml`: which data, settings, tables and figures each has, and the file as a whole."""
+"""The scales of `params.yaml`: the data, default settings, tables and figures of each; and the file as a whole."""
 
 from typing import Annotated, Literal
 
@@ -25,10 +25,14 @@ from dpmix.params.tables import FigureSpec, OfItsKind, TableName, TableSpec
 
 
 class Tuning(Spec):
-    """How a learning rate is chosen: on a part of the training set that the tuning run does not train on.
+    """How a learning rate of `tuned` is chosen: by accuracy on training images that the tuning run does not train on.
 
-    `learning_rates` are lr·C, in units of 1 / C, and divided by the run's clip norm C: one grid serves every C. Numbers
-    under `learning_rate` are learning rates themselves.
+    Attributes:
+        learning_rates: the candidates, as products lr·C of learning rate and clip norm, so that one grid serves every
+            C; a run's candidates are these numbers divided by its own C. (A number given as `learning_rate` elsewhere
+            is the learning rate itself.)
+        holdout: the share of the training images that is held out.
+        seed: of the tuning runs.
     """
 
     learning_rates: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
@@ -37,11 +41,18 @@ class Tuning(Spec):
 
 
 class Bundling(Spec):
-    """How many streams one job takes, and what it gets. None of it changes a result beyond rounding.
+    """The `bundle` of a scale: how runs are grouped into jobs, and how a job computes.
 
-    `stream` suits a cluster; `model` suits one machine, where starting a process costs most. `physical_batch` is how
-    many examples go through the network together. `encoder_precision` is that of frozen encoders, `auto` being half
-    precision on a GPU; `compile_encoder` has torch compile them there.
+    None of it changes a result beyond rounding.
+
+    Attributes:
+        by: `stream` makes a job of each stream of views, which suits a cluster; `model` makes one of all streams of a
+            model and a seed, which suits one machine, where starting a process takes longest.
+        threads: processor threads of a job.
+        gpus: GPUs of a job.
+        physical_batch: examples that go through a network together.
+        encoder_precision: of frozen encoders; `auto` is half precision on a GPU and float32 elsewhere.
+        compile_encoder: whether `torch.compile` is used for frozen encoders, on a GPU.
     """
 
     by: Literal["stream", "model"]
@@ -55,10 +66,23 @@ class Bundling(Spec):
 class ScaleSpec(Spec):
     """One scale: its data, its default settings, and its tables and figures.
 
-    `prompts` are what an encoder's text tower is asked for each class, zero-shot; embeddings of several are averaged.
+    Attributes:
+        synthetic: the entry under `diffusion` that makes D.
+        synthetic_size: |D| by data set; by default as many images as the data set has for training.
+        seeds: of each cell's runs.
+        bundle: how runs are grouped into jobs.
+        tuning: how learning rates are chosen.
+        scratch: default settings of networks trained from scratch.
+        finetune: default settings of linear heads on encoders.
+        datasets: settings by data set.
+        dataset_methods: settings by data set and method.
+        tables: by name.
+        figures: by number.
+        prompts: the captions of each class for zero-shot classification, with `{}` for the class name; the embeddings
+            of several are averaged.
     """
 
-    # Until a file is read, the kinds of tables are names only.
+    # The classes of the tables' kinds are imported when a file is first read, so the model is built only then.
     model_config = ConfigDict(defer_build=True)
 
     synthetic: str
@@ -88,6 +112,10 @@ class Params(Spec):
     scales: dict[str, ScaleSpec]
 
     def at(self, scale: str | None = None) -> ScaleSpec:
-        """The chosen scale's part."""
+        """The part of a scale, by default of the one that `scale` names.
+
+        Raises:
+            ParamsError: if there is no such scale.
+        """
         name = scale or self.scale
         return self.scales[known(name, self.scales, "scale")]

@@ -1,4 +1,4 @@
-"""The JSON schema of `params.yaml`, derived from `dpmix.params.read`, for editors and for Snakemake."""
+"""The JSON schema of `params.yaml`, derived from the classes of `dpmix.params`, for editors and for Snakemake."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ SCHEMA = Path("workflow/schemas/params.schema.yaml")
 
 
 def schema() -> dict[str, Any]:
-    """The schema of the file as written: entries take their names from their keys."""
+    """The schema as a mapping. Names of entries are not required, because an entry's key is its name."""
     derived = Params.model_json_schema()
     for definition in derived["$defs"].values():
         if "name" in definition.get("required", []):

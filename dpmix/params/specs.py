@@ -39,7 +39,7 @@ Seeds = Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_distinc
 
 
 class Spec(BaseModel):
-    """A frozen value that knows no other keys than its own."""
+    """A frozen pydantic model that refuses unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -152,7 +152,7 @@ class DiffusionSpec(Spec):
 
 
 class GivenImagesSpec(Spec):
-    """Public images that are there already, in place of a text-to-image model: a folder or zip of class folders."""
+    """Public images on disk that serve as D, in place of a text-to-image model: a folder or zip of class folders."""
 
     name: str
     images: str
@@ -169,7 +169,10 @@ SyntheticSource = Annotated[
 
 
 class Settings(BaseModel):
-    """What a method, a data set at a scale, or a table's row, column or cell may set; None means "as elsewhere"."""
+    """Settings of a run, as a method, a data set at a scale, or a table's row, column or cell may give them.
+
+    None is not set here: the value then comes from elsewhere, see `dpmix.catalogue.catalogue`.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -206,7 +209,7 @@ class Settings(BaseModel):
     release: bool | None = None
 
     def over(self, base: "Settings") -> "Settings":
-        """These settings, and where one is silent, those of `base`."""
+        """These settings, with the values of `base` for those that are None here."""
         return base.model_copy(update=self.model_dump(exclude_none=True))
 
 

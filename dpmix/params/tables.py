@@ -12,12 +12,16 @@ from pydantic import (
 
 from dpmix.params.specs import PositiveFloat, Seed, Settings, Spec
 
-# The paper's tables by number, added ones by words joined by hyphens; see `table_target`.
+# A table's name: 1 to 13 for the paper's, and for others lower-case words joined by hyphens; see `table_target`.
 TableName = Annotated[str, Field(pattern=r"^(1[0-3]|[1-9]|[a-z][a-z0-9]*(-[a-z0-9]+)*)$", max_length=60)]
 
 
 class Axis(Spec):
-    """One axis of a table: a list of data sets, models, methods, ε or K's, or labelled groups of settings."""
+    """One axis of a table: its name (`axis`), and exactly one list of values.
+
+    The list holds names of data sets, models or methods, or numbers for ε, K_base, K_self or K_diff. Or `values` gives
+    any settings under a label of one's own.
+    """
 
     axis: str
     dataset: tuple[str, ...] | None = None
@@ -38,9 +42,9 @@ class Axis(Spec):
 
 
 class TableSpec(Spec):
-    """What every table may say, whatever its kind: its words, where the paper's or those of a layout do not stand.
+    """What every table has in the params: its kind, and a title and caption in place of the paper's or the layout's.
 
-    The rest is a kind's own: subclasses that `TABLE_KINDS` names.
+    Each kind has further fields, in the subclass that `TABLE_KINDS` names.
     """
 
     kind: str
@@ -48,6 +52,9 @@ class TableSpec(Spec):
     caption: str | None = None
 
 
+# The kinds of tables: the name in the params, and where the kind's class is found. The classes (subclasses of
+# `dpmix.tables.kinds.base.Kind`) import the catalogue, which imports this module; so they are named here as text, and
+# imported when a params file is first read.
 TABLE_KINDS = {
     "accuracy": "dpmix.tables.kinds.accuracy:AccuracyTable",
     "runtime": "dpmix.tables.kinds.runtime:RuntimeTable",
@@ -63,7 +70,7 @@ def table_kinds() -> dict[str, type[TableSpec]]:
 
 
 class OfItsKind:
-    """Has pydantic validate a `TableSpec` by the class of its kind."""
+    """An annotation that makes pydantic validate a `TableSpec` as the class that its `kind` names."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> Any:
         kinds: Any = Union[tuple(table_kinds().values())]  # noqa: UP007  # a union of what is known at run time only
@@ -91,7 +98,10 @@ def table_order(name: str) -> tuple[int, str]:
 
 
 class FigureSpec(Spec):
-    """What a figure shows: Figure 1 the views of one example, Figure 2 gradient histograms."""
+    """What a figure shows: Figure 1 the views of one example, Figure 2 histograms of gradient magnitudes.
+
+    `example` is the index of Figure 1's private image; `fixed` are settings of all its runs, over the method's.
+    """
 
     datasets: tuple[str, ...]
     model: str

@@ -1,1 +1,1 @@
-"""Tables as data: cells and grids, the paper's own numbers, and the side-by-side in CSV, Markdown, LaTeX and HTML."""
+"""Tables: their kinds, cells and statistics, the paper's own numbers, and files in CSV, Markdown, LaTeX and HTML."""

@@ -1,4 +1,4 @@
-"""How the tables of two runs agree, cell by cell: whether a difference is larger than the spread between seeds."""
+"""Compares the tables of two runs cell by cell: is a difference larger than the spread between seeds explains?"""
 
 import math
 from collections.abc import Iterable
@@ -11,15 +11,15 @@ from dpmix.tables.statistics import pooled_sd
 from dpmix.tables.text import ours
 
 LIMIT = 2.0
-"""Standard deviations that two means may lie apart and still agree."""
+"""How far apart two means may be to agree, in pooled standard deviations."""
 
-# Other params are other cells, and may be hundreds.
+# With other params, hundreds of cells may be on one side only; no more than this many are listed.
 _LISTED = 10
 
 Verdict = Literal["within", "outside", "alone", "single", "time", "not run"]
-"""What a pair of cells comes to.
+"""The outcome of comparing two cells.
 
-- `within`, `outside`: compared, see `compare`.
+- `within`, `outside`: the cells agree, or do not; see `compare`.
 - `alone`: measured on one side only.
 - `single`: both have one value, and so no standard deviation to compare with.
 - `time`: running times, which compare on like hardware only.
@@ -29,7 +29,17 @@ Verdict = Literal["within", "outside", "alone", "single", "time", "not run"]
 
 @dataclass(frozen=True)
 class Pair:
-    """One cell of a table beside the reference's; a side that lacks the cell is None. Texts are as the tables print."""
+    """A cell of a table and the cell with the same labels in the reference table.
+
+    Attributes:
+        table: the table's name.
+        place: the labels, the row's first.
+        found: the table's cell, or None.
+        reference: the reference's cell, or None.
+        found_text: what the table prints for it.
+        reference_text: what the reference prints for it.
+        verdict: the outcome of the comparison.
+    """
 
     table: str
     place: Key
@@ -51,13 +61,13 @@ class Pair:
 
     @property
     def relative_difference(self) -> float:
-        """|found - reference| / |reference| of what the cells show; infinite beside a reference of 0."""
+        """|found - reference| / |reference| of the cells' means (or medians); infinite if the reference is 0."""
         found, reference = _centers(self.found, self.reference)
         return abs(found - reference) / abs(reference) if reference else math.inf
 
 
 def compare(found: Table, reference: Table) -> tuple[Pair, ...]:
-    """Every cell of `found` beside the cell of `reference` with the same labels.
+    """Compare every cell of `found` with the cell of `reference` that has the same labels.
 
     Two cells agree (`within`) if what they show (mean, or median in Table 11) differs by no more than `LIMIT` pooled
     standard deviations over seeds, or prints the same. For three seeds each, that is 2.45 standard errors of the
@@ -102,12 +112,12 @@ def _centers(found: Cell | None, reference: Cell | None) -> tuple[float, float]:
 
 
 def disagree(pairs: Iterable[Pair]) -> list[Pair]:
-    """The pairs that differ by more than the spread between seeds, and the cells that one side lacks."""
+    """The pairs that differ by more than `LIMIT` standard deviations, and the cells that one side lacks."""
     return [pair for pair in pairs if pair.verdict in ("outside", "alone")]
 
 
 def summary(pairs: Iterable[Pair]) -> list[str]:
-    """What `pairs` come to, in lines: how many agree, each that does not by name, and what was not compared."""
+    """A report in lines: how many pairs agree, the name of each that does not, and what was not compared."""
     of: dict[Verdict, list[Pair]] = {}
     for pair in pairs:
         of.setdefault(pair.verdict, []).append(pair)

@@ -1,4 +1,4 @@
-"""From finished runs to a table: each cell's numbers, read from the files that its artefacts left."""
+"""Makes a table of finished runs: reads each cell's numbers from the files of its artefacts."""
 
 from dataclasses import replace
 
@@ -9,9 +9,9 @@ from dpmix.tables.published import PAPERS, published
 
 
 def build(name: str, catalogue: Catalogue) -> Table:
-    """The table that the params call `name`, every value read from its runs.
+    """The table that the params call `name`, with numbers read from its runs' files.
 
-    Beside the cells of the paper's own grid stand the paper's numbers.
+    At the scale `paper`, each cell of a table of the paper also has the paper's number.
 
     Raises:
         DpmixError: if a run that it needs has not been made.

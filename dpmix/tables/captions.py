@@ -1,7 +1,7 @@
-"""What each table and figure shows: title, caption and the names of its levels, in the paper's own layout.
+"""Title, caption and label columns of each table, and title and caption of each figure, as the paper lays them out.
 
-The words hold at every scale; what only the paper's grid has is named as the paper's setting. A table that is not the
-paper's has its words in the params, or a layout here under its name.
+The texts hold at every scale; where they speak of a setting that only the paper's scale has, they say "the paper's
+setting". A table that is not the paper's has its title and caption in the params, or a layout here under its name.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ MINUTES = "running time (min)"
 
 @dataclass(frozen=True)
 class Layout:
-    """A table's words and the shape of its grid; `row_names` and `column_names` are outermost first."""
+    """A table's title, caption and notes, and the names of its label columns and header lines, outermost first."""
 
     title: str
     caption: str

@@ -1,4 +1,4 @@
-"""The grid of a table: what was measured in each cell, beside what the paper printed there."""
+"""A table as data: the values measured for each cell, and the paper's value of the same cell."""
 
 import math
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ Key = tuple[str, ...]
 
 @dataclass(frozen=True)
 class PaperValue:
-    """One entry of a table in the paper: its centre and standard deviation, None where it prints none, and its text."""
+    """A cell as the paper prints it: its mean (Table 11: median) and standard deviation, None if absent; its text."""
 
     mean: float | None
     sd: float | None
@@ -22,12 +22,18 @@ class PaperValue:
 
 @dataclass(frozen=True)
 class Cell:
-    """One entry of a table.
+    """One cell of a table.
 
-    `values` has one number per seed, in the table's unit; it is empty where nothing was run, and `note` then says why.
-    `epsilon` is the largest ε that the cell's runs executed: infinite without noise, None for what is no accuracy.
-    `statistic` is what the cell shows for its values: the mean, except in Table 11.
-    `end` marks the two ends of the privacy ladder, which stand beside the paper's cells and are none.
+    Attributes:
+        row: its row's labels, outermost first.
+        column: its column's labels, outermost first.
+        values: one number per seed, in the table's unit; empty if nothing was run.
+        epsilon: the largest ε that the cell's runs spent: infinite without noise, None if the table states no ε.
+        note: why there are no values; or, with values, a remark that is printed as a footnote.
+        paper: what the paper prints for this cell, if anything.
+        statistic: what is printed for the values: their mean, or in Table 11 their median.
+        end: whether the cell is a reference (zero-shot or non-private). The paper's tables have no such cells,
+            and the lines below a table on seeds and ε leave them out.
     """
 
     row: Key
@@ -69,13 +75,23 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A titled grid of cells; rows and columns appear in the order in which the cells first name them.
+    """A titled grid of cells; rows and columns are in the order in which the cells first name them.
 
-    `row_names` and `column_names` name the levels of the cells' keys, outermost first. A table of a single row has
-    `row_names=()` and cells with `row=()`; a table of a single column likewise. `unit` is one of those in
-    `dpmix.tables.captions`, or any other short noun phrase. `decimals` is for means and standard deviations alike.
-    `name` is the table's in the params: a number for the paper's, words joined by hyphens for others.
-    Raises ValueError when a key does not fit its names or appears twice.
+    Attributes:
+        name: the table's name in the params: a number for the paper's, words joined by hyphens for others.
+        title: above the table.
+        caption: below the title.
+        unit: of the cells, one of `dpmix.tables.captions` or any other short noun phrase.
+        row_names: the name of each label column, outermost first; `()` for a table of one row, whose cells have the row
+            `()`.
+        column_names: the name of each header line, outermost first; `()` for a table of one column.
+        cells: in any order; a table may lack some.
+        scale: of the params.
+        decimals: digits after the point of means and standard deviations.
+        notes: sentences below the table.
+
+    Raises:
+        ValueError: if a cell has more or fewer labels than there are names, or two cells have the same labels.
     """
 
     name: str
@@ -100,12 +116,12 @@ class Table:
 
     @property
     def heading(self) -> str:
-        """What the table is called: `Table 9`, `Table my-clipping`."""
+        """The table's name in a heading: `Table 9`, `Table my-clipping`."""
         return f"Table {self.name}"
 
     @property
     def stem(self) -> str:
-        """What its files are called, and its target in the workflow: `table9`, `table-my-clipping`."""
+        """The name of its files without suffix, and of its target in the workflow: `table9`, `table-my-clipping`."""
         return table_target(self.name)
 
     @property
@@ -120,7 +136,7 @@ class Table:
 
     @property
     def grid(self) -> Mapping[tuple[Key, Key], Cell]:
-        """The cells by (row, column); a ragged table lacks some."""
+        """The cells by (row, column). Not every combination need have one."""
         return {(cell.row, cell.column): cell for cell in self.cells}
 
     @property
@@ -130,9 +146,9 @@ class Table:
 
 
 def to_json(table: Table) -> dict[str, Any]:
-    """Plain values that hold all of `table`, seed by seed, an infinite ε being the string "inf".
+    """All of a table as values for JSON; an infinite ε is the string "inf".
 
-    A table of the paper has its number under `number`, any other its name under `name`.
+    A table of the paper has its number under `number`, any other table its name under `name`.
     """
     values = asdict(table)
     if table.name.isdigit():
@@ -144,7 +160,7 @@ def to_json(table: Table) -> dict[str, Any]:
 
 
 def from_json(values: Mapping[str, Any]) -> Table:
-    """The inverse of `to_json`, also after a passage through JSON text."""
+    """The table that `to_json` gave `values` for, also if they were written as JSON and read again."""
     cells = tuple(
         Cell(
             **{

@@ -1,4 +1,4 @@
-"""A table as HTML in the paper's layout, every header with its scope and every number with its value for sorting."""
+"""A table as HTML in the paper's layout: header cells have a `scope`, numbers a `data-value` for sorting."""
 
 from html import escape as _escape
 
@@ -57,7 +57,10 @@ def _header(table: Table, columns: tuple[Key, ...]) -> list[str]:
 
 
 def html(table: Table) -> str:
-    """The `<table>` elements, one for each block of columns; repeated row labels stay in place with class `again`."""
+    """The table as `<table>` elements, one for each block of columns.
+
+    A row label that repeats the one above it stays in the text, with the class `again` that hides it from sight.
+    """
     grid, letters = table.grid, marks(table)
     parts = []
     for columns in blocks(table):

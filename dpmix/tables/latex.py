@@ -5,7 +5,7 @@ import re
 from dpmix.tables.cells import Cell, Key, Table
 from dpmix.tables.text import SUBSCRIPT, blocks, footers, group_starts, marks, ours, papers, stub
 
-# Beyond this many columns the paper's value stands under ours instead of beside it.
+# With more columns than this, the paper's values stand below the measured ones rather than beside them.
 SIDE_BY_SIDE = 2
 
 _PLAIN = {
@@ -45,7 +45,7 @@ _EQUATION = re.compile(r"(ε|δ|σ|λ|K_[A-Z]+) ([=≤≥<>]) (\d+(?:\.\d+)?|∞
 def escape(text: str) -> str:
     r"""`text` as LaTeX source that needs no package: `ε` becomes `\varepsilon`, `K_BASE` a K with a subscript.
 
-    A character that a plain LaTeX font may lack is replaced by its code point, since one of them stops the build.
+    A character that LaTeX's default font may lack would be an error, so it is replaced by its code point.
     """
     text = _EQUATION.sub("\\1\u00a0\\2\u00a0\\3", text)
     parts = []
@@ -69,7 +69,7 @@ def _cell(cell: Cell | None, table: Table) -> str:
 
 
 def _header(table: Table, columns: tuple[Key, ...]) -> list[str]:
-    """One line per level of the columns; equal neighbours share a cell, with a rule under it."""
+    """One header line for each level of the column labels; equal neighbours share a cell, with a rule below it."""
     left = len(table.row_names) or 1
     levels = len(table.column_names)
     if levels == 0:
@@ -126,9 +126,9 @@ def _body(table: Table, columns: tuple[Key, ...], stacked: bool) -> list[str]:
 
 
 def latex(table: Table) -> str:
-    """A `table` environment that shrinks to the width of the line when it must, and never grows."""
+    """The table as a `table` environment, scaled down if it is wider than the line, and never scaled up."""
     left = len(table.row_names) or 1
-    # What is measured and what was printed go on two lines when one would be too wide to read.
+    # With many columns, measured values and the paper's on one line would be too wide to read.
     stacked = table.has_paper and len(table.columns) > SIDE_BY_SIDE
     lines = [
         r"% \usepackage{booktabs,graphicx}",

@@ -1,4 +1,4 @@
-"""A table as Markdown in the paper's layout, with the headers of several levels flattened into one line."""
+"""A table as Markdown in the paper's layout; headers of several levels are joined into one line."""
 
 from dpmix.tables.cells import Cell, Table
 from dpmix.tables.text import blocks, footers, group_starts, heading, marks, ours, papers, stub
@@ -20,7 +20,7 @@ def _cell(cell: Cell | None, table: Table) -> str:
 
 
 def markdown(table: Table) -> str:
-    """The whole document: heading, caption, grid (in blocks if it is wide) and footers."""
+    """The table as a Markdown document: heading, caption, grid (wide ones in several parts) and footers."""
     lines = [f"## {table.heading}. {escape(table.title)}", ""]
     if table.caption:
         lines += [escape(table.caption), ""]

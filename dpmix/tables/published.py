@@ -1,4 +1,4 @@
-"""The numbers that the paper prints, by the labels that it prints beside them."""
+"""The numbers that the paper prints, read from `dpmix/tables/paper/*.csv`, by their row and column labels."""
 
 import csv
 from collections.abc import Mapping
@@ -20,16 +20,20 @@ _VALUES = ("mean", "sd", "text")
 
 @dataclass(frozen=True)
 class Published:
-    """One table of the paper; `values` keeps the order of the page, row by row."""
+    """One table of the paper: the names of its label columns and header lines, and its cells by (row, column).
+
+    `values` is in the order of the page, row by row.
+    """
 
     row_names: Key
     column_names: Key
     values: Mapping[tuple[Key, Key], PaperValue]
 
     def get(self, row: Key, column: Key) -> PaperValue | None:
-        """The entry under these labels, None where the paper has none.
+        """The cell with these labels; None if the paper has none.
 
-        What follows a comma in a label is ours: beside `DP-Mix_Diff, K_DIFF = 2` stands the number of `DP-Mix_Diff`.
+        What follows a comma in a label is ignored, because the paper does not print it: the labels
+        `DP-Mix_Diff, K_DIFF = 2` and `DP-Mix_Diff` have the same cell.
         """
         printed = [tuple(label.partition(",")[0] for label in key) for key in (row, column)]
         return self.values.get((printed[0], printed[1]))
@@ -65,7 +69,7 @@ def _read(name: str, levels: int) -> Published:
 
 @cache
 def published(name: str) -> Published:
-    """The paper's table of that name, one of `PAPERS`, as printed; Table 13 is in minutes, its `text` as printed.
+    """A table as the paper prints it, by its name in `PAPERS`; the times of Table 13 are in minutes.
 
     Raises:
         ParamsError: for a table that the paper does not have.

@@ -1,4 +1,4 @@
-"""Which learning rates were chosen at an end of their grid: a better one may lie beyond it, so the table says so."""
+"""Notes which learning rates were chosen at an end of their grid: a better one may lie beyond the grid."""
 
 import math
 from collections.abc import Sequence
@@ -11,10 +11,10 @@ from dpmix.tables.text import heading
 
 @dataclass(frozen=True)
 class Choice:
-    """The learning rate that was chosen for one cell, and the grid that it was chosen from, in any order.
+    """The learning rate that was chosen for one cell, and its candidates in any order.
 
-    Both are lr·C, the learning rate in units of 1 / C: what an example adds to a step is lr·C times a vector of length
-    at most one, whatever C is.
+    All are given as lr·C, learning rate times clip norm, which can be compared across clip norms: a clipped gradient
+    has norm at most C, so in a step of plain SGD an example moves the weights by at most lr·C / B.
     """
 
     row: Key
@@ -24,7 +24,7 @@ class Choice:
 
 
 def end_of_grid(chosen: float, grid: Sequence[float]) -> Literal["smallest", "largest"] | None:
-    """At which end of its grid a value is; None inside it, and in a grid of one value, which has no ends."""
+    """Whether a value is the smallest or the largest of its grid; None for neither, and for a grid of one value."""
     low, high = min(grid), max(grid)
     if low == high:
         return None
@@ -34,7 +34,7 @@ def end_of_grid(chosen: float, grid: Sequence[float]) -> Literal["smallest", "la
 
 
 def footer(choices: Sequence[Choice]) -> str | None:
-    """What a table says of the learning rates chosen for its cells; None where none was chosen."""
+    """The note below a table on the learning rates chosen for its cells; None if none was chosen."""
     if not choices:
         return None
     grids = dict.fromkeys(f"{min(choice.grid):.3g} to {max(choice.grid):.3g}" for choice in choices)
@@ -48,7 +48,7 @@ def footer(choices: Sequence[Choice]) -> str | None:
 
 
 def _places(there: Sequence[Choice], choices: Sequence[Choice]) -> str:
-    """The cells of some choices: row by row, and where it is not all of a row, its columns."""
+    """The cells of `there` in words: the labels of each row, followed by its columns if not all of them are meant."""
     if len(there) == len(choices):
         return "all cells"
     places = []

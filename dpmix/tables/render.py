@@ -1,4 +1,4 @@
-"""A table on disk: CSV for machines, Markdown and LaTeX for people, JSON for everything that the others leave out."""
+"""A table as files: CSV for programs, Markdown and LaTeX to read, and JSON, from which `read` gets it back whole."""
 
 import csv
 import io
@@ -41,9 +41,9 @@ def _record(cell: Cell) -> list[str]:
 
 
 def tidy_csv(table: Table) -> str:
-    """One line per cell: its keys, then mean, sd, seeds, epsilon, paper_mean, paper_sd, difference and note.
+    """One line per cell: its labels, then mean, sd, seeds, epsilon, paper_mean, paper_sd, difference and note.
 
-    The column `mean` is called `median` where that is what the cells show.
+    The column `mean` is called `median` if the cells show medians.
     """
     center = "median" if any(cell.statistic == "median" for cell in table.cells) else "mean"
     text = io.StringIO()
@@ -55,7 +55,11 @@ def tidy_csv(table: Table) -> str:
 
 
 def write(table: Table, directory: Path) -> tuple[Path, Path, Path, Path]:
-    """Write `<stem>.csv`, `.md`, `.tex` and `.json` in `directory`, each whole or not at all; return the paths."""
+    """Write `<stem>.csv`, `.md`, `.tex` and `.json` in `directory`, each whole or not at all.
+
+    Returns:
+        Their paths.
+    """
     stem = Path(directory) / table.stem
     csv_path, md_path, tex_path, json_path = (stem.with_suffix(f".{kind}") for kind in ("csv", "md", "tex", "json"))
     write_text(csv_path, tidy_csv(table))
@@ -71,7 +75,11 @@ def read_all(directory: Path) -> list[Table]:
 
 
 def read(path: Path) -> Table:
-    """The table that `write` left in `<stem>.json`."""
+    """The table that `write` wrote to `<stem>.json`.
+
+    Raises:
+        DataError: if the file does not hold a table.
+    """
     try:
         return from_json(read_json(path))
     except (KeyError, TypeError, ValueError) as error:

@@ -1,7 +1,7 @@
-"""What is said of the values of several seeds: centres, spreads, intervals of means and of paired differences.
+"""Statistics over seeds: mean, median, standard deviation, confidence intervals of means and of paired differences.
 
-Pure functions of sequences of numbers. An interval is Student's t, which takes the values to be independent and about
-normal; with the usual three to five seeds it is wide, and says so.
+All functions take sequences of numbers, one for each seed. Intervals are Student's t intervals: they assume values that
+are independent and about normal, and with the usual three to five seeds they are wide.
 """
 
 import math
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 CONFIDENCE = 0.95
-"""The confidence of an interval unless another one is asked for."""
+"""The default confidence of an interval."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,9 @@ def sample_sd(values: Sequence[float]) -> float | None:
 
 
 def pooled_sd(first: Sequence[float], second: Sequence[float]) -> float | None:
-    """The standard deviation within two samples together, None where neither has two values.
+    """The pooled standard deviation of two samples, as in a two-sample t-test; None if neither has two values.
 
-    With m and n values it is √(((m - 1) s₁² + (n - 1) s₂²) / (m + n - 2)), the pooled estimate of a two-sample t-test,
-    so that a sample of one value is judged by the other's spread.
+    With m and n values it is √(((m - 1) s₁² + (n - 1) s₂²) / (m + n - 2)). A sample of one value adds nothing to it.
 
     >>> pooled_sd([80.0, 81.0, 82.0], [90.0])
     1.0
@@ -92,8 +91,8 @@ def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> In
 def paired_difference(values: Sequence[float], baseline: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
     """The mean of `values` - `baseline`, seed by seed, and its t interval.
 
-    Runs with one seed share their initial weights, samples and noise. What these give both sides falls out of the
-    difference, so its interval is narrower than one from two unpaired means.
+    Two runs with the same seed share initial weights, samples and noise, and so part of their deviation from the mean,
+    which cancels in the difference. The interval is therefore narrower than that of the difference of two means.
 
     Args:
         values: one for each seed.

@@ -1,4 +1,4 @@
-"""How a cell reads: numbers, durations, and the footers that say which seeds and how much privacy stand behind it."""
+"""Cells as text: numbers, durations, and the lines below a table on its seeds and the ε spent."""
 
 import math
 import re
@@ -9,14 +9,14 @@ from dpmix.tables.captions import MINUTES
 from dpmix.tables.cells import Cell, Key, Table
 
 MISSING = "–"
-# Wider grids are cut into blocks of equal width, as the paper cuts its Table 9.
+# Tables with more columns are cut into parts of about equal width, as the paper cuts its Table 9.
 BLOCK = 9
 # The lowered part of `K_BASE` and of `DP-Mix_Self`.
 SUBSCRIPT = re.compile(r"(?:(?<=\bK)|(?<=Mix))_([A-Za-z]+)")
 
 
 def duration(minutes: float) -> str:
-    """A time in minutes as a person says it: `2 h 12 min`, `3 min 20 s`, `24 s`, `0.4 s`."""
+    """A time, given in minutes, as text: `2 h 12 min`, `3 min 20 s`, `24 s`, `0.4 s`."""
     seconds = minutes * 60
     if seconds < 9.95:
         return f"{seconds:.1f} s"
@@ -30,7 +30,7 @@ def duration(minutes: float) -> str:
 
 
 def number(value: float, table: Table) -> str:
-    """`value` in the table's unit and precision."""
+    """A value as text, with the table's number of digits; a duration if the table's unit is minutes."""
     if table.unit == MINUTES:
         return duration(value)
     text = f"{value:.{table.decimals}f}"
@@ -44,7 +44,7 @@ def spread(sd: float, table: Table) -> str:
 
 
 def ours(cell: Cell | None, table: Table) -> str:
-    """`mean (sd)` of what was measured; without values the cell's note, or a dash."""
+    """What was measured, as `mean (sd)`; for a cell without values its note, or a dash."""
     if cell is None:
         return MISSING
     if cell.center is None:
@@ -53,28 +53,28 @@ def ours(cell: Cell | None, table: Table) -> str:
 
 
 def marks(table: Table) -> dict[str, str]:
-    """A letter for each note that qualifies a number; where there is no number the note stands in its place."""
+    """A footnote letter for each note of a cell with values. In a cell without values the note itself is printed."""
     noted = dict.fromkeys(cell.note for cell in table.cells if cell.values and cell.note)
     return {note: chr(ord("a") + index) for index, note in enumerate(noted)}
 
 
 def papers(cell: Cell | None) -> str | None:
-    """The paper's entry as printed; None where the paper has none, or where both sides only say why there is none."""
+    """The paper's cell as printed; None if the paper has none, or if neither the paper nor this run has a number."""
     if cell is None or cell.paper is None or (cell.paper.mean is None and not cell.values):
         return None
     return cell.paper.text
 
 
 def stub(table: Table) -> str:
-    """What stands for the missing name of a single row or column: the unit, capitalised."""
+    """The label of the row or column in a table that has only one: the unit, capitalised."""
     label = "running time" if table.unit == MINUTES else table.unit
     return label[:1].upper() + label[1:]
 
 
 def blocks(table: Table) -> list[tuple[Key, ...]]:
-    """The columns, cut into as few parts of equal width as keep each within `BLOCK`.
+    """The columns, cut into as few parts of about equal width as possible, each of at most `BLOCK` columns.
 
-    Columns that hold the ends of a ladder alone are a part of their own unless all columns fit into one.
+    If there is more than one part, columns that hold only references (zero-shot, non-private) have parts of their own.
     """
     columns = table.columns
     if len(columns) <= BLOCK:
@@ -88,12 +88,12 @@ def blocks(table: Table) -> list[tuple[Key, ...]]:
 
 
 def heading(column: Key) -> str:
-    """The labels of a column on one line; the ends of a ladder leave some empty."""
+    """The labels of a column on one line; those that are empty, as some of a reference's are, are left out."""
     return ", ".join(label for label in column if label)
 
 
 def group_starts(keys: Iterable[Key]) -> list[int]:
-    """For each key the outermost level at which it differs from the one before it; 0 for the first."""
+    """For each row's labels, the outermost level at which they differ from the row before; 0 for the first row."""
     starts: list[int] = []
     before: Key | None = None
     for key in keys:
@@ -106,7 +106,11 @@ def group_starts(keys: Iterable[Key]) -> list[int]:
 
 
 def _by_label(table: Table, per_column: Mapping[Key, str]) -> str:
-    """One statement if all columns agree, else one per label of the level that decides it, else one per column."""
+    """A text for each column, joined as briefly as possible.
+
+    That is the text itself if it is the same for all columns; else, if it depends on one level of the column labels,
+    `label: text` for each label of that level; else `labels: text` for each column.
+    """
     if len(set(per_column.values())) == 1:
         return next(iter(per_column.values()))
     for level in range(len(table.column_names)):
@@ -138,9 +142,11 @@ def _epsilon(cells: list[Cell]) -> str:
 
 
 def footers(table: Table, stacked: bool = False) -> tuple[str, ...]:
-    """How to read the cells, the seeds and the ε behind them, and the table's own notes.
+    """The lines below a table: what a cell shows, how many seeds it has, the largest ε spent, and the table's notes.
 
-    `stacked` says that the paper's values stand below the measured ones, not beside them.
+    Args:
+        table: the table.
+        stacked: whether the paper's values are printed below the measured ones rather than beside them.
     """
     measured = [cell for cell in table.cells if cell.values and not cell.end]
     center = "median" if any(cell.statistic == "median" for cell in table.cells) else "mean"

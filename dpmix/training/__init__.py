@@ -1,1 +1,1 @@
-"""Training: networks from scratch, and linear heads on frozen encoders."""
+"""DP-SGD: one training loop for networks from scratch and for linear heads on frozen encoders."""

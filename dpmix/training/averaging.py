@@ -1,4 +1,4 @@
-"""The exponential moving average of the weights, which costs no privacy: it is made of noisy steps alone."""
+"""The exponential moving average of the weights. It is computed from noisy weights alone and costs no privacy."""
 
 from torch import Tensor
 

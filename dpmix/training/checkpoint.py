@@ -1,9 +1,9 @@
-"""The state of an unfinished run, so that a run that was killed goes on as if it had not been.
+"""The state of an unfinished run, so that a run that was killed continues and ends as if it had not been.
 
-A checkpoint holds everything that the next step depends on: weights, velocity, averages, and the steps executed so
-far. Random draws are functions of (seed, step, example), so no generator has a state to keep; a run for release draws
-afresh, and what is kept of it is noisy already. One safetensors file, replaced by rename: a kill at any moment leaves
-the old one or the new one.
+A checkpoint holds everything that the next step depends on: weights, momentum buffers, averages, and the ledger of
+executed steps. It holds no state of a random generator: draws are functions of (seed, step, example), and a run for
+release takes new random numbers from the operating system. Everything in a release's checkpoint has noise already. The
+file is in safetensors format and replaced by renaming, so that a kill at any moment leaves either the old or the new.
 """
 
 import json
@@ -20,11 +20,11 @@ from dpmix.files import atomic_file
 
 
 class Checkpoint:
-    """One file that is replaced every so often while a run lasts.
+    """The checkpoint file of one run.
 
     Args:
-        path: the file; its name stands for the run, so that no other run's state is ever taken for it.
-        every_seconds: how often at most; what is lost to a kill.
+        path: the file. Its name must depend on everything that determines the run, so that no run reads another's.
+        every_seconds: the time between two checkpoints, and so the most work that a kill can lose.
     """
 
     def __init__(self, path: Path, every_seconds: float = CHECKPOINT_SECONDS) -> None:
@@ -33,11 +33,11 @@ class Checkpoint:
 
     @property
     def due(self) -> bool:
-        """Whether the last one is old enough."""
+        """Whether `every_seconds` have passed since the last checkpoint."""
         return time.monotonic() - self._saved >= self.every_seconds
 
     def save(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-        """Replace the file: `tensors` by name, `values` as JSON."""
+        """Replace the file by one with these tensors, and these values as JSON."""
         from safetensors.torch import save_file
 
         whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
@@ -46,7 +46,7 @@ class Checkpoint:
         self._saved = time.monotonic()
 
     def load(self, device: str) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """What was saved last, tensors on `device`; None if nothing was.
+        """The tensors, on `device`, and values that were saved last; None if there is no checkpoint.
 
         Raises:
             DpmixError: if the file is damaged.
@@ -63,7 +63,7 @@ class Checkpoint:
             raise DpmixError(f"{self.path} is damaged ({error}); delete it, and the run starts afresh") from error
 
     def remove(self) -> None:
-        """When the run's result is on disk. What kills in the middle of a write left beside it goes too."""
+        """Delete the checkpoint, once the run's result is on disk, and any partly written one that a kill left."""
         for leftover in self.path.parent.glob(f".{self.path.stem}-*{self.path.suffix}"):
             leftover.unlink(missing_ok=True)
         self.path.unlink(missing_ok=True)

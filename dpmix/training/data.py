@@ -1,4 +1,4 @@
-"""The data of one experiment: which records are private, which are held out, what is mixed in, what is tested on."""
+"""The images of one experiment: those it trains on, those it mixes in, and those it is evaluated on."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from dpmix.errors import DataError
 from dpmix.random import KeyedRandom
 from dpmix.views.settings import ViewSettings
 
-# Which records are held out or form S1 is public and the same for every seed of an experiment.
+# Which records are held out or belong to S1 is public, and the same for every seed of an experiment.
 _PARTITION_SEED = 0
 
 
@@ -22,8 +22,9 @@ class TrainingData:
     Attributes:
         private: the N records that steps are sampled from.
         evaluation: the test set, or in a tuning run the held-out training records.
-        mixed_in: D, or S2 where Table 10's method C mixes real images in.
-        public: D, for standardising features and for pretraining; where only S1 is private, as many images as S1 has.
+        mixed_in: the images that K_diff views are drawn from: D, or S2 for method C of Table 10; None if there are
+            none.
+        public: D, for standardising features and for pretraining; if only S1 is private, no more images than S1 has.
     """
 
     private: Images
@@ -36,8 +37,8 @@ def load_data(experiment: Experiment, scale: str) -> TrainingData:
     """Load the image stores of an experiment and select from them what it trains, mixes and is evaluated on.
 
     Args:
-        experiment: names the stores, the subset and the share that is held out.
-        scale: below whose results the stores are.
+        experiment: the run.
+        scale: the name of the scale, which is part of some paths.
 
     Raises:
         DataError: if a store is missing or does not have its published size.
@@ -75,15 +76,15 @@ def load_data(experiment: Experiment, scale: str) -> TrainingData:
 
 
 def shuffled(count: int, purpose: str) -> np.ndarray:
-    """A public permutation of `count` records, int64 [count], that depends on the purpose alone."""
+    """A public permutation of `count` records, int64 [count], that depends on `count` and `purpose` alone."""
     keys = KeyedRandom(_PARTITION_SEED, 0, np.arange(count)).uniform(f"partition/{purpose}")
     return np.argsort(keys, kind="stable")
 
 
 def balanced(images: Images, count: int) -> Images:
-    """`count` images of a set, or all if it has no more, with classes as nearly equal in number as they can be.
+    """`count` images of a set (or all, if it has fewer), with the classes as equal in number as possible.
 
-    The selection is public and the same for every experiment; a smaller one is a part of a larger one.
+    The selection is public and the same for every experiment. A smaller selection is part of a larger one.
     """
     if count >= len(images):
         return images
@@ -97,10 +98,10 @@ def balanced(images: Images, count: int) -> Images:
 
 
 def take(images: Images, indices: np.ndarray) -> Images:
-    """The images at `indices`, int64 [m]; copied into memory."""
+    """The images at `indices`, int64 [m], copied into memory."""
     return Images(images.images[indices], images.labels[indices], images.classes)
 
 
 def view_settings(experiment: Experiment) -> ViewSettings:
-    """What an experiment's views are made of."""
+    """The settings of an experiment's views."""
     return experiment.view_settings

@@ -1,9 +1,10 @@
-"""DP-SGD of linear heads on a frozen encoder: one stream of views trains every ε and learning rate at once.
+"""DP-SGD of linear heads on a frozen encoder: heads of every ε and learning rate are trained at once, on shared views.
 
-The encoder's forward pass over n K views is all of the cost; a private head is a hundred-thousandth of it. Heads share
-the sample and the views of each step, and each has noise of its own, so that a head of a stream is the same, up to
-rounding, as if it had been trained alone. That is for research: the ε of several heads do not add up to a bound of all
-of them when they share a secret sample, so a model for release has a stream to itself.
+In each step the encoder embeds the K views of each of the n sampled examples. That is nearly all of the cost; a head
+adds about a hundred-thousandth of it. So all heads with the same views (a stream) share each step's sample and views,
+while each has its own noise. Up to rounding, a head comes out as if it had been trained alone. This is for research
+only: the sum of the ε of several heads bounds what they reveal together only if their samples are independent, so a
+model for release is the only head of its stream.
 """
 
 from collections.abc import Mapping, Sequence
@@ -40,12 +41,13 @@ class Head:
     """One head of a stream: what is trained, and how.
 
     Attributes:
-        plan: its ε, C and noise.
+        plan: its ε, clip norm C and noise.
         learning_rate: of plain SGD.
-        name: under which its noise is drawn; heads of one stream need different names.
-        momentum: of the heavy ball, 0 for none.
-        weight_decay: added to the gradient as weight_decay x weights.
-        record_magnitudes: whether Figure 2's gradient magnitudes are recorded.
+        name: the key that its noise is drawn under. Heads with the same name and noise source get the same noise, as
+            candidates for a learning rate do, which are to differ by their rate alone.
+        momentum: as in `torch.optim.SGD`, 0 for none.
+        weight_decay: as in `torch.optim.SGD`.
+        record_magnitudes: whether gradient magnitudes are recorded for Figure 2.
     """
 
     plan: Plan
@@ -57,7 +59,7 @@ class Head:
 
 
 class _Heads:
-    """A batch of linear heads as a `Learner`: one tensor `weights`, float32 [H, classes, d + 1]."""
+    """H linear heads as a `Learner`; their parameters are one tensor `weights`, float32 [H, classes, d + 1]."""
 
     def __init__(
         self,
@@ -125,17 +127,20 @@ def train_heads(
     """Train all heads of one stream.
 
     Args:
-        experiment: whose views the heads see; its ε, C and learning rate are the heads' own.
-        heads: plans that agree in N, B and steps.
-        data: as `load_data` gives it.
+        experiment: determines the views. Its ε, C and learning rate are not used; each head has its own.
+        heads: their plans must have the same N, B and steps.
+        data: as `load_data` returns it.
         featurize: the frozen encoder.
         device: where views are made and encoded.
         physical_batch: examples whose views are encoded together; halved when memory runs out. The result does not
             depend on it beyond rounding.
-        noise: where the Gaussian noise of all heads comes from, keyed by the head's name; by default each head's plan
-            hands out its own.
-        workers: the processes that share the encoder's work; the result is that of one.
-        checkpoint: where the state is kept while the stream lasts, and taken up from if it is there.
+        noise: the source of all heads' Gaussian noise, keyed by the head's name; by default `plan.noise` of each head.
+        workers: the processes that share the work. The result is that of one process, up to rounding.
+        checkpoint: the file for the state of the unfinished stream; if it exists, training continues from it.
+
+    Returns:
+        An outcome for each head, in order, with `weight` [classes, d], `bias` [classes] and, for standardised features,
+        `shift` [d] and `scale` [d].
 
     Raises:
         PrivacyError: if the heads' plans do not sample alike, or several models for release would share a sample.
@@ -177,9 +182,10 @@ def train_heads(
 def _initial_weights(
     experiment: Experiment, data: TrainingData, featurize: Featurizer, dimension: int, device: str
 ) -> Tensor:
-    """The first weights of every head, float32 [1, classes, d + 1]: zeros, or after SGD on D for Table 6's pretraining.
+    """The initial weights of every head, float32 [1, classes, d + 1].
 
-    Training a linear head is convex, so zeros are a good start; noisy steps would have to undo random weights first.
+    Zeros, or with `pretrain_epochs` the weights after that many epochs of plain SGD on D (Table 6). Training a linear
+    head is convex, so zeros are a good start; random weights would first have to be undone by noisy steps.
     """
     weights = torch.zeros(experiment.dataset.classes, dimension, device=device)
     if not experiment.pretrain_epochs:

@@ -1,4 +1,4 @@
-"""The job of one stream: the heads of all runs, selections and gradient records that see the same views."""
+"""Trains one stream: the heads of all runs, learning-rate selections and gradient records with the same views."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -16,12 +16,16 @@ from dpmix.training.inputs import checkpoint_of, experiment_of, learning_rate, l
 from dpmix.training.outcome import Outcome, write_magnitudes, write_run
 from dpmix.training.workers import Workers
 
-# A head is a run at a learning rate: a selection needs one for each of its candidates.
+# A head is determined by an experiment and a learning rate.
 _Key = tuple[Experiment, float]
 
 
 def train_stream(wanted: Sequence[Artefact], scale: str, execution: Execution, workers: Workers) -> None:
-    """Train all heads of one stream side by side; see `dpmix.training.runner.Trainer`."""
+    """Train the heads that these artefacts need, all on the same views, and write the artefacts.
+
+    A run or a gradient record needs one head, a selection one for each candidate; equal heads are trained once. See
+    `dpmix.training.runner.Trainer`.
+    """
     first, device = experiment_of(wanted[0]), execution.where()
     data = load_data(first, scale)
     featurize = _featurizer(first, data, scale, execution)
@@ -37,7 +41,7 @@ def train_stream(wanted: Sequence[Artefact], scale: str, execution: Execution, w
         for rate in rates[artefact.hash]:
             plan = load_plan(experiment, scale)
             key = (experiment, rate)
-            # Candidates that are compared share their noise, to differ by rate alone.
+            # Without the rate in the name, candidates for one learning rate get the same noise.
             name = f"ε={experiment.epsilon:g} C={experiment.clip_norm:g}"
             recording = isinstance(artefact, GradientRecord) or (key in heads and heads[key].record_magnitudes)
             heads[key] = Head(plan, rate, name, experiment.momentum, experiment.weight_decay, recording)

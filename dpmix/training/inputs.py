@@ -1,4 +1,4 @@
-"""What a training job reads besides images, and where it keeps its state: learning rate, plan, checkpoint."""
+"""What a training job needs besides images: its learning rate, its plan, and the place of its checkpoint."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from dpmix.training.checkpoint import Checkpoint
 
 
 def experiment_of(artefact: Artefact) -> Experiment:
-    """What is trained for an artefact: itself, or what it is a choice for or a record of.
+    """The experiment that is trained to make an artefact: a run itself, or that of a selection or gradient record.
 
     Raises:
         ParamsError: for an artefact that training does not make.
@@ -25,7 +25,14 @@ def experiment_of(artefact: Artefact) -> Experiment:
 
 
 def learning_rate(experiment: Experiment, scale: str) -> float:
-    """The number itself, or the one that its selection chose: the same lr·C, should C be another than there."""
+    """The learning rate of a run: the number in the params, or the one that its selection chose.
+
+    If the selection was made with another clip norm, the rate is scaled so that lr·C stays the same.
+
+    Raises:
+        ParamsError: if the run has no learning rate.
+        DpmixError: if the selection has not been made.
+    """
     rate = experiment.learning_rate
     if isinstance(rate, Selection):
         chosen = float(read_json(rate.path(scale))["learning_rate"])
@@ -36,11 +43,12 @@ def learning_rate(experiment: Experiment, scale: str) -> float:
 
 
 def load_plan(experiment: Experiment, scale: str) -> Plan:
-    """The plan of an experiment: the one in its file, which is a claim until it is compared and computed again.
+    """Read the plan of an experiment from its file, and check it: files can be old, or edited by hand.
 
     Raises:
-        ParamsError: if the file's plan is not of this experiment.
-        PrivacyError: if it does not meet its ε.
+        DpmixError: if there is no such file.
+        ParamsError: if the plan has another target than the experiment.
+        PrivacyError: if its ε, computed again, exceeds the target.
     """
     from dpmix.privacy.banded_plan import plan_from_json
 
@@ -57,9 +65,17 @@ def load_plan(experiment: Experiment, scale: str) -> Plan:
 
 
 def checkpoint_of(experiment: Experiment, scale: str, execution: Execution, *identity: object) -> Checkpoint | None:
-    """The file of one unfinished run or stream, named by everything that determines its state.
+    """The checkpoint of one unfinished run or stream.
 
-    None for a release with banded noise: what its noise depends on would have to be on disk, where it must not be.
+    Args:
+        experiment: the run, or one of the stream.
+        scale: the name of the scale.
+        execution: how often a checkpoint is written.
+        identity: values for JSON; everything that determines the state. The file's name is a hash of them.
+
+    Returns:
+        None for a release with banded noise: noise of later steps depends on that of earlier ones, which would have to
+        be stored, and whoever reads it could remove the noise.
     """
     if experiment.release and experiment.bands > 1:
         return None

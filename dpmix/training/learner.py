@@ -1,4 +1,4 @@
-"""What the training loop trains: its parameters, its members, and the sums that it gives for some sampled units."""
+"""`Learner`, the interface between the training loop and what is trained: parameters, clipped sums, accuracies."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,13 +15,13 @@ from dpmix.training.workers import Workers
 
 @dataclass(frozen=True)
 class Member:
-    """One of the models that a learner trains side by side: its plan and its optimizer's settings.
+    """One of the models that a learner trains at once: its plan and its optimizer's settings.
 
     Attributes:
         plan: its noise and clip norm; sampling and steps are the same for all members.
         learning_rate: of plain SGD.
-        momentum: of the heavy ball, 0 for none.
-        weight_decay: added to the gradient as weight_decay x weights.
+        momentum: as in `torch.optim.SGD`, 0 for none.
+        weight_decay: as in `torch.optim.SGD`.
     """
 
     plan: Plan
@@ -32,12 +32,14 @@ class Member:
 
 @dataclass
 class Sums:
-    """Sums over sampled units of one step; physical batches are added up first, then processes.
+    """Sums over units (examples, or microbatches) sampled in one step.
+
+    The loop adds up the sums of a step's physical batches, and then those of all processes.
 
     Attributes:
-        totals: clipped sums of all members, float32, by name and shape of the learner's `params`.
-        num_clipped: int64 [members], units whose gradient was longer than the clip norm.
-        records: further sums over units by name, to which no noise is added: for research only.
+        totals: sums of clipped gradients, float32, with the names and shapes of the learner's `params`.
+        num_clipped: int64 [members], the number of units whose gradient was longer than the clip norm.
+        records: further sums over units, by name. They get no noise, so a run for release must have none.
     """
 
     totals: dict[str, Tensor]
@@ -45,7 +47,7 @@ class Sums:
     records: dict[str, Tensor] = field(default_factory=dict)
 
     def tensors(self) -> list[Tensor]:
-        """All tensors of the sums, always in the same order."""
+        """All tensors of the sums, in a fixed order, so that processes can add them up."""
         return [*self.totals.values(), self.num_clipped, *self.records.values()]
 
     def add_(self, other: "Sums") -> None:
@@ -55,45 +57,67 @@ class Sums:
 
 
 class Learner(Protocol):
-    """What the loop trains: a network, or several heads at once. It computes clipped sums and accuracies.
+    """What the loop trains: one network, or several linear heads at once. It computes clipped sums and accuracies.
 
     Attributes:
-        params: the trainable parameters, float32, by name; updated in place. Several members may lie in one tensor.
-        members: the models trained side by side.
+        params: the trainable parameters, float32, by name. The loop updates them in place. The parameters of several
+            members may be parts of one tensor.
+        members: the models that are trained at once.
     """
 
     params: dict[str, Tensor]
     members: Sequence[Member]
 
     def of_member(self, tensors: Mapping[str, Tensor], member: int) -> dict[str, Tensor]:
-        """One member's part of tensors that are laid out like `params`.
+        """One member's part of some tensors.
+
+        Args:
+            tensors: with the names and shapes of `params`.
+            member: its index in `members`.
 
         Returns:
-            Views, not copies, by the names under which the member's noise is drawn.
+            Views of the tensors, not copies; their names are the keys of the member's noise.
         """
         ...
 
     def zero_sums(self) -> Sums:
-        """The sums over no units."""
+        """Sums over no units: zeros of the right shapes."""
         ...
 
     def sums(self, units: np.ndarray, step: int) -> Sums:
-        """The clipped sums over `units`, int64 [m], at step `step`. It may be repeated, so it must change nothing."""
+        """The clipped sums over some units.
+
+        It is called again for the same units if memory runs out, so it must not change anything.
+
+        Args:
+            units: int64 [m], their indices.
+            step: the step, from 0.
+        """
         ...
 
     def accuracies(self, weights: Mapping[str, Tensor], workers: Workers) -> list[float]:
-        """Per cent of the evaluation images classified correctly, by member, with weights like `params`."""
+        """Per cent of the evaluation images that each member classifies correctly.
+
+        Args:
+            weights: to use in place of `params`, with the same names and shapes.
+            workers: the processes that may share the images; each must return the result over all of them.
+        """
         ...
 
 
 class Diagnostics:
-    """Counts that a research run reports beside its model. They have no noise, so a run for release must not have them.
+    """What a research run counts besides training. Nothing here has noise, so a run for release must have none of it.
+
+    Args:
+        learner: whose steps are counted.
+        epochs: of the run.
 
     Attributes:
-        num_clipped: int64 [members], gradients longer than C so far.
-        sampled: sampled units so far.
-        records: by name, sums over units, [epochs, *shape], and how many units each epoch had.
-        seconds: wall-clock time of the loop, earlier processes included.
+        num_clipped: int64 [members], the number of gradients longer than C so far.
+        sampled: the number of sampled units so far.
+        records: the sums of `Sums.records`, by name, for each epoch: [epochs, *shape].
+        counts: the number of units sampled in each epoch.
+        seconds: wall-clock time of the loop, that before a checkpoint included.
     """
 
     def __init__(self, learner: Learner, epochs: int) -> None:
@@ -111,7 +135,7 @@ class Diagnostics:
             self.records[name][epoch] += value
 
     def clipped_share(self, member: int) -> float:
-        """Share of the sampled units whose gradient was longer than C."""
+        """The share of the sampled units whose gradient was longer than C, in [0, 1]."""
         return round(float(self.num_clipped[member]) / max(1, self.sampled), 6)
 
     def mean_record(self, name: str) -> np.ndarray:

@@ -1,9 +1,10 @@
-"""The private training loop (Algorithm 1's outer loop): one for networks, for heads on an encoder, for all that comes.
+"""The private training loop (the outer loop of Algorithm 1), the only one: networks and linear heads both use it.
 
-A step samples, sums clipped gradients, adds noise, and lets `torch.optim.SGD` take the step. Sampling, noise, update,
-averaging, evaluation, checkpoint and ledger stand here and nowhere else. What is trained is a `Learner`: it knows its
-parameters, sums clipped gradients over a part of the sample, and measures accuracy. The plan hands out its own sampler
-and noise (`dpmix.privacy.plan`), so that the loop does not know which kind of plan or of run it executes.
+Each step samples units, sums their clipped gradients, adds noise, and lets `torch.optim.SGD` update the weights by
+Eq. 4. The loop also averages weights, measures accuracy after each epoch, writes checkpoints, and keeps the ledger of
+executed steps. What is trained is a `Learner`, which holds the parameters, computes clipped sums and measures accuracy.
+The plan (`dpmix.privacy.plan`) decides how units are sampled and noise is drawn; the loop does not know which kind of
+plan it executes, nor whether the run is for research or for release.
 """
 
 import functools
@@ -29,7 +30,7 @@ from dpmix.training.workers import Workers
 
 
 class _State:
-    """The state of a run between two steps: parameters, velocity, average, ledgers, and accuracies so far."""
+    """The state of a run between two steps: parameters, momentum buffers, average, ledgers, and accuracies so far."""
 
     def __init__(self, learner: Learner, ema_decay: float, diagnostics: Diagnostics | None) -> None:
         self.step = 0
@@ -57,7 +58,7 @@ class _State:
         return self.average or self.learner.params
 
     def update(self, noisy: Mapping[str, Tensor]) -> None:
-        """One step of SGD along the noisy sums, each divided by the expected number of units."""
+        """One step of SGD with the gradients (noisy sum) / (expected number of units), then the moving average."""
         for index, (part, member) in enumerate(zip(self.parts, self.learner.members, strict=True)):
             for name, total in self.learner.of_member(noisy, index).items():
                 part[name].grad = total / member.plan.expected_units
@@ -86,7 +87,7 @@ class _State:
         checkpoint.save(tensors, values)
 
     def restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-        # In place: the learner reads these very tensors.
+        # In place, because the learner holds the same tensors.
         for name, value in self.learner.params.items():
             value.copy_(tensors[f"params/{name}"])
         for name, value in self.average.items():
@@ -126,23 +127,25 @@ def train(
     """Train all members of a learner as their plans say (Algorithm 1, with Eq. 4's noisy gradient).
 
     Args:
-        learner: what is trained, changed in place.
-        epochs: equal parts of the steps, after each of which accuracy is measured.
-        sampler: draws the units of every step, which all members share.
+        learner: what is trained; its parameters are changed in place.
+        epochs: the number of times that accuracy is measured, after equal parts of the plan's steps.
+        sampler: draws the units of each step, which are the same for all members.
         noises: the noise source of each member.
         physical_batch: units whose gradients are computed together; halved when memory runs out.
-        ema_decay: of the moving average of the weights, which is then evaluated and kept; 0 for none.
-        diagnostics: what is counted beside; None for a run whose model is to be released.
-        workers: the processes that share the work. The result is that of one process, but for the order of additions.
-        checkpoint: a file for the state of the unfinished run; if it is there, the run continues from it.
-        label: what the progress display says.
-        device: where the learner's tensors live.
+        ema_decay: of the moving average of the weights, which is then evaluated and returned in their place; 0 for
+            none.
+        diagnostics: counts things that have no noise; None for a run whose model is to be released.
+        workers: the processes that share the work. The result is that of one process, up to the order of additions.
+        checkpoint: the file for the state of the unfinished run; if it exists, the run continues from it.
+        label: of the progress bar.
+        device: where the learner's tensors are.
 
     Returns:
-        An outcome for each member; only the main process's ledgers are filled.
+        An outcome for each member. Ledgers are filled on the main process only.
 
     Raises:
-        PrivacyError: if the noise that was added is not what was asked for, or the checkpoint is of another run.
+        PrivacyError: if the noise that was added is measured to be another than was asked for, or the checkpoint is of
+            another run.
     """
     steps = learner.members[0].plan.steps
     ends = epoch_ends(steps, epochs)
@@ -192,7 +195,7 @@ def train(
 
 
 def _shared(sampler: Sampler, step: int, workers: Workers, device: str) -> Sample:
-    """The sample of a step, drawn by the main process and sent to all."""
+    """The sample of a step, drawn by the main process and sent to all others."""
     if workers.count == 1:
         return sampler.sample(step)
     taken = torch.zeros(sampler.population, dtype=torch.uint8, device=device)
@@ -203,7 +206,7 @@ def _shared(sampler: Sampler, step: int, workers: Workers, device: str) -> Sampl
 
 
 def _remaining(start: int, steps: int, label: str, workers: Workers) -> Iterator[int]:
-    """The steps from `start` on, with one progress display however many processes there are."""
+    """The steps from `start` on; the main process shows a progress bar."""
     yield from progress(range(start, steps), label) if workers.is_main else range(start, steps)
 
 

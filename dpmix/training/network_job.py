@@ -1,4 +1,4 @@
-"""The job of one network that is trained from scratch: read what it needs, train it, write its run."""
+"""Trains one network from scratch: reads its inputs, trains it, and writes its run."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,11 @@ from dpmix.training.workers import Workers
 
 
 def train_network(wanted: Sequence[Artefact], scale: str, execution: Execution, workers: Workers) -> None:
-    """Train the one run that `wanted` holds; see `dpmix.training.runner.Trainer`."""
+    """Train the one run in `wanted`, and write it; see `dpmix.training.runner.Trainer`.
+
+    Raises:
+        ParamsError: for a learning-rate selection or a gradient record, which are made with encoders only.
+    """
     experiment = experiment_of(wanted[0])
     if any(not isinstance(artefact, Experiment) for artefact in wanted):
         raise ParamsError(

@@ -1,4 +1,4 @@
-"""What a training run leaves behind: `metrics.json`, and for Figure 2 `gradients.npz`."""
+"""The files of a trained run: `metrics.json`, `model.safetensors` of a release, and `gradients.npz` for Figure 2."""
 
 import math
 import time
@@ -29,11 +29,13 @@ class Outcome:
         accuracies: per cent of the evaluation images classified correctly after each epoch; the last is the result.
         ledger: the steps that were executed.
         learning_rate: the one that was used.
-        clipped: share of the sampled examples whose gradient was longer than C; None for a release.
-        seconds: wall-clock time of the training loop (shared by all heads of a stream); None for a release, because
-            it depends on who was sampled.
-        magnitudes: float32 [epochs, parameters], mean over examples of |g| before clipping, if it was asked for.
-        weights: the trained parameters, or their moving average, by name; for a head also its standardisation.
+        clipped: the share of the sampled examples whose gradient was longer than C; None for a release.
+        seconds: wall-clock time of the training loop, which all heads of a stream share; None for a release, because
+            it depends on which records were sampled.
+        magnitudes: float32 [epochs, parameters], the mean over an epoch's sampled examples of |gradient| before
+            clipping; None if not recorded.
+        weights: the trained parameters, or their moving average, by name; for a head also `shift` and `scale` of
+            standardised features.
     """
 
     accuracies: list[float]
@@ -53,18 +55,18 @@ class Outcome:
 def write_run(experiment: Experiment, plan: Plan, outcome: Outcome, scale: str, classes: Sequence[str]) -> None:
     """Check the executed steps against the plan, then write `metrics.json`; for a release, first `model.safetensors`.
 
-    What is written of a release depends only on the noisy steps and on the evaluation images. How many gradients were
-    clipped and how long it took depend on private records without noise, and were never counted.
+    For a release, everything that is written depends only on the noisy steps and on the evaluation images. The number
+    of clipped gradients and the running time depend on private records without noise, and were not recorded.
 
     Args:
-        experiment: what was trained.
-        plan: what it had to execute.
-        outcome: what came of it.
-        scale: below whose results the files are written.
-        classes: the names of the classes, which a released model keeps.
+        experiment: the run.
+        plan: the privacy plan that it had to execute.
+        outcome: the trained model and what was measured.
+        scale: the name of the scale, below whose results the files are written.
+        classes: the names of the classes, which a released model's file holds.
 
     Raises:
-        PrivacyError: if the run executed anything but its plan, or spent more than its target.
+        PrivacyError: if the executed steps are not the plan's, or their ε exceeds the target.
     """
     spent = outcome.ledger.certify(plan)
     rate = experiment.learning_rate

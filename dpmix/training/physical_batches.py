@@ -1,4 +1,4 @@
-"""Physical batches that shrink when memory runs out: the parts of a logical batch, each counted exactly once."""
+"""Physical batches: a logical batch in parts that fit in memory, halved when it runs out, each counted exactly once."""
 
 import gc
 import logging
@@ -10,14 +10,11 @@ import torch
 
 from dpmix.errors import DpmixError
 
-pass
-
-
 Part = TypeVar("Part")
 
 _LOG = logging.getLogger(__name__)
 
-# What allocators say: torch's for processors and for Apple's GPUs, the C++ library, cuBLAS and cuDNN.
+# Words in the error messages of allocators: torch's on CPUs and on Apple's GPUs, the C++ library's, cuBLAS's, cuDNN's.
 _WORDS = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc", "alloc_failed")
 
 
@@ -33,16 +30,16 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 class PhysicalBatches:
-    """Cuts a logical batch into physical ones, which are halved when memory runs out.
+    """Cuts a logical batch (the sample of one step) into physical batches, and halves these when memory runs out.
 
-    Parts that were done stay done; the part that failed is done again in smaller ones. The smaller size holds for the
-    rest of the run.
+    The part for which memory ran out is computed again in smaller parts; parts before it are not. The smaller size is
+    kept for the rest of the run.
 
     Args:
-        size: units (examples or microbatches) in a physical batch to begin with.
+        size: units (examples or microbatches) in a physical batch at first.
 
     Attributes:
-        size: as it is now.
+        size: the current size.
 
     Raises:
         ValueError: if the size is not positive.
@@ -58,12 +55,12 @@ class PhysicalBatches:
         self.size = size
 
     def run(self, units: np.ndarray, compute: Callable[[np.ndarray], Part]) -> Iterator[Part]:
-        """`compute(part)` for consecutive parts of a logical batch; none for an empty one.
+        """Yield `compute(part)` for consecutive parts of a logical batch; nothing for an empty batch.
 
         Args:
-            units: [sampled, ...], the logical batch, in order.
-            compute: takes at most `size` of the units and returns what the caller adds up. It must change nothing
-                outside, because a part that runs out of memory is computed again.
+            units: [sampled, ...], the logical batch.
+            compute: takes at most `size` of the units and returns what the caller adds up. It must not change anything
+                else, because it is called again for a part for which memory ran out.
 
         Raises:
             DpmixError: if a single unit does not fit into memory.
@@ -74,7 +71,7 @@ class PhysicalBatches:
             finished = self._attempt(part, compute)
             if finished:
                 done += len(part)
-                # Popped, so that a result that the caller has dropped takes no memory while the next is computed.
+                # `pop` drops this function's reference, so that memory is free before the next part is computed.
                 yield finished.pop()
 
     def _attempt(self, part: np.ndarray, compute: Callable[[np.ndarray], Part]) -> list[Part]:
@@ -90,8 +87,8 @@ class PhysicalBatches:
                     "out of memory with one example at a time; use fewer views or a lower resolution, "
                     f"precision: bfloat16, or a device with more memory ({what[0] if what else type(error).__name__})"
                 ) from error
-        # Only now, with the error and all that its traceback held gone. The sizes that are said are the job's; the
-        # part's own would tell how many records were sampled, which nobody may know of a release.
+        # Memory can be freed only here, after the exception and the tensors in its traceback are gone. The message
+        # gives the job's batch size and not the part's, which could tell how many records of a release were sampled.
         smaller = max(1, self.size // 2)
         _LOG.warning("out of memory in physical batches of %d; going on with %d", self.size, smaller)
         self.size = smaller

@@ -1,6 +1,6 @@
-"""One training job: some runs, learning-rate selections and gradient records, grouped by what they share.
+"""A training job: groups runs, learning-rate selections and gradient records by the views they share, and trains them.
 
-`TRAINERS` has a trainer for each kind of model in the params; a new kind of model is a trainer and a line there.
+`TRAINERS` has a trainer for each kind of model in the params. To add a kind of model, write its trainer and add it.
 """
 
 from collections import defaultdict
@@ -18,12 +18,18 @@ from dpmix.training.workers import Workers, workers
 
 
 class Trainer(Protocol):
-    """Trains what shares a stream of views (`Experiment.stream`) and writes it, each whole or not at all."""
+    """A function that trains artefacts with the same views (`Experiment.stream`) and writes their files."""
 
     def __call__(self, wanted: Sequence[Artefact], scale: str, execution: Execution, workers: Workers, /) -> None:
-        """Make `wanted`: runs, selections and gradient records of one stream.
+        """Make the artefacts of one stream.
 
-        All processes call it alike; `workers` says which of them writes. The execution's device is this process's own.
+        Under torchrun all processes call it with the same arguments, but for the device.
+
+        Args:
+            wanted: runs, selections and gradient records.
+            scale: the name of the scale.
+            execution: how to compute; its device is this process's own.
+            workers: the processes that share the work, of which the main one writes the files.
         """
 
 
@@ -31,10 +37,15 @@ TRAINERS: dict[type[Spec], Trainer] = {WideResNetSpec: train_network, EncoderSpe
 
 
 def make(artefacts: Sequence[Artefact], scale: str, execution: Execution = DEFAULT) -> None:
-    """Train whatever these artefacts need and write them, each whole or not at all.
+    """Train what these artefacts need, stream by stream, and write each of them whole or not at all.
 
-    Finished runs of the job are on disk before the next stream starts, and a stream that was killed is taken up where
-    its last checkpoint was. Under torchrun the processes share each run.
+    The files of a stream are written before the next one starts. A stream that was killed continues from its last
+    checkpoint. Under torchrun all processes share each run.
+
+    Args:
+        artefacts: runs, selections and gradient records.
+        scale: the name of the scale.
+        execution: how to compute.
 
     Raises:
         DpmixError: if an input is missing or damaged, or a run would exceed its ε.

@@ -1,4 +1,4 @@
-"""DP-SGD from scratch on the views of Algorithm 1, and its microbatch variants (Tables 1, 2 and 5)."""
+"""DP-SGD of a network from scratch on the views of Algorithm 1, and with microbatches (Tables 1, 2 and 5)."""
 
 import functools
 import sys
@@ -34,7 +34,7 @@ _EVALUATION_BATCH = 512
 
 
 class _Network:
-    """A network as a `dpmix.training.learner.Learner` of one member; its `params` are the module's own."""
+    """A network as a `dpmix.training.learner.Learner` with one member; `params` share memory with the module's."""
 
     def __init__(
         self,
@@ -101,16 +101,16 @@ def train_from_scratch(
     """Train a wide residual network with Eq. 4's noisy gradient and plain SGD.
 
     Args:
-        experiment: what to train; its learning rate is a number.
+        experiment: the run; its learning rate is a number.
         plan: sampling, sensitivity, noise and steps.
-        data: as `load_data` gives it.
-        device: where the network and the views live.
+        data: as `load_data` returns it.
+        device: where the network and the views are.
         physical_batch: units (examples or microbatches) whose gradients are computed together; halved when memory
             runs out. A step does not depend on it beyond rounding.
         backend: of `clipped_sum`; the one that is used is printed on stderr.
-        noise: where the Gaussian noise comes from; by default the plan hands it out.
-        workers: the processes that share the work; the result is that of one.
-        checkpoint: a file for the state of the unfinished run; if it is there, the run continues from it.
+        noise: the source of the Gaussian noise; by default `plan.noise`.
+        workers: the processes that share the work. The result is that of one process, up to rounding.
+        checkpoint: the file for the state of the unfinished run; if it exists, the run continues from it.
 
     Raises:
         PrivacyError: if an image's output depends on other images of its batch, or as `dpmix.training.loop.train` does.
@@ -118,7 +118,7 @@ def train_from_scratch(
     assert isinstance(experiment.model, WideResNetSpec)
     model = wide_resnet(experiment.model, experiment.dataset.channels, experiment.dataset.classes, experiment.seed)
     model = model.to(device).train()
-    # A black image of the right shape: no record is looked at before the first noisy step.
+    # A black image of the right shape, so that no record is read before the first noisy step.
     image = torch.zeros(data.private.images.shape[1:], device=device)
     check_examples_independent(model, image)
     learner = _Network(experiment, plan, data, model, backend, device)
@@ -152,7 +152,7 @@ def _views(experiment: Experiment, data: TrainingData, units: np.ndarray, step: 
 
 @functools.cache
 def _say(line: str) -> None:
-    """Print a line on stderr, once in a process, as the runs of a job would repeat it."""
+    """Print a line on stderr, the first time only: all runs of a job would print the same."""
     print(line, file=sys.stderr, flush=True)
 
 
@@ -160,14 +160,14 @@ def _say(line: str) -> None:
 def evaluate(
     model: nn.Module, weights: Mapping[str, Tensor], data: TrainingData, device: str, workers: Workers = ALONE
 ) -> float:
-    """Per cent of the evaluation images that are classified correctly, in eval mode and without augmentation.
+    """The per cent of the evaluation images that are classified correctly, in eval mode and without augmentation.
 
     Args:
-        model: its mode is the same afterwards.
-        weights: by parameter name, in the place of the model's own.
+        model: the network; its training or eval mode is restored afterwards.
+        weights: to use in place of the model's own, by parameter name.
         data: whose `evaluation` set is used.
         device: where the model is.
-        workers: the processes that share the images; each gets the result.
+        workers: the processes that share the images; each returns the result over all of them.
     """
     everything, training = np.arange(len(data.evaluation)), model.training
     correct = torch.zeros((), dtype=torch.int64, device=device)

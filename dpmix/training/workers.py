@@ -1,7 +1,7 @@
-"""One run on several processes: the sample is drawn once and split, sums are added up, noise is added once.
+"""One run on several processes, started by torchrun: the sample is drawn once and split, noise is added once.
 
-Started by torchrun; on one process every operation here is free. The result is that of one process, up to the order
-in which float32 numbers are added.
+The result is that of one process, up to the order in which float32 numbers are added. With one process, these
+operations do nothing.
 """
 
 import atexit
@@ -45,7 +45,7 @@ class Workers:
                 torch.distributed.all_reduce(tensor)
 
     def broadcast(self, tensor: Tensor) -> Tensor:
-        """The main process's tensor, on every process; others give one of its shape."""
+        """The main process's tensor, on every process. The others pass a tensor of the same shape."""
         if self.count > 1:
             tensor = tensor.contiguous()
             torch.distributed.broadcast(tensor, src=0)
@@ -63,11 +63,11 @@ ALONE = Workers()
 def workers(device: str) -> tuple[Workers, str]:
     """The processes that torchrun started and this one's device; without torchrun, this process alone.
 
-    They communicate by NCCL on GPUs and by Gloo elsewhere, from the first call until the process ends: a second group
-    would meet at the first one's addresses, and fail.
+    They communicate by NCCL on GPUs and by Gloo elsewhere. The process group is made at the first call and kept until
+    the process ends, because a second one would use the same address and fail.
 
     Args:
-        device: `cuda`, of which each process takes one GPU, or another.
+        device: `cuda`, where each process takes a GPU of its own, or another device.
 
     Raises:
         DpmixError: if there are more processes on this machine than GPUs.

@@ -1,9 +1,8 @@
-"""The kinds of tables, one class each: what such a table says in the params, its cells, and how they are read back.
+"""The kinds of tables, one class each: its fields in the params, its cells, and how their numbers are read.
 
-Imports go one way. `dpmix.params.read` knows what every table has and, in `TABLE_KINDS`, where the class of each kind
-is
-found by name; `dpmix.catalogue.catalogue` resolves settings to artefacts, and asks a table for its cells; the classes
-here stand
-above both. To add a kind, write a subclass of `base.Kind` (of `base.Measured` where artefacts leave a number each, of
-`grid.GridTable` for a grid of runs), and add its name to `TABLE_KINDS`.
+To add a kind, write a subclass of `base.Kind` (of `base.Measured` if each artefact gives one number, of
+`grid.GridTable` for a grid of runs), and add its name and place to `dpmix.params.tables.TABLE_KINDS`.
+
+These classes import `dpmix.catalogue.catalogue`, which makes artefacts of settings and asks each table for its cells;
+the catalogue imports `dpmix.params`, which knows the classes here by name only, so that there is no circle.
 """

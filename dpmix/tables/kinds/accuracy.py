@@ -1,4 +1,4 @@
-"""Test accuracies, with the reference rows (or columns) of the ladder, as most of the paper's tables are."""
+"""Tables of test accuracy, as most of the paper's are, with reference rows: zero-shot (ε = 0), non-private (ε = ∞)."""
 
 import itertools
 import math
@@ -26,10 +26,10 @@ ZERO_SHOT, NON_PRIVATE = "Zero-shot (ε = 0)", "Non-private (ε = ∞)"
 
 
 class AccuracyTable(GridTable):
-    """A grid of experiments: one cell for each row and column, averaged over the seeds.
+    """Test accuracy in per cent: one cell for each row and column, averaged over the seeds.
 
-    `ladder` adds the two ends of the privacy ladder: zero-shot classification (ε = 0), and the head that its settings
-    describe, such as a method, without noise (ε = ∞).
+    `ladder` adds reference cells, as rows or as columns: zero-shot classification (ε = 0), and a linear head trained
+    without noise (ε = ∞). Its settings, such as a method, are those of the head without noise.
     """
 
     unit: ClassVar[str] = ACCURACY
@@ -40,7 +40,7 @@ class AccuracyTable(GridTable):
     @override
     def cells(self, where: str, catalogue: Catalogue) -> Iterable[CellSpec]:
         cells = list(super().cells(where, catalogue))
-        return cells if self.ladder is None else self._with_ends(where, catalogue, cells, self.ladder)
+        return cells if self.ladder is None else self._with_references(where, catalogue, cells, self.ladder)
 
     @override
     def value(self, record: dict[str, Any]) -> float:
@@ -48,17 +48,17 @@ class AccuracyTable(GridTable):
 
     @override
     def shown(self, catalogue: Catalogue) -> list[Any]:
-        ends = [] if self.ladder is None else [self._ladder_label(catalogue), catalogue.spec.prompts]
+        ends = [] if self.ladder is None else [self._non_private_label(catalogue), catalogue.spec.prompts]
         return [*super().shown(catalogue), *ends]
 
     @override
     def notes(self, name: str, catalogue: Catalogue) -> list[str]:
-        """At which ends of their grids learning rates were chosen, and what the ends of the ladder are."""
+        """Notes on learning rates chosen at an end of their grid, and on what the reference cells are."""
         rates = footer(_choices(name, catalogue))
         notes = [*([rates] if rates else []), *super().notes(name, catalogue)]
         if self.ladder is not None:
             prompts = " and ".join(f"“{prompt.format('…')}”" for prompt in catalogue.spec.prompts)
-            method = self._ladder_label(catalogue)
+            method = self._non_private_label(catalogue)
             label = f"{method} " if method else ""
             notes.append(
                 f"Zero-shot (ε = 0): the encoder with its own text tower, asked for {prompts} with each class's name; "
@@ -67,19 +67,33 @@ class AccuracyTable(GridTable):
             )
         return notes
 
-    def _ladder_label(self, catalogue: Catalogue) -> str | None:
-        """The label of the method that is trained without noise at the end of the ladder.
+    def _non_private_label(self, catalogue: Catalogue) -> str | None:
+        """The label of the method that the non-private reference uses.
 
-        None without a ladder, and where the methods are those of the rows or columns.
+        None if the table has no references, or each takes the method of its row or column.
         """
         method = self.ladder and (self.ladder.method or self.fixed.method)
         return catalogue.params.methods[method].label if method else None
 
-    def _with_ends(self, where: str, catalogue: Catalogue, cells: list[CellSpec], ladder: Settings) -> list[CellSpec]:
-        """The cells, and the two ends of the ladder below each block of rows, or else beside the columns.
+    def _with_references(
+        self, where: str, catalogue: Catalogue, cells: list[CellSpec], ladder: Settings
+    ) -> list[CellSpec]:
+        """The cells and the reference cells.
 
-        The leading axes of that side which name data sets or models keep their labels, since each data set and model
-        has ends of its own; the labels of the axes after them, such as methods, give way to that of the end.
+        References are rows, unless every axis of the rows names data sets or models: then they are columns. There is
+        one pair of references for each data set and model, so that with the rows (data set, method) the references of
+        CIFAR-10 are the rows (CIFAR-10, Zero-shot) and (CIFAR-10, Non-private) below the methods of CIFAR-10: the
+        outer axes, as long as they name data sets or models, keep their labels; in place of the next axis's label
+        stands the reference's; labels of further axes are empty.
+
+        Args:
+            where: the table, for messages.
+            catalogue: makes experiments of settings.
+            cells: the table's own cells.
+            ladder: settings of the non-private reference.
+
+        Raises:
+            ParamsError: if the axes of both sides all name data sets or models, or a setting has no effect.
         """
         below = not all(map(_names_data, self.rows))
         side, across = (self.rows, self.columns) if below else (self.columns, self.rows)
@@ -98,7 +112,7 @@ class AccuracyTable(GridTable):
             label = (*block, end, *rest)
             row, column = (label, other) if below else (other, label)
             cell = ladder.over(inner.over(outer).over(self.fixed))
-            artefacts = self._end(cell, end, f"{where}, {place(row, column)}", catalogue)
+            artefacts = self._reference(cell, end, f"{where}, {place(row, column)}", catalogue)
             if artefacts:
                 made.append(CellSpec(row, column, artefacts, end=True))
         without_noise = [one for cell in made if cell.end for one in cell.artefacts if isinstance(one, Experiment)]
@@ -106,8 +120,19 @@ class AccuracyTable(GridTable):
         order = {row[:depth] if below else row: at for at, row in reversed([*enumerate(c.row for c in cells)])}
         return sorted(made, key=lambda cell: (order[cell.row[:depth] if below else cell.row], cell.end))
 
-    def _end(self, cell: Settings, end: str, where: str, catalogue: Catalogue) -> tuple[Artefact, ...]:
-        """What one end of the ladder shows for a data set and model; nothing for a network trained from scratch."""
+    def _reference(self, cell: Settings, end: str, where: str, catalogue: Catalogue) -> tuple[Artefact, ...]:
+        """The artefacts of one reference cell.
+
+        Args:
+            cell: the data set and model, and the settings of the non-private reference.
+            end: `ZERO_SHOT` or `NON_PRIVATE`.
+            where: the cell in words, for messages.
+            catalogue: makes experiments of settings.
+
+        Returns:
+            The runs or the zero-shot measurement; an empty tuple for a network trained from scratch, and for zero-shot
+            with an encoder that has no text tower.
+        """
         full = catalogue.resolve(cell, where)
         dataset, model = catalogue.params.datasets[str(full.dataset)], catalogue.params.models[str(full.model)]
         if not isinstance(model, EncoderSpec):
@@ -118,14 +143,14 @@ class AccuracyTable(GridTable):
 
 
 def _names_data(axis: Axis) -> bool:
-    """Whether an axis goes through data sets or models, rather than through what is done with them."""
+    """Whether all that an axis varies is the data set or the model, and not the method."""
     if axis.values is None:
         return axis.dataset is not None or axis.model is not None
     return all((one.dataset or one.model) and not one.method for one in axis.values.values())
 
 
 def _choices(name: str, catalogue: Catalogue) -> list[Choice]:
-    """The learning rates behind a table's accuracies that were chosen, one for each cell."""
+    """For each cell whose learning rate was `tuned`, the rate that was chosen and its candidates."""
     choices = []
     for cell in catalogue.cells(name):
         first = cell.artefacts[0] if cell.artefacts else None  # a cell's runs differ in their seeds alone

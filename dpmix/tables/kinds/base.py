@@ -1,4 +1,4 @@
-"""What all kinds of tables have in common: words, the check of a grid, and reading a cell's numbers."""
+"""What all kinds of tables share: title and caption, checks of the labels, and reading a cell's numbers."""
 
 from abc import abstractmethod
 from collections.abc import Iterable
@@ -19,14 +19,14 @@ DEMO = "The demo's miniature: handwritten digits, tiny models, few views; not co
 
 
 class Kind(TableKind):
-    """A table of some kind: a value of the params that knows its cells, how they are read, and what is said of them.
+    """A table, as the params give it: it lists its cells, reads their numbers, and adds notes.
 
-    A kind is a subclass with `kind: Literal["its-name"]`, the fields that its tables have in the params, and the four
-    methods below that are abstract.
+    A kind of table is a subclass with `kind: Literal["its-name"]`, the fields that its tables have in the params, and
+    the three methods below that are abstract.
 
     Attributes:
-        unit: what the cells are in, one of `dpmix.tables.captions` or any other short noun phrase.
-        decimals: how many of a mean's and a standard deviation's are printed.
+        unit: the unit of the cells, one of `dpmix.tables.captions` or any other short noun phrase.
+        decimals: digits after the point of means and standard deviations.
     """
 
     unit: ClassVar[str]
@@ -34,11 +34,18 @@ class Kind(TableKind):
 
     @abstractmethod
     def level_names(self) -> tuple[Labels, Labels]:
-        """The names of the levels of its rows and of its columns, outermost first, where no layout has others."""
+        """The names of the label columns on the left, and of the header lines on top, outermost first.
+
+        They are used for tables that have no layout in `dpmix.tables.captions`.
+        """
 
     @abstractmethod
     def cells(self, where: str, catalogue: Catalogue) -> Iterable[CellSpec]:
-        """Its cells, row by row, with the artefacts that each needs; `where` stands in messages.
+        """Its cells, row by row, with the artefacts that each needs.
+
+        Args:
+            where: the table, for messages.
+            catalogue: makes experiments of settings.
 
         Raises:
             ParamsError: for names, labels or settings that do not fit.
@@ -46,21 +53,25 @@ class Kind(TableKind):
 
     @abstractmethod
     def read(self, cell: CellSpec, scale: str) -> Cell:
-        """A cell's numbers, from the files that its artefacts left in `results/<scale>`.
+        """A cell with its numbers, read from the files of its artefacts.
+
+        Args:
+            cell: one of `cells`.
+            scale: the name of the scale, below whose results the files lie.
 
         Raises:
-            DpmixError: if one of them has not been made, or does not say what is needed.
+            DpmixError: if a file is missing or lacks the number.
         """
 
     def notes(self, name: str, catalogue: Catalogue) -> list[str]:
-        """What must be said below the table that the params call `name`, once its runs are there."""
+        """Sentences below the table that the params call `name`; they may depend on the results of its runs."""
         return [DEMO] if catalogue.scale == "demo" else []
 
     def layout(self, name: str) -> Layout:
         """The table's words: its own `title` and `caption`, else those of `dpmix.tables.captions.TABLES`.
 
         Raises:
-            ParamsError: for a table that has a title neither here nor there.
+            ParamsError: for a table that has no title in either place.
         """
         given = TABLES.get(name)
         if given is None:
@@ -91,19 +102,25 @@ class Kind(TableKind):
 
     @override
     def shown(self, catalogue: Catalogue) -> list[Any]:
-        # Words that stand in the code are the same for everybody who runs it; those of the params are not.
+        # Titles from the code are the same for everybody, so only those of the params count.
         return [] if self.title is None and self.caption is None else [self.title, self.caption, *self.level_names()]
 
 
 class Measured(Kind):
-    """A kind whose artefacts leave a JSON record each, with one number for the table; "N/A" where there are none."""
+    """A kind in which each artefact of a cell is a JSON file with one number; a cell without artefacts is "N/A"."""
 
     @abstractmethod
     def value(self, record: dict[str, Any]) -> float:
-        """The number, in `unit`, of one artefact's record."""
+        """The number that one artefact's JSON record has for the table, in `unit`."""
 
     def epsilon(self, artefact: Artefact, record: dict[str, Any], scale: str) -> float | None:
-        """The ε that this artefact executed; None where the table states none."""
+        """The ε that the artefact's executed steps spent; None if the table states no ε.
+
+        Args:
+            artefact: one of a cell's.
+            record: its JSON record.
+            scale: the name of the scale.
+        """
         return None
 
     @override

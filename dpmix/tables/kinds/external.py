@@ -18,7 +18,10 @@ from dpmix.tables.kinds.grid import axis_names, points
 
 
 class ExternalTable(Kind):
-    """Results of an implementation outside this package, shown as absent where it is not installed (Table 11)."""
+    """Results of an implementation outside this package (Table 11), none of which are computed here.
+
+    Every cell says "not run", or "not installed" if `implementation`, a Python module, is not installed.
+    """
 
     unit: ClassVar[str] = ACCURACY
 

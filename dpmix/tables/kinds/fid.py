@@ -22,8 +22,11 @@ from dpmix.tables.kinds.base import Measured
 class FidTable(Measured):
     """Distances between sets of images of each data set, by the features of each extractor.
 
-    `model` is the one at whose resolution, and with whose transforms, the images are compared; `extractors` are
-    encoders, or `inception`; `samples` is how many images of a set are compared, by default all.
+    Attributes:
+        model: at whose resolution the images are stored, and with whose default transforms views are made.
+        datasets: names of data sets.
+        extractors: names of encoders, or `inception`.
+        samples: how many images of a set are compared; None is all.
     """
 
     unit: ClassVar[str] = DISTANCE
@@ -38,7 +41,17 @@ class FidTable(Measured):
     def pairs(
         self, where: str, dataset: DatasetSpec, extractor: str, catalogue: Catalogue
     ) -> Iterator[tuple[Labels, dict[str, Any]]]:
-        """The columns of one data set and extractor: labels, and the two sets as fields of a `Distance`."""
+        """The columns of one data set and extractor.
+
+        Args:
+            where: the table, for messages.
+            dataset: the row's.
+            extractor: the label of the network whose features are compared.
+            catalogue: makes experiments of settings.
+
+        Returns:
+            For each column its labels, and the two sets as fields of `Distance`: `first`, `second` and `views`.
+        """
 
     @override
     def cells(self, where: str, catalogue: Catalogue) -> Iterable[CellSpec]:
@@ -92,7 +105,7 @@ class FidViewsTable(FidTable):
 
     @override
     def notes(self, name: str, catalogue: Catalogue) -> list[str]:
-        """Also how many synthetic views each data set has in columns that do not say it."""
+        """Also K_DIFF of each data set, for columns whose labels do not give it."""
         counts = {}
         for cell in catalogue.cells(name):
             for one in cell.artefacts:

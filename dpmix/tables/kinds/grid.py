@@ -1,4 +1,4 @@
-"""Tables of runs: every combination of the rows' and the columns' settings is a cell, with one run for each seed."""
+"""Tables of runs: a cell for every combination of a row's and a column's settings, with one run for each seed."""
 
 import itertools
 import math
@@ -23,9 +23,14 @@ from dpmix.tables.kinds.base import Measured, place
 class GridTable(Measured):
     """A grid of experiments: one cell for each row and column, averaged over the seeds.
 
-    A cell's settings are `fixed`, over these the row's, over these the column's. `tuned_as` are settings under which
-    learning rates are chosen instead of the cell's own; `omit` lists cells by label that stay empty; `seeds` replaces
-    the scale's.
+    Attributes:
+        rows: axes of the rows, outermost first.
+        columns: axes of the columns, outermost first.
+        fixed: settings of every cell. The row's settings override them, and the column's override both.
+        tuned_as: settings that override a cell's while its learning rate is chosen, where that is `tuned`.
+        omit: cells that stay empty, by label: a cell is left out if it has all labels of one of these mappings from
+            axis to label.
+        seeds: in place of the scale's.
     """
 
     rows: tuple[Axis, ...] = ()
@@ -62,9 +67,12 @@ class GridTable(Measured):
 
     @override
     def epsilon(self, artefact: Artefact, record: dict[str, Any], scale: str) -> float:
-        """The ε that a table states: that of the accountant which the noise was calibrated with.
+        """The ε that the run's executed steps spent, by the accountant that its noise was calibrated with.
 
-        Infinite for a run without noise, and 0 where no private image was used.
+        Infinite for a run without noise; 0 for zero-shot classification, which uses no private image.
+
+        Raises:
+            DataError: if the record has no ε of this accountant.
         """
         if isinstance(artefact, ZeroShot):
             return 0.0
@@ -73,7 +81,7 @@ class GridTable(Measured):
             return math.inf
         spent = record["epsilon"].get(artefact.accountant)
         if spent is None:
-            # The largest of the others would claim more than is known.
+            # An ε of another accountant would not be the one that the table states.
             path = artefact.path(scale)
             raise DataError(f"{path} does not say its ε under {artefact.accountant}; delete it and make the run again")
         return float(spent)
@@ -94,7 +102,16 @@ class GridTable(Measured):
 
 
 def points(where: str, axes: tuple[Axis, ...], params: Params) -> Iterator[tuple[Labels, Settings]]:
-    """The product of a table's axes on one side: labels, and settings laid over each other in order."""
+    """All rows, or all columns: every combination of the axes' values.
+
+    Args:
+        where: the table, for messages.
+        axes: of one side, outermost first.
+        params: where the labels of data sets, models and methods are.
+
+    Returns:
+        For each combination its labels, and its settings: those of an inner axis override those of an outer one.
+    """
     for combination in itertools.product(*(_axis(where, axis, params) for axis in axes)):
         settings = Settings()
         for _, over in combination:
@@ -103,7 +120,7 @@ def points(where: str, axes: tuple[Axis, ...], params: Params) -> Iterator[tuple
 
 
 def _axis(where: str, axis: Axis, params: Params) -> list[tuple[str, Settings]]:
-    """The labels and settings along one axis."""
+    """The label and settings of each value of one axis."""
     if axis.values is not None:
         along = list(axis.values.items())
     else:
@@ -129,7 +146,7 @@ def _label(where: str, key: str, value: str | float, params: Params) -> str:
 
 
 def split_labels(label: str) -> Labels:
-    """The levels of a label: `Self-Aug | 16` stands in two label columns.
+    """The parts of a label that fills several label columns, separated by `|`.
 
     >>> split_labels("Self-Aug | 16")
     ('Self-Aug', '16')
@@ -138,5 +155,5 @@ def split_labels(label: str) -> Labels:
 
 
 def axis_names(axes: tuple[Axis, ...]) -> Labels:
-    """The names of the label columns (or header rows) that these axes make."""
+    """The names of the label columns (or header lines) of these axes."""
     return tuple(name for axis in axes for name in split_labels(axis.axis))

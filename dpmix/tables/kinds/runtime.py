@@ -11,7 +11,7 @@ from dpmix.tables.kinds.grid import GridTable
 
 
 class RuntimeTable(GridTable):
-    """A grid of experiments with the wall-clock time of each in minutes."""
+    """Wall-clock time of training in minutes: one cell for each row and column, averaged over the seeds."""
 
     unit: ClassVar[str] = MINUTES
     not_covered: ClassVar[str] = "whose times depend on the secret samples"
