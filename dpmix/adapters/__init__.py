@@ -1,1 +1,1 @@
-"""DP-Mix in other libraries' training loops."""
+"""DP-Mix in training loops of other libraries."""

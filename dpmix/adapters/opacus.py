@@ -1,4 +1,4 @@
-"""DP-Mix in an Opacus training loop: what changes is three lines.
+"""DP-Mix in an Opacus training loop, of which three lines change:
 
     mix = DPMix(model, optimizer, images, plan, ViewSettings(k_base=4, k_self=4))
     for batch in mix.batches():    # in place of: for images, labels in loader
@@ -87,15 +87,15 @@ class DPMix:
         optimizer: Opacus's `DPOptimizer` over parameters of the model, with the plan's noise multiplier, clip norm and
             batch size: `DPOptimizer(inner, noise_multiplier=plan.noise_multiplier, max_grad_norm=plan.clip_norm,
             expected_batch_size=plan.batch_size)`. Opacus's `make_private` would derive B and q from the loaded data.
-        data: the private images. Their published number is the plan's `population`, whatever is loaded: indices from
-            `len(data)` on stand for nobody.
+        data: the private images. If there are fewer than the plan's `population`, indices from `len(data)` on are
+            sampled too, but give no gradient.
         plan: sampling, noise and number of steps; microbatches are not for this optimizer.
         views: K_base, K_diff, K_self and the transforms.
         synthetic: D, needed when K_diff > 0.
         accountant: Opacus's, told of every noisy step, empty ones included: "prv", "rdp", or one that already exists.
-        seed: for a research run: it determines the batches, the views and, unless the optimizer has a generator of its
-            own, the noise of each step. None takes batches and views from the operating system's entropy; the noise
-            is then as unpredictable as the optimizer's generator.
+        seed: of a research run. It determines the batches, the views and, unless the optimizer has a generator of its
+            own, the noise of each step. With None, batches and views come from the operating system's entropy, and the
+            noise from the optimizer's generator, on which its unpredictability then depends.
         physical_batch: records whose gradients are held in memory together.
         criterion: (logits [K, classes], soft labels [K, classes]) -> scalar mean over the K rows.
 
@@ -155,7 +155,7 @@ class DPMix:
         self._sample: Sample | None = None
         self._modes: set[tuple[bool, ...]] = set()
         self._check_model()
-        # Where the rules for layers do not reach, vmap gives the same rows, more slowly.
+        # For networks with layers that `per_example_gradients` does not know, vmap gives the same rows, more slowly.
         self._by_layer = rules_cover(self._loss, self._params, self._image, data.num_classes)
         # A research run draws the noise of every step from a key of its own, so that a resumed run repeats none of it.
         self._keyed_noise = seed is not None and optimizer.generator is None
@@ -166,9 +166,9 @@ class DPMix:
         optimizer.attach_step_hook(self._released)
 
     def batches(self) -> Iterator[Batch]:
-        """The physical batches of all steps that are left, in order; after `break`, another call goes on.
+        """The physical batches of all remaining steps, in order. After a `break`, call it again to continue.
 
-        A step that was left before its noisy update is done again from its start, with nothing kept of its first part.
+        A step that was left before its noisy update starts again, and nothing of its first part is kept.
 
         Raises:
             PrivacyError: if a batch was not given to `backward`, a step's `optimizer.step()` is missing, or more than
@@ -206,7 +206,7 @@ class DPMix:
         if batch is not self._handed_out:
             raise PrivacyError("this is not the batch that batches() gave last; give each to backward() exactly once")
         if batch.first:
-            # What a loop that was broken off left behind must reach neither this step nor its flags.
+            # Remove sums and flags that a loop left by `break` may have left in the optimizer.
             self._optimizer._step_skip_queue.clear()
             for p in self._params.values():
                 p.summed_grad = None  # type: ignore[attr-defined]
@@ -222,20 +222,24 @@ class DPMix:
         self._handed_out, self._filled = None, batch
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint needs beside the model's and the optimizer's: steps, accountant and the noise's generator.
+        """What a checkpoint needs besides the model's and the optimizer's state: ledger, accountant, noise generator.
 
-        Opacus's optimizer saves none of these. Resumed without them, a run would repeat its noise and forget its ε.
+        Opacus's optimizer saves none of these. A run that is resumed without them would repeat its noise, and lose
+        count of its ε.
 
         Raises:
-            PrivacyError: if the steps until now had less noise, other samples or longer sums than they count as;
-                whoever goes on from the checkpoint has measured none of them.
+            PrivacyError: if noise, samples or sums of the steps until now are measured to differ from what the plan
+                says; after resuming, they could not be measured any more.
         """
         self.ledger.verify()
         own = None if self._keyed_noise or self._optimizer.generator is None else self._optimizer.generator.get_state()
         return {"ledger": self.ledger.to_json(), "accountant": self.accountant.state_dict(), "generator": own}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on after the last noisy step of the run that `state_dict` described.
+        """Continue after the last noisy step of a run.
+
+        Args:
+            state: as that run's `state_dict` returned it.
 
         Raises:
             PrivacyError: if the noise came from the optimizer's own generator, and there is none now.
@@ -261,7 +265,7 @@ class DPMix:
                 one = vmap(grad(self._loss), in_dims=(None, 0, 0), randomness="different")
                 rows = one(params, views.images, views.targets)
         rows = {name: value.detach().float() for name, value in rows.items()}
-        # By the norm and not entry by entry: Opacus would clip a norm that overflows by a factor of 0 or of nan.
+        # Finite entries do not suffice: if the norm overflows, Opacus would scale the row by 0 or nan.
         squares = torch.stack([value.flatten(1).square().sum(dim=1) for value in rows.values()]).sum(dim=0)
         finite = torch.isfinite(squares)
         if bool(finite.all()):
@@ -278,7 +282,7 @@ class DPMix:
 
     def _noise_of(self, step: int) -> torch.Generator:
         assert self._seed is not None
-        # Counted on from a key of the run: torch may read only 32 bits of a seed, and no two steps may share them.
+        # A key of the run plus the step: torch may use only 32 bits of a seed, and no two steps may have the same.
         return torch.Generator(self._device).manual_seed((key_of(32, self._seed, "opacus noise") + step) % 2**32)
 
     def _released(self, optimizer: DPOptimizer) -> None:
@@ -291,7 +295,7 @@ class DPMix:
                 f"{self._plan.noise_multiplier:g}; make it from the plan"
             )
         self._filled = None
-        # What Opacus really added: its own sum before, and the gradient after, times what it was divided by.
+        # Measure the noise that Opacus added: from the sum before, and the gradient times the divisor after.
         std = optimizer.noise_multiplier * optimizer.max_grad_norm
         divisor = optimizer.expected_batch_size * optimizer.accumulated_iterations
         divisor = divisor if optimizer.loss_reduction == "mean" else 1

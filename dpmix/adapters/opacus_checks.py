@@ -1,4 +1,4 @@
-"""What is checked of a model, an optimizer, images and settings before an Opacus loop may train with DP-Mix."""
+"""Checks of model, optimizer, images and settings before an Opacus loop trains with DP-Mix."""
 
 import math
 import warnings
@@ -23,7 +23,11 @@ _ACCOUNTANTS = {"prv": PRVAccountant, "rdp": RDPAccountant}
 
 
 def check_settings(plan: Plan, views: ViewSettings, physical_batch: int, seed: int | None) -> None:
-    """Refuse a plan or views that Opacus's noise does not cover."""
+    """Check that Opacus's optimizer can execute the plan.
+
+    Raises:
+        ParamsError: for microbatches, and for a physical batch or seed out of range.
+    """
     if plan.microbatch_size > 1 or views.microbatch_size > 1:
         raise ParamsError(
             "microbatches have sensitivity 2 C, for which DPOptimizer adds half the noise; use microbatch_size 1"
@@ -35,7 +39,11 @@ def check_settings(plan: Plan, views: ViewSettings, physical_batch: int, seed: i
 
 
 def check_data(data: Images, plan: Plan, views: ViewSettings, synthetic: Images | None) -> None:
-    """Refuse more private images than were planned for, and D of other classes or sizes."""
+    """Check the number of images; fewer private images than the plan's population give a warning.
+
+    Raises:
+        DataError: for more private images than the plan's population, or fewer than K_diff images of D.
+    """
     if len(data) > plan.population:
         raise DataError(
             f"there are {len(data)} images, more than the plan's population of {plan.population}; "
@@ -51,7 +59,13 @@ def check_data(data: Images, plan: Plan, views: ViewSettings, synthetic: Images 
 
 
 def shared_parameters(model: nn.Module, optimizer: DPOptimizer) -> dict[str, nn.Parameter]:
-    """The parameters that the optimizer moves, by their names in the model."""
+    """The parameters that the optimizer updates, by their names in the model.
+
+    Raises:
+        PrivacyError: for another optimizer than Opacus's `DPOptimizer`, a model with Opacus's hooks, parameters that
+            are not the model's, or parameters in half precision.
+        ParamsError: for parameters on several devices.
+    """
     if type(optimizer) is not DPOptimizer:
         raise PrivacyError(
             f"the optimizer is a {type(optimizer).__name__}, of whose clipping and noise the plan knows nothing; wrap "
@@ -75,7 +89,11 @@ def shared_parameters(model: nn.Module, optimizer: DPOptimizer) -> dict[str, nn.
 
 
 def check_optimizer(optimizer: DPOptimizer, plan: Plan) -> None:
-    """Refuse an optimizer whose clipping, noise or batch size is not the plan's."""
+    """Check that the optimizer has the plan's clip norm and batch size, and at least its noise.
+
+    Raises:
+        PrivacyError: if it does not, or reports to another accountant already.
+    """
     if optimizer.max_grad_norm != plan.clip_norm:
         raise PrivacyError(
             f"the optimizer's max_grad_norm is {optimizer.max_grad_norm} and the plan's clip norm {plan.clip_norm}; "
@@ -98,7 +116,11 @@ def check_optimizer(optimizer: DPOptimizer, plan: Plan) -> None:
 
 
 def opacus_accountant(accountant: str | IAccountant) -> IAccountant:
-    """Opacus's accountant of this name, or the one that is given."""
+    """Opacus's accountant of this name, `prv` or `rdp`; or the given accountant, if it is one of these two.
+
+    Raises:
+        ParamsError: for any other.
+    """
     if isinstance(accountant, str) and accountant in _ACCOUNTANTS:
         return _ACCOUNTANTS[accountant]()
     if isinstance(accountant, tuple(_ACCOUNTANTS.values())):

@@ -1,4 +1,4 @@
-"""A trained model's specification, and what else is computed with one: a learning rate's choice, a gradient record."""
+"""Specifications of what is trained: a run, the choice of a learning rate, and a record of gradient magnitudes."""
 
 import math
 from functools import cached_property
@@ -17,7 +17,7 @@ from dpmix.params.specs import DatasetSpec, EncoderSpec, ModelSpec, WideResNetSp
 from dpmix.views.settings import ViewSettings
 from dpmix.views.transforms import TRANSFORMS
 
-# The fields of an experiment that its views are made of, and what `ViewSettings` calls them.
+# The fields of an experiment that determine its views, and their names in `ViewSettings`.
 OF_VIEWS = {
     "k_base": "k_base",
     "k_diff": "k_diff",
@@ -34,7 +34,7 @@ OF_VIEWS = {
 
 
 class Experiment(Artefact):
-    """Everything that determines one trained model and the number in its cell (design: one run, one seed)."""
+    """Everything that determines one trained model and its accuracy: a cell of a table has one for each seed."""
 
     folder: ClassVar[str] = "runs"
     # Options that came after the first results: as long as they are off, a run keeps the path that it had before them.
@@ -121,29 +121,29 @@ class Experiment(Artefact):
 
     @property
     def subset_size(self) -> int:
-        """Published records of the training set or of its half S1, before any are held out."""
+        """The published number of training records, of all or of the half S1, before any are held out."""
         return self.dataset.train // 2 if self.subset == "S1" else self.dataset.train
 
     @property
     def held_out_size(self) -> int:
-        """How many of them a tuning run keeps aside."""
+        """How many of these records a tuning run holds out, to measure accuracy on."""
         return round(self.holdout * self.subset_size)
 
     @property
     def population(self) -> int:
-        """N: how many records are sampled from. A public constant of the run."""
+        """N, the number of records that steps sample from; public."""
         return self.subset_size - self.held_out_size
 
     @property
     def synthetic_size(self) -> int:
-        """|D|: where S1 alone is private, no more of D is used than S1 has images (appendix B.1 of the paper)."""
+        """|D|, the number of synthetic images used: with subset S1, at most as many as S1 has (appendix B.1)."""
         if self.synthetic is None:
             return 0
         return min(self.synthetic.size, self.subset_size) if self.subset == "S1" else self.synthetic.size
 
     @property
     def private_seed(self) -> int | None:
-        """Where sample and noise come from: the seed, or for a release, None: the operating system's entropy."""
+        """The seed of samples and noise; None for a release, where they come from the operating system's entropy."""
         return None if self.release else self.seed
 
     @property
@@ -153,10 +153,10 @@ class Experiment(Artefact):
 
     @property
     def view_settings(self) -> ViewSettings:
-        """What the views of one example are made of.
+        """The settings of its views.
 
         Raises:
-            ValueError: if it does not fit together.
+            ValueError: if they do not fit together.
         """
         return ViewSettings(**{name: getattr(self, field) for field, name in OF_VIEWS.items()})
 
@@ -167,14 +167,15 @@ class Experiment(Artefact):
 
     @property
     def uses_synthetic(self) -> bool:
-        """Whether D has a part in the result: in the views, in pretraining, or in how features are standardised."""
+        """Whether the result depends on D: through views, pretraining, or the standardisation of features."""
         standardized = isinstance(self.model, EncoderSpec) and self.model.standardize == "public"
         return self.mixes_in_synthetic or self.pretrain_epochs > 0 or standardized
 
     def canonical(self) -> Self:
-        """This run with all that does not determine its result at its default.
+        """This run with every setting that has no effect on its result set to its default.
 
-        Two runs with one canonical form are one. What matters to the views, the views themselves know.
+        Runs with the same canonical form have the same hash, and are one run. `ViewSettings.canonical` does this for
+        the settings of views.
         """
         views = self.view_settings.canonical()
         changes: dict[str, Any] = {field: getattr(views, name) for field, name in OF_VIEWS.items()}
@@ -201,10 +202,11 @@ class Experiment(Artefact):
         return key
 
     def stream(self) -> str:
-        """The hash of all that determines the views: runs that share it can be trained side by side as heads.
+        """The hash of everything that determines the samples and views; heads with the same one are trained at once.
 
-        Networks from scratch share nothing worth sharing, and a model for release must share nothing: were two trained
-        on one secret sample, their joint ε would exceed the sum of their own. Each is a stream of its own.
+        For a network from scratch, which could share little work, and for a model for release it is the run's own hash.
+        A release must share its sample with no other: the ε of two models trained on the same secret sample do not
+        simply add up.
         """
         if self.release or isinstance(self.model, WideResNetSpec):
             return self.hash
@@ -230,7 +232,7 @@ class Experiment(Artefact):
         return EncoderModel(encoder=self.model) if isinstance(self.model, EncoderSpec) else None
 
     def plan(self) -> PlanFile:
-        """The noise calibrated for this run, shared by every run with the same target."""
+        """The privacy plan of this run, shared by all runs with the same target."""
         return PlanFile(
             population=self.population,
             batch_size=self.batch_size,
@@ -255,7 +257,7 @@ class Experiment(Artefact):
         return JobShare("run", self.model.name, str(self.seed), self.stream())
 
     def directory(self, scale: str) -> Path:
-        """The folder of everything that this run leaves."""
+        """The folder of this run's files."""
         ks = f"k{self.k_base}-{self.k_self}-{self.k_diff}"
         name = f"eps{number(self.epsilon)}-{ks}-seed{self.seed}-{self.hash}"
         return Path("results", scale, self.folder, self.dataset.name, self.model.name, self.method, name)
@@ -288,7 +290,7 @@ class Selection(Artefact):
 
 
 class GradientRecord(Artefact):
-    """Per-parameter gradient magnitudes of one run, before clipping (Figure 2)."""
+    """The mean magnitude of each parameter's gradient before clipping, in each epoch of a run (Figure 2)."""
 
     folder: ClassVar[str] = "runs"
     experiment: Experiment

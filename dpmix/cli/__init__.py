@@ -1,4 +1,4 @@
-"""The command line. Each command imports what it needs when it runs, so that `dpmix --help` answers at once."""
+"""The command line. Each command imports what it needs only when it runs, so that `dpmix --help` is fast."""
 
 import errno
 import sys
@@ -10,9 +10,9 @@ _USAGE = 2  # the exit status of a command line that cannot be understood, as el
 
 
 def main() -> None:
-    """Run `dpmix`; anything that a person can mend is one line on stderr.
+    """Run `dpmix`. Errors that the user can mend are printed as one line on stderr.
 
-    The exit status is 2 if the command line itself is wrong, and 1 for whatever else is.
+    The exit status is 2 for a mistake in the command line itself, 130 after an interrupt, and 1 for any other error.
     """
     import typer
 
@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def _refuse_usage(error: Any) -> None:
-    """One line about an unknown command or option, or a value that does not fit, with the closest name if one is."""
+    """Print one line about an unknown command or option, or a wrong value, and exit with status 2."""
     if type(error).__name__ == "NoArgsIsHelpError":  # a group of commands by itself asks for help
         if error.message:  # rich has printed it already
             error.show()

@@ -1,4 +1,4 @@
-"""`dpmix account`: the noise that a private run needs, before anybody pays for the run."""
+"""`dpmix account`: the noise that a private run needs, or the ε of a given noise."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -64,7 +64,7 @@ def account(
 
 
 def _calibration(chosen: str, private: bool, epsilon: float | None, accountants: Sequence[str]) -> str:
-    """Under which accountant the noise meets the target, and what those beside it are."""
+    """In words: which accountant calibrated the noise, and what the ε of the other accountants mean."""
     if epsilon is None:
         return "none, the noise was given; each accountant below bounds its ε"
     if not private:

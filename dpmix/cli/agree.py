@@ -1,4 +1,4 @@
-"""`dpmix agree` and `dpmix reference`: tables beside those that were made once and kept."""
+"""`dpmix agree` compares tables with the reference tables of the repository; `dpmix reference` writes these."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated

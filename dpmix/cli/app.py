@@ -1,4 +1,4 @@
-"""The commands: what a person types, and what each rule of the workflow calls."""
+"""The application: all commands of `dpmix`, those for people and those that the workflow calls (`dpmix step`)."""
 
 import functools
 from collections.abc import Callable
@@ -64,7 +64,7 @@ def check(
 
 
 def _naming_its_params(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The same command; where its errors speak of `params.yaml`, they name the file that `--params` gives."""
+    """The command, with `params.yaml` in its error messages replaced by the file that `--params` gives."""
 
     @functools.wraps(command)
     def named(**options: Any) -> Any:

@@ -1,4 +1,4 @@
-"""`dpmix classify`: use a released model."""
+"""`dpmix classify`: the classes of images, by a released model."""
 
 from pathlib import Path
 from typing import Annotated
@@ -41,7 +41,11 @@ def classify(
 
 
 def _refuse_no_model(model: Path, images: list[Path]) -> None:
-    """Say which argument is wrong where there is no model, or something else stands in its place."""
+    """Check that the first argument is a model and not, say, the folder of images.
+
+    Raises:
+        DataError: if it does not exist, or is something else.
+    """
     if not model.exists():
         raise DataError(f"MODEL {model} does not exist; a run with release: true leaves it beside its metrics.json")
     swapped = model.suffix != ".safetensors" and any(image.suffix == ".safetensors" for image in images)

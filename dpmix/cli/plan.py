@@ -1,4 +1,4 @@
-"""`dpmix plan`: what tables and figures cost, before anybody pays for them."""
+"""`dpmix plan`: what tables and figures will cost, before anything runs."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -87,7 +87,7 @@ def _row(row: "Estimate", fast: "Speed", costs: "Costs") -> tuple[str, ...]:
 
 
 def _details(row: "Estimate", fast: "Speed", costs: "Costs", gpus: int) -> list[str]:
-    """Where the last row's hours and bytes come from."""
+    """Lines that break down the hours of the last row by model, and its bytes by kind."""
     hours = fast.hours(row, costs)
     lines: list[tuple[str, ...]] = [("model", "images", "GFLOP each", "images/s", "GPU hours")]
     for model, images in sorted(row.passes.items(), key=lambda item: -hours.get(item[0], 0)):
@@ -118,7 +118,7 @@ def _details(row: "Estimate", fast: "Speed", costs: "Costs", gpus: int) -> list[
 def _beside_the_paper(
     catalogue: "Catalogue", rows: "list[Estimate]", gpu: str, fast: "Speed", costs: "Costs"
 ) -> list[str]:
-    """One run of each method of Table 13, as counted and as the paper timed it."""
+    """For Table 13 at the paper's scale: the estimated time of one run of each method, and the time the paper gives."""
     from dpmix.artefacts.experiment import Experiment
     from dpmix.costs.speed import run_hours
     from dpmix.tables.published import published

@@ -1,4 +1,4 @@
-"""`dpmix statement`: what released models may have revealed, one by one and all together."""
+"""`dpmix statement`: the ε of released models, one by one and all together."""
 
 import math
 from pathlib import Path

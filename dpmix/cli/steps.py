@@ -1,4 +1,4 @@
-"""One command for each rule of the workflow; each looks up what its output paths stand for in the params."""
+"""`dpmix step`: a command for each rule of the workflow. It finds in the params what the given paths stand for."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -29,7 +29,18 @@ def _catalogue(params: Path, scale: str | None) -> "Catalogue":
 
 
 def _make(outputs: list[Path], params: Path, scale: str | None, *kinds: str, **execution: Any) -> None:
-    """Make the artefacts at these paths, which must be of these kinds; their inputs are there."""
+    """Make the artefacts at these paths, whose inputs must exist.
+
+    Args:
+        outputs: paths of artefacts.
+        params: the params file.
+        scale: which of its scales; by default the one it names.
+        kinds: names of the classes that the artefacts may have.
+        execution: changes to what the scale's `bundle` says, see `Execution.of`.
+
+    Raises:
+        ParamsError: if the params ask for no such path, or it is of another kind.
+    """
     from dpmix.build import make
     from dpmix.execution import Execution
     from dpmix.makers.registry import Context
@@ -44,37 +55,37 @@ def _make(outputs: list[Path], params: Path, scale: str | None, *kinds: str, **e
 
 @steps.command()
 def images(output: Output, params: ParamsPath = _PARAMS, scale: Scale = None) -> None:
-    """Fetch or make a data set and decode it once at one resolution."""
+    """Download or read a data set and decode it once at one resolution."""
     _make([output], params, scale, "ImageStore")
 
 
 @steps.command()
 def encoder(output: Output, params: ParamsPath = _PARAMS, scale: Scale = None) -> None:
-    """Fetch a pretrained encoder, or train one on public images: the demo's on drawn digits."""
+    """Download a pretrained encoder, or train one on public images (the demo's on drawn digits)."""
     _make([output], params, scale, "EncoderModel")
 
 
 @steps.command()
 def diffusion(output: Output, params: ParamsPath = _PARAMS, scale: Scale = None) -> None:
-    """Fetch a text-to-image model, or train the demo's on drawn digits."""
+    """Download a text-to-image model, or train the demo's on drawn digits."""
     _make([output], params, scale, "DiffusionModel")
 
 
 @steps.command()
 def synthetic(output: Output, params: ParamsPath = _PARAMS, scale: Scale = None, threads: Threads = None) -> None:
-    """Draw D, the synthetic images of one data set's classes, or gather public images that are given."""
+    """Draw D, the synthetic images of one data set's classes, or copy public images that are given instead."""
     _make([output], params, scale, "SyntheticSet", threads=threads)
 
 
 @steps.command("synthetic-images")
 def synthetic_images(output: Output, params: ParamsPath = _PARAMS, scale: Scale = None) -> None:
-    """Hold D's images against its manifest, and decode them once at one resolution."""
+    """Check D's images against its manifest, and decode them once at one resolution."""
     _make([output], params, scale, "SyntheticStore")
 
 
 @steps.command()
 def plans(outputs: Outputs, params: ParamsPath = _PARAMS, scale: Scale = None) -> None:
-    """Calibrate the noise of each plan."""
+    """Calibrate the noise of privacy plans."""
     _make(outputs, params, scale, "PlanFile")
 
 
@@ -92,9 +103,9 @@ def train(
         float, typer.Option(min=0, help="How often the state of an unfinished run is kept.")
     ] = 300,
 ) -> None:
-    """Train the runs, learning-rate selections and gradient records that these files stand for.
+    """Train the runs, learning-rate selections and gradient records at these paths.
 
-    Started by torchrun, the processes share each run.
+    Under torchrun all processes share each run.
     """
     how = {"physical_batch": physical_batch, "backend": backend, "checkpoint_seconds": checkpoint_seconds}
     _make(outputs, params, scale, "Experiment", "Selection", "GradientRecord", threads=threads, **how)
@@ -102,13 +113,13 @@ def train(
 
 @steps.command("zero-shot")
 def zero_shot(outputs: Outputs, params: ParamsPath = _PARAMS, scale: Scale = None, threads: Threads = None) -> None:
-    """Classify test images by the names of their classes alone, with an encoder's text tower."""
+    """Measure zero-shot accuracy: test images are classified by comparing them with the names of the classes."""
     _make(outputs, params, scale, "ZeroShot", threads=threads)
 
 
 @steps.command()
 def distances(outputs: Outputs, params: ParamsPath = _PARAMS, scale: Scale = None, threads: Threads = None) -> None:
-    """Measure the Fréchet distances that these files stand for."""
+    """Measure the Fréchet distances at these paths."""
     _make(outputs, params, scale, "Distance", threads=threads)
 
 
@@ -141,7 +152,7 @@ def figure(
 
 @steps.command()
 def report(params: ParamsPath = _PARAMS, scale: Scale = None) -> None:
-    """Write the page with all tables and figures."""
+    """Write the report, a page with all tables and figures."""
     from dpmix.build import make_target
 
     make_target("report", _catalogue(params, scale))

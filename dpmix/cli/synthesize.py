@@ -1,4 +1,4 @@
-"""`dpmix synthesize`: D for classes of one's own, outside the tables."""
+"""`dpmix synthesize`: synthetic images for given classes, outside the tables."""
 
 from __future__ import annotations
 
@@ -62,7 +62,11 @@ def _class_names(source: Path) -> list[str]:
 
 
 def _model(spec: DiffusionSpec) -> str | Path:
-    """The pipeline that the workflow has fetched; else the hub's."""
+    """The folder of the model if the workflow has made it; else the repository on the Hugging Face hub.
+
+    Raises:
+        ParamsError: for the demo's model, if the workflow has not trained it.
+    """
     from dpmix.artefacts.data import DiffusionModel
 
     folder = DiffusionModel(name=spec.name, model=spec.model, revision=spec.revision).path("").parent

@@ -1,1 +1,1 @@
-"""What tables and figures will cost."""
+"""Estimates what tables and figures will cost: runs, images through models, GPU hours, disk."""

@@ -1,4 +1,4 @@
-"""How many images go through a model, and how many bytes an artefact takes."""
+"""Counts the images that go through a model, and the bytes that artefacts take on disk."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ FLOAT32 = 4  # bytes; weights are stored in full precision
 
 
 def views_trained(experiment: Experiment) -> float:
-    """Expected views over a whole run: T steps, q units sampled at each, and a unit's views."""
+    """The expected number of views in a whole run: T steps x (q x number of units) sampled units x a unit's views."""
     plan = Plan.make(
         population=experiment.population,
         batch_size=experiment.batch_size,
@@ -31,7 +31,7 @@ def views_trained(experiment: Experiment) -> float:
 
 
 def _views_of_a_unit(experiment: Experiment) -> int:
-    """K; for a microbatch, its examples' views, with their mixtures or replaced by these."""
+    """The views of one unit: K of an example; of a microbatch, its examples' views, their mixtures, or both."""
     if experiment.microbatch_size == 1:
         return experiment.views
     own = experiment.microbatch_size * experiment.k_base
@@ -39,7 +39,7 @@ def _views_of_a_unit(experiment: Experiment) -> int:
 
 
 def evaluation_passes(experiment: Experiment) -> int:
-    """Plain images through the model beside the views.
+    """The number of images without augmentation that go through the model, in addition to the views.
 
     A frozen encoder sees the test set once, D once if features are standardised by it, and D once more if the head is
     pretrained on it (its features are not kept); a network from scratch sees the test set after each epoch.
@@ -52,7 +52,7 @@ def evaluation_passes(experiment: Experiment) -> int:
 
 
 def distance_passes(distance: Distance) -> int:
-    """Images through the extractor, on both sides of a Fréchet distance."""
+    """The number of images that go through the extractor for a Fréchet distance, of both sets together."""
     sizes = {
         "train": distance.dataset.train,
         "test": distance.dataset.test,
@@ -64,7 +64,11 @@ def distance_passes(distance: Distance) -> int:
 
 
 def disk(artefact: Artefact) -> tuple[str, int]:
-    """What an artefact of `DATA` is, and its bytes. Images drawn are counted uncompressed; PNG is smaller."""
+    """The size of an artefact of one of the kinds in `DATA`.
+
+    Returns:
+        Its category in `Estimate.disk`, and its bytes. Images of D are counted uncompressed; as PNG they are smaller.
+    """
     if isinstance(artefact, ImageStore):
         dataset = artefact.dataset
         return "images", (dataset.train + dataset.test) * _record(dataset.channels, artefact.resolution)
@@ -73,7 +77,7 @@ def disk(artefact: Artefact) -> tuple[str, int]:
         return "images", d.size * _record(d.dataset.channels, artefact.resolution)
     if isinstance(artefact, SyntheticSet):
         if isinstance(artefact.diffusion, GivenImagesSpec):
-            return "synthetic", 0  # copied; nobody has said how large the files are
+            return "synthetic", 0  # copies of given files, whose size is not known here
         side = artefact.diffusion.saved_resolution or artefact.diffusion.resolution
         return "synthetic", artefact.size * 3 * side**2
     if isinstance(artefact, EncoderModel):
@@ -83,7 +87,13 @@ def disk(artefact: Artefact) -> tuple[str, int]:
 
 
 def download(dataset: DatasetSpec, missing_only: bool = True, raw: Path = Path("data/raw")) -> int:
-    """Bytes of a published data set: the archives, and what is unpacked beside them; pictures hardly compress."""
+    """The bytes that a published data set takes: its archives, and as much again for their unpacked contents.
+
+    Args:
+        dataset: the data set.
+        missing_only: count nothing if it is unpacked already.
+        raw: the folder of downloads.
+    """
     if dataset.source != "torchvision":
         return 0
     source = SOURCES[dataset.name]

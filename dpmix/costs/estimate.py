@@ -1,11 +1,11 @@
-"""What the tables of a scale will cost, counted before anything is spent.
+"""Estimates what the tables and figures of a scale will cost, before anything runs.
 
-What is counted is what `dpmix.catalogue.jobs` would run: the jobs, in each the streams of views, in each stream
+It counts the jobs that `dpmix.catalogue.jobs` gives, the streams of views in each job, and for each stream
 
-    T (steps) x q N (records sampled at each) x K (views of a record)
+    T (steps) x q N (expected records in a step) x K (views of a record)
 
-images through the model, and those of the test set, and of D where features are standardised or pretrained by it.
-Linear heads add a hundred-thousandth of that and are left out, and so are decoding and augmenting.
+images through the model, plus those of the test set, and those of D if it is used to standardise features or to
+pretrain. Linear heads add a hundred-thousandth of that and are not counted; neither are decoding and augmentation.
 """
 
 from collections import defaultdict
@@ -31,7 +31,7 @@ from dpmix.costs.operations import INCEPTION, Costs, network_cost
 
 @dataclass
 class Estimate:
-    """What one target, or several together, need.
+    """What has to be computed and stored for one target, or for several together.
 
     Attributes:
         target: `table9`, `figure2`, or a name for several.
@@ -39,10 +39,10 @@ class Estimate:
         selections: learning rates to choose.
         distances: Fréchet distances to measure.
         jobs: of training, selection, zero-shot classification and distances.
-        streams: passes over views that heads share.
-        passes: images through each model, by its name in the params; `inception` for FID's, and for a text-to-image
-            model the images drawn.
-        flops: floating-point operations by model; a model whose cost cannot be counted is missing.
+        streams: sequences of views, each of which all heads that see the same views share.
+        passes: the number of images that go through each model, by its name in the params, or `inception`; for a
+            text-to-image model, the number of images that it draws.
+        flops: floating-point operations by model; models whose operations cannot be counted are left out.
         disk: bytes by kind: `downloads`, `images`, `synthetic`, `weights`.
     """
 
@@ -64,7 +64,7 @@ class Estimate:
             self.flops[model] += images * cost.forward
 
     def add_stream(self, experiment: Experiment, costs: "Costs") -> None:
-        """Count a stream of views, whatever heads share it."""
+        """Count a stream of views; the number of heads that share it does not matter."""
         name, trained, evaluated = experiment.model.name, views_trained(experiment), evaluation_passes(experiment)
         self.streams += 1
         if isinstance(experiment.model, EncoderSpec):
@@ -99,13 +99,16 @@ class Estimate:
 def estimates(
     catalogue: Catalogue, targets: Sequence[str] | None = None, *, costs: Costs | None = None, missing_only: bool = True
 ) -> list[Estimate]:
-    """An estimate for each target and, after several, for all of them together: there shared work counts once.
+    """An estimate for each target and, if there are several, for all together, where shared work counts once.
 
     Args:
         catalogue: the scale.
-        targets: such as `table9` and `figure2`, each made by a call of its own, then all by one; None is everything.
-        costs: counts operations; one that is passed again keeps what it has counted.
+        targets: such as `table9` and `figure2`; None is every table and figure.
+        costs: operations of models; pass one that exists to use what it has counted already.
         missing_only: leave out what is on disk, as Snakemake does.
+
+    Returns:
+        In the order of `targets`, then the one for all together, called `together` or, for every target, `all`.
 
     Raises:
         ParamsError: for an unknown target, or an encoder that does not exist.
@@ -119,7 +122,7 @@ def estimates(
 
 
 class _Counting:
-    """What is to be made at a scale, and which targets need it."""
+    """Counts what targets of a scale need."""
 
     def __init__(self, catalogue: Catalogue, costs: Costs, missing_only: bool) -> None:
         self._catalogue, self._costs, self._missing_only = catalogue, costs, missing_only
@@ -130,7 +133,7 @@ class _Counting:
         ]
 
     def estimate(self, name: str, targets: frozenset[str]) -> Estimate:
-        """What one call for these targets makes."""
+        """What one call of Snakemake for these targets would make."""
         made, fetched = Estimate(name), set()
         needed = needed_for(self._catalogue, targets)
         for kinds in ((Selection,), (Experiment, GradientRecord), (ZeroShot,), (Distance,)):

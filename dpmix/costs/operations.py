@@ -1,6 +1,6 @@
-"""Floating-point operations of one image through each model.
+"""Counts the floating-point operations of one image through each model.
 
-They are counted on the real architectures, which are built without memory on torch's meta device.
+They are counted on the real architectures, built on torch's meta device, where tensors take no memory.
 """
 
 import functools
@@ -16,7 +16,13 @@ INCEPTION = "inception"
 
 @dataclass(frozen=True)
 class Diffusion:
-    """One step of a text-to-image model at 512 px, what comes once per image, and its size on disk."""
+    """The cost of a text-to-image model at 512 px.
+
+    Attributes:
+        step: operations of one denoising step for one image.
+        once: operations per image outside the steps: text encoder, decoder, safety checker.
+        parameters: the number of its parameters.
+    """
 
     step: float
     once: float
@@ -33,14 +39,14 @@ _COUNTED_AT = 512
 
 @dataclass(frozen=True)
 class Cost:
-    """One image through a network: floating-point operations forward, and forward and backward."""
+    """The floating-point operations of one image: a forward pass, and a forward and backward pass (`training`)."""
 
     forward: float
     training: float
 
 
 class Costs:
-    """The cost of one image through each model of a scale, counted when first asked for."""
+    """The cost of one image through each model of a scale; each is counted when it is first needed."""
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._models: dict[str, ModelSpec] = dict(catalogue.params.models)
@@ -49,7 +55,7 @@ class Costs:
         }
 
     def names(self) -> list[str]:
-        """All models that may be named in an estimate."""
+        """The names of all models that can appear in an estimate."""
         return [*self._models, *self._diffusion, INCEPTION]
 
     def from_scratch(self, model: str) -> bool:
@@ -57,7 +63,7 @@ class Costs:
         return isinstance(self._models.get(model), WideResNetSpec)
 
     def of(self, model: str) -> Cost | None:
-        """The cost of one image; None for a text-to-image model that this module does not know."""
+        """The cost of one image through a model; None for a text-to-image model that is not in `DIFFUSION`."""
         if model == INCEPTION:
             return inception_cost()
         if model in self._diffusion:
@@ -66,11 +72,14 @@ class Costs:
         spec = self._models[model]
         if isinstance(spec, EncoderSpec):
             return encoder_cost(spec.architecture)
-        # The number of channels and classes is nothing beside the rest.
+        # The numbers of channels and classes hardly change the cost.
         return network_cost(spec, channels=3, classes=10)
 
     def unit(self, model: str) -> float:
-        """Operations of what is timed: one image trained on if the model is from scratch, else one image forward."""
+        """Operations of one image as throughput counts it: a training step's for a network from scratch, else forward.
+
+        0 for a model whose cost is not known.
+        """
         cost = self.of(model)
         if cost is None:
             return 0.0
@@ -88,7 +97,7 @@ def _count(run: Callable[[], Any]) -> float:
 
 @functools.cache
 def network_cost(spec: WideResNetSpec, channels: int, classes: int) -> Cost:
-    """One image [1, channels, R, R] through a wide residual network, a multiply-add being two operations."""
+    """The cost of one image [1, channels, R, R] through a wide residual network; a multiply-add is two operations."""
     import torch
 
     from dpmix.models.wide_resnet import WideResNet
@@ -101,7 +110,7 @@ def network_cost(spec: WideResNetSpec, channels: int, classes: int) -> Cost:
 
 @functools.cache
 def encoder_cost(architecture: str) -> Cost:
-    """One image through an encoder's image tower; it is never trained.
+    """The cost of one image through an encoder's image tower, which is only run forward.
 
     Raises:
         ParamsError: no such architecture.
@@ -115,7 +124,7 @@ def encoder_cost(architecture: str) -> Cost:
 
 
 def encoder_parameters(architecture: str) -> int:
-    """Numbers in an encoder's weights, the text tower's among them."""
+    """The number of an encoder's parameters, those of the text tower included."""
     return _encoder(architecture)[2]
 
 
@@ -144,10 +153,10 @@ def inception_cost() -> Cost:
 
 
 def drawing_flops(spec: DiffusionSpec) -> float | None:
-    """Operations of one image: the steps (twice under guidance) and the rest, scaled by the number of pixels.
+    """The operations of drawing one image; None for a model that is not in `DIFFUSION`.
 
-    None for a model that is not in `DIFFUSION`. Attention grows faster than the pixels, so this is right at 512 px,
-    somewhat high below and low above.
+    With classifier-free guidance each step runs the network twice. Costs at 512 px are scaled by the number of pixels;
+    because attention grows faster than that, the result is somewhat high below 512 px and low above.
     """
     if spec.model not in DIFFUSION:
         return None

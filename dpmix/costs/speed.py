@@ -1,4 +1,4 @@
-"""Operations to hours: a GPU's published peak times a stated utilisation, or what was measured."""
+"""Converts operations to hours: by a GPU's published peak times a given utilisation, or by a measured speed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,10 +15,11 @@ from dpmix.costs.operations import Costs
 
 @dataclass(frozen=True)
 class Gpu:
-    """A GPU's published peaks, dense (without sparsity), in TFLOP/s.
+    """A GPU's published peak speeds without sparsity, in TFLOP/s.
 
-    `half` is bfloat16 with float32 sums (float16 before Ampere), for frozen networks; `single` is float32 on tensor
-    cores (TF32) where the GPU has it, for networks trained from scratch, whose gradient norms need it.
+    Attributes:
+        half: in bfloat16 with float32 accumulation (float16 on GPUs before Ampere), used for frozen networks.
+        single: in TF32, or float32 on GPUs without it, used for networks trained from scratch.
     """
 
     half: float
@@ -47,10 +48,11 @@ class Speed:
     """How fast the models run.
 
     Attributes:
-        gpu: whose peaks count.
-        utilization: the share of the peak that is reached.
-        measured: images per second by model, which replaces both; for a network from scratch, images trained on.
-        achieved: TFLOP/s of every other model, which replaces both.
+        gpu: its published peaks.
+        utilization: the share of the peak that is reached, in (0, 1].
+        measured: images per second by model, used instead of peak and utilisation; for a network from scratch, images
+            trained on per second.
+        achieved: TFLOP/s of all models that are not in `measured`, used instead of peak and utilisation.
     """
 
     gpu: Gpu
@@ -68,7 +70,7 @@ class Speed:
         return peak * 1e12 * self.utilization
 
     def hours(self, estimate: Estimate, costs: "Costs") -> dict[str, float]:
-        """GPU hours by model; a model that can neither be counted nor was measured is missing."""
+        """GPU hours by model. Models of unknown cost that were not measured are left out."""
         made: dict[str, float] = {}
         for model, passes in estimate.passes.items():
             if model in estimate.flops:
@@ -79,7 +81,7 @@ class Speed:
 
 
 def run_hours(experiment: Experiment, speed: Speed, costs: Costs) -> float:
-    """GPU hours of the stream of one run, which the stream's other heads share."""
+    """GPU hours of the stream of views of one run, which other heads on the same views share."""
     alone = Estimate(experiment.method)
     alone.add_stream(experiment, costs)
     return sum(speed.hours(alone, costs).values())
@@ -91,12 +93,12 @@ def speed(gpu: str, utilization: float, throughput: Sequence[str], costs: Costs)
 
     Args:
         gpu: a name in `GPUS`.
-        utilization: in (0, 1].
-        throughput: `MODEL=IMAGES_PER_SECOND`, or one plain number, TFLOP/s of every other model.
-        costs: knows the models.
+        utilization: the share of the peak that is reached, in (0, 1].
+        throughput: each `MODEL=IMAGES_PER_SECOND`, or a number, the TFLOP/s of all other models.
+        costs: has the names of models.
 
     Raises:
-        ParamsError: for an unknown GPU or model, or a number that is none.
+        ParamsError: for an unknown GPU or model, or a text that is not such a number.
     """
     if gpu not in GPUS:
         raise ParamsError(f"unknown GPU {gpu!r}; there are {', '.join(GPUS)}, or give --throughput as measured")

@@ -1,1 +1,1 @@
-"""Private and public images: fetched, split, decoded into stores."""
+"""Private and public images: downloaded or read, split into training and test images, and decoded into stores."""

@@ -1,10 +1,10 @@
-"""Class names as people write them: from folders and archives, for reports and for captions."""
+"""Class names in plain words, made from the names of folders in data sets."""
 
 import re
 
 
 def readable(name: str) -> str:
-    """A class's name as words for a prompt, and safe as a folder's name.
+    """A class's name as words, for stores and reports; it can also be the name of a folder.
 
     `001.ak47` becomes `ak47`, `faces-easy-101` `faces easy`, `AnnualCrop` `annual crop`,
     `apartment_building/outdoor` `apartment building outdoor`.
@@ -15,7 +15,7 @@ def readable(name: str) -> str:
 
 
 def prompt_name(name: str) -> str:
-    """A class name as a caption says it: "AnnualCrop", "101.annual-crop" and "annual_crop" are "annual crop"."""
+    """A class's name in a caption: "AnnualCrop", "101.annual-crop" and "annual_crop" become "annual crop"."""
     name = re.sub(r"^\d+\.", "", name)  # Caltech-256 numbers its folders
     name = re.sub(r"-101$", "", name)  # and marks those taken over from Caltech-101
     name = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)  # EuroSAT writes in camel case

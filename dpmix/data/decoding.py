@@ -1,4 +1,4 @@
-"""Pictures to pixels: opened, turned upright, resized to one resolution, in parallel.
+"""Decodes image files in parallel: opens them, applies their EXIF orientation, and resizes them to one resolution.
 
 An image is resized by bicubic interpolation with antialiasing until its shorter side is R, then cropped at the centre,
 as the encoders' own preprocessing does.
@@ -27,14 +27,20 @@ _ORIENTATION = 0x0112
 
 
 class Part(NamedTuple):
-    """One split before decoding: `open(i)` is image i, and `file(i)` where it lies; None if images have no files."""
+    """The images of one split before decoding.
+
+    Attributes:
+        labels: int64 [N].
+        open: from an index in [0, N) to the opened image.
+        file: from an index to the path of the image's file; None if the images are not files.
+    """
 
     labels: npt.NDArray[np.int64]
     open: Callable[[int], "Image.Image"]
     file: Callable[[int], Path] | None = None
 
     def only(self, indices: npt.NDArray[np.int64]) -> "Part":
-        """The part's images at these indices."""
+        """The images at these indices, int64 [m]."""
 
         def file(index: int) -> Path:
             assert self.file is not None
@@ -45,7 +51,15 @@ class Part(NamedTuple):
 
 
 class Pool(NamedTuple):
-    """A data set before decoding; `origin` and `remedy` go into messages, `source` into meta.json."""
+    """A data set before decoding.
+
+    Attributes:
+        classes: their names, in the order of the labels.
+        parts: by split, `train` and `test`, or `train` alone for D.
+        origin: where the images come from, for messages.
+        remedy: what to do if their number is not the published one, for messages.
+        source: what the store's meta.json says of the origin.
+    """
 
     classes: tuple[str, ...]
     parts: Mapping[str, Part]
@@ -56,7 +70,15 @@ class Pool(NamedTuple):
 
 # Reading and writing images
 def open_image(path: Path, file: IO[bytes] | None = None) -> "Image.Image":
-    """Read one image file as it is meant to be seen; whatever is wrong with it is one clear line."""
+    """Read one image file, turned as its EXIF orientation says, and 16-bit grey levels reduced to 8 bits.
+
+    Args:
+        path: the file, or its name for messages.
+        file: where to read from instead, for a file inside an archive.
+
+    Raises:
+        DataError: if it cannot be read as an image.
+    """
     from PIL import Image, ImageOps
 
     try:
@@ -93,7 +115,20 @@ def _fit(image: "Image.Image", resolution: int, channels: int) -> npt.NDArray[np
 
 
 def decode(part: Part, resolution: int, channels: int, first: int = 0) -> Iterator[npt.NDArray[np.uint8]]:
-    """Each image of a part in order from `first` on, decoded on all cores (Pillow releases the interpreter's lock)."""
+    """The images of a part in order, decoded on all cores by threads (Pillow releases the interpreter's lock).
+
+    Args:
+        part: the images.
+        resolution: R, in pixels.
+        channels: C, 1 or 3.
+        first: the index of the first image to decode.
+
+    Returns:
+        For each image uint8 [C, R, R].
+
+    Raises:
+        DataError: for an image that cannot be read.
+    """
 
     def one(index: int) -> npt.NDArray[np.uint8]:
         return _fit(part.open(index), resolution, channels)

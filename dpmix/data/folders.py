@@ -1,4 +1,4 @@
-"""Images in class folders, and in zip archives of them: which files are pictures, of which class, in which split."""
+"""Images in class folders, on disk or in zip archives: finds the image files, their classes and their splits."""
 
 import functools
 import io
@@ -15,7 +15,7 @@ from dpmix.data.splits import split_parts
 from dpmix.errors import DataError
 from dpmix.progress import progress
 
-# Files that operating systems leave in folders.
+# Files that operating systems put into folders of images, in lower case; they are ignored.
 _LITTER = frozenset({"thumbs.db", "desktop.ini"})
 
 # Formats that Pillow passes to other programs, or lists without being able to decode them.
@@ -45,7 +45,11 @@ def _class_folders(root: Path) -> list[Path]:
 
 
 def _image_files(folder: Path) -> list[Path]:
-    """Every image below a folder, sorted by path; what is neither an image nor litter is refused by name."""
+    """All images below a folder, sorted by path. Hidden files and `_LITTER` are ignored.
+
+    Raises:
+        DataError: for any other file that is no image, and for a folder without images.
+    """
     suffixes = _suffixes()
     files = []
     for path in sorted(folder.rglob("*")):
@@ -53,7 +57,7 @@ def _image_files(folder: Path) -> list[Path]:
         if hidden or path.name.lower() in _LITTER or path.is_dir():
             continue
         if path.suffix.lower() not in suffixes:
-            # Skipped silently, a camera's unsupported format would quietly shrink the data set.
+            # Were such files skipped, a format that Pillow does not read would make the data set smaller unnoticed.
             raise DataError(f"{path} is not an image that Pillow reads; convert or remove it")
         files.append(path)
     if not files:
@@ -62,7 +66,7 @@ def _image_files(folder: Path) -> list[Path]:
 
 
 def _files(folders: Sequence[Path]) -> Part:
-    """The images of class folders; a folder's place in the list is its label."""
+    """The images of class folders. The label of an image is the index of its folder in the list."""
     listed = [_image_files(folder) for folder in folders]
     labels = np.repeat(np.arange(len(listed)), [len(files) for files in listed])
     return part_of_paths([path for files in listed for path in files], labels)
@@ -82,7 +86,15 @@ def _has_split(root: Path) -> bool:
 
 
 def pool_of_folder(root: Path, test: int) -> Pool:
-    """The class folders or zip archives of a folder, split as they are or by a draw."""
+    """The images of a folder data set before decoding.
+
+    Args:
+        root: a folder of class folders, of `train` and `test` folders of these, or of zip archives; or a zip archive.
+        test: how many test images to draw where the images are not split already.
+
+    Raises:
+        DataError: if there are no class folders, files that are no images, or classes with images in one split only.
+    """
     origin, remedy = str(root), "correct the sizes in params.yaml or the folder"
     if zips.find(root):
         return _from_zips(root, test, remedy)
@@ -116,7 +128,7 @@ def _from_zips(root: Path, test: int, remedy: str) -> Pool:
 
 
 def _of_files(by_class: Iterable[Sequence[zips.File]]) -> Part:
-    """The images of classes in order, read without unpacking."""
+    """The images of classes, class by class; those in archives are read without unpacking."""
     listed = [list(files) for files in by_class]
     files = [file for of_class in listed for file in of_class]
     labels = np.repeat(np.arange(len(listed)), [len(of_class) for of_class in listed]).astype(np.int64)
@@ -128,10 +140,13 @@ def _of_files(by_class: Iterable[Sequence[zips.File]]) -> Part:
 
 
 def class_files(source: Path) -> dict[str, list[zips.File]]:
-    """The image files of each class of a folder, or zip archive, of class folders; of a split, the training images.
+    """The image files of each class, by the class folder's name.
+
+    Args:
+        source: a folder or zip archive of class folders. If it has `train` and `test`, only `train` is read.
 
     Raises:
-        DataError: as reading a folder data set does.
+        DataError: if there are no class folders, no images, or files that are no images.
     """
     source = Path(source)
     if zips.find(source):
@@ -142,10 +157,10 @@ def class_files(source: Path) -> dict[str, list[zips.File]]:
 
 
 def image_files(places: Iterable[Path]) -> list[Path]:
-    """Image files, given as they are or by a folder that they lie below.
+    """All image files at these places: a place is an image file, or a folder whose images at any depth are taken.
 
     Raises:
-        DataError: for what does not exist, and for a folder without images or with other files.
+        DataError: for a place that does not exist, and for a folder without images or with other files.
     """
     files: list[Path] = []
     for place in map(Path, places):
@@ -156,7 +171,7 @@ def image_files(places: Iterable[Path]) -> list[Path]:
 
 
 def decoded(files: Sequence[Path], resolution: int, channels: int) -> Iterator[npt.NDArray[np.uint8]]:
-    """Each image file as an image store has it: uint8 [C, R, R], the shorter side resized to R, the centre cropped.
+    """Each image file decoded as for an image store: uint8 [C, R, R], shorter side resized to R, centre cropped.
 
     Raises:
         DataError: for a file that cannot be read as an image.
@@ -167,11 +182,15 @@ def decoded(files: Sequence[Path], resolution: int, channels: int) -> Iterator[n
 def read_public(source: Path, resolution: int) -> Images:
     """All images of a folder or zip archive of class folders, decoded into memory: uint8 [N, 3, R, R].
 
-    Classes are named for prompts, as `archives.readable` does. This is for public images; private ones belong into an
-    image store.
+    The names of classes are those of their folders, in plain words (`class_names.readable`). Use it for public images;
+    private images belong in an image store, which fixes the split and the published sizes.
+
+    Args:
+        source: a folder or zip archive of class folders. If it has `train` and `test`, only `train` is read.
+        resolution: R, in pixels.
 
     Raises:
-        DataError: as reading a folder data set does.
+        DataError: if there are no class folders, or a file cannot be read as an image.
     """
     from dpmix.data.class_names import readable
 

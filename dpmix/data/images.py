@@ -1,4 +1,4 @@
-"""An image store, read: a folder of memory-mapped images, decoded once, that every later step reads.
+"""Reads image stores: folders of decoded images, memory-mapped. `dpmix.data.store` writes them.
 
     <split>_images.npy   uint8 [N, C, R, R]
     <split>_labels.npy   int64 [N]
@@ -38,12 +38,16 @@ class Images:
 
     @property
     def num_classes(self) -> int:
-        """How many classes there are, whether or not each has an image here."""
+        """The number of classes, those without an image included."""
         return len(self.classes)
 
 
 def load(directory: Path, split: str = "train") -> Images:
     """Open one split of an image store.
+
+    Args:
+        directory: the store's folder.
+        split: `train` or `test`.
 
     Raises:
         DataError: if the store or the split is missing, damaged or incomplete.

@@ -1,8 +1,8 @@
-"""Where private images come from: scikit-learn, torchvision, or folders and zip archives; each fills an image store.
+"""Makes the image store of a private data set, from scikit-learn, torchvision, or folders and zip archives.
 
-Splits (appendix C): CIFAR and Oxford-IIIT Pet come with theirs. EuroSAT, Caltech 256 and SUN397 have none and the paper
-does not publish its own, so theirs are drawn (`dpmix.data.splits`), as are those of digits and of image folders without
-one. Which images are training records is part of the public description of the data; epsilon speaks of these records.
+CIFAR and Oxford-IIIT Pet come with a split into training and test images. EuroSAT, Caltech 256 and SUN397 have none,
+and the paper (appendix C) does not publish its own, so theirs are drawn here (`dpmix.data.splits`), as are those of
+scikit-learn's digits and of folders without a split. How the split is made is public; ε protects each training image.
 """
 
 from pathlib import Path
@@ -23,15 +23,15 @@ DIGITS_TRAIN, DIGITS_TEST = 1437, 360
 
 
 def prepare(spec: "DatasetSpec", resolution: int, raw: Path, out: Path) -> None:
-    """Fetch or make a private data set, split it, and write its image store `out`, whole or not at all.
+    """Download or read a private data set, split it, and write its image store `out`, whole or not at all.
 
     Args:
         spec: the data set; its sizes are the published ones.
         resolution: R, in pixels.
-        raw: where downloads are kept, shared by all data sets; unused for other sources.
-        out: the image store to write; one that is there is replaced.
+        raw: the folder of downloads, shared by all data sets; not used for other sources.
+        out: the folder of the image store. If it exists, it is replaced.
 
-    What was decoded before an error is kept in `.<out>.partial` beside `out`, and the next call goes on from there.
+    Images decoded before an error are kept in `.<out>.partial` beside `out`, and the next call continues from there.
 
     Raises:
         DataError: if it cannot be fetched, an image cannot be read, or a size is not the published one.
@@ -55,7 +55,7 @@ def prepare(spec: "DatasetSpec", resolution: int, raw: Path, out: Path) -> None:
 
 # Published data sets
 def _from_scikit_learn(spec: "DatasetSpec") -> Pool:
-    """Scikit-learn's digits: 8 x 8 pixels of 0 .. 16. Fewer training images than 1,437 are a keyed subset of these."""
+    """Scikit-learn's digits, 8 x 8 pixels with levels 0 to 16; or a fixed subset of the 1,437 training images."""
     from PIL import Image
     from sklearn.datasets import load_digits
 

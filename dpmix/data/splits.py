@@ -1,6 +1,6 @@
-"""Train and test, drawn where a data set has no split of its own: stratified by class.
+"""Draws a split into training and test images, stratified by class, for data sets that come without one.
 
-The draw is by a key that depends on no library's generator, so that it is the same on every machine and in every year.
+It uses `dpmix.random` and no library's generator, so that the split is the same on every machine and with any version.
 """
 
 import hashlib
@@ -14,17 +14,25 @@ from dpmix.errors import DataError
 
 SPLIT_SEED = 2023
 
-# `split_digest` of splits that results rest on, by the name that keys them and the number of images split.
+# The `split_digest` that a split must have, by its name and number of images: published results depend on it.
 SPLIT_DIGESTS = {("digits", 1797): "91b394f2180ddea47eada74e2462f21342eedaca56f7a6d42a830808f1dadd1a"}
 
 
 def stratified_split(
     labels: npt.NDArray[np.int64], test: int, name: str
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """A stratified split keyed by `name`: sorted indices of the training part and of the `test` others.
+    """A random split in which each class has about the same share of test images.
 
-    Each class gives its share of the test part, rounded down; the classes with the largest remainders give one more
-    until the total is exactly `test` (ties to the class that comes first).
+    Each class gives its share of the test images, rounded down; the classes with the largest remainders give one more,
+    until there are `test` of them (among equal remainders the first classes).
+
+    Args:
+        labels: int64 [N].
+        test: how many test images to draw.
+        name: of the data set; it determines the draw.
+
+    Returns:
+        The sorted indices of the training images, int64 [N - test], and of the test images, int64 [test].
 
     Raises:
         ValueError: unless 0 <= test <= N.
@@ -45,12 +53,25 @@ def stratified_split(
 
 
 def split_digest(test: npt.NDArray[np.int64]) -> str:
-    """The SHA-256 of a split: of the sorted indices, int64 [m], of the images that went to the test part."""
+    """The SHA-256 of a split, computed from the indices, int64 [m], of its test images in any order."""
     return hashlib.sha256(np.sort(np.asarray(test)).astype("<i8").tobytes()).hexdigest()
 
 
 def split_parts(part: Part, test: int, name: str, where: str) -> tuple[dict[str, Part], dict[str, Any]]:
-    """A split drawn here, and what meta.json says of it."""
+    """Split the images of a data set by `stratified_split`.
+
+    Args:
+        part: all images.
+        test: how many test images to draw.
+        name: of the data set; it determines the draw.
+        where: how messages begin.
+
+    Returns:
+        The parts `train` and `test`, and values for the store's meta.json.
+
+    Raises:
+        DataError: if there are not more than `test` images, or the split is not the one that results depend on.
+    """
     total = len(part.labels)
     if test >= total:
         raise DataError(f"{where}{test} test images asked for, but there are {total} images in all; ask for fewer")

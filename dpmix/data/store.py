@@ -1,7 +1,7 @@
-"""An image store, written (`dpmix.data.images` says what it holds).
+"""Writes image stores; `dpmix.data.images` describes their files.
 
-A store is decoded in a folder beside its own, `.<name>.partial`, and moved when it is whole. Work that stops because an
-image is damaged, the disk is full or the machine goes down is gone on with where it stopped.
+Images are decoded into a folder beside the store, `.<name>.partial`, which is renamed when it is complete. After a
+damaged image, a full disk or a crash, the next call continues with the image at which the last one stopped.
 """
 
 import contextlib
@@ -35,15 +35,17 @@ def pack_images(
     out: Path,
     channels: int = 3,
 ) -> None:
-    """Write the image store `out` (split `train`) of a synthetic set D, class by class, each in the order given.
+    """Write the image store `out` of a synthetic set D, with the single split `train`.
+
+    Images are sorted by class; those of a class stay in the order given.
 
     Args:
         paths: the image files.
         labels: int64 [len(paths)], indices into `classes`.
-        classes: the private data set's classes, in its order, so that labels agree.
+        classes: the private data set's classes in their order, so that labels mean the same in both.
         resolution: R, in pixels.
-        out: the image store to write; one that is there is replaced.
-        channels: 1 or 3, those of the private data set.
+        out: the folder of the image store. If it exists, it is replaced.
+        channels: of the private data set, 1 or 3.
 
     Raises:
         DataError: if an image cannot be read.
@@ -55,7 +57,19 @@ def pack_images(
 
 
 def write_store(out: Path, pool: Pool, resolution: int, channels: int, name: str) -> None:
-    """Decode a pool into the store `out`, whole or not at all."""
+    """Decode a data set and write its store, whole or not at all.
+
+    Args:
+        out: the folder of the store. If it exists, it is replaced.
+        pool: the images.
+        resolution: R, in pixels.
+        channels: C, 1 or 3.
+        name: of the data set, for meta.json and the progress bar.
+
+    Raises:
+        DataError: if an image cannot be read, or another process is writing this store.
+        DpmixError: if the disk is full or not writable.
+    """
     meta = {
         "classes": list(pool.classes),
         "resolution": resolution,
@@ -78,9 +92,10 @@ _SETTINGS = "settings.json"
 
 @contextlib.contextmanager
 def _partial_store(out: Path, settings: Mapping[str, Any]) -> Iterator[Path]:
-    """The folder in which `out` grows, kept when something goes wrong; on success it replaces `out`.
+    """A context with the folder in which `out` is being made. On success it replaces `out`; after an error it stays.
 
-    What an earlier call left is kept if it had the same settings. One process at a time works on it.
+    Files that an earlier call left in it are kept if `settings` are the same, and else deleted. A lock keeps other
+    processes out.
     """
     folder = out.with_name(f".{out.name}.partial")
     try:
@@ -104,7 +119,7 @@ def _partial_store(out: Path, settings: Mapping[str, Any]) -> Iterator[Path]:
 
 
 def _lock(file: IO[str], out: Path) -> None:
-    # Some file systems have no locks; two processes at once are then the user's to avoid.
+    # On file systems without locks, two processes at once are not noticed.
     try:
         import fcntl
 
@@ -116,9 +131,10 @@ def _lock(file: IO[str], out: Path) -> None:
 
 
 def _write_images(path: Path, part: Part, shape: tuple[int, int, int], label: str) -> None:
-    """Decode a part into the .npy file `path`, uint8 [N, *shape], going on where an earlier call stopped.
+    """Decode a part into the .npy file `path`, uint8 [N, *shape], continuing where an earlier call stopped.
 
-    Written rather than memory-mapped: on a full disk a write raises an error, where a mapped page kills the process.
+    The file is written, not memory-mapped: on a full disk a write raises an error, while writing to mapped memory would
+    kill the process.
     """
     count, size = len(part.labels), math.prod(shape)
     header = io.BytesIO()
@@ -149,14 +165,17 @@ def _write_images(path: Path, part: Part, shape: tuple[int, int, int], label: st
 
 
 def _save_progress(file: IO[bytes], progress_file: Path, done: int, seen: "hashlib._Hash") -> None:
-    """Images are on disk before they are said to be."""
+    """Flush the images to disk, and only then write how many there are."""
     file.flush()
     os.fsync(file.fileno())
     write_json(progress_file, {"images": done, "files": seen.hexdigest()})
 
 
 def _decoded_before(progress_file: Path, path: Path, part: Part, begin: int, size: int) -> tuple[int, "hashlib._Hash"]:
-    """How many images of `path` are there to stay, their files being the same since, and the digest of those files."""
+    """How many images an earlier call decoded into `path`, and a hash of the files that they came from.
+
+    0 if there is no record of it, or one of these files has changed since.
+    """
     fresh = (0, hashlib.sha256())
     if part.file is None or not progress_file.is_file() or not path.is_file():
         return fresh
@@ -174,7 +193,7 @@ def _decoded_before(progress_file: Path, path: Path, part: Part, begin: int, siz
 
 
 def _stamp(part: Part, index: int) -> bytes:
-    """What tells that an image's file was replaced: its path, size and time."""
+    """Path, size and modification time of an image's file, by which a replaced file is noticed."""
     if part.file is None:
         return b""
     path = part.file(index)

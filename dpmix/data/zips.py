@@ -13,12 +13,18 @@ from typing import NamedTuple
 
 from dpmix.errors import DataError
 
-# Far more than any picture, far less than memory: a crafted archive may promise to grow a million times.
+# No picture is this large; a malicious archive may hold files that unpack to far more than memory.
 LARGEST_IMAGE = 2**28  # bytes
 
 
 class File(NamedTuple):
-    """One image file: on disk, or a member of a zip archive, whose path then goes on inside the archive."""
+    """One image file, on disk or in a zip archive.
+
+    Attributes:
+        path: of the file; for one in an archive, the archive's path followed by the member's name.
+        archive: the opened archive, or None.
+        member: its entry in the archive, or None.
+    """
 
     path: Path
     archive: zipfile.ZipFile | None = None
@@ -26,7 +32,7 @@ class File(NamedTuple):
 
     @property
     def on_disk(self) -> Path:
-        """The file that holds it."""
+        """The path of the file itself, or of the archive that contains it."""
         return self.path if self.archive is None else Path(str(self.archive.filename))
 
     def read(self) -> bytes:
@@ -45,7 +51,13 @@ class File(NamedTuple):
 
 
 def find(path: Path) -> dict[str, tuple[Path, ...]]:
-    """The archives at `path`: itself under "all", or those of a folder under "train" and "test"; none if it has none.
+    """The zip archives of a data set.
+
+    Args:
+        path: a zip archive, or a folder with archives `train*.zip` and `test*.zip`.
+
+    Returns:
+        The archive under "all"; or the folder's archives under "train" and "test"; or nothing, if there are none.
 
     Raises:
         DataError: for a folder with the archives of one split and not of the other.
@@ -65,7 +77,7 @@ def find(path: Path) -> dict[str, tuple[Path, ...]]:
 def listing(
     path: Path, suffixes: frozenset[str], litter: frozenset[str] = frozenset()
 ) -> dict[str, dict[str, list[File]]]:
-    """The images of each split and class, classes and images sorted by name, whichever archive they lie in.
+    """The images of each split and class; classes and images are sorted by name, in whichever archive they are.
 
     Args:
         path: an archive, or a folder of archives, as `find` knows them.

@@ -1,9 +1,9 @@
 """The demo's text-to-image model: a real `StableDiffusionPipeline`, small enough to train in under a minute.
 
-It stands for the paper's Stable Diffusion, and has the same parts (Rombach et al., 2022): an autoencoder, a CLIP text
-encoder with its tokenizer, a U-Net that denoises latents under cross-attention to the caption, and a scheduler. It is
-trained on the drawn digits, the public data that the demo's encoders also saw, and saved in diffusers' own format, so
-that `dpmix.synthesis.draw.synthesize` loads it as it loads the real one.
+The demo uses it in place of Stable Diffusion. It has the same parts (Rombach et al., 2022): an autoencoder, a CLIP text
+encoder with its tokenizer, a U-Net that denoises latents with cross-attention to the caption, and a scheduler. It is
+trained on the drawn digits, as the demo's encoders are, and saved in diffusers' own format, so that
+`dpmix.synthesis.draw.synthesize` loads it like Stable Diffusion.
 """
 
 from collections.abc import Sequence
@@ -148,7 +148,7 @@ def _batch(pixels: Tensor, index: Tensor | slice) -> Tensor:
 
 
 def _train_autoencoder(autoencoder: "AutoencoderKL", pixels: Tensor, seed: int) -> None:
-    """Squared error, and a KL term small enough only to keep the latents near unit scale."""
+    """Minimise the squared error, plus a small KL term that keeps the latents near unit scale."""
     random = torch_generator(seed, "autoencoder")
     optimizer, schedule = _optimizer(autoencoder.parameters(), 4e-3, _AUTOENCODER_STEPS)
     autoencoder.train()
@@ -183,7 +183,7 @@ def _train_unet(
     alphas: Tensor,
     seed: int,
 ) -> None:
-    """Squared error of the velocity v = sqrt(alpha) noise - sqrt(1 - alpha) x (Salimans and Ho, 2022)."""
+    """Minimise the squared error of the velocity v = sqrt(alpha) noise - sqrt(1 - alpha) x (Salimans and Ho, 2022)."""
     random = torch_generator(seed, "unet")
     tokens = tokenizer([*captions, ""], padding="max_length", truncation=True, return_tensors="pt").input_ids
     uncaptioned = len(captions)

@@ -1,9 +1,9 @@
-"""Encoders small enough to train in seconds or minutes on a processor, as OpenCLIP models, on public images alone.
+"""Trains small encoders on public images, as OpenCLIP models, in seconds or minutes on a CPU.
 
-Two for 16 px stand in the demo for the paper's ViT-B/16 and ConvNeXt-B, which were trained on LAION-2B, and learn from
-drawn digits. `small-repvgg`, for 32 px, learns from any public images in class folders (`weights: public`). The loss is
-cross-entropy of an image against the captions of all classes: with few captions, the in-batch contrastive loss of CLIP
-would call other images of the same class negatives.
+The demo uses two for 16 px, trained on drawn digits, in place of the paper's ViT-B/16 and ConvNeXt-B, which were
+trained on LAION-2B. `small-repvgg`, for 32 px, is trained on any public images in class folders (`weights: public`).
+The loss is the cross-entropy of an image against the captions of all classes. CLIP's contrastive loss within a batch
+would treat other images of the same class as negatives.
 """
 
 import math
@@ -42,6 +42,9 @@ def train_encoder(
         classes: class names; the caption of a class is "a photo of a <class>".
         out: the folder to write, whole or not at all.
         seed: determines initial weights and batches; the result is the same for the same seed on the same machine.
+
+    Raises:
+        ParamsError: for an unknown architecture.
     """
     if architecture not in RECIPES:
         raise ParamsError(
@@ -60,7 +63,7 @@ def train_encoder(
         if repvgg:
             model.visual.trunk = small_repvgg.branched(num_classes=0).to(memory_format=torch.channels_last)
     model.train()
-    # A few captions use a few dozen of its 49,408 rows, and it is most of the parameters.
+    # The token embedding has most of the parameters, but captions use only a few dozen of its 49,408 rows.
     model.token_embedding.requires_grad_(False)
     tokens = open_clip.SimpleTokenizer(context_length=TEXT_TOWER["context_length"])(
         [TEMPLATE.format(c) for c in classes]
@@ -104,7 +107,7 @@ def train_encoder(
 
 
 def _colours(images: npt.NDArray[np.uint8]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """The images' own mean and standard deviation, per channel, to two digits."""
+    """The images' mean and standard deviation of each channel, to two digits."""
     seen = np.broadcast_to(images, (len(images), 3, *images.shape[2:])) / np.float32(255)
     mean, std = seen.mean(axis=(0, 2, 3)), seen.std(axis=(0, 2, 3))
     return tuple(round(float(each), 2) for each in mean), tuple(max(0.01, round(float(each), 2)) for each in std)

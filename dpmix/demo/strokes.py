@@ -1,9 +1,9 @@
-"""Drawn stroke digits: the demo's public images, on which its encoders and its diffusion model are trained.
+"""Draws digits with random strokes: the demo's public images, on which its encoders and diffusion model are trained.
 
-A digit is a handful of polylines. Each drawing picks a template, jitters its control points, smooths them into a
-spline, warps it (stretch, turn, slant, a smooth wave), fits it to the height of the frame as scanned digits are, lays
-ink along the curve, and counts the ink in 4 x 4 blocks of a 32 x 32 grid: 8 x 8 pixels with 17 levels, the format of
-scikit-learn's `digits`. No real digit is read, so what is learnt from these images costs no privacy.
+A digit is a few polylines. Each drawing takes a template, moves its control points at random, makes a spline of them,
+warps it (stretch, turn, slant, a smooth wave), scales it to the height of the image as scanned digits are, and draws it
+with a pen on a 32 x 32 grid. The ink in blocks of 4 x 4 gives 8 x 8 pixels with 17 levels, the format of scikit-learn's
+`digits`. No real digit is read, so that training on these images costs no privacy.
 """
 
 import functools
@@ -199,8 +199,8 @@ def draw(count: int, seed: int, resolution: int = 16) -> tuple[npt.NDArray[np.ui
     """Draw `count` digits, as nearly equal in number per class as can be.
 
     Args:
-        count: how many; drawing i shows the digit i mod 10 and depends on (seed, i) alone, so a shorter bank is a
-            prefix of a longer one.
+        count: how many. Drawing i shows the digit i mod 10 and depends on (seed, i) alone, so that fewer drawings are
+            the first ones of more.
         seed: 0 <= seed < 2**32.
         resolution: side R in pixels; the 8 x 8 drawing is resized by bicubic interpolation, as the private digits are.
 

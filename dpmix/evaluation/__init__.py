@@ -1,1 +1,1 @@
-"""What is measured without training: zero-shot accuracy and Fréchet distances."""
+"""Measurements without training: zero-shot accuracy and Fréchet distances."""

@@ -1,4 +1,4 @@
-"""Tables 7 and 8: Fréchet distances between splits, D, and the very views that training sees."""
+"""Measures the Fréchet distances of Tables 7 and 8, between splits, D, and the views that training would see."""
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +23,16 @@ _BATCH = 256
 
 
 def measure(distances: Sequence[Distance], scale: str, execution: Execution = DEFAULT) -> None:
-    """Measure each distance and write it, with what it was measured on."""
+    """Measure distances and write a JSON file for each.
+
+    Args:
+        distances: which.
+        scale: the name of the scale.
+        execution: how to compute.
+
+    Raises:
+        DataError: if images or an extractor are missing or damaged.
+    """
     from dpmix.evaluation.frechet import frechet_distance
 
     device = execution.where()
@@ -37,7 +46,7 @@ def measure(distances: Sequence[Distance], scale: str, execution: Execution = DE
                 "distance": result.value,
                 "first": {"what": distance.first, "images": result.other_count},
                 "second": {"what": distance.second, "images": result.real_count},
-                # By its place among the data, which is the same on every machine.
+                # As a relative path, which is the same on every machine.
                 "extractor": _folder(distance, scale).as_posix() if distance.extractor else result.extractor,
                 "distance_spec": distance.model_dump(mode="json"),
                 "versions": versions(),
@@ -59,7 +68,7 @@ def _extractor(distance: Distance, scale: str, execution: Execution) -> Any:
 
 
 def _images(distance: Distance, what: str, scale: str) -> Callable[[str], Iterator[Tensor]]:
-    """Batches [m, C, R, R] in [0, 1] of one side of a distance."""
+    """A function that takes a device and yields batches float32 [m, C, R, R] in [0, 1] of one of the two sets."""
     private = ImageStore(dataset=distance.dataset, resolution=distance.resolution).path(scale).parent
     d = None
     if distance.synthetic is not None and (what == "synthetic" or (distance.views and distance.views.k_diff)):

@@ -5,7 +5,7 @@ With features phi(x) of mean m and covariance S on one set, and m', S' on the ot
     d^2 = |m - m'|^2 + tr(S + S' - 2 (S S')^(1/2)).
 
 The features are InceptionV3's 2,048, or any encoder's. Means and covariances are summed in float64, batch by batch, so
-that the number of images costs time and no memory.
+that memory does not grow with the number of images.
 """
 
 import urllib.error
@@ -37,13 +37,14 @@ _TINY = 1e-6  # rounding may leave the distance between equal sets this far belo
 
 @dataclass(frozen=True)
 class FidResult:
-    """A distance with what it was measured on.
+    """A distance and what it was measured on.
 
     Attributes:
-        value: the squared Fréchet distance d^2, "FID" when the extractor is Inception.
-        real_count, other_count: images on either side.
-        extractor: what made the features.
-        dim: how many features an image has.
+        value: the squared Fréchet distance d^2, which is called FID if the extractor is InceptionV3.
+        real_count: images of the first set.
+        other_count: images of the second set.
+        extractor: the name of the network that made the features.
+        dim: features of an image.
     """
 
     value: float
@@ -56,7 +57,7 @@ class FidResult:
 def frechet_distance(
     real: Iterable[Tensor], other: Iterable[Tensor], extractor: "Literal['inception'] | Encoder | nn.Module"
 ) -> FidResult:
-    """The Fréchet distance between two streams of images.
+    """The squared Fréchet distance between two sets of images.
 
     Args:
         real: batches float [m, C, R, R] in [0, 1], C = 1 or 3; batches may differ in m, and may be empty.
@@ -65,13 +66,12 @@ def frechet_distance(
             channels that are resized to 299 px bilinearly, with antialiasing where they are larger), an `Encoder`, or a
             module float [m, C, R, R] -> [m, dim] with an int attribute `dim`.
 
-    The covariance of n images has rank n - 1 at most, and the distance between small samples is biased upwards by about
-    the number of features over n. So fewer than two images on a side are refused, and n <= dim is warned of once; it is
-    not refused, because two such numbers still compare if they were taken at equal n.
+    The covariance of n images has rank n - 1 at most, and the distance of small sets is biased upwards by about
+    dim / n. So n <= dim gives a warning; it is no error, because distances at equal n can still be compared.
 
     Raises:
-        DataError: fewer than two images on a side, features that are not finite, or Inception's weights are missing and
-            cannot be downloaded.
+        DataError: for fewer than two images in a set, or features that are not finite, or if Inception's weights are
+            missing and cannot be downloaded.
     """
     from torchmetrics.image.fid import FrechetInceptionDistance
 
@@ -100,7 +100,7 @@ def frechet_distance(
 
 
 class _Features(nn.Module):
-    """The extractor as torchmetrics wants it. Features leave it in float64, hence so does the distance."""
+    """The extractor in the form that torchmetrics takes. It returns float64, so that distances are computed in it."""
 
     def __init__(self, extract: Callable[[Tensor], Tensor], dim: int, name: str) -> None:
         super().__init__()
@@ -130,7 +130,11 @@ def _inception() -> tuple[Callable[[Tensor], Tensor], int, str]:
 
 
 def _inception_weights() -> Path:
-    """Where the weights lie, downloaded if need be, once it is sure that they are tensors and nothing else."""
+    """The path of Inception's weights, which are downloaded if missing, and checked to contain tensors only.
+
+    Raises:
+        DataError: if they cannot be downloaded, or the file is damaged.
+    """
     path = Path(torch.hub.get_dir(), "checkpoints", _INCEPTION_FILE)
     if not path.is_file():
         try:

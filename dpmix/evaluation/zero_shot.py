@@ -1,7 +1,7 @@
-"""Zero-shot classification (Radford et al., 2021), the lower end of the privacy ladder: ε = 0, no private image used.
+"""Zero-shot classification (Radford et al., 2021), a reference for private training: ε = 0, no private image is used.
 
-An image x belongs to the class whose caption's embedding t_c is nearest to its own, argmax_c <phi(x), t_c> with t_c of
-unit length. Both towers are public. Only the test set is touched, to measure.
+The class of an image x is argmax_c <phi(x), t_c>, with the image embedding phi(x) and the unit-length embedding t_c of
+a caption such as "a photo of a cat". The encoder is public, and of the private data set only test images are read.
 """
 
 import time
@@ -24,7 +24,12 @@ _BATCH = 512
 
 
 def measure(wanted: Sequence[ZeroShot], scale: str, execution: Execution = DEFAULT) -> None:
-    """Classify each data set's test images by its class names and write the accuracy.
+    """Classify the test images of each data set and write the accuracies.
+
+    Args:
+        wanted: data sets and encoders.
+        scale: the name of the scale.
+        execution: how to compute.
 
     Raises:
         DataError: if a store or an encoder is missing or damaged.

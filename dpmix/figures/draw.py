@@ -1,4 +1,4 @@
-"""What the figures show, gathered from stores and runs, and drawn."""
+"""Gathers what the figures show from image stores and runs, and draws them."""
 
 from pathlib import Path
 
@@ -13,7 +13,16 @@ from dpmix.tables.published import published_gradient_sd
 
 
 def draw_figure(number: str, catalogue: Catalogue, folder: Path | None = None) -> None:
-    """Draw figure `number` of a scale into `folder`, by default that of its results."""
+    """Draw a figure and write its files.
+
+    Args:
+        number: "1" or "2".
+        catalogue: the scale.
+        folder: where to write; by default `results/<scale>/figures`.
+
+    Raises:
+        DpmixError: if images or runs that it shows are missing or damaged.
+    """
     stem = (folder or Path("results", catalogue.scale, "figures")) / f"figure{number}"
     if number == "1":
         data = views_of_one_example(catalogue)

@@ -14,21 +14,28 @@ if TYPE_CHECKING:
     from matplotlib.figure import SubFigure
 from dpmix.figures.style import SUBSCRIPTS, Floats, save_figure, style, wrap
 
-# Okabe and Ito's palette, told apart with every common colour blindness.
+# From the palette of Okabe and Ito, which can be told apart with every common form of colour blindness.
 _PRIVATE, _SYNTHETIC, _MIXED = "#0072B2", "#D55E00", "#007A5A"
 
-# Figure 1, in inches: an image, the margin of the page, the room for a heading; the gap is a share of an image.
+# Lengths in inches: side of an image, margin of the page, height of a heading. The gap is relative to an image's side.
 _MOST_COLUMNS, _SIDE, _MARGIN, _HEADING, _GAP = 9, 1.1, 0.12, 0.36, 0.14
 
 
 @dataclass(frozen=True)
 class Figure1Data:
-    """One private example and everything that Algorithm 1 derives from it.
+    """One private example and the views that Algorithm 1 makes of it. Images are float in [0, 1].
 
-    Images are float in [0, 1], channels first: `image` [C, H, W], `base` [K_base, C, H, W], `synthetic`
-    [K_diff, C, H, W], `mixed` [K_self, C, H, W]. `targets` [K_self, classes] are the mixed soft labels, `weights`
-    [K_self] the λ of each mixture. `pairs` [K_self, 2], where given, indexes the two parents in S, base views first,
-    synthetic ones after.
+    Attributes:
+        image: [C, H, W], the example.
+        label: the name of its class.
+        base: [K_base, C, H, W], augmented views.
+        synthetic: [K_diff, C, H, W], images of D.
+        synthetic_labels: the names of their classes.
+        mixed: [K_self, C, H, W], mixtures of pairs.
+        weights: [K_self], the λ of each mixture.
+        targets: [K_self, classes], the soft label of each mixture.
+        classes: the names of the classes.
+        pairs: [K_self, 2], the two members of S in each mixture: base views are counted first, then synthetic ones.
     """
 
     image: Floats
@@ -44,7 +51,7 @@ class Figure1Data:
 
 
 def _share(value: float) -> str:
-    """A weight to two decimals that says 1 or 0 only when it is."""
+    """A weight to two decimals; 1 and 0 are printed only for exactly 1 and 0."""
     if value in (0.0, 1.0):
         return f"{value:.0f}"
     return f"{min(max(value, 0.01), 0.99):.2f}".removeprefix("0")
@@ -54,7 +61,7 @@ def soft_label(target: Sequence[float], classes: Sequence[str]) -> str:
     """A soft label in words, heaviest class first: `.83 cat + .17 dog`, or `cat` when it is one-hot."""
     weights = [(float(weight), name) for weight, name in zip(target, classes, strict=True) if weight > 0]
     weights.sort(key=lambda entry: -entry[0])
-    # Sums of float32 shares of a single class come out a rounding error away from 1.
+    # Where both parents have the same class, the float32 sum λ + (1 - λ) may differ from 1 by rounding.
     if len(weights) == 1 and math.isclose(weights[0][0], 1.0, abs_tol=1e-4):
         return weights[0][1]
     return " + ".join(f"{_share(weight)} {name}" for weight, name in weights)
@@ -151,7 +158,15 @@ def _sections(data: Figure1Data) -> list[_Section]:
 
 
 def figure1(panels: Figure1Data, out_stem: Path) -> tuple[Path, Path]:
-    """Draw one example's path through Algorithm 1; write `<out_stem>.png` and `.pdf` and return both paths."""
+    """Draw Figure 1: the views of one example.
+
+    Args:
+        panels: the example and its views.
+        out_stem: `<out_stem>.png` and `<out_stem>.pdf` are written.
+
+    Returns:
+        Both paths.
+    """
     from matplotlib.figure import Figure
 
     sections = _sections(panels)

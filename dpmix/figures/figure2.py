@@ -23,8 +23,12 @@ from dpmix.figures.style import FILL, Floats, save_figure, style, subscript
 class GradientPanel:
     """One histogram of Figure 2.
 
-    `gradients` float32 [epochs, parameters] is, for each epoch, the magnitude of every parameter's gradient, averaged
-    over examples before clipping; `paper_sd` the paper's standard deviation, if any; `epsilon` the ε executed.
+    Attributes:
+        dataset: its label.
+        method: its label.
+        gradients: float32 [epochs, parameters], the mean over an epoch's examples of |gradient| before clipping.
+        paper_sd: the standard deviation that the paper gives, if any.
+        epsilon: the ε that the run spent.
     """
 
     dataset: str
@@ -46,7 +50,10 @@ class GradientPanel:
 
 
 def stages(epochs: int, parts: int = 10) -> list[tuple[int, int]]:
-    """(percent of training, index of the epoch then) for each tenth; with fewer epochs than parts, each epoch once."""
+    """The epochs that are drawn: (per cent of training, index of the epoch), one for each of `parts` equal parts.
+
+    With fewer epochs than parts, every epoch once.
+    """
     found: dict[int, int] = {}
     for part in range(1, parts + 1):
         found.setdefault(max(math.ceil(epochs * part / parts - 1e-9) - 1, 0), 100 * part // parts)
@@ -109,10 +116,17 @@ def sd_csv(panels: Sequence[GradientPanel]) -> str:
 
 
 def figure2(panels: Sequence[GradientPanel], out_stem: Path) -> tuple[Path, Path, Path]:
-    """Draw datasets as rows and methods as columns; write `<out_stem>.png`, `.pdf` and `.csv` and return the paths.
+    """Draw Figure 2: data sets as rows, methods as columns. Panels of a row share both axes, to be compared.
 
-    Panels of a row share both axes, so that a narrower histogram is a more concentrated one.
-    Raises ValueError without panels, or when a panel's gradients are not a non-empty [epochs, parameters].
+    Args:
+        panels: the histograms.
+        out_stem: `<out_stem>.png`, `.pdf` and `.csv` are written.
+
+    Returns:
+        The three paths.
+
+    Raises:
+        ValueError: without panels, or if a panel's gradients are empty or not of shape [epochs, parameters].
     """
     from matplotlib.figure import Figure
 

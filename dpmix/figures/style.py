@@ -1,4 +1,4 @@
-"""What both figures share: colours, fonts, and files whose bytes depend on the data alone."""
+"""Shared by both figures: colours, fonts, and saving files whose bytes depend on the data alone."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +24,7 @@ SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 @contextmanager
 def style() -> Iterator[None]:
-    """The figures' matplotlib settings, for a while."""
+    """A context with the matplotlib settings of the figures."""
     import matplotlib
 
     settings: dict[Any, Any] = {
@@ -44,7 +44,7 @@ def style() -> Iterator[None]:
 
 
 def save_figure(figure: "Figure", out_stem: Path) -> tuple[Path, Path]:
-    """Write a figure as PNG and PDF whose bytes depend on the data alone."""
+    """Write a figure as `<out_stem>.png` and `<out_stem>.pdf`, without dates and versions, and return both paths."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     FigureCanvasAgg(figure)

@@ -1,1 +1,1 @@
-"""Models: networks trained from scratch, and frozen encoders under a linear head."""
+"""Models: wide residual networks trained from scratch, and frozen encoders, on which linear heads are trained."""

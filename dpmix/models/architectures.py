@@ -1,4 +1,4 @@
-"""Which architectures of encoders there are, without importing a library that builds them."""
+"""The names of encoder architectures, without importing the libraries that build them."""
 
 import difflib
 from collections.abc import Sequence
@@ -12,12 +12,12 @@ TRAINED_HERE = ("tiny-vit", "tiny-convnext", "small-repvgg")  # recipes of `dpmi
 
 
 def check_architecture(encoder: EncoderSpec) -> None:
-    """Refuse an encoder whose architecture does not exist, before anything is fetched or trained for it.
+    """Check that an encoder's architecture exists, before anything is downloaded or trained for it.
 
-    OpenCLIP's names are those of its configuration files, so that torch need not be loaded; timm is asked itself.
+    OpenCLIP's names are read from the files of its package, so that torch need not be imported; timm is imported.
 
     Raises:
-        ParamsError: with the nearest names.
+        ParamsError: if it does not; the message lists the nearest names.
     """
     name = encoder.architecture
     if encoder.weights in ("strokes", "public"):
@@ -40,7 +40,7 @@ def open_clip_models() -> list[str]:
 
 
 def nearest(name: str, names: Sequence[str]) -> str:
-    """Up to five of `names`, those that are most like `name` first."""
+    """Up to five of `names` as text, those most similar to `name` first."""
     return ", ".join(difflib.get_close_matches(name, names, n=5, cutoff=0.3) or list(names)[:5])
 
 

@@ -1,6 +1,6 @@
-"""Frozen image encoders: OpenCLIP's towers (and timm's backbones), behind one small call.
+"""`Encoder`: a frozen image encoder, either the image tower of an OpenCLIP model or a timm backbone.
 
-`dpmix.models.encoder_download` fetches one, once, with network; `dpmix.models.encoder_files` loads it, without.
+`dpmix.models.encoder_download` downloads one into a folder; `dpmix.models.encoder_files` loads it from there.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,16 +19,30 @@ def _compiled(visual: nn.Module, device: torch.device, wanted: bool) -> Callable
 
 
 class Encoder:
-    """A frozen image encoder x -> phi(x), the un-normalised projected image embedding.
+    """A frozen image encoder x -> phi(x), where phi(x) is the projected image embedding before normalisation.
+
+    Args:
+        visual: maps normalised images [m, 3, R, R] to embeddings [m, dim]; put into eval mode, gradients switched off.
+        resolution: R, side in pixels of the images that `visual` takes.
+        mean: of each channel, subtracted from images in [0, 1].
+        std: of each channel, by which they are then divided.
+        interpolation: by which images of another size are resized, `bilinear` or `bicubic`.
+        device: where to compute.
+        dtype: bfloat16 or float16 for the forward pass; None is float32.
+        batch_size: images in a forward pass.
+        name: for messages.
+        text: the text tower, for zero-shot classification.
+        compiled: whether to use `torch.compile`, on a GPU.
 
     Attributes:
         dim: length of an embedding.
-        resolution: side in pixels that the encoder sees; other sizes are resized to it.
+        resolution: R; images of other sizes are resized to it.
         logit_scale: the learnt inverse temperature of the contrastive loss, for zero-shot logits; None without text.
 
-    Each row of the result depends on its own image alone: parameters are frozen, every module is in eval mode, and a
-    network whose rows depend on each other is refused with a `DataError` (`check_examples_independent`). Without that,
-    the gradient of one example would depend on another, and clipping would bound nothing.
+    Raises:
+        DataError: if one image's embedding depends on other images of the batch (`check_examples_independent`). Then
+            one example's gradient would depend on other examples, and clipping it would bound nothing.
+        ParamsError: for any other dtype.
     """
 
     def __init__(
@@ -66,14 +80,24 @@ class Encoder:
             low = cast_network(self._visual, self._dtype, trial.to(self.device), _embed)
             if low is not None:
                 self._visual, self._cast = low, True
-        # Compiled for itself, the network stays what it is for whoever looks into it.
+        # `torch.compile` makes a wrapper; `_visual` stays the plain network.
         self._run = _compiled(self._visual, self.device, compiled)
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Embed images float [m, C, R, R] in [0, 1], C = 1 or 3, any R: float32 [m, dim] on the encoder's device.
+        """The embeddings of some images.
 
-        Images are resized if R differs from `resolution`, repeated over channels if grey, and normalised with the
-        encoder's own mean and standard deviation; in batches, so m may be large. No gradient is recorded.
+        Images are resized to `resolution`, grey ones repeated over three channels, and normalised with the encoder's
+        mean and standard deviation. They go through the network in batches, so m may be large. No gradient is recorded.
+
+        Args:
+            images: float [m, C, R, R] in [0, 1], C = 1 or 3, any R.
+
+        Returns:
+            float32 [m, dim] on the encoder's device.
+
+        Raises:
+            ValueError: for images of another shape.
+            RuntimeError: if a part of the network was put into training mode.
         """
         if images.ndim != 4 or images.shape[1] not in (1, 3) or images.shape[2] != images.shape[3]:
             raise ValueError(f"expected images [m, 1 or 3, R, R], not {list(images.shape)}")
@@ -98,10 +122,20 @@ class Encoder:
         return cast_images(images, self._dtype) if self._cast and self._dtype is not None else images
 
     def zero_shot_weights(self, classes: Sequence[str], template: str | Sequence[str] = "a photo of a {}") -> Tensor:
-        """The zero-shot classifier (Radford et al., 2021): l2-normalised text embeddings, float32 [classes, dim].
+        """The weights of the zero-shot classifier (Radford et al., 2021): normalised text embeddings of the classes.
 
-        Logits are `logit_scale * normalize(phi(x)) @ weights.T`. With several templates a class's weight is the
+        Logits are `logit_scale * normalize(phi(x)) @ weights.T`. With several templates, a class's weight is the
         normalised mean of their normalised embeddings (a prompt ensemble).
+
+        Args:
+            classes: names of the classes.
+            template: a caption with `{}` for the name, or several.
+
+        Returns:
+            float32 [classes, dim], rows of norm 1.
+
+        Raises:
+            ParamsError: if the encoder has no text tower, or a template has no `{}`.
         """
         if self._text is None:
             raise ParamsError(f"{self.name} has no text tower, hence no zero-shot classifier; use an OpenCLIP model")
@@ -114,18 +148,18 @@ class Encoder:
 
 
 class TextTower:
-    """The text side of an OpenCLIP model. Its tokenizer is made when first asked for: most runs never do."""
+    """The text tower of an OpenCLIP model. The tokenizer is loaded at the first call, since most runs need none."""
 
     def __init__(self, model: nn.Module, source: str) -> None:
         self._model, self._source = model.eval(), source
         self.logit_scale = float(model.logit_scale.detach().exp().reshape(-1)[0])  # type: ignore[operator]
 
     def __call__(self, captions: list[str]) -> Tensor:
-        """Captions to embeddings, float32 [captions, dim]."""
+        """The embeddings of some captions, float32 [captions, dim], before normalisation."""
         import open_clip
 
         tokens = open_clip.get_tokenizer(self._source)(captions)
-        with torch.no_grad():  # on the CPU: once per run, a caption per class
+        with torch.no_grad():  # on the CPU, which is fast enough for one caption per class
             embeddings: Tensor = self._model.encode_text(tokens)  # type: ignore[operator]
         return embeddings.float()
 
@@ -138,11 +172,23 @@ def _embed(visual: Callable[[Tensor], Any], images: Tensor) -> Tensor:
 
 
 def check_examples_independent(visual: nn.Module, resolution: int, device: torch.device, name: str) -> int:
-    """Raise a `DataError` if one image's embedding depends on another's; return the embedding's length.
+    """Check that an image's embedding does not depend on the other images of its batch.
 
-    Refused by structure: anything left in training mode (dropout, batch norm), and batch norm without running
-    statistics, which uses the batch's own even in eval mode. Refused by trial: any network that embeds an image
-    differently in different company.
+    Two checks look at the modules: none may be in training mode (dropout, batch norm), and no batch norm may lack
+    running statistics, because it would use those of the batch even in eval mode. A third embeds one image in two
+    batches that differ in the other image, and compares.
+
+    Args:
+        visual: maps images [m, 3, R, R] to embeddings [m, dim].
+        resolution: R, in pixels.
+        device: where `visual` is.
+        name: for messages.
+
+    Returns:
+        dim, the length of an embedding.
+
+    Raises:
+        DataError: if a check fails, or `visual` does not give one finite vector per image.
     """
     for path, module in visual.named_modules():
         if module.training:

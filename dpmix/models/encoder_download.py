@@ -1,4 +1,4 @@
-"""Encoders from the Hugging Face hub and OpenCLIP's and timm's own servers: fetched once, into a folder each."""
+"""Downloads encoders from the Hugging Face hub and OpenCLIP's and timm's servers, each into a folder of its own."""
 
 import contextlib
 from collections.abc import Iterator
@@ -21,12 +21,12 @@ def fetch_encoder(architecture: str, pretrained: str, out: Path) -> None:
         architecture: a model of OpenCLIP, such as `ViT-B-16` or `convnext_base_w`; or `timm/<model>` for a backbone of
             timm, such as `timm/vit_base_patch14_dinov2`, which has no text tower and hence no zero-shot classifier.
         pretrained: the tag of its weights, such as `laion2b_s34b_b88k` or `laion2b_s13b_b82k`.
-        out: the folder to write. For a machine without network: weights that lie at `<out>.safetensors` are used
-            instead of a download.
+        out: the folder to write. If a file `<out>.safetensors` exists, its weights are used and nothing is downloaded,
+            for machines without network.
 
     Raises:
-        ParamsError: no such architecture or tag; the message lists the nearest names.
-        DataError: the weights could not be downloaded; the message says which file to put where.
+        ParamsError: for an unknown architecture or tag; the message lists the nearest names.
+        DataError: if the weights cannot be downloaded; the message says which file to put where.
     """
     out = Path(out)
     if architecture.startswith(TIMM_PREFIX):
@@ -47,7 +47,7 @@ def _fetch_open_clip(architecture: str, pretrained: str, out: Path) -> None:
     check_known(f"weights of {architecture}", pretrained, open_clip.list_pretrained_tags_by_model(architecture))
     tag = get_pretrained_cfg(architecture, pretrained)
     model_cfg = open_clip.get_model_config(architecture)
-    # Some architectures exist with either activation, and only the tag knows which one its weights were trained with.
+    # Some architectures exist with two activations; the tag says which one its weights were trained with.
     quick_gelu = bool(tag.get("quick_gelu", False)) or bool(model_cfg.get("quick_gelu", False))
     if quick_gelu:
         model_cfg["quick_gelu"] = True
@@ -106,7 +106,10 @@ def _fetch_timm(architecture: str, pretrained: str, out: Path) -> None:
 
 @contextlib.contextmanager
 def _every_weight() -> Iterator[None]:
-    """Refuse weights that leave a part of a network random: without its classifier, timm loads what there is."""
+    """A context in which loading a state dict fails if weights are missing.
+
+    timm loads an incomplete file without an error when the model has no classifier, and leaves the rest random.
+    """
     load = nn.Module.load_state_dict
 
     def complete(self: nn.Module, *arguments: Any, **options: Any) -> Any:

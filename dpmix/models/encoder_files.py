@@ -1,4 +1,4 @@
-"""Encoders on disk: every one lives in a folder of its own, the demo's tiny ones exactly as the real ones.
+"""Encoders on disk: reads and writes the folder that each encoder has, in OpenCLIP's or timm's own format.
 
     open_clip_config.json  open_clip_model.safetensors      read by OpenCLIP under `local-dir:<folder>`
     config.json            model.safetensors                read by timm under `local-dir:<folder>`
@@ -30,7 +30,7 @@ TIMM_CONFIG, TIMM_WEIGHTS = "config.json", "model.safetensors"
 
 
 def _dtype(precision: Precision, device: torch.device) -> torch.dtype | None:
-    """What an encoder computes in on this device; None is float32."""
+    """The dtype in which an encoder computes on this device; None is float32."""
     if precision != "auto":
         return None if precision == "float32" else getattr(torch, precision)
     if device.type != "cuda":
@@ -39,12 +39,15 @@ def _dtype(precision: Precision, device: torch.device) -> torch.dtype | None:
 
 
 def shared_encoder(directory: Path, execution: Execution) -> "Encoder":
-    """The encoder in a folder, loaded once in a process for each way to compute.
+    """The encoder in a folder. A process loads it once for each device, precision and use of `torch.compile`.
 
     Args:
         directory: as for `load_encoder`.
-        execution: on which device, in which precision and whether compiled; where precision is `auto`, half precision
-            on a GPU is bfloat16, or float16 if the GPU has no bfloat16. Embeddings are float32 either way.
+        execution: device, precision, and whether to compile. The precision `auto` is float32 on the CPU, and on a GPU
+            bfloat16, or float16 if it has no bfloat16. Embeddings are float32 in any case.
+
+    Raises:
+        DataError: as `load_encoder`.
     """
     how = (execution.where(), execution.encoder_precision, execution.compile_encoder)
     return _loaded(directory.resolve(), *how)
@@ -63,19 +66,19 @@ def load_encoder(
     batch_size: int = 512,
     compiled: bool = False,
 ) -> Encoder:
-    """Read an encoder from the folder that `fetch_encoder` or the demo wrote; never touches the network.
+    """Read an encoder from a folder; the network is not used.
 
     Args:
         directory: the folder, in OpenCLIP's or timm's own format, with safetensors weights.
         device: where to compute.
         dtype: bfloat16, float16 or float32; by default float32 on the CPU and half precision on a GPU. Embeddings are
-            float32 either way.
-        batch_size: images per forward pass.
-        compiled: whether `torch.compile` makes kernels for the network, which takes a minute once; on a GPU only.
+            float32 in any case.
+        batch_size: images in a forward pass.
+        compiled: whether to use `torch.compile`, which takes a minute; on a GPU only.
 
     Raises:
-        DataError: files are missing, damaged or do not fit together, or the model mixes examples. Weights that are
-            missing are never replaced by random ones.
+        DataError: if files are missing, damaged or do not fit together (missing weights are never left random), or an
+            image's embedding depends on other images of its batch.
     """
     directory, device = Path(directory), torch.device(device)
     dtype = _dtype("auto", device) if dtype is None else dtype
@@ -153,7 +156,7 @@ def save_timm_encoder(model: nn.Module, out: Path) -> None:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """OpenCLIP logs an error before it raises it; what it raises is reported in our own words."""
+    """A context without logging: OpenCLIP logs an error before it raises it, and our message follows anyway."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:

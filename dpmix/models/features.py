@@ -1,4 +1,4 @@
-"""Images to the features that a linear head sees: encoded, standardised by public data, with a constant 1."""
+"""The features that a linear head sees: an image's embedding, standardised by public data, and a constant 1."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,12 +15,14 @@ Encode = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Featurizer:
-    """From images float32 [m, C, R, R] to the features that a head sees, [m, d + 1]: standardised, a constant 1 last.
+    """Maps images float32 [m, C, R, R] to features float32 [m, d + 1]: (embedding - shift) * scale, then a constant 1.
+
+    The constant makes a head's bias a column of its weights.
 
     Attributes:
-        encode: the frozen encoder, from images to features [m, d].
-        shift: float32 [d], subtracted from the features.
-        scale: float32 [d], by which they are multiplied then. Both come from public data alone and cost no privacy.
+        encode: the frozen encoder, from images to embeddings [m, d].
+        shift: float32 [d]; None with `scale` None leaves embeddings as they are.
+        scale: float32 [d]. Both must come from public data, so that they cost no privacy.
     """
 
     encode: Encode
@@ -35,11 +37,20 @@ class Featurizer:
         return append_one(features)
 
     def standardization(self) -> dict[str, Tensor]:
-        """`shift` and `scale` by name, as a released model keeps them; empty if features are not standardised."""
+        """`shift` and `scale` by name, to be saved with a head; empty if features are not standardised."""
         return {} if self.shift is None or self.scale is None else {"shift": self.shift, "scale": self.scale}
 
     def of(self, images: Images, device: str, batch: int = 512) -> Tensor:
-        """Features float32 [N, d + 1] of a whole set of images, without augmentation, `batch` images at a time."""
+        """The features of a whole set of images, without augmentation.
+
+        Args:
+            images: N images.
+            device: where they are encoded.
+            batch: images at a time.
+
+        Returns:
+            float32 [N, d + 1].
+        """
         parts = []
         for start in range(0, len(images), batch):
             part = torch.from_numpy(np.array(images.images[start : start + batch])).to(device)
@@ -48,9 +59,14 @@ class Featurizer:
 
     @staticmethod
     def standardized(encode: Encode, public: Images, device: str) -> "Featurizer":
-        """A featurizer whose features have mean 0 and standard deviation 1 / sqrt(d) on the public images.
+        """A featurizer whose d features have mean 0 and standard deviation 1 / sqrt(d) on some public images.
 
         A typical feature vector then has norm 1.
+
+        Args:
+            encode: the frozen encoder.
+            public: the public images.
+            device: where they are encoded.
         """
         raw = Featurizer(encode).of(public, device)[:, :-1]
         deviation = raw.std(dim=0).clamp_min(1e-6)

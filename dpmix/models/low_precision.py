@@ -1,4 +1,4 @@
-"""Frozen networks in bfloat16 or float16 throughout, where that is as good as autocast."""
+"""Casts frozen networks to bfloat16 or float16, where that is as accurate as autocast, and faster."""
 
 import copy
 from collections.abc import Callable
@@ -8,24 +8,25 @@ from torch import Tensor, nn
 
 Embed = Callable[[nn.Module, Tensor], Tensor]
 
-# How much further from float32's embeddings than autocast's a cast network's may be, and what does not count.
+# The cast network may be off float32 by up to _WORSE times autocast's error plus _ROUNDING times the embeddings' norm.
 _WORSE, _ROUNDING = 2.0, 1e-3
 
 
 def cast_network(visual: nn.Module, dtype: torch.dtype, images: Tensor, embed: Embed) -> nn.Module | None:
-    """A copy of the network with its weights in `dtype`; None if autocast has to do instead.
+    """A copy of the network with its weights in `dtype`, or None if autocast should be used instead.
 
-    Autocast keeps weights in float32 and computes norms on float32 copies of their inputs: on an H200 a ViT-B-16 then
-    takes half as long again. Batch norm keeps float32 weights and statistics, which torch allows.
-
-    Autocast has to do if the network makes float32 numbers of its own, which layers in `dtype` refuse, or if its
-    embeddings lose much more than autocast's.
+    Autocast keeps weights in float32 and computes normalisation layers on float32 copies of their inputs; with it a
+    ViT-B-16 takes 1.5 times as long on an H200. Batch norm keeps float32 weights and statistics, which torch allows.
 
     Args:
         visual: in eval mode, float32.
         dtype: bfloat16 or float16.
         images: float32 [m, 3, R, R], to try it on.
-        embed: from a network and images to embeddings.
+        embed: maps a network and images to embeddings.
+
+    Returns:
+        None if the network makes float32 tensors itself, which layers in `dtype` refuse, or if the copy's embeddings
+        are much less accurate than autocast's.
     """
     low = copy.deepcopy(visual).to(dtype)
     if images.is_cuda:

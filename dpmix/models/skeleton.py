@@ -1,4 +1,4 @@
-"""An encoder's architecture without weights, to count what it costs."""
+"""Builds an encoder's architecture without weights, to count its operations and parameters."""
 
 from collections.abc import Sequence
 
@@ -11,12 +11,17 @@ from dpmix.models.encoder_files import quiet
 
 
 def skeleton(architecture: str, device: torch.device) -> tuple[nn.Module, nn.Module, int]:
-    """An architecture without weights: the whole model, its image tower, and the side in pixels that it sees.
+    """An architecture without pretrained weights.
 
-    On the meta device it takes no memory, which is enough to count operations and parameters.
+    Args:
+        architecture: OpenCLIP's name, `timm/<model>`, or one of `small_encoders.ARCHITECTURES`.
+        device: where parameters are; on torch's meta device they take no memory.
+
+    Returns:
+        The whole model, its image tower, and the side in pixels of the images that it takes.
 
     Raises:
-        ParamsError: no such architecture.
+        ParamsError: if there is no such architecture.
     """
     if architecture.startswith(TIMM_PREFIX):
         import timm
@@ -44,6 +49,10 @@ def skeleton(architecture: str, device: torch.device) -> tuple[nn.Module, nn.Mod
 
 
 def check_known(kind: str, name: str, names: Sequence[str]) -> None:
-    """Refuse a name that is not among `names`."""
+    """Check that `name` is one of `names`.
+
+    Raises:
+        ParamsError: if it is not; the message calls it a `kind` and lists the nearest names.
+    """
     if name not in names:
         raise ParamsError(f"no {kind} is called {name!r}; the nearest are {nearest(name, names)}; correct params.yaml")

@@ -15,15 +15,19 @@ _DIGITS = ((0.27,) * 3, (0.33,) * 3)
 
 @dataclass(frozen=True)
 class Recipe:
-    """An architecture and how it is trained.
+    """A small encoder's architecture and training settings.
 
     Attributes:
         dim: length of an embedding.
         vision: OpenCLIP's `vision_cfg`.
-        steps: of AdamW, one batch each, with a one-cycle learning rate.
+        steps: of AdamW with a one-cycle learning rate.
+        batch: images in a step.
+        learning_rate: the highest of the cycle.
+        weight_decay: of AdamW.
+        label_smoothing: of the cross-entropy.
         padding: pixels by which an image is moved at random, either way.
         flip: whether half of the images are mirrored.
-        colours: mean and standard deviation that images are normalised by; None takes the training images' own.
+        colours: mean and standard deviation that images are normalised by; None is those of the training images.
     """
 
     dim: int

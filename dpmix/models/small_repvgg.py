@@ -1,8 +1,8 @@
 """A small RepVGG (Ding et al., 2021) for 32 px, registered with timm so that OpenCLIP builds it like any other.
 
-Importing this module registers `dpmix_repvgg_small32`. It is trained with three branches to a block, each with batch
-norm, and used as what these add up to: five convolutions of 3 x 3 and nothing else. So the encoder that is saved is
-fast on a processor, and has no batch norm left that could mix examples.
+Importing this module registers `dpmix_repvgg_small32`. It is trained with three parallel branches in each block, each
+with batch norm. Afterwards the branches of a block are added up into one 3 x 3 convolution, so that the encoder that is
+saved consists of five convolutions: it is fast on a CPU, and has no batch norm.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ SMALL_REPVGG = "dpmix_repvgg_small32"
 
 
 def branched(**kwargs: Any) -> ByobNet:
-    """As it is trained: images [n, 3, 32, 32] to 192 features, at 16, 8, 4 and 2 pixels a side."""
+    """The network for training: images [n, 3, 32, 32] to 192 features; its stages have 16, 8, 4 and 2 pixels a side."""
     stages = ((48, 1), (96, 2), (192, 1))  # channels and blocks
     blocks = tuple(ByoBlockCfg(type="rep", d=depth, c=width, s=2, gs=0, br=1.0) for width, depth in stages)
     shape = ByoModelCfg(blocks=blocks, stem_chs=32, stem_type="rep", stem_pool="", act_layer="relu")
@@ -25,12 +25,12 @@ def branched(**kwargs: Any) -> ByobNet:
 
 
 def fused(trained: ByobNet) -> ByobNet:
-    """The same function, up to rounding and in eval mode, as plain convolutions."""
+    """The trained network with the branches of each block added up into one convolution; in eval mode it is equal."""
     model: ByobNet = reparameterize_model(trained)
     return model
 
 
 @register_model  # type: ignore[untyped-decorator]
 def dpmix_repvgg_small32(pretrained: bool = False, **kwargs: Any) -> ByobNet:
-    """As it is used: 0.3 million parameters."""
+    """The network for use after training, with 0.3 million parameters; the function that timm calls."""
     return fused(branched(**kwargs))

@@ -7,10 +7,10 @@ from dpmix.params.specs import WideResNetSpec
 
 
 class _Block(nn.Module):
-    """Two 3x3 convolutions and a shortcut, 1x1 where the shape changes.
+    """A residual block: two 3x3 convolutions, and a shortcut that is a 1x1 convolution if the shape changes.
 
-    Group norm follows the activation on the residual path and precedes it on the shortcut: of the orders in use,
-    the one whose accuracy agrees with the paper's (docs/choices.md).
+    Group norm comes after the activation on the residual path, and before it on the shortcut. Of the orders in use,
+    this one gives the accuracy that the paper reports (docs/choices.md).
     """
 
     def __init__(self, inputs: int, outputs: int, stride: int, groups: int) -> None:

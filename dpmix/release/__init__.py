@@ -1,1 +1,1 @@
-"""Models that may be handed out, and what they may have revealed."""
+"""Models that may be handed out: their files, and the statement of ε in them."""

@@ -1,8 +1,8 @@
-"""A model that was trained for release, for whoever is given it: one file, and for a head its frozen encoder.
+"""Writes, reads and uses `model.safetensors`, the file of a model that was trained with `release: true`.
 
-`model.safetensors` holds the weights. Its metadata says what they belong to (`model`, as in params.yaml; `classes`;
-`channels`) and what was spent on them (`dpmix.release.statement`). An encoder is public and stays where it is: the
-folder that `dpmix step encoder` made.
+It holds the weights. Its metadata describes the model (`model`, as in params.yaml; `classes`; `channels`) and states
+the ε spent (`dpmix.release.statement`). The frozen encoder of a linear head is public and not in the file; it is read
+from the folder that `dpmix step encoder` made.
 """
 
 import json
@@ -27,14 +27,14 @@ from dpmix.release.statement import Statement, statement_from, whole
 
 @dataclass(frozen=True)
 class Released:
-    """A classifier and what it may have revealed.
+    """A released classifier.
 
     Attributes:
-        logits: images float32 [m, C, R, R] in [0, 1] to logits float32 [m, classes].
-        classes: their names.
-        resolution: R.
-        channels: C.
-        statement: ε as executed, and of what.
+        logits: maps images float32 [m, C, R, R] in [0, 1] to logits float32 [m, classes].
+        classes: the names of the classes.
+        resolution: R, in pixels.
+        channels: C, 1 or 3.
+        statement: the ε that its training spent, and on which data set.
     """
 
     logits: "Callable[[Tensor], Tensor]"
@@ -52,10 +52,16 @@ def save(
     channels: int,
     statement: Statement,
 ) -> None:
-    """Write a trained model with all that is needed to use it, whole or not at all.
+    """Write a trained model, whole or not at all.
 
-    `weights` are a network's parameters; or a head's `weight` [classes, d] and `bias` [classes] and, where features
-    are standardised, the public `shift` [d] and `scale` [d].
+    Args:
+        path: the file to write.
+        weights: a network's parameters by name; or a head's `weight` [classes, d] and `bias` [classes] and, if features
+            are standardised, the public `shift` [d] and `scale` [d].
+        model: the network, or the head's encoder, as in the params.
+        classes: the names of the classes.
+        channels: of the images, 1 or 3.
+        statement: the ε spent.
     """
     from safetensors.torch import save_file
 
@@ -84,11 +90,11 @@ def load(path: Path, encoder: Path | None = None, device: str = "cpu") -> Releas
 
     Args:
         path: `model.safetensors` of a release.
-        encoder: the folder of a head's encoder; by default where the workflow keeps it, below the working directory.
+        encoder: the folder of a head's encoder; by default where the workflow puts it, below the working directory.
         device: where to compute.
 
     Raises:
-        DataError: if the file is missing, damaged or not a release's, or its encoder is not there.
+        DataError: if the file is missing, damaged or not a released model's, or its encoder's folder does not exist.
     """
     import torch
     from pydantic import TypeAdapter
@@ -130,7 +136,16 @@ def _featurizer(
 
 
 def classify(model: Released, files: Sequence[Path], batch: int, device: str = "cpu") -> Iterator[tuple[str, float]]:
-    """The most probable class of each image file and its probability, in the files' order.
+    """Classify image files.
+
+    Args:
+        model: as `load` returns it.
+        files: the image files.
+        batch: images at a time.
+        device: where to compute.
+
+    Returns:
+        For each file, in order, the most probable class and its probability.
 
     Raises:
         DataError: for a file that cannot be read as an image.

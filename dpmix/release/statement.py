@@ -1,8 +1,8 @@
-"""What a released model may have revealed, as its file says it, and of several models together.
+"""The statement of ε in a released model's file, and the ε of several models together.
 
-The metadata of `model.safetensors` says what was spent (`epsilon_rdp`, `epsilon_prv`, `epsilon_pld`, `delta`) and what
-that was computed from (`mechanism`: noise multiplier, sampling rate and number of the steps executed; `dataset`;
-`population`). So anybody can compute it again, and the ε of several models together (`joint_epsilons`).
+The metadata of `model.safetensors` states the ε spent (`epsilon_rdp`, `epsilon_prv`, `epsilon_pld`, with `delta`) and
+what it was computed from: `mechanism` (noise multiplier, sampling rate and number of the executed steps), `dataset` and
+`population`. So anybody can compute it again, and the ε of several models together (`joint_epsilons`).
 """
 
 import contextlib
@@ -19,14 +19,13 @@ from dpmix.privacy.ledger import from_rows
 
 @dataclass(frozen=True)
 class Statement:
-    """What one released model may have revealed of a private data set.
+    """What a released model states about the privacy of its training: (ε, δ) for adding or removing one image.
 
     Attributes:
-        dataset: its name in the params; models of one data set add up.
-        population: N, the published number of its training images that were sampled from.
-        mechanism: the steps executed, as an accountant composes them: Poisson-subsampled Gaussian mechanisms with
-            add/remove adjacency of one image.
-        epsilons: their ε by accountant, at `delta`.
+        dataset: the private data set's name in the params.
+        population: N, the published number of training images that steps sampled from.
+        mechanism: the executed steps, as Poisson-subsampled Gaussian mechanisms, for an accountant to compose.
+        epsilons: ε at `delta`, by accountant.
         delta: δ.
     """
 
@@ -38,10 +37,10 @@ class Statement:
 
 
 def read_statement(path: Path) -> Statement:
-    """What a released file says of itself, without reading its weights.
+    """The statement in a released model's file; its weights are not read.
 
     Raises:
-        DataError: if the file is missing, damaged or not a release's.
+        DataError: if the file is missing, damaged or not a released model's.
     """
     from safetensors import safe_open
 
@@ -51,31 +50,42 @@ def read_statement(path: Path) -> Statement:
 
 @contextlib.contextmanager
 def whole(path: Path) -> Iterator[None]:
-    """Around the reading of a released file: whatever it holds that it should not is one line."""
+    """A context for reading a released model's file, in which any error of a damaged file becomes a `DataError`."""
     from safetensors import SafetensorError
 
     if not path.is_file():
         raise DataError(f"{path} does not exist; a run with release: true leaves it beside its metrics.json")
     try:
         yield
-    # Of numbers and lists that are none, or of weights that do not fit; torch says RuntimeError of the latter.
+    # Metadata that does not parse raises the first ones; weights of wrong shapes raise torch's RuntimeError.
     except (SafetensorError, LookupError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
         raise DataError(f"{path} is not a whole released model; copy or make it again") from error
 
 
 def joint_epsilons(statements: Sequence[Statement]) -> dict[str, float]:
-    """ε by accountant of an image in the data of several models, for whoever has them all, at the largest of their δ.
+    """The ε of several models together: what somebody who has all of them can learn about one image.
 
-    The models' samples and noises are independent, so their steps compose as if one run had taken them all, which is
-    less than the sum of their ε. An image that is in some of their data sets only, has less. Names of data sets tell
-    nothing here: two may share a folder, or one may be a part of the other.
+    Samples and noise of released models are independent, so their steps are composed as if one run had executed them
+    all; the result is below the sum of the models' ε. It is that of an image in the training data of every model, and
+    an upper bound for other images. Data sets of different names may overlap, so names are not considered.
+
+    Args:
+        statements: one for each model.
+
+    Returns:
+        ε by accountant, at the largest of the models' δ.
     """
     steps = [row for one in statements for row in one.mechanism]
     return composed_epsilons(steps, delta=max(one.delta for one in statements))
 
 
 def statement_from(said: Mapping[str, str]) -> Statement:
-    """The statement in a model file's metadata."""
+    """The statement in a model file's metadata.
+
+    Raises:
+        LookupError: if an entry is missing.
+        ValueError: if one does not parse, or there are no steps or steps without noise.
+    """
     mechanism = from_rows(json.loads(said["mechanism"]))
     if not mechanism or any(row.steps < 1 or not 0 < row.noise_multiplier < math.inf for row in mechanism):
         raise ValueError("a release has steps, and each has noise")

@@ -1,1 +1,1 @@
-"""One self-contained HTML page with every table and figure of a scale."""
+"""The report: one HTML page, without other files, with every table and figure of a scale."""

@@ -1,4 +1,4 @@
-"""`index.html`: the tables and figures of one scale on a page that needs no network and no other file."""
+"""Writes `index.html`: the tables and figures of one scale on a page that needs no network and no other file."""
 
 import base64
 import os
@@ -20,7 +20,7 @@ from dpmix.tables.text import footers
 
 _PACKAGES = ("numpy", "torch", "torchvision", "opacus", "dp-accounting", "open-clip-torch", "diffusers", "torchmetrics")
 
-# What the numbers on the page are, said before the first of them.
+# The heading and first paragraph of the page, by scale: what its numbers mean.
 SCALES = {
     "demo": (
         "A miniature, not the paper's numbers",
@@ -51,7 +51,19 @@ _ALTERNATIVES = {
 
 @dataclass(frozen=True)
 class _Block:
-    """One table or figure of the page; `markup` and `caption` are HTML; `number` is empty where the paper has none."""
+    """One table or figure of the page.
+
+    Attributes:
+        anchor: its id in the page.
+        name: such as "Table 9".
+        number: the paper's number; empty for a table that the paper does not have.
+        title: HTML.
+        caption: HTML.
+        markup: the table or image, HTML.
+        command: the command that makes it.
+        downloads: (file format, path relative to the page) of its files.
+        footers: lines below it, HTML.
+    """
 
     anchor: str
     name: str
@@ -65,7 +77,7 @@ class _Block:
 
 
 def _links(folder: Path, stem: str, kinds: tuple[str, ...], out: Path) -> tuple[tuple[str, str], ...]:
-    """(kind, path relative to the page) of the files that exist."""
+    """(file format, path relative to the page) of the files `<folder>/<stem>.<kind>` that exist."""
     found = [(kind, folder / f"{stem}.{kind}") for kind in kinds]
     return tuple(
         (kind.upper(), Path(os.path.relpath(path, out.parent)).as_posix()) for kind, path in found if path.is_file()
@@ -73,7 +85,7 @@ def _links(folder: Path, stem: str, kinds: tuple[str, ...], out: Path) -> tuple[
 
 
 def _numbered(folder: Path) -> list[tuple[int, Path]]:
-    """The figures' pictures by number."""
+    """The figures' PNG files with their numbers, in order."""
     matches = ((re.fullmatch(r"figure(\d+)", path.stem), path) for path in folder.glob("figure*.png"))
     return sorted((int(match[1]), path) for match, path in matches if match)
 
@@ -119,10 +131,10 @@ def _figures(results: Path, out: Path) -> Iterator[_Block]:
 
 
 def _git(*arguments: str) -> str | None:
-    """What git says of the repository that this code lies in; None outside one, or without git."""
+    """The output of git in the repository that contains this code; None if there is none, or no git."""
     command = ["git", "-C", str(Path(dpmix.__file__).parent), *arguments]
     try:
-        # An installed copy inside somebody else's repository would otherwise be given that repository's commit.
+        # A copy installed inside another project's repository must not report that project's commit.
         tracked = subprocess.run([*command[:3], "ls-files", "--error-unmatch", "__init__.py"], capture_output=True)
         if tracked.returncode:
             return None
@@ -132,7 +144,7 @@ def _git(*arguments: str) -> str | None:
 
 
 def provenance() -> list[tuple[str, str]]:
-    """(what, version) of the code, its interpreter and the libraries that numbers depend on; no dates."""
+    """(name, version) of this package, its commit, Python, and the libraries that results depend on."""
     found = [("dpmix", dpmix.__version__)]
     commit = _git("rev-parse", "HEAD")
     if commit:
@@ -148,10 +160,18 @@ def provenance() -> list[tuple[str, str]]:
 
 
 def build(results: Path, out: Path) -> Path:
-    """Write the page `out` (an .html file) from `results/<scale>/{tables,figures}` and return it.
+    """Write the page. Equal inputs and versions give equal bytes.
 
-    Reads `table*.json` and `figure<N>.png`; links the other formats by paths relative to `out`. Equal inputs and
-    versions give equal bytes. Raises DataError when there is nothing to show.
+    Args:
+        results: the folder `results/<scale>`, of which `tables/table*.json` and `figures/figure<N>.png` are shown, and
+            files in other formats are linked.
+        out: the .html file to write.
+
+    Returns:
+        `out`.
+
+    Raises:
+        DataError: if there are neither tables nor figures.
     """
     import jinja2
 

@@ -1,1 +1,1 @@
-"""The synthetic set D, drawn by a text-to-image model."""
+"""The synthetic set D: images of the private data set's classes, drawn by a text-to-image model."""

@@ -1,4 +1,4 @@
-"""D, drawn: class-balanced text-to-image samples of a public diffusion model (Section 3.1 of the paper)."""
+"""Draws D: class-balanced samples of a public text-to-image diffusion model (section 3.1 of the paper)."""
 
 import hashlib
 import io
@@ -38,19 +38,17 @@ def synthesize(
     saved_resolution: int | None = None,
     dtype: torch.dtype | None = None,
 ) -> None:
-    """Sample `count` images, as nearly equal in number per class as can be, into the folder `out`.
+    """Draw `count` images, of each class the same number or one less, into the folder `out`.
 
-    Image i shows class i mod len(classes) and starts from noise keyed by (seed, i, redraw), drawn on the CPU. So
-    neither the batch size, nor the device, nor an interruption changes which noise an image gets, and a larger count
-    extends a set that is there.
-    An image that the model's safety checker replaced by a black one is drawn again with the next redraw.
+    Image i shows class i mod len(classes). Its initial noise is drawn on the CPU from the key (seed, i, redraw), so
+    that it does not depend on batch size, device or interruptions, and a larger `count` only adds images.
+    An image that the model's safety checker rejects is drawn again with the next `redraw`.
 
     Args:
         model: a folder in diffusers' format, or a repository of the Hugging Face hub. Only safetensors are read.
-        classes: class names; each names a folder, and, as `prompt_name` says it, the caption.
+        classes: class names; each is the name of a folder, and, in the words of `prompt_name`, part of a caption.
         count: images in all.
-        out: the folder; resumed if it holds a part of the same set, left alone if it holds all of it. An image that is
-            missing, or another than was made, is made again.
+        out: the folder to write. If it holds images of the same set, only images that are missing or changed are drawn.
         prompt: the caption, with {} for the class name.
         guidance_scale: classifier-free guidance; 1 is none, the paper's "unguided diffusion".
         steps: denoising steps.
@@ -64,9 +62,9 @@ def synthesize(
         dtype: None is float16 on a GPU and float32 elsewhere.
 
     Raises:
-        ParamsError: settings that no model can meet, or that differ from those of the set already in `out`.
-        DataError: the model cannot be read or downloaded, or its safety checker rejects every image of a prompt.
-        DpmixError: the disk is full or not writable.
+        ParamsError: for impossible settings, or settings that differ from those of the images already in `out`.
+        DataError: if the model cannot be read or downloaded, or its safety checker rejects every image of a caption.
+        DpmixError: if the disk is full or not writable.
     """
     out, classes = Path(out), tuple(classes)
     _check(classes, count, prompt, steps, resolution, scheduler, batch_size, saved_resolution)
@@ -128,9 +126,14 @@ def synthesize(
 
 
 def image_seed(seed: int, index: int, redraw: int) -> int:
-    """The seed of one image of D, in [0, 2**32): another one for every image and redraw of a set.
+    """The seed of one image of D, in [0, 2**32), different for every image and redraw of a set.
 
-    Counted on from a key of the set, because torch reads 32 bits of a seed, of which hashes would soon collide.
+    A key of the set plus a running number: torch uses 32 bits of a seed, and hashes of 32 bits would soon collide.
+
+    Args:
+        seed: of the set.
+        index: of the image.
+        redraw: how often the safety checker has rejected the image.
     """
     return (key_of(32, seed, "synthesis") + index * (MAX_REDRAWS + 1) + redraw) % 2**32
 
@@ -186,7 +189,7 @@ def _sample(
 
 
 def _save(image: Any, path: Path, side: int | None) -> str:
-    """Write a PIL image as PNG, whole or not at all; its SHA-256."""
+    """Write a PIL image as PNG, at most `side` pixels a side, whole or not at all; return the file's SHA-256."""
     from PIL import Image
 
     image = image.convert("RGB")

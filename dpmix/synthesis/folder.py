@@ -1,4 +1,4 @@
-"""The synthetic set D as a folder, which can be interrupted and resumed at any image.
+"""The synthetic set D as a folder; drawing it can be interrupted after any image, and resumed.
 
 <class>/<index>.png    image `index` shows class `index mod len(classes)`; the folder is named as the class is
 manifest.jsonl         a line per image: prompt, seed, redraws, SHA-256; appended as images are made
@@ -24,7 +24,14 @@ from dpmix.progress import progress
 
 @dataclass(frozen=True)
 class SyntheticSet:
-    """A finished set: `paths[i]` shows class `classes[labels[i]]`."""
+    """A finished set D on disk.
+
+    Attributes:
+        paths: the image files.
+        labels: int64 [len(paths)], indices into `classes`.
+        classes: the names of the classes.
+        digest: a hash of all images.
+    """
 
     paths: tuple[Path, ...]
     labels: npt.NDArray[np.int64]
@@ -33,16 +40,17 @@ class SyntheticSet:
 
 
 def gather(source: Path, classes: Sequence[str], count: int, out: Path) -> None:
-    """Make a set D of public images that are there already: copy them into the folder `out`, whole or not at all.
+    """Make D of public images that exist already: copy them into the folder `out`, whole or not at all.
 
     Args:
-        source: class folders on disk or in a zip archive, one for each class, named as it is or as `readable` makes it.
+        source: a folder or zip archive with a folder of images for each class. Names of classes and folders are
+            compared in the words of `class_names.readable`.
         classes: the private data set's classes.
-        count: how many images there are, which the params state because D's size is a part of its description.
-        out: the folder to write; one that is there is replaced.
+        count: how many images there must be; the params state |D| because results depend on it.
+        out: the folder to write. If it exists, it is replaced.
 
     Raises:
-        DataError: for a class without images, a folder of no class, two folders or classes that `readable` makes one,
+        DataError: for a class without a folder, a folder without a class, two names that are the same in plain words,
             another number of images, or a file that cannot be read.
     """
     from dpmix.data.class_names import readable
@@ -70,7 +78,7 @@ def gather(source: Path, classes: Sequence[str], count: int, out: Path) -> None:
             (folder / name).mkdir(parents=True)
             for file in given[readable_name]:
                 content = file.read()
-                # Names of our own: those in an archive are anybody's.
+                # Files get new names, because those in an archive may be malicious.
                 written = f"{name}/{len(lines):06d}{file.path.suffix.lower()}"
                 (folder / written).write_bytes(content)
                 line = {"index": len(lines), "file": written, "label": label, "safety_redraws": 0}
@@ -79,10 +87,10 @@ def gather(source: Path, classes: Sequence[str], count: int, out: Path) -> None:
 
 
 def load_synthetic(out: Path) -> SyntheticSet:
-    """Read the index of a finished set and hold every image against the SHA-256 that it had when it was made.
+    """Read a finished set, and check the SHA-256 of every image against its manifest.
 
     Raises:
-        DataError: if the set is unfinished, or an image is missing or another than its manifest lists.
+        DataError: if the set is not finished, or an image is missing or has changed.
     """
     out = Path(out)
     summary = out / "manifest.json"
@@ -93,7 +101,7 @@ def load_synthetic(out: Path) -> SyntheticSet:
         lines = sorted(_journal(out), key=lambda line: int(line["index"]))
         paths = tuple(out / str(line["file"]) for line in lines)
         classes, digest = tuple(manifest["classes"]), str(manifest["digest"])
-        # By the folder, which the digest covers.
+        # From the names of folders rather than the field `label`, because the digest covers the former only.
         labels = np.array([classes.index(Path(line["file"]).parent.as_posix()) for line in lines], dtype=np.int64)
         whole = len(lines) == manifest["count"] and _digest(lines) == digest
     except (KeyError, TypeError, ValueError) as error:
@@ -116,13 +124,26 @@ def _not_whole(out: Path, what: str) -> DataError:
 
 
 def _intact(out: Path, line: Mapping[str, Any]) -> bool:
-    """Whether an image is on disk as it was when its line was written."""
+    """Whether the image of a manifest line exists and has the SHA-256 of that line."""
     path = out / str(line["file"])
     return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == line["sha256"]
 
 
 def resume_set(out: Path, settings: dict[str, Any], count: int) -> dict[int, dict[str, Any]]:
-    """The images already in `out`, by index, after making sure that they belong to the same set."""
+    """Prepare a folder for drawing the rest of a set.
+
+    Args:
+        out: the folder, which is made if need be. What a killed process left half-written is deleted.
+        settings: what determines the images.
+        count: images in all.
+
+    Returns:
+        The manifest lines of the images that are finished, by index.
+
+    Raises:
+        ParamsError: if the folder holds images of other settings, or more images than `count`.
+        DpmixError: if the folder cannot be written.
+    """
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -141,13 +162,13 @@ def resume_set(out: Path, settings: dict[str, Any], count: int) -> dict[int, dic
             raise ParamsError(f"{out} holds images of another {changed[0]}; delete it or choose another folder")
     else:
         write_json(out / "settings.json", settings)
-    # What a crash cut short is dropped, lest the next line be appended to it.
+    # Written anew, because after a crash the last line may be incomplete, and the next one would be appended to it.
     write_text(out / "manifest.jsonl", _jsonl([done[index] for index in sorted(done)]))
     return done
 
 
 def image_file(classes: Sequence[str], index: int) -> str:
-    """Where image `index` lies, relative to the set."""
+    """The path of image `index`, relative to the set's folder."""
     return f"{classes[index % len(classes)]}/{index:06d}.png"
 
 
@@ -165,7 +186,11 @@ def _journal(out: Path) -> list[dict[str, Any]]:
 
 
 def append_lines(path: Path, lines: Sequence[dict[str, Any]]) -> None:
-    """Add lines to a set's journal."""
+    """Append lines to a set's `manifest.jsonl`.
+
+    Raises:
+        DpmixError: if the disk is full or not writable.
+    """
     try:
         with path.open("a", encoding="utf-8") as journal:
             journal.write(_jsonl(lines))
@@ -182,7 +207,7 @@ def _digest(lines: Sequence[dict[str, Any]]) -> str:
 
 
 def finish_set(out: Path, settings: dict[str, Any], lines: list[dict[str, Any]]) -> None:
-    """Write the manifest that says that a set is whole."""
+    """Write `manifest.jsonl` and `manifest.json`, by which a set counts as finished."""
     write_text(out / "manifest.jsonl", _jsonl(lines))
     summary = {
         **settings,

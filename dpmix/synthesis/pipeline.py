@@ -1,4 +1,4 @@
-"""Text-to-image models on disk: fetched, saved and loaded as diffusers' pipelines."""
+"""Downloads, saves and loads text-to-image models as diffusers pipelines."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from dpmix.errors import DataError
 from dpmix.files import atomic_directory
 from dpmix.network import full_disk, retried
 
-# Names of diffusers' classes; "default" keeps the one that the model was saved with.
+# Names of scheduler classes of diffusers; "default" keeps the scheduler that the model was saved with.
 SCHEDULERS = (
     "default",
     "DDIMScheduler",
@@ -24,7 +24,7 @@ SCHEDULERS = (
 
 
 def fetch_model(model: str, out: Path, revision: str | None = None) -> None:
-    """Download a text-to-image model from the Hugging Face hub into the folder `out`, for `synthesize` to read.
+    """Download a text-to-image model from the Hugging Face hub into the folder `out`, which `synthesize` reads.
 
     Args:
         model: a repository such as `CompVis/stable-diffusion-v1-4`; or a folder in diffusers' format, which is copied.
@@ -32,7 +32,7 @@ def fetch_model(model: str, out: Path, revision: str | None = None) -> None:
         revision: commit of the repository; None is its main branch.
 
     Raises:
-        DataError: the model cannot be read or downloaded, or has no safetensors.
+        DataError: if the model cannot be read or downloaded, or has no safetensors.
     """
     pipeline = load_pipeline(model, revision, "default", torch.device("cpu"), torch.float32)
     save_model(pipeline, out)
@@ -50,7 +50,18 @@ def save_model(pipeline: Any, out: Path) -> None:
 def load_pipeline(
     model: str | Path, revision: str | None, scheduler: str, device: torch.device, dtype: torch.dtype | None
 ) -> Any:
-    """The model as a diffusers pipeline on `device`; anything wrong with it is one `DataError`."""
+    """Load a model as a diffusers pipeline.
+
+    Args:
+        model: a folder in diffusers' format, or a repository of the Hugging Face hub.
+        revision: commit of the repository; None is its main branch.
+        scheduler: one of `SCHEDULERS`.
+        device: where to compute.
+        dtype: None is float16 on a GPU and float32 elsewhere.
+
+    Raises:
+        DataError: if the model cannot be read or downloaded.
+    """
     folder = Path(model).is_dir()
     looks_local = isinstance(model, Path) or str(model).startswith((".", "/", "~")) or str(model).count("/") != 1
     if not folder and looks_local:

@@ -1,1 +1,1 @@
-"""The K views of an example: augmentation T and mixing."""
+"""The K views of an example (Algorithm 1): settings, the random transformation T, and mixing."""

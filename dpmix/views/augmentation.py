@@ -1,7 +1,7 @@
 """T, the random transformation of Algorithm 1: K views of each image, made in one batch on the images' device.
 
-Every view has its own parameters, drawn from a key (seed, step, example, stream), so the views of an example are the
-same whatever else is in the batch. The transforms themselves are in `dpmix.views.transforms`.
+The random parameters of every view are drawn from the key (seed, step, example, stream), so that the views of an
+example are the same whatever else is in the batch. The transforms themselves are in `dpmix.views.transforms`.
 
 Importing this module loads neither torch nor kornia, so that names can be checked before anything is computed.
 """
@@ -24,14 +24,18 @@ from dpmix.views.transforms import INDEX_TRANSFORMS, PIXEL_TRANSFORMS, TRANSFORM
 
 
 def check_transforms(names: Sequence[str]) -> tuple[str, ...]:
-    """The names as a tuple, if each is in `TRANSFORMS` and none is given twice; else a `ParamsError`."""
+    """The names as a tuple.
+
+    Raises:
+        ParamsError: if one is not in `TRANSFORMS`, or is given twice.
+    """
     for name in names:
         if name not in TRANSFORMS:
             close = difflib.get_close_matches(name, TRANSFORMS, n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(sorted(TRANSFORMS))}"
             raise ParamsError(f"unknown transform {name!r}; {hint}")
         if list(names).count(name) > 1:
-            # Both would draw the same parameters, which is never what is meant.
+            # Draws are keyed by the transform's name, so that both would draw the same parameters.
             raise ParamsError(f"transform {name!r} is listed twice; list it once")
     return tuple(names)
 
@@ -47,16 +51,16 @@ def augment(
 ) -> Tensor:
     """K independent draws of T(x) for each image.
 
-    Transforms that move pixels come first, in the order listed, and are done together in one gather; then those that
-    change pixels, in the order listed.
+    Transforms that only move pixels (crop, flip) are applied first, in the order listed, by one `gather` for all of
+    them; then those that change pixel values, in the order listed.
 
     Args:
         images: [n, C, H, W], uint8 (scaled to [0, 1]) or floating point in [0, 1]; or [n, K, C, H, W], one image for
             each view, of which each is transformed once.
         k: K, views of each example.
-        transforms: names in `TRANSFORMS`; none repeats the image K times (a view on the same memory).
+        transforms: names in `TRANSFORMS`. Without any, the image is repeated K times without copying it.
         random: draws keyed by the n examples, in the order of `images`.
-        stream: the purpose of these views; streams are independent of each other.
+        stream: the purpose of these views; draws of different streams are independent.
         padding: of the random crop, in pixels.
 
     Returns:
@@ -90,9 +94,9 @@ def augment(
 
 
 def _moved(images: Tensor, names: Sequence[str], draws: Draws, padding: int) -> Tensor:
-    """Images [n, K, C, H, W] after transforms that move pixels, the names in their order.
+    """Images [n, K, C, H, W] after the named transforms that move pixels, in this order.
 
-    Each transform changes which rows and columns a view reads from; one gather at the end reads them all.
+    Each transform changes the indices of the rows and columns that a view reads; one `gather` at the end reads them.
     """
     import torch
 
@@ -104,12 +108,3 @@ def _moved(images: Tensor, names: Sequence[str], draws: Draws, padding: int) -> 
     source = (rows[:, :, None] * width + columns[:, None, :]).view(n, k, 1, height * width)
     # Expanded, neither the images nor the indices are copied K or C times.
     return images.flatten(3).gather(3, source.expand(-1, -1, channels, -1)).unflatten(3, (height, width))
-
-
-"""Transforms that move pixels: (rows [m, H], columns [m, W], draws, padding) to new rows and columns to read from."""
-
-"""Table 4's extras, in its order. Each applies to every view: otherwise Sobel could not cost what it does there."""
-
-"""Transforms that change pixels: (views float32 [m, C, H, W] in [0, 1], draws) to views of the same kind."""
-
-"""Every transform by its name."""

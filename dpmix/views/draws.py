@@ -1,4 +1,4 @@
-"""The random numbers of views: those of each view depend on its key alone, whatever else is in the batch.
+"""The random parameters of views; each view's depend on its key alone, and not on what else is in the batch.
 
 Importing this module loads no torch.
 """
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dpmix.random import KeyedRandom
 
 
-# Philox blocks (four numbers each) of pixel noise made at a time, which bounds the memory of its 64-bit intermediates.
+# How many Philox blocks (of four numbers each) are made at a time, which bounds the memory for 64-bit intermediates.
 _NOISE_BLOCKS = 1 << 20
 
 
@@ -24,10 +24,10 @@ class Draws:
 
     Args:
         random: keyed draws for the n examples.
-        stream: the purpose of the views; different streams are independent.
-        views: K, views of each example; row i K + j belongs to view j of example i.
-        device: where the parameters are put. They are made on the CPU, so they are the same on every device.
-        rows: int64 [m], keep only these rows; None keeps all n K.
+        stream: the purpose of the views; draws of different streams are independent.
+        views: K, views of each example. Row i K + j belongs to view j of example i.
+        device: where the parameters are put. They are drawn on the CPU, so that they are the same on every device.
+        rows: int64 [m], the rows to keep; None keeps all n K.
     """
 
     def __init__(
@@ -44,11 +44,11 @@ class Draws:
         return len(self._random.examples) * self._views if self._rows is None else len(self._rows)
 
     def within(self, name: str) -> Draws:
-        """Draws for the same views that are independent of these, keyed by `name`."""
+        """Further draws for the same views, keyed by `name` and independent of these."""
         return Draws(self._random, f"{self._stream}/{name}", self._views, self._device, self._rows)
 
     def take(self, rows: Tensor) -> Draws:
-        """Draws for the views `rows`, int64 [m'], only; each view gets what it gets here."""
+        """The draws of some of these views only: `rows`, int64 [m'], are indices into the m views."""
         rows = rows.cpu()
         kept = rows if self._rows is None else self._rows[rows]
         return Draws(self._random, self._stream, self._views, self._device, kept)
@@ -105,8 +105,8 @@ def standard_normal(keys: Tensor, count: int) -> Tensor:
 def _philox(keys: Tensor, blocks: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Philox-4x32-10 on counters 0 .. blocks - 1 for each key, int64 [m, 2]: four int64 [m, blocks] of 32-bit words.
 
-    The same words as `dpmix.random.philox`, in the signed integers that accelerators have: a product wraps, and its
-    upper half is masked after the arithmetic shift.
+    They are the same as those of `dpmix.random.philox`, computed with the signed integers that torch has: a product
+    overflows without harm, and its upper half is masked after the shift, which copies the sign bit.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""Algorithm 1 up to the gradient: one private example becomes the views S and S' with soft labels.
+"""Algorithm 1 up to the gradient: makes of one private example the views S and S' with soft labels.
 
 S holds K_base draws of T(x) and K_diff images drawn from the synthetic set D; S' holds K_self mixtures
 
@@ -62,8 +62,8 @@ def make_views(
         private: the private training set.
         indices: int64 [n], which of its examples.
         settings: what the views are made of.
-        random: draws keyed by these n examples, in the same order.
-        synthetic: D; needed when k_diff > 0.
+        random: draws keyed by these n examples, in the order of `indices`.
+        synthetic: D; needed if k_diff > 0.
         device: where the views are made.
 
     Returns:
@@ -201,7 +201,7 @@ def make_microbatch_views(
         private: the private training set.
         units: int64 [n, size], indices of examples; -1 marks an empty slot. Its views are black and their targets zero,
             so that loss and gradient are zero: a microbatch that lost a record keeps its size.
-        settings: what the views are made of; k_diff and k_self are 0.
+        settings: of the views; k_diff and k_self are 0.
         seed: the run's seed.
         step: the step, from 0.
         device: where the views are made.
@@ -213,7 +213,7 @@ def make_microbatch_views(
     single = ViewSettings(k_base=settings.k_base, transforms=settings.transforms, padding=settings.padding)
     made = make_views(private, safe, single, KeyedRandom(seed, step, safe), device=device)
     k = settings.k_base
-    # An index has to stand in an empty slot, but its record must not: it belongs to another microbatch.
+    # An empty slot was read as record 0, which belongs to another microbatch; it must have no effect here.
     blanked = made.images * present.view(-1, 1, 1, 1, 1)
     images = blanked.view(n, size, k, *made.images.shape[2:])
     targets = (made.targets * present[:, None, None]).view(n, size, k, private.num_classes)

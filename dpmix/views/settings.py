@@ -1,4 +1,4 @@
-"""What the views of one example are made of, and which of it matters; `dpmix.views.mixing` makes them.
+"""The settings of the views of one example, and which of them have an effect; `dpmix.views.mixing` makes the views.
 
 Importing this module loads no torch, so that experiments can be named by their views before anything is computed.
 """

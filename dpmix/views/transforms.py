@@ -1,4 +1,4 @@
-"""What may happen to a view, by the names that `params.yaml` uses.
+"""The transforms of views, by the names that `params.yaml` uses.
 
 To add a transform, write a function and put it into `INDEX_TRANSFORMS` (it moves pixels) or `PIXEL_TRANSFORMS` (it
 changes them); its name can then be used in `params.yaml`.
@@ -52,8 +52,10 @@ CUTOUT_FILL = 0.5
 
 NOISE_STD = 0.1
 
+# (rows int64 [m, H], columns int64 [m, W], draws, padding) -> rows and columns that each view reads its pixels from.
 IndexTransform = Callable[["Tensor", "Tensor", Draws, int], "tuple[Tensor, Tensor]"]
 
+# (views float32 [m, C, H, W] in [0, 1], draws) -> views of the same shape and range.
 PixelTransform = Callable[["Tensor", Draws], "Tensor"]
 
 
@@ -179,6 +181,8 @@ def _all(views: Tensor, draws: Draws) -> Tensor:
 
 INDEX_TRANSFORMS: dict[str, IndexTransform] = {"crop": _crop, "flip": _flip}
 
+# The transforms that Table 4 adds, in its order. Each is applied to every view: were only some views passed through
+# Sobel, it could not lower accuracy as much as the paper reports.
 TABLE_4 = ("jitter", "affine", "cutout", "noise", "blur", "sobel")
 
 PIXEL_TRANSFORMS: dict[str, PixelTransform] = {
