@@ -1,4 +1,4 @@
-"""DP-Mix in an Opacus training loop, of which three lines change:
+"""DP-Mix in an Opacus training loop, of which three lines change.
 
     mix = DPMix(model, optimizer, images, plan, ViewSettings(k_base=4, k_self=4))
     for batch in mix.batches():    # in place of: for images, labels in loader
