@@ -6,23 +6,15 @@ where Snakemake or DVC has lost its records of earlier runs.
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
-from pydantic import PlainSerializer
-
-from dpmix.params.specs import (
-    Spec,
-)
+from dpmix.params.declared import Spec, undetermining
 
 # Part of every hash. Raise it when results change although no parameter does: all results then get new paths.
 SEMANTICS = 2
-
-# JSON has no infinity: a run without noise has ε "inf" there.
-Epsilon = Annotated[float, PlainSerializer(lambda value: "inf" if value == math.inf else value, when_used="json")]
 
 
 def digest(value: Any, length: int = 10) -> str:
@@ -64,12 +56,13 @@ class Artefact(Spec):
     def key(self) -> dict[str, Any]:
         """The values that determine this artefact's result, as JSON; `hash` is computed from them.
 
-        Fields that only describe, such as labels, are left out. A field that is itself an artefact is replaced by that
-        artefact's key.
+        Fields are left out that are declared not to determine it, such as labels, and fields that were added later and
+        have their default value. A field that is itself an artefact is replaced by that artefact's key.
         """
-        values = {name: getattr(self, name) for name in type(self).model_fields}
+        without = undetermining(self)
+        values = {name: getattr(self, name) for name in type(self).model_fields if without.get(name) is not True}
         within = {name: value.key() for name, value in values.items() if isinstance(value, Artefact)}
-        return {**_determining(self.model_dump(mode="json", exclude=set(within))), **within}
+        return {**self.model_dump(mode="json", exclude={**without, **dict.fromkeys(within, True)}), **within}
 
     @cached_property
     def hash(self) -> str:
@@ -94,25 +87,3 @@ class Artefact(Spec):
     def job_share(self) -> JobShare:
         """With which artefacts it shares a job: by default with all of its kind, or with `by: stream` with none."""
         return JobShare(type(self).__name__.lower(), "", "", self.hash)
-
-
-# Fields that do not change a result: labels are only shown; class names are the same in every store of a data set; and
-# a data set's `parent` only says whose D it uses, which that D's own key says too.
-_NOT_DETERMINING = ("label", "names_from", "parent")
-
-
-def _determining(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _determining(entry) for key, entry in value.items() if key not in _NOT_DETERMINING}
-    if isinstance(value, list):
-        return [_determining(entry) for entry in value]
-    return value
-
-
-def key_without_defaults(artefact: Artefact, *names: str) -> dict[str, Any]:
-    """An artefact's key, without those of the named fields that have their default value.
-
-    A field that is added later and named here leaves the hashes of older results as they were.
-    """
-    off = {name for name in names if getattr(artefact, name) == type(artefact).model_fields[name].default}
-    return {name: value for name, value in Artefact.key(artefact).items() if name not in off}

@@ -1,11 +1,12 @@
 """What training reads: image stores, the synthetic set D, encoders, and the text-to-image models that draw D."""
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from typing_extensions import override
 
 from dpmix.artefacts.base import Artefact
+from dpmix.params.declared import Declared
 from dpmix.params.specs import DatasetSpec, DiffusionSpec, EncoderSpec, GivenImagesSpec, SyntheticSource
 
 
@@ -54,7 +55,8 @@ class SyntheticSet(Artefact):
     dataset: DatasetSpec
     size: int
     diffusion: SyntheticSource
-    names_from: int
+    # The class names are the same in every store of a data set.
+    names_from: Annotated[int, Declared(determines=False)]
 
     def names(self) -> ImageStore:
         """The private store in which the names of its classes are looked up."""
@@ -64,7 +66,6 @@ class SyntheticSet(Artefact):
     def key(self) -> dict[str, Any]:
         key = super().key()
         if isinstance(self.diffusion, DiffusionSpec):
-            key["diffusion"].pop("batch_size")  # changes how fast images are drawn, but not the images
             key["diffusion"]["saved_resolution"] = self.diffusion.saved_resolution or self.diffusion.resolution
         return key
 

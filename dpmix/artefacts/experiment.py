@@ -3,76 +3,33 @@
 import math
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 from typing_extensions import override
 
-from dpmix.artefacts.base import SEMANTICS, Artefact, Epsilon, JobShare, digest, key_without_defaults, number
+from dpmix.artefacts.base import SEMANTICS, Artefact, JobShare, digest, number
 from dpmix.artefacts.data import EncoderModel, ImageStore, SyntheticSet, SyntheticStore
 from dpmix.artefacts.plan_file import PlanFile
 from dpmix.artefacts.releasable import objection
 from dpmix.errors import suggestion
+from dpmix.params.settings import OF_HEADS, OF_VIEWS, PlanSettings, RunSettings, values_of
 from dpmix.params.specs import DatasetSpec, EncoderSpec, ModelSpec, WideResNetSpec
 from dpmix.views.settings import ViewSettings
 from dpmix.views.transforms import TRANSFORMS
 
-# The fields of an experiment that determine its views, and their names in `ViewSettings`.
-OF_VIEWS = {
-    "k_base": "k_base",
-    "k_diff": "k_diff",
-    "k_self": "k_self",
-    "mixup_alpha": "alpha",
-    "mixup_pairs": "pairs",
-    "mixing": "mixing",
-    "transforms": "transforms",
-    "padding": "padding",
-    "augment_synthetic": "augment_synthetic",
-    "microbatch_size": "microbatch_size",
-    "microbatch_mixup": "microbatch_mixup",
-}
 
-
-class Experiment(Artefact):
+class Experiment(RunSettings, Artefact):
     """Everything that determines one trained model and its accuracy: a cell of a table has one for each seed."""
 
     folder: ClassVar[str] = "runs"
-    # Options that came after the first results: as long as they are off, a run keeps the path that it had before them.
-    added: ClassVar[tuple[str, ...]] = ("bands", "clipping", "precision", "ema_decay", "mixing", "release")
     semantics: int = SEMANTICS
     dataset: DatasetSpec
     model: ModelSpec
     method: str
     synthetic: SyntheticSet | None
-    epsilon: Epsilon
-    delta: float
-    accountant: Literal["rdp", "prv", "pld"]
-    clip_norm: float
-    clipping: Literal["flat", "auto-s", "per-layer"] = "flat"
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    bands: int = 1
-    batch_size: int
-    epochs: int
     learning_rate: "float | Selection | None"
-    momentum: float = 0.0
-    weight_decay: float = 0.0
-    ema_decay: float = Field(default=0.0, ge=0, lt=1)
-    k_base: int
-    k_self: int = 0
-    k_diff: int = 0
-    mixup_alpha: float = 0.2
-    mixup_pairs: Literal["distinct", "independent"] = "distinct"
-    mixing: Literal["mixup", "cutmix"] = "mixup"
-    transforms: tuple[str, ...] = ()
-    padding: int = 0
-    augment_synthetic: bool = True
-    microbatch_size: int = 1
-    microbatch_mixup: Literal["none", "added", "alone"] = "none"
-    pretrain_epochs: int = 0
-    subset: Literal["all", "S1"] = "all"
-    mix_with: Literal["synthetic", "S2"] = "synthetic"
     holdout: float = Field(default=0.0, ge=0, lt=1)
-    release: bool = False
     seed: int
 
     @model_validator(mode="after")
@@ -196,7 +153,7 @@ class Experiment(Artefact):
     # A run's key is part of those of its selection and gradient record, and of its stream.
     @cached_property
     def _key(self) -> dict[str, Any]:
-        key = key_without_defaults(self.canonical(), *self.added)
+        key = Artefact.key(self.canonical())
         if self.epsilon == math.inf:  # no noise is calibrated, by no accountant, for no δ
             del key["accountant"], key["delta"]
         return key
@@ -214,8 +171,7 @@ class Experiment(Artefact):
 
     @cached_property
     def _stream(self) -> str:
-        heads = ("epsilon", "delta", "accountant", "clip_norm", "learning_rate", "momentum", "weight_decay")
-        return digest({name: value for name, value in self._key.items() if name not in heads})
+        return digest({name: value for name, value in self._key.items() if name not in OF_HEADS})
 
     def images(self) -> ImageStore:
         """The private images at the model's resolution."""
@@ -233,17 +189,7 @@ class Experiment(Artefact):
 
     def plan(self) -> PlanFile:
         """The privacy plan of this run, shared by all runs with the same target."""
-        return PlanFile(
-            population=self.population,
-            batch_size=self.batch_size,
-            epochs=self.epochs,
-            clip_norm=self.clip_norm,
-            microbatch_size=self.microbatch_size,
-            epsilon=self.epsilon,
-            delta=self.delta,
-            accountant=self.accountant,
-            bands=self.bands,
-        )
+        return PlanFile(population=self.population, **values_of(PlanSettings, self))
 
     @override
     def inputs(self) -> list[Artefact]:

@@ -1,47 +1,28 @@
 """A privacy plan as a file: the noise that meets a target (ε, δ), shared by all runs with this target."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 from typing_extensions import override
 
 if TYPE_CHECKING:
     from dpmix.privacy.plan import Plan
-from dpmix.artefacts.base import SEMANTICS, Artefact, Epsilon, JobShare, key_without_defaults, number
+from dpmix.artefacts.base import SEMANTICS, Artefact, JobShare, number
+from dpmix.params.settings import PlanSettings
 
-_MAKES_A_PLAN = {"population", "batch_size", "epochs", "clip_norm", "microbatch_size", "delta", "accountant"}
+_MAKES_A_PLAN = {"population", *PlanSettings.model_fields} - {"epsilon", "bands"}
 
 
-class PlanFile(Artefact):
+class PlanFile(PlanSettings, Artefact):
     """A privacy target: what `dpmix.privacy.plan.Plan` is calibrated for. The file holds the plan.
 
     Attributes:
-        population: N, records that steps sample from.
-        batch_size: B, the expected number of records in a step.
-        epochs: expected passes over the records; there are floor(epochs N / B) steps.
-        clip_norm: C.
-        microbatch_size: records that are clipped together, 1 for none.
-        epsilon: the target ε; infinite for no noise.
-        delta: δ.
-        accountant: which one calibrates.
-        bands: of banded noise (`dpmix.privacy.banded_plan`); 1 is independent noise.
+        population: N, records that steps sample from. The other fields are `PlanSettings`.
     """
 
     folder: ClassVar[str] = "plans"
     semantics: int = SEMANTICS
     population: int
-    batch_size: int
-    epochs: int
-    clip_norm: float
-    microbatch_size: int
-    epsilon: Epsilon
-    delta: float
-    accountant: Literal["rdp", "prv", "pld"]
-    bands: int = 1
-
-    @override
-    def key(self) -> dict[str, Any]:
-        return key_without_defaults(self, "bands")
 
     def calibrated(self) -> "Plan":
         """The plan with the least noise that meets the target.

@@ -22,7 +22,8 @@ from dpmix.catalogue.unused import refuse_unused
 from dpmix.errors import ParamsError, known, naming
 from dpmix.params.read import parse, read
 from dpmix.params.scales import Params, ScaleSpec
-from dpmix.params.specs import EncoderSpec, GivenImagesSpec, Settings
+from dpmix.params.settings import Settings
+from dpmix.params.specs import EncoderSpec, GivenImagesSpec
 from dpmix.params.tables import table_target
 
 

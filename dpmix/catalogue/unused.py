@@ -5,19 +5,11 @@ from typing import Any
 
 from dpmix.artefacts.experiment import Experiment
 from dpmix.errors import ParamsError
-from dpmix.params.specs import Settings
+from dpmix.params.declared import declared
+from dpmix.params.settings import RunSettings, Settings
 
-# The settings that can be without effect, and the reason, for the message.
-_WHY = {
-    "mixup_alpha": "nothing is mixed there",
-    "mixing": "nothing is mixed there",
-    "mixup_pairs": "k_self is 0 there",
-    "transforms": "no view is transformed there",
-    "padding": "nothing is cropped there",
-    "augment_synthetic": "no synthetic image is transformed there",
-    "mix_with": "k_diff is 0 there",
-    "clipping": "a linear head is one layer",
-}
+# The settings that can be without effect, and when they are, for the message.
+_UNLESS = {name: why for name, field in RunSettings.model_fields.items() if (why := declared(field).unless)}
 
 
 def refuse_unused(where: str, given: Iterable[tuple[Settings, Experiment]]) -> None:
@@ -36,14 +28,16 @@ def refuse_unused(where: str, given: Iterable[tuple[Settings, Experiment]]) -> N
     """
     matters: dict[tuple[str, Any], bool] = {}
     for settings, run in given:
-        for name in _WHY.keys() & settings.model_fields_set:
+        for name in _UNLESS.keys() & settings.model_fields_set:
             value = getattr(settings, name)
             if value is not None:
                 matters[name, value] = matters.get((name, value), False) or _matters(name, value, run)
     for (name, value), one_is_changed in sorted(matters.items(), key=str):
         if not one_is_changed:
             shown = f"[{', '.join(value)}]" if isinstance(value, tuple) else str(value)
-            raise ParamsError(f"params.yaml: {where}: {name}: {shown} changes no run, since {_WHY[name]}; remove it")
+            raise ParamsError(
+                f"params.yaml: {where}: {name}: {shown} changes no run, since {_UNLESS[name]} there; remove it"
+            )
 
 
 def _matters(name: str, value: Any, run: Experiment) -> bool:

@@ -84,7 +84,7 @@ def _keys_beside(location: tuple[int | str, ...], raw: Any) -> list[str]:
         inner: list[type[BaseModel]] = []
         for kind in kinds:
             field = kind.model_fields.get(str(part))
-            inner += _models_in(field.annotation) if field is not None else []
+            inner += models_in(field.annotation) if field is not None else []
         # Where `part` is no field (a key of a mapping, an index, the tag of a union), the models stay the same.
         kinds = inner or kinds
         tagged = [kind for kind in kinds if part in _tags(kind)]
@@ -93,7 +93,7 @@ def _keys_beside(location: tuple[int | str, ...], raw: Any) -> list[str]:
     return [name for name in names if name != "name"]
 
 
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
+def models_in(annotation: Any) -> list[type[BaseModel]]:
     """The pydantic models that a field's type mentions."""
     from typing import get_args
 
@@ -101,7 +101,7 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
         return list(table_kinds().values())
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
-    return [model for part in get_args(annotation) for model in _models_in(part)]
+    return [model for part in get_args(annotation) for model in models_in(part)]
 
 
 def _tags(kind: type[BaseModel]) -> tuple[Any, ...]:

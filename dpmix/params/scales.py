@@ -2,101 +2,120 @@
 
 from typing import Annotated, Literal
 
-from pydantic import (
-    ConfigDict,
-    Field,
-)
+from pydantic import ConfigDict, Field
 
 from dpmix.errors import known
-from dpmix.params.specs import (
-    DatasetSpec,
-    MethodSpec,
-    ModelSpec,
-    PositiveFloat,
-    PositiveInt,
-    Prompt,
-    Seed,
-    Seeds,
-    Settings,
-    Spec,
-    SyntheticSource,
-)
+from dpmix.params.declared import Declared, PositiveFloat, PositiveInt, Seed, Seeds, Spec
+from dpmix.params.settings import MethodSpec, Settings
+from dpmix.params.specs import DatasetSpec, ModelSpec, Prompt, SyntheticSource
 from dpmix.params.tables import FigureSpec, OfItsKind, TableName, TableSpec
+
+ROUNDING = "rounding counts"
 
 
 class Tuning(Spec):
     """How a learning rate of `tuned` is chosen: by accuracy on training images that the tuning run does not train on.
 
-    Attributes:
-        learning_rates: the candidates, as products lr·C of learning rate and clip norm, so that one grid serves every
-            C; a run's candidates are these numbers divided by its own C. (A number given as `learning_rate` elsewhere
-            is the learning rate itself.)
-        holdout: the share of the training images that is held out.
-        seed: of the tuning runs.
+    `learning_rates` are products lr·C of learning rate and clip norm, so that one grid serves every C: a run's
+    candidates are these numbers divided by its own C. A number given as `learning_rate` elsewhere is the learning rate
+    itself.
     """
 
-    learning_rates: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
-    holdout: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    seed: Seed = 0
+    learning_rates: Annotated[
+        tuple[PositiveFloat, ...],
+        Field(min_length=1, description="The candidates, as products lr·C"),
+        Declared(unit="1 / C"),
+    ]
+    holdout: Annotated[
+        float,
+        Field(gt=0, lt=1, description="Share of the training images that is held out"),
+        Declared(unit="share"),
+    ] = 0.2
+    seed: Annotated[Seed, Field(description="Of the tuning runs, whatever the seed of the run")] = 0
 
 
 class Bundling(Spec):
     """The `bundle` of a scale: how runs are grouped into jobs, and how a job computes.
 
-    None of it changes a result beyond rounding.
-
-    Attributes:
-        by: `stream` makes a job of each stream of views, which suits a cluster; `model` makes one of all streams of a
-            model and a seed, which suits one machine, where starting a process takes longest.
-        threads: processor threads of a job.
-        gpus: GPUs of a job.
-        physical_batch: examples that go through a network together.
-        encoder_precision: of frozen encoders; `auto` is half precision on a GPU and float32 elsewhere.
-        compile_encoder: whether `torch.compile` is used for frozen encoders, on a GPU.
+    None of it changes a result beyond rounding. `by: stream` makes a job of each stream of views, which suits a
+    cluster; `by: model` makes one of all streams of a model and a seed, which suits one machine, where starting a
+    process takes longest.
     """
 
-    by: Literal["stream", "model"]
-    threads: PositiveInt = 1
-    gpus: Annotated[int, Field(ge=0)] = 0
-    physical_batch: PositiveInt = 64
-    encoder_precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    compile_encoder: bool = False
+    by: Annotated[
+        Literal["stream", "model"],
+        Field(description="What the runs of one job have in common beside the model: the stream, or the seed"),
+        Declared(determines=False),
+    ]
+    threads: Annotated[
+        PositiveInt, Field(description="Processor threads of a job"), Declared(unit="threads", determines=False)
+    ] = 1
+    gpus: Annotated[
+        int,
+        Field(ge=0, description="GPUs of a job; several share each run, one process for each"),
+        Declared(unit="GPUs", determines=False, unless=ROUNDING),
+    ] = 0
+    physical_batch: Annotated[
+        PositiveInt,
+        Field(description="How many examples go through a network together; halved when memory runs out"),
+        Declared(unit="examples", determines=False, unless=ROUNDING),
+    ] = 64
+    encoder_precision: Annotated[
+        Literal["auto", "float32", "bfloat16", "float16"],
+        Field(description="Of frozen encoders; `auto`: half precision on a GPU, float32 elsewhere"),
+        Declared(determines=False, unless=ROUNDING),
+    ] = "auto"
+    compile_encoder: Annotated[
+        bool,
+        Field(description="Whether torch compiles frozen encoders on a GPU"),
+        Declared(determines=False, unless=ROUNDING),
+    ] = False
 
 
 class ScaleSpec(Spec):
-    """One scale: its data, its default settings, and its tables and figures.
-
-    Attributes:
-        synthetic: the entry under `diffusion` that makes D.
-        synthetic_size: |D| by data set; by default as many images as the data set has for training.
-        seeds: of each cell's runs.
-        bundle: how runs are grouped into jobs.
-        tuning: how learning rates are chosen.
-        scratch: default settings of networks trained from scratch.
-        finetune: default settings of linear heads on encoders.
-        datasets: settings by data set.
-        dataset_methods: settings by data set and method.
-        tables: by name.
-        figures: by number.
-        prompts: the captions of each class for zero-shot classification, with `{}` for the class name; the embeddings
-            of several are averaged.
-    """
+    """One scale: its data, its default settings, and its tables and figures."""
 
     # The classes of the tables' kinds are imported when a file is first read, so the model is built only then.
     model_config = ConfigDict(defer_build=True)
 
-    synthetic: str
-    synthetic_size: dict[str, PositiveInt] = {}
-    seeds: Seeds
-    bundle: Bundling
-    tuning: Tuning
-    scratch: Settings
-    finetune: Settings
-    datasets: dict[str, Settings] = {}
-    dataset_methods: dict[str, dict[str, Settings]] = {}
-    tables: dict[TableName, Annotated[TableSpec, OfItsKind()]]
-    figures: dict[Literal["1", "2"], FigureSpec]
-    prompts: Annotated[tuple[Prompt, ...], Field(min_length=1)] = ("a photo of a {}",)
+    synthetic: Annotated[
+        str, Field(description="Where D is from: a name under `diffusion`"), Declared(unless="D is not used")
+    ]
+    synthetic_size: Annotated[
+        dict[str, PositiveInt],
+        Field(description="|D| by data set; by default as many as its training images"),
+        Declared(unit="images", unless="D is not used"),
+    ] = {}
+    seeds: Annotated[Seeds, Field(description="Each cell of a table is the mean of one run for each of these seeds")]
+    bundle: Annotated[
+        Bundling, Field(description="How runs are grouped into jobs"), Declared(determines=False, unless=ROUNDING)
+    ]
+    tuning: Annotated[
+        Tuning, Field(description="How learning rates are chosen"), Declared(unless="no learning rate is tuned")
+    ]
+    scratch: Annotated[Settings, Field(description="Settings of networks that are trained from scratch")]
+    finetune: Annotated[Settings, Field(description="Settings of linear heads on frozen encoders")]
+    datasets: Annotated[
+        dict[str, Settings], Field(description="Settings of a data set, over those of the kind of model")
+    ] = {}
+    dataset_methods: Annotated[
+        dict[str, dict[str, Settings]],
+        Field(description="Settings of a method on a data set, over the method's own; by data set, then method"),
+    ] = {}
+    tables: Annotated[
+        dict[TableName, Annotated[TableSpec, OfItsKind()]],
+        Field(description="The tables by name: 1 to 13 are the paper's, others have names of one's own"),
+    ]
+    figures: Annotated[dict[Literal["1", "2"], FigureSpec], Field(description="The figures by the paper's number")]
+    prompts: Annotated[
+        tuple[Prompt, ...],
+        Field(
+            min_length=1,
+            description="What zero-shot classification asks an encoder of each class; of several the embeddings are "
+            "averaged",
+        ),
+        Declared(unless="nothing is classified zero-shot"),
+    ] = ("a photo of a {}",)
 
 
 class Params(Spec):
@@ -104,12 +123,14 @@ class Params(Spec):
 
     model_config = ConfigDict(defer_build=True)
 
-    scale: str
-    datasets: dict[str, DatasetSpec]
-    models: dict[str, ModelSpec]
-    diffusion: dict[str, SyntheticSource]
-    methods: dict[str, MethodSpec]
-    scales: dict[str, ScaleSpec]
+    scale: Annotated[
+        str, Field(description="Name of the scale that is run if none is named"), Declared(determines=False)
+    ]
+    datasets: Annotated[dict[str, DatasetSpec], Field(description="The private data sets by name")]
+    models: Annotated[dict[str, ModelSpec], Field(description="Networks and encoders by name")]
+    diffusion: Annotated[dict[str, SyntheticSource], Field(description="Sources of synthetic images D by name")]
+    methods: Annotated[dict[str, MethodSpec], Field(description="Methods by name")]
+    scales: Annotated[dict[str, ScaleSpec], Field(description="What is run, on which data, by name")]
 
     def at(self, scale: str | None = None) -> ScaleSpec:
         """The part of a scale, by default of the one that `scale` names.

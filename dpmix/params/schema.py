@@ -22,7 +22,7 @@ def text() -> str:
     """The schema as YAML."""
     import yaml
 
-    head = "# Derived from dpmix/params/read.py by `python -m dpmix.params.schema`; a test keeps the two equal.\n"
+    head = "# Derived from dpmix/params/scales.py by `python -m dpmix.params.schema`; a test keeps the two equal.\n"
     return head + yaml.safe_dump(schema(), sort_keys=False, allow_unicode=True, width=120)
 
 

@@ -1,30 +1,12 @@
-"""The parts of `params.yaml` that say what exists: data sets, models, sources of D, and the settings of a run."""
+"""The parts of `params.yaml` that say what exists: data sets, models, and sources of D."""
 
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Discriminator,
-    Field,
-    Tag,
-    model_validator,
-)
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
+
+from dpmix.params.declared import Declared, PositiveInt, Seed, Spec
 
 DATA_SETS_OF_TORCHVISION = ("cifar-10", "cifar-100", "eurosat", "caltech256", "sun397", "oxford-pet")
-
-PositiveInt = Annotated[int, Field(gt=0)]
-
-PositiveFloat = Annotated[float, Field(gt=0)]
-
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
-
-
-def _distinct(values: tuple[int, ...]) -> tuple[int, ...]:
-    if len(set(values)) < len(values):
-        raise ValueError("a seed is listed twice, which would count one run twice")
-    return values
 
 
 def _with_a_place(prompt: str) -> str:
@@ -35,31 +17,42 @@ def _with_a_place(prompt: str) -> str:
 
 Prompt = Annotated[str, AfterValidator(_with_a_place)]
 
-Seeds = Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_distinct)]
+Name = Annotated[str, Field(description="Its key")]
 
+Label = Annotated[str, Field(description="What tables call it"), Declared(determines=False)]
 
-class Spec(BaseModel):
-    """A frozen pydantic model that refuses unknown fields."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+Resolution = Annotated[
+    PositiveInt, Field(description="Side at which images are stored, cropped and mixed"), Declared(unit="pixels")
+]
 
 
 class DatasetSpec(Spec):
-    """A private data set. `train` and `test` are its published sizes: public constants, never counted at run time.
+    """A private data set. `train` and `test` are its published sizes: public constants, never counted at run time."""
 
-    `path`, of a folder data set, is a folder of class folders, a zip archive of one, or a folder with archives
-    `train*.zip` and `test*.zip`.
-    """
-
-    name: str
-    label: str
-    source: Literal["torchvision", "scikit-learn", "folder"]
-    classes: PositiveInt
-    train: PositiveInt
-    test: PositiveInt
-    channels: Literal[1, 3] = 3
-    path: str | None = None
-    parent: str | None = None  # the data set that this one is a part of, whose synthetic images it shares
+    name: Name
+    label: Label
+    source: Annotated[
+        Literal["torchvision", "scikit-learn", "folder"],
+        Field(description="Which library fetches it, or `folder` for images that are at `path`"),
+    ]
+    classes: Annotated[PositiveInt, Field(description="How many classes it has"), Declared(unit="classes")]
+    train: Annotated[PositiveInt, Field(description="N: published size of its training set"), Declared(unit="images")]
+    test: Annotated[PositiveInt, Field(description="Published size of its test set"), Declared(unit="images")]
+    channels: Annotated[
+        Literal[1, 3], Field(description="1 of grey images, 3 of colour images"), Declared(unit="channels")
+    ] = 3
+    path: Annotated[
+        str | None,
+        Field(
+            description="Of a folder data set: a folder of class folders, a zip archive of one, or a folder with "
+            "archives `train*.zip` and `test*.zip`"
+        ),
+    ] = None
+    parent: Annotated[
+        str | None,
+        Field(description="Name of the data set that this one is a part of, whose synthetic images it shares"),
+        Declared(determines=False, unless="D is used"),
+    ] = None
 
     @model_validator(mode="after")
     def _source_fits(self) -> "DatasetSpec":
@@ -73,15 +66,19 @@ class DatasetSpec(Spec):
 class WideResNetSpec(Spec):
     """A wide residual network with group norm, trained from scratch (Zagoruyko and Komodakis; De et al.)."""
 
-    kind: Literal["wide-resnet"]
-    name: str
-    label: str
-    depth: PositiveInt
-    width: PositiveInt
-    groups: PositiveInt = 16
-    base_channels: PositiveInt = 16
-    stem_stride: Literal[1, 2] = 1
-    resolution: PositiveInt = 32
+    kind: Annotated[Literal["wide-resnet"], Field(description="A network that is trained from scratch")]
+    name: Name
+    label: Label
+    depth: Annotated[PositiveInt, Field(description="6 b + 4, of b blocks in each of 3 groups"), Declared("layers")]
+    width: Annotated[PositiveInt, Field(description="How many times as many channels as a plain residual network")]
+    groups: Annotated[
+        PositiveInt, Field(description="Groups of each group norm; divides `base_channels`"), Declared("groups")
+    ] = 16
+    base_channels: Annotated[
+        PositiveInt, Field(description="Channels of the first convolution"), Declared("channels")
+    ] = 16
+    stem_stride: Annotated[Literal[1, 2], Field(description="Stride of the first convolution"), Declared("pixels")] = 1
+    resolution: Resolution = 32
 
     @model_validator(mode="after")
     def _can_be_built(self) -> "WideResNetSpec":
@@ -101,15 +98,25 @@ class EncoderSpec(Spec):
     `standardize: public` centres and scales features by the statistics of D, which is public.
     """
 
-    kind: Literal["encoder"]
-    name: str
-    label: str
-    architecture: str
-    weights: str
-    resolution: PositiveInt
-    standardize: Literal["none", "public"] = "none"
-    # Absent from what is hashed unless it is given, so that other encoders' results keep their paths.
-    images: str | None = Field(default=None, exclude_if=lambda value: value is None)
+    kind: Annotated[Literal["encoder"], Field(description="A frozen encoder under a linear head, which is trained")]
+    name: Name
+    label: Label
+    architecture: Annotated[
+        str, Field(description="Architecture by OpenCLIP's name, `timm/<model>`, or one of the demo's")
+    ]
+    weights: Annotated[
+        str, Field(description="Pretrained tag of the library; `strokes`: the demo's; `public`: trained on `images`")
+    ]
+    resolution: Resolution
+    standardize: Annotated[
+        Literal["none", "public"],
+        Field(description="Whether features are centred and scaled by the statistics of D"),
+    ] = "none"
+    images: Annotated[
+        str | None,
+        Field(description="With `weights: public`: folder or zip archive of class folders of public images"),
+        Declared(added=True),
+    ] = None
 
     @model_validator(mode="after")
     def _images_fit(self) -> "EncoderSpec":
@@ -131,20 +138,34 @@ ModelSpec = Annotated[WideResNetSpec | EncoderSpec, Field(discriminator="kind")]
 class DiffusionSpec(Spec):
     """A text-to-image model and how it is sampled. `model: strokes` is the demo's, trained on drawn digits.
 
-    `saved_resolution` is what images are reduced to on disk; it should be no less than any encoder's.
+    `saved_resolution` should be no less than any encoder's resolution.
     """
 
-    name: str
-    model: str
-    revision: str | None = None
-    prompt: str = "a photo of a {}"
-    guidance_scale: float
-    steps: PositiveInt
-    resolution: PositiveInt
-    scheduler: str
-    saved_resolution: PositiveInt | None = None
-    batch_size: PositiveInt = 16
-    seed: Seed = 0
+    name: Name
+    model: Annotated[
+        str, Field(description="Repository of the Hugging Face hub, folder in diffusers' format, or `strokes`")
+    ]
+    revision: Annotated[str | None, Field(description="Commit, tag or branch of the repository")] = None
+    prompt: Annotated[str, Field(description="What an image is asked for; `{}` is where the class name goes")] = (
+        "a photo of a {}"
+    )
+    guidance_scale: Annotated[float, Field(description="Classifier-free guidance; 1: none")]
+    steps: Annotated[PositiveInt, Field(description="Denoising steps of an image"), Declared("steps")]
+    resolution: Annotated[
+        PositiveInt, Field(description="Side of the images as they are drawn, a multiple of 8"), Declared("pixels")
+    ]
+    scheduler: Annotated[str, Field(description="Class of diffusers that schedules the steps")]
+    saved_resolution: Annotated[
+        PositiveInt | None,
+        Field(description="Side to which images are reduced on disk; by default `resolution`"),
+        Declared("pixels"),
+    ] = None
+    batch_size: Annotated[
+        PositiveInt,
+        Field(description="How many images are drawn together"),
+        Declared(unit="images", determines=False),
+    ] = 16
+    seed: Annotated[Seed, Field(description="Of the images' initial noise")] = 0
 
     def sampling(self) -> dict[str, Any]:
         """What `dpmix.synthesis.draw.synthesize` takes of it, beside the model."""
@@ -154,8 +175,8 @@ class DiffusionSpec(Spec):
 class GivenImagesSpec(Spec):
     """Public images on disk that serve as D, in place of a text-to-image model: a folder or zip of class folders."""
 
-    name: str
-    images: str
+    name: Name
+    images: Annotated[str, Field(description="Folder or zip archive of class folders")]
 
 
 def _source_of_d(value: Any) -> str:
@@ -166,54 +187,3 @@ def _source_of_d(value: Any) -> str:
 SyntheticSource = Annotated[
     Annotated[DiffusionSpec, Tag("drawn")] | Annotated[GivenImagesSpec, Tag("given")], Discriminator(_source_of_d)
 ]
-
-
-class Settings(BaseModel):
-    """Settings of a run, as a method, a data set at a scale, or a table's row, column or cell may give them.
-
-    None is not set here: the value then comes from elsewhere, see `dpmix.catalogue.catalogue`.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    dataset: str | None = None
-    model: str | None = None
-    method: str | None = None
-    epsilon: PositiveFloat | None = None
-    delta: Annotated[float, Field(gt=0, lt=1)] | None = None
-    accountant: Literal["rdp", "prv", "pld"] | None = None
-    clip_norm: PositiveFloat | None = None
-    clipping: Literal["flat", "auto-s", "per-layer"] | None = None
-    precision: Literal["float32", "bfloat16", "float16"] | None = None
-    bands: PositiveInt | None = None
-    batch_size: PositiveInt | None = None
-    epochs: PositiveInt | None = None
-    learning_rate: PositiveFloat | Literal["tuned"] | dict[PositiveFloat, PositiveFloat] | None = None
-    momentum: Annotated[float, Field(ge=0, lt=1)] | None = None
-    weight_decay: Annotated[float, Field(ge=0)] | None = None
-    ema_decay: Annotated[float, Field(ge=0, lt=1)] | None = None
-    k_base: Annotated[int, Field(ge=0)] | None = None
-    k_self: Annotated[int, Field(ge=0)] | None = None
-    k_diff: Annotated[int, Field(ge=0)] | None = None
-    mixup_alpha: Annotated[float, Field(gt=0, le=1)] | None = None
-    mixup_pairs: Literal["distinct", "independent"] | None = None
-    mixing: Literal["mixup", "cutmix"] | None = None
-    transforms: tuple[str, ...] | None = None
-    padding: Annotated[int, Field(ge=0)] | None = None
-    augment_synthetic: bool | None = None
-    microbatch_size: PositiveInt | None = None
-    microbatch_mixup: Literal["none", "added", "alone"] | None = None
-    pretrain_epochs: Annotated[int, Field(ge=0)] | None = None
-    subset: Literal["all", "S1"] | None = None
-    mix_with: Literal["synthetic", "S2"] | None = None
-    release: bool | None = None
-
-    def over(self, base: "Settings") -> "Settings":
-        """These settings, with the values of `base` for those that are None here."""
-        return base.model_copy(update=self.model_dump(exclude_none=True))
-
-
-class MethodSpec(Settings):
-    """A method: the settings that define it, under the paper's name."""
-
-    label: str

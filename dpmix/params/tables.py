@@ -10,10 +10,14 @@ from pydantic import (
     model_validator,
 )
 
-from dpmix.params.specs import PositiveFloat, Seed, Settings, Spec
+from dpmix.params.declared import Declared, PositiveFloat, Seed, Spec
+from dpmix.params.settings import Settings
 
 # A table's name: 1 to 13 for the paper's, and for others lower-case words joined by hyphens; see `table_target`.
 TableName = Annotated[str, Field(pattern=r"^(1[0-3]|[1-9]|[a-z][a-z0-9]*(-[a-z0-9]+)*)$", max_length=60)]
+
+
+Count = Annotated[int, Field(ge=0)]
 
 
 class Axis(Spec):
@@ -23,15 +27,21 @@ class Axis(Spec):
     any settings under a label of one's own.
     """
 
-    axis: str
-    dataset: tuple[str, ...] | None = None
-    model: tuple[str, ...] | None = None
-    method: tuple[str, ...] | None = None
-    epsilon: tuple[PositiveFloat, ...] | None = None
-    k_base: tuple[Annotated[int, Field(ge=0)], ...] | None = None
-    k_self: tuple[Annotated[int, Field(ge=0)], ...] | None = None
-    k_diff: tuple[Annotated[int, Field(ge=0)], ...] | None = None
-    values: dict[str, Settings] | None = None
+    axis: Annotated[
+        str,
+        Field(description="What the axis is called; `Method | Views` makes two levels"),
+        Declared(determines=False),
+    ]
+    dataset: Annotated[tuple[str, ...] | None, Field(description="Data sets by name")] = None
+    model: Annotated[tuple[str, ...] | None, Field(description="Models by name")] = None
+    method: Annotated[tuple[str, ...] | None, Field(description="Methods by name")] = None
+    epsilon: Annotated[tuple[PositiveFloat, ...] | None, Field(description="Values of ε")] = None
+    k_base: Annotated[tuple[Count, ...] | None, Field(description="Values of K_BASE"), Declared(unit="views")] = None
+    k_self: Annotated[tuple[Count, ...] | None, Field(description="Values of K_SELF"), Declared(unit="views")] = None
+    k_diff: Annotated[tuple[Count, ...] | None, Field(description="Values of K_DIFF"), Declared(unit="views")] = None
+    values: Annotated[
+        dict[str, Settings] | None, Field(description="Any settings, by the label of the row or column")
+    ] = None
 
     @model_validator(mode="after")
     def _one_kind(self) -> "Axis":
@@ -47,9 +57,17 @@ class TableSpec(Spec):
     Each kind has further fields, in the subclass that `TABLE_KINDS` names.
     """
 
-    kind: str
-    title: Annotated[str, Field(min_length=1)] | None = None
-    caption: str | None = None
+    kind: Annotated[str, Field(description="What its cells show: one of docs/tables.md")]
+    title: Annotated[
+        Annotated[str, Field(min_length=1)] | None,
+        Field(description="Its title; by default that of the paper's table"),
+        Declared(determines=False),
+    ] = None
+    caption: Annotated[
+        str | None,
+        Field(description="What stands below the title; by default the caption of the paper's table"),
+        Declared(determines=False),
+    ] = None
 
 
 # The kinds of tables: the name in the params, and where the kind's class is found. The classes (subclasses of
@@ -98,14 +116,11 @@ def table_order(name: str) -> tuple[int, str]:
 
 
 class FigureSpec(Spec):
-    """What a figure shows: Figure 1 the views of one example, Figure 2 histograms of gradient magnitudes.
+    """What a figure shows: Figure 1 the views of one example, Figure 2 histograms of gradient magnitudes."""
 
-    `example` is the index of Figure 1's private image; `fixed` are settings of all its runs, over the method's.
-    """
-
-    datasets: tuple[str, ...]
-    model: str
-    methods: tuple[str, ...]
-    example: Annotated[int, Field(ge=0)] = 0
-    fixed: Settings = Settings()
-    seed: Seed = 1
+    datasets: Annotated[tuple[str, ...], Field(description="Data sets by name; Figure 1 shows one")]
+    model: Annotated[str, Field(description="Model by name")]
+    methods: Annotated[tuple[str, ...], Field(description="Methods by name; Figure 1 shows one")]
+    example: Annotated[int, Field(ge=0, description="Index of the training image of Figure 1, from 0")] = 0
+    fixed: Annotated[Settings, Field(description="Settings of all its runs, over the method's")] = Settings()
+    seed: Annotated[Seed, Field(description="Of its runs")] = 1

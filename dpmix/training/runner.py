@@ -10,7 +10,8 @@ from typing import Protocol
 
 from dpmix.artefacts.base import Artefact
 from dpmix.execution import DEFAULT, Execution
-from dpmix.params.specs import EncoderSpec, Spec, WideResNetSpec
+from dpmix.params.declared import Spec
+from dpmix.params.specs import EncoderSpec, WideResNetSpec
 from dpmix.training.heads_job import train_stream
 from dpmix.training.inputs import experiment_of
 from dpmix.training.network_job import train_network

@@ -11,7 +11,8 @@ from dpmix.artefacts.data import DiffusionModel, EncoderModel, ImageStore, Synth
 from dpmix.artefacts.experiment import Experiment, GradientRecord, Selection
 from dpmix.artefacts.measurements import Distance, ZeroShot
 from dpmix.models.features import Featurizer
-from dpmix.params.specs import GivenImagesSpec, Spec
+from dpmix.params.declared import Spec
+from dpmix.params.specs import GivenImagesSpec
 from dpmix.privacy.plan import Plan
 from dpmix.training.data import TrainingData, view_settings
 from dpmix.training.heads import Head, train_heads

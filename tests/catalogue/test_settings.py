@@ -11,7 +11,7 @@ from dpmix.artefacts.measurements import Distance
 from dpmix.catalogue.catalogue import Catalogue
 from dpmix.errors import ParamsError
 from dpmix.params.read import parse
-from dpmix.params.specs import Settings
+from dpmix.params.settings import Settings
 from tests.artefacts.test_experiment import CHANGES, DIFFUSION, ENCODER, NETWORK
 
 

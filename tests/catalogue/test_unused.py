@@ -67,7 +67,7 @@ CASES: list[tuple[dict[str, Any], str, str, tuple[str, dict[str, Any]]]] = [
     (
         {"clipping": "per-layer"},
         "plain",
-        "clipping: per-layer changes no run, since a linear head is one layer",
+        "clipping: per-layer changes no run, since the one layer of a linear head is clipped per layer there",
         ("plain", {"model": "net"}),
     ),
 ]

@@ -13,7 +13,8 @@ import yaml
 from dpmix.catalogue.catalogue import Catalogue
 from dpmix.errors import ParamsError, known, suggestion
 from dpmix.params.read import parse, read
-from dpmix.params.specs import GivenImagesSpec, Settings
+from dpmix.params.settings import Settings
+from dpmix.params.specs import GivenImagesSpec
 
 Raw = dict[str, Any]
 

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dpmix.artefacts.experiment import OF_VIEWS, Experiment
+from dpmix.artefacts.experiment import Experiment
 from dpmix.data.images import Images
+from dpmix.params.settings import OF_VIEWS
 from dpmix.random import KeyedRandom
 from dpmix.views.mixing import make_microbatch_views, make_views
 from dpmix.views.settings import ViewSettings

@@ -3,8 +3,9 @@
 import itertools
 import math
 from collections.abc import Iterable
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
+from pydantic import Field
 from typing_extensions import override
 
 from dpmix.artefacts.base import Artefact
@@ -15,7 +16,8 @@ from dpmix.catalogue.cells import CellSpec
 from dpmix.catalogue.unused import refuse_unused
 from dpmix.errors import ParamsError
 from dpmix.files import read_json
-from dpmix.params.specs import EncoderSpec, Settings
+from dpmix.params.settings import Settings
+from dpmix.params.specs import EncoderSpec
 from dpmix.params.tables import Axis
 from dpmix.tables.captions import ACCURACY
 from dpmix.tables.kinds.base import place
@@ -26,16 +28,18 @@ ZERO_SHOT, NON_PRIVATE = "Zero-shot (ε = 0)", "Non-private (ε = ∞)"
 
 
 class AccuracyTable(GridTable):
-    """Test accuracy in per cent: one cell for each row and column, averaged over the seeds.
-
-    `ladder` adds reference cells, as rows or as columns: zero-shot classification (ε = 0), and a linear head trained
-    without noise (ε = ∞). Its settings, such as a method, are those of the head without noise.
-    """
+    """Test accuracy in per cent: one cell for each row and column, averaged over the seeds."""
 
     unit: ClassVar[str] = ACCURACY
 
-    kind: Literal["accuracy"]
-    ladder: Settings | None = None
+    kind: Annotated[Literal["accuracy"], Field(description="Test accuracy in %")]
+    ladder: Annotated[
+        Settings | None,
+        Field(
+            description="Adds reference cells, as rows or columns: zero-shot classification (ε = 0), and a linear head "
+            "trained without noise (ε = ∞), with these settings, such as a method"
+        ),
+    ] = None
 
     @override
     def cells(self, where: str, catalogue: Catalogue) -> Iterable[CellSpec]:

@@ -3,13 +3,15 @@
 import importlib.util
 import itertools
 from collections.abc import Iterable
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
+from pydantic import Field
 from typing_extensions import override
 
 from dpmix.catalogue.catalogue import Catalogue
 from dpmix.catalogue.cells import CellSpec, Labels
-from dpmix.params.specs import Settings
+from dpmix.params.declared import Declared
+from dpmix.params.settings import Settings
 from dpmix.params.tables import Axis
 from dpmix.tables.captions import ACCURACY
 from dpmix.tables.cells import Cell
@@ -25,11 +27,11 @@ class ExternalTable(Kind):
 
     unit: ClassVar[str] = ACCURACY
 
-    kind: Literal["external"]
-    implementation: str
-    rows: tuple[Axis, ...] = ()
-    columns: tuple[Axis, ...] = ()
-    fixed: Settings = Settings()
+    kind: Annotated[Literal["external"], Field(description="What an implementation outside this package would show")]
+    implementation: Annotated[str, Field(description="Its Python package, such as `jax_privacy`")]
+    rows: Annotated[tuple[Axis, ...], Field(description="Axes that span the rows, outermost first")] = ()
+    columns: Annotated[tuple[Axis, ...], Field(description="Axes that span the columns, outermost first")] = ()
+    fixed: Annotated[Settings, Field(description="What is said of all cells"), Declared(determines=False)] = Settings()
 
     @override
     def level_names(self) -> tuple[Labels, Labels]:

@@ -8,34 +8,36 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 from typing_extensions import override
 
-from dpmix.artefacts.experiment import OF_VIEWS
 from dpmix.artefacts.measurements import Distance
 from dpmix.catalogue.catalogue import Catalogue
 from dpmix.catalogue.cells import CellSpec, Labels, made
 from dpmix.catalogue.unused import refuse_unused
 from dpmix.errors import ParamsError, known
-from dpmix.params.specs import DatasetSpec, EncoderSpec, PositiveInt, Settings
+from dpmix.params.declared import Declared, PositiveInt
+from dpmix.params.settings import OF_VIEWS, Settings
+from dpmix.params.specs import DatasetSpec, EncoderSpec
 from dpmix.tables.captions import DISTANCE, TABLES
 from dpmix.tables.kinds.base import Measured
 
 
 class FidTable(Measured):
-    """Distances between sets of images of each data set, by the features of each extractor.
-
-    Attributes:
-        model: at whose resolution the images are stored, and with whose default transforms views are made.
-        datasets: names of data sets.
-        extractors: names of encoders, or `inception`.
-        samples: how many images of a set are compared; None is all.
-    """
+    """Distances between sets of images of each data set, by the features of each extractor."""
 
     unit: ClassVar[str] = DISTANCE
 
-    kind: str
-    model: str
-    datasets: tuple[str, ...]
-    extractors: tuple[str, ...]
-    samples: PositiveInt | None = None
+    model: Annotated[
+        str,
+        Field(description="At whose resolution images are stored, and by whose default transforms views are made"),
+    ]
+    datasets: Annotated[tuple[str, ...], Field(description="Data sets by name")]
+    extractors: Annotated[
+        tuple[str, ...], Field(description="Whose features are compared: encoders by name, or `inception`")
+    ]
+    samples: Annotated[
+        PositiveInt | None,
+        Field(description="How many images of each set are compared; by default all"),
+        Declared(unit="images"),
+    ] = None
 
     @abstractmethod
     def pairs(
@@ -76,8 +78,12 @@ class FidTable(Measured):
 class FidViewsTable(FidTable):
     """Distances of the views that methods train on from the original training and test images (Table 7)."""
 
-    kind: Literal["fid-views"]
-    methods: Annotated[dict[str, Settings], Field(min_length=1)]
+    kind: Annotated[
+        Literal["fid-views"], Field(description="Fréchet distance of each method's views from the real images")
+    ]
+    methods: Annotated[
+        dict[str, Settings], Field(min_length=1, description="Settings of the views to compare, by the column's label")
+    ]
 
     @override
     def level_names(self) -> tuple[Labels, Labels]:
@@ -122,7 +128,9 @@ class FidViewsTable(FidTable):
 class FidSetsTable(FidTable):
     """Distances of the training images from the test images, and from D (Table 8)."""
 
-    kind: Literal["fid-sets"]
+    kind: Annotated[
+        Literal["fid-sets"], Field(description="Fréchet distance of training images from test images, and from D")
+    ]
 
     @override
     def level_names(self) -> tuple[Labels, Labels]:

@@ -3,8 +3,9 @@
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field
 from typing_extensions import override
 
 from dpmix.artefacts.base import Artefact
@@ -14,31 +15,32 @@ from dpmix.catalogue.catalogue import Catalogue
 from dpmix.catalogue.cells import CellSpec, Labels
 from dpmix.catalogue.unused import refuse_unused
 from dpmix.errors import DataError, ParamsError, known
+from dpmix.params.declared import Declared, Seeds
 from dpmix.params.scales import Params
-from dpmix.params.specs import Seeds, Settings
+from dpmix.params.settings import Settings
 from dpmix.params.tables import Axis
 from dpmix.tables.kinds.base import Measured, place
 
 
 class GridTable(Measured):
-    """A grid of experiments: one cell for each row and column, averaged over the seeds.
+    """A grid of experiments: one cell for each row and column, averaged over the seeds."""
 
-    Attributes:
-        rows: axes of the rows, outermost first.
-        columns: axes of the columns, outermost first.
-        fixed: settings of every cell. The row's settings override them, and the column's override both.
-        tuned_as: settings that override a cell's while its learning rate is chosen, where that is `tuned`.
-        omit: cells that stay empty, by label: a cell is left out if it has all labels of one of these mappings from
-            axis to label.
-        seeds: in place of the scale's.
-    """
-
-    rows: tuple[Axis, ...] = ()
-    columns: tuple[Axis, ...] = ()
-    fixed: Settings = Settings()
-    tuned_as: Settings | None = None
-    omit: tuple[dict[str, str], ...] = ()
-    seeds: Seeds | None = None
+    rows: Annotated[tuple[Axis, ...], Field(description="Axes that span the rows, outermost first")] = ()
+    columns: Annotated[tuple[Axis, ...], Field(description="Axes that span the columns, outermost first")] = ()
+    fixed: Annotated[
+        Settings, Field(description="Settings of all cells; the row's override them, and the column's override both")
+    ] = Settings()
+    tuned_as: Annotated[
+        Settings | None,
+        Field(description="Settings that override a cell's while its learning rate is chosen"),
+        Declared(unless="no learning rate is tuned"),
+    ] = None
+    omit: Annotated[
+        tuple[dict[str, str], ...],
+        Field(description="Cells that stay empty: those that have all labels of one of these, by axis"),
+        Declared(determines=False),
+    ] = ()
+    seeds: Annotated[Seeds | None, Field(description="Seeds in place of the scale's")] = None
 
     @override
     def level_names(self) -> tuple[Labels, Labels]:

@@ -1,7 +1,8 @@
 """Wall-clock times of runs, as in the paper's Table 13."""
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
+from pydantic import Field
 from typing_extensions import override
 
 from dpmix.catalogue.catalogue import Catalogue
@@ -16,7 +17,7 @@ class RuntimeTable(GridTable):
     unit: ClassVar[str] = MINUTES
     not_covered: ClassVar[str] = "whose times depend on the secret samples"
 
-    kind: Literal["runtime"]
+    kind: Annotated[Literal["runtime"], Field(description="Wall-clock time of a run in minutes")]
 
     @override
     def value(self, record: dict[str, Any]) -> float:

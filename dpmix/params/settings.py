@@ -1,0 +1,227 @@
+"""The settings of a run, each declared once: what a plan is calibrated for, how it trains, and what its views are.
+
+`RunSettings` has them as a run has them, with a default or needed; an experiment has these fields. `Settings` has them
+as a part of `params.yaml` gives them, which may be silent of any.
+"""
+
+import math
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field, PlainSerializer, create_model
+
+from dpmix.params.declared import Declared, PositiveFloat, Spec, declared
+
+# JSON has no infinity: a run without noise says "inf".
+Epsilon = Annotated[
+    PositiveFloat, PlainSerializer(lambda value: "inf" if value == math.inf else value, when_used="json")
+]
+
+
+class PlanSettings(Spec):
+    """What the noise of a run is calibrated for: its target ε, and all that ε depends on beside the noise."""
+
+    epsilon: Annotated[
+        Epsilon,
+        Field(description="ε that the whole run may spend; `.inf` trains without noise"),
+        Declared(of_head=True),
+    ]
+    delta: Annotated[
+        float,
+        Field(gt=0, lt=1, description="δ of (ε, δ)-differential privacy; below 1 / N"),
+        Declared(unit="probability", unless="`epsilon` is `.inf`", of_head=True),
+    ]
+    accountant: Annotated[
+        Literal["rdp", "prv", "pld"],
+        Field(description="How noise becomes ε: Rényi DP, privacy random variables or privacy loss distributions"),
+        Declared(unless="`epsilon` is `.inf`", of_head=True),
+    ]
+    clip_norm: Annotated[
+        float,
+        Field(gt=0, description="C: the gradient of an example, averaged over its views, has at most this L2 norm"),
+        Declared(unit="L2 norm", of_head=True),
+    ]
+    batch_size: Annotated[
+        int,
+        Field(gt=0, description="B: expected size of a batch; each step samples every example with probability B / N"),
+        Declared(unit="examples"),
+    ]
+    epochs: Annotated[
+        int,
+        Field(
+            gt=0, description="How often an example is sampled on average; a run has epochs · N / B steps, rounded down"
+        ),
+        Declared(unit="epochs"),
+    ]
+    bands: Annotated[
+        int,
+        Field(
+            gt=0,
+            description="Steps across which noise is correlated, by banded matrix factorization; 1: independent noise",
+        ),
+        Declared(unit="steps", added=True),
+    ] = 1
+    microbatch_size: Annotated[
+        int,
+        Field(gt=0, description="Examples that are sampled and clipped as one unit, of networks from scratch"),
+        Declared(unit="examples", view="microbatch_size"),
+    ] = 1
+
+
+class RunSettings(PlanSettings):
+    """The settings of a run, with the value that each has where nothing sets it."""
+
+    clipping: Annotated[
+        Literal["flat", "auto-s", "per-layer"],
+        Field(description="How gradients are clipped: to C, normalised to C (AUTO-S), or each layer to its part of C"),
+        Declared(unless="the one layer of a linear head is clipped per layer", added=True),
+    ] = "flat"
+    precision: Annotated[
+        Literal["float32", "bfloat16", "float16"],
+        Field(description="Of forward and backward passes of networks from scratch; norms and sums are in float32"),
+        Declared(added=True),
+    ] = "float32"
+    momentum: Annotated[float, Field(ge=0, lt=1, description="Momentum of SGD; 0: none"), Declared(of_head=True)] = 0.0
+    weight_decay: Annotated[
+        float,
+        Field(ge=0, description="L2 penalty: this times the weights is added to the noisy gradient"),
+        Declared(of_head=True),
+    ] = 0.0
+    ema_decay: Annotated[
+        float,
+        Field(ge=0, lt=1, description="Weights are evaluated as averaged over steps, by this decay; 0: the last ones"),
+        Declared(added=True),
+    ] = 0.0
+    k_base: Annotated[
+        int,
+        Field(ge=0, description="K_BASE: views of an example that are the example itself, transformed"),
+        Declared(unit="views", view="k_base"),
+    ]
+    k_self: Annotated[
+        int,
+        Field(ge=0, description="K_SELF: views that are mixtures of two of the other views"),
+        Declared(unit="views", view="k_self"),
+    ] = 0
+    k_diff: Annotated[
+        int,
+        Field(ge=0, description="K_DIFF: views that are synthetic images, drawn from D without replacement"),
+        Declared(unit="views", view="k_diff"),
+    ] = 0
+    mixup_alpha: Annotated[
+        float,
+        Field(gt=0, le=1, description="α: a mixture's weights are λ and 1 - λ, with λ drawn from Beta(α, α)"),
+        Declared(unless="nothing is mixed", view="alpha"),
+    ] = 0.2
+    mixup_pairs: Annotated[
+        Literal["distinct", "independent"],
+        Field(description="Whether the two views of a mixture always differ, or are drawn independently"),
+        Declared(unless="k_self is 0", view="pairs"),
+    ] = "distinct"
+    mixing: Annotated[
+        Literal["mixup", "cutmix"],
+        Field(description="Whether mixtures are weighted means, or one image with a rectangle of the other"),
+        Declared(unless="nothing is mixed", added=True, view="mixing"),
+    ] = "mixup"
+    transforms: Annotated[
+        tuple[str, ...],
+        Field(description="Transforms of each view by name, in order: those of dpmix/views/transforms.py"),
+        Declared(unless="no view is transformed", view="transforms"),
+    ] = ()
+    padding: Annotated[
+        int,
+        Field(ge=0, description="Border that is added on each side before `crop` cuts an image of the old size"),
+        Declared(unit="pixels", unless="nothing is cropped", view="padding"),
+    ] = 0
+    augment_synthetic: Annotated[
+        bool,
+        Field(description="Whether synthetic images are transformed as the example is"),
+        Declared(unless="no synthetic image is transformed", view="augment_synthetic"),
+    ] = True
+    microbatch_mixup: Annotated[
+        Literal["none", "added", "alone"],
+        Field(description="Whether the mixture of a unit's two examples is added to its views, or is its only view"),
+        Declared(view="microbatch_mixup"),
+    ] = "none"
+    pretrain_epochs: Annotated[
+        int,
+        Field(ge=0, description="Epochs on D, without noise, before a linear head sees private images"),
+        Declared(unit="epochs"),
+    ] = 0
+    subset: Annotated[
+        Literal["all", "S1"],
+        Field(description="Whether all of the training set is private and trained on, or its half S1 alone"),
+    ] = "all"
+    mix_with: Annotated[
+        Literal["synthetic", "S2"],
+        Field(description="What k_diff draws from: D, or the half S2 that is not trained on, as if it were public"),
+        Declared(unless="k_diff is 0"),
+    ] = "synthetic"
+    release: Annotated[
+        bool,
+        Field(
+            description="Whether the model is for release: sample and noise then have no seed, and the model is saved"
+        ),
+        Declared(added=True),
+    ] = False
+
+
+class NamedSettings(Spec):
+    """Settings that stand for something else in a run: what they name, or what is chosen by them."""
+
+    dataset: Annotated[str | None, Field(description="Name of a data set under `datasets`")] = None
+    model: Annotated[str | None, Field(description="Name of a model under `models`")] = None
+    method: Annotated[str | None, Field(description="Name of a method under `methods`")] = None
+    learning_rate: Annotated[
+        PositiveFloat | Literal["tuned"] | dict[PositiveFloat, PositiveFloat] | None,
+        Field(description="Of SGD on mean gradients; `tuned`: chosen on held-out images; or one for each ε"),
+        Declared(of_head=True),
+    ] = None
+
+
+if TYPE_CHECKING:
+
+    class _MaybeRunSettings(Spec):
+        # The one that code reads by its name; the others it lays over each other, or goes through.
+        epsilon: float | None = None
+
+else:
+
+    def _maybe(kind: type[Spec]) -> type[Spec]:
+        """The same fields, each of which may be None, and is by default."""
+        fields = {}
+        for name, field in kind.model_fields.items():
+            bounds = [one for one in field.metadata if not isinstance(one, Declared)]
+            value = Annotated[(field.annotation, *bounds)] if bounds else field.annotation
+            said = Field(default=None, description=field.description)
+            fields[name] = (Annotated[value | None, declared(field)], said)
+        return create_model(f"Maybe{kind.__name__}", __base__=Spec, **fields)
+
+    _MaybeRunSettings = _maybe(RunSettings)
+
+
+class Settings(_MaybeRunSettings, NamedSettings):
+    """Settings of a run, as a method, a data set at a scale, or a table's row, column or cell may give them.
+
+    None is not set here: the value then comes from elsewhere, see `dpmix.catalogue.catalogue`.
+    """
+
+    def over(self, base: "Settings") -> "Settings":
+        """These settings, with the values of `base` for those that are None here."""
+        return base.model_copy(update=self.model_dump(exclude_none=True))
+
+
+class MethodSpec(Settings):
+    """A method: the settings that define it, under the paper's name."""
+
+    label: Annotated[str, Field(description="What tables call it"), Declared(determines=False)]
+
+
+# The settings that an example's views are made by, and what `dpmix.views.settings.ViewSettings` calls them.
+OF_VIEWS = {name: said.view for name, field in RunSettings.model_fields.items() if (said := declared(field)).view}
+
+# The settings in which heads that are trained on the same views may differ.
+OF_HEADS = frozenset(name for name, field in Settings.model_fields.items() if declared(field).of_head)
+
+
+def values_of(kind: type[Spec], of: Spec) -> dict[str, Any]:
+    """The fields that a value has of `kind`, by name: `values_of(PlanSettings, experiment)`."""
+    return {name: getattr(of, name) for name in kind.model_fields}
