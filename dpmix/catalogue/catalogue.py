@@ -224,7 +224,7 @@ class Catalogue:
         """
         for key in ("dataset", "model", "method"):
             if getattr(cell, key) is None:
-                raise ParamsError(f"params.yaml: {where}: no {key} is given")
+                raise ParamsError(f"params.yaml: {where}: no {key} is given; name one in a row, a column or fixed")
         dataset = known(str(cell.dataset), self.params.datasets, f"dataset in {where}")
         model = self.params.models[known(str(cell.model), self.params.models, f"model in {where}")]
         method = known(str(cell.method), self.params.methods, f"method in {where}")

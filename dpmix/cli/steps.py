@@ -49,7 +49,10 @@ def _make(outputs: list[Path], params: Path, scale: str | None, *kinds: str, **e
     found = [catalogue.find(output) for output in outputs]
     for output, artefact in zip(outputs, found, strict=True):
         if type(artefact).__name__ not in kinds:
-            raise ParamsError(f"{output} is not what this step makes")
+            made = ", ".join(kinds)
+            raise ParamsError(
+                f"{output} is of kind {type(artefact).__name__}, and this step makes {made}; see dpmix step --help"
+            )
     make(found, Context(catalogue.scale, Execution.of(catalogue.spec.bundle, **execution)))
 
 

@@ -84,7 +84,9 @@ def frechet_distance(
                 metric.update(batch, real=is_real)
     counts = int(metric.real_features_num_samples), int(metric.fake_features_num_samples)
     if min(counts) < 2:
-        raise DataError(f"a Fréchet distance needs two images or more on either side, not {counts[0]} and {counts[1]}")
+        raise DataError(
+            f"a Fréchet distance needs two images or more in each set, not {counts[0]} and {counts[1]}; raise samples"
+        )
     if min(counts) <= features.num_features:
         warnings.warn(
             f"{min(counts)} images for {features.num_features} features ({features.name}): the covariance is singular "

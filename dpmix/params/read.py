@@ -100,4 +100,4 @@ def load_yaml(path: Path | str) -> Any:
     except OSError as error:
         raise ParamsError(f"{path} cannot be read ({error.strerror}); pass a YAML file by --params") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ParamsError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+        raise ParamsError(f"{path} is not valid YAML: {' '.join(str(error).split())}; correct it there") from error

@@ -166,13 +166,16 @@ def test_a_path_that_nothing_asks_for_is_refused(clone: Path, monkeypatch: pytes
     assert not (clone / "data").exists()
 
 
-@pytest.mark.parametrize("step", ["plans", "train", "distances"])
+@pytest.mark.parametrize(
+    ("step", "makes"),
+    [("plans", "PlanFile"), ("train", "Experiment, Selection, GradientRecord"), ("distances", "Distance")],
+)
 def test_a_path_that_the_step_does_not_make_is_refused(
-    clone: Path, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch, step: str
+    clone: Path, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch, step: str, makes: str
 ) -> None:
     store = catalogue.of(ImageStore)[0].path("demo").as_posix()
     line = refused(["step", step, store], monkeypatch)
-    assert line in (f"{store} is not what this step makes", "ImageStore is not something that training makes")
+    assert line == f"{store} is of kind ImageStore, and this step makes {makes}; see dpmix step --help"
     assert sorted(path.name for path in clone.iterdir()) == ["params.yaml"]
 
 

@@ -258,7 +258,9 @@ def test_a_table_needs_a_kind_a_data_set_and_an_epsilon(raw: Raw) -> None:
     del table["fixed"]["epsilon"]
     assert message(raw).startswith("params.yaml: table 9, 2 / 2 / 0: epsilon is not set")
     del table["fixed"]["dataset"]
-    assert message(raw) == "params.yaml: table 9, 2 / 2 / 0: no dataset is given"
+    assert message(raw) == (
+        "params.yaml: table 9, 2 / 2 / 0: no dataset is given; name one in a row, a column or fixed"
+    )
     del table["kind"]
     assert message(raw) == "params.yaml: scales.demo.tables.9: kind is needed, but not there; add it"
 
@@ -288,6 +290,7 @@ def test_a_file_that_is_not_there_or_not_yaml_is_named(tmp_path: Path) -> None:
         read(path)
     (line,) = str(caught.value).splitlines()
     assert line.startswith(f"{path} is not valid YAML: ")
+    assert line.endswith("; correct it there")
     assert "line 2" in line
 
 
