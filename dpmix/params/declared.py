@@ -7,6 +7,7 @@ Its type, bounds, default and description are pydantic's; `Declared` has what py
 """
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -82,11 +83,20 @@ def undetermining(spec: Spec) -> dict[str, Any]:
     >>> undetermining(Run(net=Net(label="A net", depth=3)))
     {'net': {'label': True, 'stride': True}}
     """
-    found: dict[str, Any] = {}
-    for name, field in type(spec).model_fields.items():
-        value, said = getattr(spec, name), declared(field)
-        if not said.determines or (said.added and value == field.default):
-            found[name] = True
-        elif isinstance(value, Spec) and (inside := undetermining(value)):
+    never, added = _left_out(type(spec))
+    values = spec.__dict__
+    found: dict[str, Any] = dict.fromkeys(never, True)
+    found |= {name: True for name, default in added.items() if values[name] == default}
+    for name in type(spec).model_fields.keys() - found.keys():
+        if isinstance(values[name], Spec) and (inside := undetermining(values[name])):
             found[name] = inside
     return found
+
+
+# A catalogue asks it of a kind thousands of times.
+@cache
+def _left_out(kind: type[Spec]) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """The fields of a kind that never determine a result, and the added ones with their defaults."""
+    said = {name: (declared(field), field.default) for name, field in kind.model_fields.items()}
+    never = tuple(name for name, (one, _) in said.items() if not one.determines)
+    return never, {name: default for name, (one, default) in said.items() if one.added and one.determines}
