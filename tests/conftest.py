@@ -33,7 +33,11 @@ NUMERIC = (
     "test_random.py",
     "training",
     "views/test_augmentation.py",
+    "views/test_cutmix.py",
+    "views/test_draws.py",
+    "views/test_microbatch_views.py",
     "views/test_mixing.py",
+    "views/test_transforms.py",
 )
 
 

@@ -9,7 +9,7 @@ import torch.nn.functional as functional
 from dpmix.demo import encoder
 from dpmix.demo.strokes import CLASSES, draw
 from dpmix.errors import ParamsError
-from dpmix.models import small_encoders, small_repvgg
+from dpmix.models import small_encoders
 from dpmix.models.encoder_files import load_encoder
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -66,19 +66,3 @@ def test_any_public_images_train_an_encoder_whose_batch_norm_is_gone(
     embeddings = functional.normalize(model(torch.from_numpy(images[128:]) / 255), dim=1)
     predicted = (embeddings @ model.zero_shot_weights(("rows", "columns")).T).argmax(1)
     assert (predicted.numpy() == labels[128:]).mean() > 0.8
-
-
-def test_fusing_keeps_the_function() -> None:
-    torch.manual_seed(0)
-    trained = small_repvgg.branched(num_classes=0)
-    for module in trained.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
-            torch.nn.init.normal_(module.bias)
-            module.running_mean.normal_()
-            module.running_var.uniform_(0.5, 2)
-    images = torch.rand(3, 3, 32, 32)
-    fused = small_repvgg.fused(trained.eval())
-    with torch.no_grad():
-        torch.testing.assert_close(fused(images), trained(images), rtol=1e-4, atol=1e-4)
-    assert sum(isinstance(module, torch.nn.Conv2d) for module in fused.modules()) == 5

@@ -1,0 +1,24 @@
+"""What several tests of training jobs need."""
+
+from typing import Any
+
+from dpmix.artefacts.base import Artefact
+from dpmix.execution import Execution
+from dpmix.files import read_json
+from dpmix.training.runner import make
+
+RATES = (1.0, 8.0, 64.0)
+
+
+def remade(artefacts: list[Artefact], **options: Any) -> dict[str, Any]:
+    """What a fresh job writes, parsed, by path; `times` apart."""
+    found = {}
+    make(artefacts, "demo", Execution(**options))
+    for artefact in artefacts:
+        path = artefact.path("demo")
+        if path.suffix == ".json":
+            content = read_json(path)
+            content.pop("times", None)
+            found[path.as_posix()] = content
+        path.unlink()
+    return found
