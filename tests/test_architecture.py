@@ -15,7 +15,6 @@ MOST_LINES = 350
 REASON = "Long because "
 # Modules whose tests stand with those of another, and where.
 ELSEWHERE = {
-    "adapters/opacus_checks.py": "adapters/test_opacus.py",
     "artefacts/base.py": "artefacts/test_identity.py",
     "artefacts/data.py": "artefacts/test_experiment.py",
     "artefacts/measurements.py": "artefacts/test_identity.py",
@@ -36,7 +35,6 @@ ELSEWHERE = {
     "params/tables.py": "params/test_read.py",
     "privacy/calibration.py": "privacy/test_accounting.py",
     "privacy/loss.py": "privacy/test_clipping.py",
-    "privacy/measurement.py": "privacy/test_ledger.py",
     "progress.py": "cli/test_app.py",
     "provenance.py": "training/test_runner.py",
     "tables/captions.py": "tables/test_published.py",
