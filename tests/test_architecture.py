@@ -20,7 +20,6 @@ ELSEWHERE = {
     "artefacts/measurements.py": "artefacts/test_identity.py",
     "artefacts/plan_file.py": "artefacts/test_identity.py",
     "catalogue/cells.py": "catalogue/test_catalogue.py",
-    "errors.py": "cli/test_app.py",
     "execution.py": "cli/test_steps.py",
     "makers/data.py": "test_build.py",
     "makers/models.py": "test_build.py",

@@ -1,4 +1,4 @@
-"""How a parameter is declared: once, as a pydantic field, with all that is known of it.
+"""How a parameter is declared: once, as a pydantic field, with everything that is known about it.
 
     padding: Annotated[int, Field(ge=0, description="…"), Declared(unit="pixels", unless="nothing is cropped")] = 0
 
@@ -31,17 +31,17 @@ Seeds = Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_distinc
 
 @dataclass(frozen=True)
 class Declared:
-    """What is said of a parameter beside its type, bounds, default and description.
+    """What is known about a parameter besides its type, bounds, default and description.
 
     Attributes:
-        unit: what a number counts or measures, such as pixels; empty where it has no unit.
-        determines: whether another value makes another result. What does not is in no hash.
-        unless: when that is otherwise, as a clause: `nothing is cropped`. A setting of a run that then makes no
-            difference is at its default in the hash.
-        added: whether it came after the first results. At its default it is left out of the hash, so that what was
-            made before keeps its path.
-        of_head: whether heads that are trained on the same views at the same time may differ in it.
-        view: what `dpmix.views.settings.ViewSettings` calls it, if the views of an example are made by it.
+        unit: what a number counts or measures, such as pixels; empty if it has no unit.
+        determines: whether another value gives another result; if not, it is part of no hash.
+        unless: the exception to `determines`, as a clause: `nothing is cropped`. A setting of a run that has no effect
+            in this case is hashed with its default value.
+        added: whether it was added after the first results. Its default value is then left out of hashes, so that
+            earlier results keep their paths.
+        of_head: whether heads that are trained at the same time on the same views may differ in it.
+        view: its name in `dpmix.views.settings.ViewSettings`, if it determines the views of an example.
     """
 
     unit: str = ""
@@ -59,7 +59,7 @@ class Spec(BaseModel):
 
 
 def declared(field: FieldInfo) -> Declared:
-    """What is said of a field of a `Spec`; of one that says nothing, that it determines the result.
+    """The declaration of a field of a `Spec`; a field without one determines the result.
 
     >>> class Crop(Spec):
     ...     padding: Annotated[int, Declared(unit="pixels")] = 0
@@ -70,9 +70,9 @@ def declared(field: FieldInfo) -> Declared:
 
 
 def undetermining(spec: Spec) -> dict[str, Any]:
-    """What of a value makes no other result, at any depth, in the form that pydantic's `exclude` takes.
+    """The fields to leave out of a hash, at any depth, in the form of pydantic's argument `exclude`.
 
-    That is every field that does not determine the result, and every added one that is at its default.
+    These are all fields that do not determine the result, and all added fields that have their default value.
 
     >>> class Net(Spec):
     ...     label: Annotated[str, Declared(determines=False)]
@@ -93,7 +93,7 @@ def undetermining(spec: Spec) -> dict[str, Any]:
     return found
 
 
-# A catalogue asks it of a kind thousands of times.
+# Cached, because a catalogue calls it thousands of times for each class.
 @cache
 def _left_out(kind: type[Spec]) -> tuple[tuple[str, ...], dict[str, Any]]:
     """The fields of a kind that never determine a result, and the added ones with their defaults."""

@@ -1,7 +1,7 @@
-"""The settings of a run, each declared once: what a plan is calibrated for, how it trains, and what its views are.
+"""The settings of a run, each declared once: privacy target, training, and views.
 
-`RunSettings` has them as a run has them, with a default or needed; an experiment has these fields. `Settings` has them
-as a part of `params.yaml` gives them, which may be silent of any.
+`RunSettings` has the settings of a complete run, with their defaults; `Experiment` has these fields. `Settings` has the
+same settings as one part of `params.yaml` gives them, where each may be missing (None).
 """
 
 import math
@@ -18,7 +18,7 @@ Epsilon = Annotated[
 
 
 class PlanSettings(Spec):
-    """What the noise of a run is calibrated for: its target ε, and all that ε depends on beside the noise."""
+    """The privacy target of a run, for which noise is calibrated: ε, and what ε depends on besides the noise."""
 
     epsilon: Annotated[
         Epsilon,
@@ -68,7 +68,7 @@ class PlanSettings(Spec):
 
 
 class RunSettings(PlanSettings):
-    """The settings of a run, with the value that each has where nothing sets it."""
+    """The settings of a complete run. Those with a default have it where no part of the params sets them."""
 
     clipping: Annotated[
         Literal["flat", "auto-s", "per-layer"],
@@ -165,7 +165,7 @@ class RunSettings(PlanSettings):
 
 
 class NamedSettings(Spec):
-    """Settings that stand for something else in a run: what they name, or what is chosen by them."""
+    """Settings that a run replaces: names, by what they name, and a learning rate of `tuned`, by the chosen number."""
 
     dataset: Annotated[str | None, Field(description="Name of a data set under `datasets`")] = None
     model: Annotated[str | None, Field(description="Name of a model under `models`")] = None
@@ -180,13 +180,13 @@ class NamedSettings(Spec):
 if TYPE_CHECKING:
 
     class _MaybeRunSettings(Spec):
-        # The one that code reads by its name; the others it lays over each other, or goes through.
+        # The only one of these fields that code reads by its name.
         epsilon: float | None = None
 
 else:
 
     def _maybe(kind: type[Spec]) -> type[Spec]:
-        """The same fields, each of which may be None, and is by default."""
+        """A class with the same fields, all of which may be None and are None by default."""
         fields = {}
         for name, field in kind.model_fields.items():
             bounds = [one for one in field.metadata if not isinstance(one, Declared)]
@@ -215,7 +215,7 @@ class MethodSpec(Settings):
     label: Annotated[str, Field(description="What tables call it"), Declared(determines=False)]
 
 
-# The settings that an example's views are made by, and what `dpmix.views.settings.ViewSettings` calls them.
+# The settings that determine the views of an example, and their names in `dpmix.views.settings.ViewSettings`.
 OF_VIEWS = {name: said.view for name, field in RunSettings.model_fields.items() if (said := declared(field)).view}
 
 # The settings in which heads that are trained on the same views may differ.
@@ -223,5 +223,5 @@ OF_HEADS = frozenset(name for name, field in Settings.model_fields.items() if de
 
 
 def values_of(kind: type[Spec], of: Spec) -> dict[str, Any]:
-    """The fields that a value has of `kind`, by name: `values_of(PlanSettings, experiment)`."""
+    """The values that `of` has for the fields of the class `kind`, by name: `values_of(PlanSettings, experiment)`."""
     return {name: getattr(of, name) for name in kind.model_fields}

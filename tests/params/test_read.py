@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from dpmix.catalogue.catalogue import Catalogue
-from dpmix.errors import ParamsError, known, suggestion
+from dpmix.errors import ParamsError
 from dpmix.params.read import parse, read
 from dpmix.params.settings import Settings
 from dpmix.params.specs import GivenImagesSpec
@@ -305,12 +305,6 @@ def test_settings_lie_over_each_other() -> None:
     both = over.over(base)
     assert (both.epsilon, both.epochs, both.transforms) == (8, 5, ())
     assert base.epsilon == 1
-
-
-def test_the_closest_name_is_suggested_or_all_are_listed() -> None:
-    assert known("a", {"a": 1}, "letter") == "a"
-    assert suggestion("digit", ["digits", "sun397"]) == "did you mean 'digits'?"
-    assert suggestion("zzz", ["digits", "sun397"]) == "there are digits, sun397"
 
 
 def test_the_command_line_prints_the_line_and_nothing_else(raw: Raw, tmp_path: Path, repository: Path) -> None:
