@@ -44,8 +44,6 @@ ELSEWHERE = {
     "tables/kinds/grid.py": "catalogue/test_reference_rows.py",
     "tables/kinds/runtime.py": "tables/test_build.py",
     "training/accuracy.py": "training/test_measures.py",
-    "training/averaging.py": "training/test_measures.py",
-    "training/learner.py": "training/test_steps.py",
     "training/network_job.py": "training/test_runner.py",
     "wording.py": "test_doctests.py",
 }

@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -19,6 +19,9 @@ from dpmix.data.images import Images
 from dpmix.files import write_json
 from dpmix.params.specs import DatasetSpec, DiffusionSpec, EncoderSpec, WideResNetSpec
 from dpmix.privacy.plan import Plan
+
+if TYPE_CHECKING:
+    from tests.training.reference import Followed, Train
 
 CLASSES, TRAIN, TEST, PIXELS = 4, 96, 40, 16
 DATASET = DatasetSpec(
@@ -173,3 +176,23 @@ def blocks(images: Tensor) -> Tensor:
 
 def as_images(pair: tuple[np.ndarray, np.ndarray]) -> Images:
     return Images(*pair, tuple(f"class {number}" for number in range(CLASSES)))
+
+
+@pytest.fixture(params=["network", "head"])
+def train(world: World, request: pytest.FixtureRequest) -> "Train":
+    """One model trained for nine steps in four epochs; noisy enough that no epoch is like another."""
+    # Imported here, because it imports this file.
+    from dpmix.training.heads import Head
+    from tests.training import reference
+
+    def network(compare: bool = False, **changes: Any) -> "Followed":
+        return reference.network(world.scratch(batch_size=40, clip_norm=3.0, epochs=4, **changes), 0.3, compare)
+
+    def head(compare: bool = False, **changes: Any) -> "Followed":
+        experiment = world.experiment(batch_size=40, clip_norm=0.5, epochs=4, **changes)
+        plan = plan_for(experiment.plan(), 20.0)
+        another = Head(plan, 0.5, "another", momentum=0.3, record_magnitudes=True)
+        wanted = Head(plan, 4.0, "wanted", momentum=0.5, record_magnitudes=True)
+        return reference.stream(experiment, [another, wanted])[1]
+
+    return network if request.param == "network" else head

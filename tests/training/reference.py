@@ -267,6 +267,9 @@ class Followed:
         return [accuracy(self.module, weights[end], self.data.evaluation, self.encode) for end in ends]
 
 
+Train = Callable[..., Followed]
+
+
 def network(experiment: Experiment, noise_multiplier: float, compare: bool = True) -> Followed:
     """A network from scratch, trained and followed."""
     assert isinstance(experiment.model, WideResNetSpec)
