@@ -1,7 +1,7 @@
 """Errors that the user can mend. The command line prints each as one line and exits with status 1."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -54,9 +54,26 @@ def known(name: str, names: Any, what: str) -> str:
     raise ParamsError(f"params.yaml: unknown {what} {name!r}; {suggestion(name, names)}")
 
 
-def suggestion(name: str, names: Any) -> str:
-    """The end of an error message for an unknown `name`: the closest of `names`, or if none is close, all of them."""
+def suggestion(name: str, names: Iterable[Any]) -> str:
+    """The end of an error message for an unknown `name`: the closest of `names`, or if none is close, all of them.
+
+    >>> suggestion("digit", ["digits", "sun397"]), suggestion("mnist", ["digits", "sun397"])
+    ("did you mean 'digits'?", 'there are digits, sun397')
+    """
+    written = [str(one) for one in names]
+    close = nearest(name, written)
+    return f"did you mean {close[0]!r}?" if close else f"there are {', '.join(written)}"
+
+
+def nearest(name: str, names: Iterable[str], most: int = 1, likeness: float = 0.6) -> list[str]:
+    """Those of `names` that are most similar to `name`, the most similar first.
+
+    Args:
+        name: as the user wrote it.
+        names: what could be meant.
+        most: how many to give.
+        likeness: in [0, 1]: the least similarity (`difflib.SequenceMatcher.ratio`).
+    """
     import difflib
 
-    close = difflib.get_close_matches(name, [str(one) for one in names], n=1)
-    return f"did you mean {close[0]!r}?" if close else f"there are {', '.join(map(str, names))}"
+    return difflib.get_close_matches(name, list(names), n=most, cutoff=likeness)

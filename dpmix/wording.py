@@ -1,9 +1,10 @@
 """Texts for messages: what a wrong value should be instead of pydantic's words for it, and counts with nouns."""
 
-import difflib
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from dpmix.errors import nearest
 
 _PLAIN = {
     "tuple_type": "a list",
@@ -38,7 +39,7 @@ def _remedy(value: Any, errors: Sequence[Mapping[str, Any]]) -> str:
     if isinstance(value, str | int | float) and {one["type"] for one in errors} & {"tuple_type", "list_type"}:
         return f"; write [{value}]"
     words = [word for one in errors if one["type"] == "literal_error" for word in re.findall(r"'([^']*)'", one["msg"])]
-    close = difflib.get_close_matches(str(value), words, n=1)
+    close = nearest(str(value), words)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 

@@ -7,7 +7,7 @@ from dpmix.artefacts.data import DiffusionModel, EncoderModel, ImageStore, Synth
 from dpmix.artefacts.experiment import Experiment
 from dpmix.artefacts.measurements import Distance
 from dpmix.costs.operations import DIFFUSION, encoder_parameters
-from dpmix.data.archives import SOURCES
+from dpmix.data.archives import source_of
 from dpmix.params.specs import DatasetSpec, GivenImagesSpec, WideResNetSpec
 from dpmix.privacy.plan import Plan
 
@@ -96,7 +96,7 @@ def download(dataset: DatasetSpec, missing_only: bool = True, raw: Path = Path("
     """
     if dataset.source != "torchvision":
         return 0
-    source = SOURCES[dataset.name]
+    source = source_of(dataset.name)
     if missing_only and all((raw / folder).exists() for folder in source.folders):
         return 0
     return 2 * sum(archive.megabytes for archive in source.archives) * 10**6

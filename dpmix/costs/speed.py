@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dpmix.artefacts.experiment import Experiment
-from dpmix.errors import ParamsError, known
+from dpmix.errors import ParamsError, known, suggestion
 
 if TYPE_CHECKING:
     from dpmix.costs.operations import Costs
@@ -101,7 +101,7 @@ def speed(gpu: str, utilization: float, throughput: Sequence[str], costs: Costs)
         ParamsError: for an unknown GPU or model, or a text that is not such a number.
     """
     if gpu not in GPUS:
-        raise ParamsError(f"unknown GPU {gpu!r}; there are {', '.join(GPUS)}, or give --throughput as measured")
+        raise ParamsError(f"unknown GPU {gpu!r}, and no --throughput as measured for it; {suggestion(gpu, GPUS)}")
     if not 0 < utilization <= 1:
         raise ParamsError(f"utilization {utilization:g} is not in (0, 1]; 0.4 is usual")
     measured: dict[str, float] = {}

@@ -1,4 +1,4 @@
-"""The paper's six published data sets: fetched and unpacked by torchvision, then listed.
+"""Published data sets: fetched and unpacked by torchvision, then listed; `dpmix.data.published` has each.
 
 torchvision compares every archive with its published checksum before it unpacks it, and the pickled files of CIFAR
 before it opens them. Images are listed here rather than by torchvision's classes, whose order depends on the file
@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from dpmix.data.class_names import readable
-from dpmix.errors import DataError, ParamsError
+from dpmix.errors import DataError, ParamsError, suggestion
 from dpmix.network import full_disk, retried
+from dpmix.params.registries import DATA_SETS, registered
 
 # A mirror that accepts a connection and then stays silent would hang for ever.
 TIMEOUT_S = 60.0
@@ -52,7 +53,19 @@ class Archive(NamedTuple):
     megabytes: int
 
 
-class _Source(NamedTuple):
+class Source(NamedTuple):
+    """How a published data set is fetched and listed; `dpmix.params.registries.DATA_SETS` names each.
+
+    Attributes:
+        fetch: called with `torchvision.datasets` and the folder of downloads; fetches and unpacks there whatever is not
+            there yet. What it returns is handed to `list`.
+        list: called with that and the folder: the classes' names in the order of the labels, and the images as
+            `Published.listings`.
+        archives: what is downloaded, to tell a person what to fetch by hand; none if nothing is.
+        folders: what is unpacked, relative to the folder of downloads.
+        page: where a person finds the archives.
+    """
+
     fetch: Callable[[Any, Path], Any]
     list: Callable[[Any, Path], tuple[Iterable[str], Mapping[str, Listing]]]
     archives: tuple[Archive, ...]
@@ -60,11 +73,17 @@ class _Source(NamedTuple):
     page: str
 
 
+def source_of(name: str) -> Source:
+    """The source of a published data set, by a name of `DATA_SETS`."""
+    source: Source = registered(DATA_SETS, name)
+    return source
+
+
 def fetch(name: str, raw: Path) -> Published:
     """Fetch a published data set into `raw`, unless it is there, and list its images.
 
     Args:
-        name: one of `SOURCES`.
+        name: one of `dpmix.params.registries.DATA_SETS`.
         raw: the folder of downloads; archives and unpacked folders lie where torchvision puts them.
 
     Raises:
@@ -72,16 +91,16 @@ def fetch(name: str, raw: Path) -> Published:
         DataError: if it cannot be downloaded, in four attempts, or unpacked; the message says what to fetch by hand and
             where to put it.
     """
-    if name not in SOURCES:
-        raise ParamsError(f"unknown torchvision data set {name!r}; there are {', '.join(SOURCES)}")
-    source, raw = SOURCES[name], Path(raw)
+    if name not in DATA_SETS:
+        raise ParamsError(f"unknown torchvision data set {name!r}; {suggestion(name, DATA_SETS)}")
+    source, raw = source_of(name), Path(raw)
     with _locked(raw, name):
         fetched = _fetched(name, source, raw)
         names, listings = source.list(fetched, raw)
     return Published(tuple(map(readable, names)), listings, tuple(raw / folder for folder in source.folders))
 
 
-def _fetched(name: str, source: _Source, raw: Path) -> Any:
+def _fetched(name: str, source: Source, raw: Path) -> Any:
     from torchvision import datasets
 
     folders = [raw / folder for folder in source.folders]
@@ -101,7 +120,7 @@ def _fetched(name: str, source: _Source, raw: Path) -> Any:
         socket.setdefaulttimeout(timeout)
 
 
-def _complaint(name: str, source: _Source, raw: Path, error: Exception, absent: bool) -> str:
+def _complaint(name: str, source: Source, raw: Path, error: Exception, absent: bool) -> str:
     """What went wrong, and what to fetch by hand, on one line."""
     from torchvision.datasets.utils import check_integrity
 
@@ -154,119 +173,21 @@ def _locked(raw: Path, name: str) -> Iterator[None]:
         yield
 
 
-def _fetch_cifar(kind: str) -> Callable[[Any, Path], Any]:
-    def fetch_both(datasets: Any, raw: Path) -> Any:
-        return {part: getattr(datasets, kind)(raw, train=part == "train", download=True) for part in ("train", "test")}
-
-    return fetch_both
-
-
-def _list_cifar(fetched: Any, raw: Path) -> tuple[Iterable[str], Mapping[str, Listing]]:
-    listings = {
-        part: Listing(np.asarray(dataset.targets, dtype=np.int64), dataset.data) for part, dataset in fetched.items()
-    }
-    return fetched["train"].classes, listings
-
-
-def _list_eurosat(fetched: Any, raw: Path) -> tuple[Iterable[str], Mapping[str, Listing]]:
-    folders = _folders(raw / "eurosat" / "2750")
-    return [folder.name for folder in folders], {"train": _by_class(folder.glob("*.jpg") for folder in folders)}
-
-
-def _list_caltech(fetched: Any, raw: Path) -> tuple[Iterable[str], Mapping[str, Listing]]:
-    # Two class folders also hold a script and a nested folder; the images are the .jpg files directly in them.
-    folders = _folders(raw / "caltech256" / "256_ObjectCategories")
-    return [folder.name for folder in folders], {"train": _by_class(folder.glob("*.jpg") for folder in folders)}
-
-
-def _list_sun(fetched: Any, raw: Path) -> tuple[Iterable[str], Mapping[str, Listing]]:
-    root = raw / "SUN397"
-    # A line is a class's folder below its initial, such as /a/abbey or /a/apartment_building/outdoor.
-    lines = [line.lstrip("/") for line in _lines(root / "ClassName.txt")]
-    listing = _by_class((root / line).glob("sun_*.jpg") for line in lines)
-    return [line.partition("/")[2] for line in lines], {"train": listing}
-
-
-def _list_pet(fetched: Any, raw: Path) -> tuple[Iterable[str], Mapping[str, Listing]]:
-    root = raw / "oxford-iiit-pet"
-    listings, names = {}, {}
-    for part, file in (("train", "trainval.txt"), ("test", "test.txt")):
-        path = root / "annotations" / file
-        try:
-            # A line is an image's name, its class from 1, its species and its number within that.
-            rows = [(words[0], int(words[1]) - 1) for words in map(str.split, _lines(path))]
-        except (IndexError, ValueError) as error:
-            raise DataError(f"{path} is damaged ({error}); delete {path.parent} and run again") from error
-        names.update({label: name.rpartition("_")[0] for name, label in rows})
-        labels = np.asarray([label for _, label in rows], dtype=np.int64)
-        listings[part] = Listing(labels, [root / "images" / f"{name}.jpg" for name, _ in rows])
-    return [names[label] for label in sorted(names)], listings
-
-
-def _folders(root: Path) -> list[Path]:
+def class_folders(root: Path) -> list[Path]:
+    """The folders in `root` by alphabet, without hidden ones."""
     return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
-def _by_class(files: Iterable[Iterable[Path]]) -> Listing:
+def by_class(files: Iterable[Iterable[Path]]) -> Listing:
     """The files of each class, sorted: directories are listed in no particular order."""
     listed = [sorted(paths) for paths in files]
     labels = np.repeat(np.arange(len(listed)), [len(paths) for paths in listed]).astype(np.int64)
     return Listing(labels, [path for paths in listed for path in paths])
 
 
-def _lines(path: Path) -> list[str]:
+def lines_of(path: Path) -> list[str]:
+    """The lines of a text file that are not blank, stripped; a file that cannot be read is a `DataError`."""
     try:
         return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read ({error}); delete {path.parent} and run again") from error
-
-
-SOURCES: dict[str, _Source] = {
-    "cifar-10": _Source(
-        _fetch_cifar("CIFAR10"),
-        _list_cifar,
-        (Archive("cifar-10-python.tar.gz", "c58f30108f718f92721af3b95e74349a", 170),),
-        ("cifar-10-batches-py",),
-        "https://www.cs.toronto.edu/~kriz/cifar.html",
-    ),
-    "cifar-100": _Source(
-        _fetch_cifar("CIFAR100"),
-        _list_cifar,
-        (Archive("cifar-100-python.tar.gz", "eb9058c3a382ffc7106e4002c42a8d85", 169),),
-        ("cifar-100-python",),
-        "https://www.cs.toronto.edu/~kriz/cifar.html",
-    ),
-    "eurosat": _Source(
-        lambda datasets, raw: datasets.EuroSAT(raw, download=True),
-        _list_eurosat,
-        (Archive("eurosat/EuroSAT.zip", "c8fa014336c82ac7804f0398fcb19387", 94),),
-        ("eurosat/2750",),
-        "https://github.com/phelber/EuroSAT",
-    ),
-    "caltech256": _Source(
-        lambda datasets, raw: datasets.Caltech256(raw, download=True),
-        _list_caltech,
-        (Archive("caltech256/256_ObjectCategories.tar", "67b4f42ca05d46448c6bb8ecd2220f6d", 1183),),
-        ("caltech256/256_ObjectCategories",),
-        "https://data.caltech.edu/records/nyy15-4j048",
-    ),
-    "sun397": _Source(
-        lambda datasets, raw: datasets.SUN397(raw, download=True),
-        _list_sun,
-        (Archive("SUN397.tar.gz", "8ca2778205c41d23104230ba66911c7a", 39100),),
-        ("SUN397",),
-        "https://vision.princeton.edu/projects/2010/SUN/",
-    ),
-    "oxford-pet": _Source(
-        lambda datasets, raw: datasets.OxfordIIITPet(raw, download=True),
-        _list_pet,
-        (
-            Archive("oxford-iiit-pet/images.tar.gz", "5c4f3ee8e5d25df40f4fd59a7f44e54c", 792),
-            Archive("oxford-iiit-pet/annotations.tar.gz", "95a8c909bbe2e81eed6a22bccdf3f68f", 19),
-        ),
-        ("oxford-iiit-pet/images", "oxford-iiit-pet/annotations"),
-        "https://www.robots.ox.ac.uk/~vgg/data/pets/",
-    ),
-}
-
-"""How each data set is fetched and listed, by its name in `params.yaml`."""

@@ -1,10 +1,9 @@
 """The names of encoder architectures, without importing the libraries that build them."""
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 
-from dpmix.errors import ParamsError
+from dpmix.errors import ParamsError, nearest
 from dpmix.params.specs import EncoderSpec
 
 TIMM_PREFIX = "timm/"
@@ -39,14 +38,18 @@ def open_clip_models() -> list[str]:
     return sorted(path.stem for folder in folders or () for path in Path(folder, "model_configs").glob("*.json"))
 
 
-def nearest(name: str, names: Sequence[str]) -> str:
-    """Up to five of `names` as text, those most similar to `name` first."""
-    return ", ".join(difflib.get_close_matches(name, names, n=5, cutoff=0.3) or list(names)[:5])
+def check_known(kind: str, name: str, names: Sequence[str], where: str = "") -> None:
+    """Check that `name` is one of `names`, of which there may be a thousand.
+
+    Raises:
+        ParamsError: if it is not; the message calls it a `kind`, lists the five nearest names, and says `where` in
+            params.yaml it stands, if that is known.
+    """
+    if name not in names:
+        close = nearest(name, names, most=5, likeness=0.3) or list(names)[:5]
+        place, remedy = (f"params.yaml: {where}: ", "correct it") if where else ("", "correct params.yaml")
+        raise ParamsError(f"{place}no {kind} is called {name!r}; the nearest are {', '.join(close)}; {remedy}")
 
 
 def _refuse_unknown(encoder: EncoderSpec, kind: str, name: str, names: Sequence[str]) -> None:
-    if name not in names:
-        raise ParamsError(
-            f"params.yaml: models.{encoder.name}.architecture: no {kind} is called {name!r}; the nearest are "
-            f"{nearest(name, names)}; correct it"
-        )
+    check_known(kind, name, names, f"models.{encoder.name}.architecture")

@@ -8,9 +8,8 @@ from typing import Any
 from torch import nn
 
 from dpmix.errors import DataError
-from dpmix.models.architectures import TIMM_PREFIX
+from dpmix.models.architectures import TIMM_PREFIX, check_known
 from dpmix.models.encoder_files import quiet, save_encoder, save_timm_encoder
-from dpmix.models.skeleton import check_known
 from dpmix.network import full_disk, retried
 
 

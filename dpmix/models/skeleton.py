@@ -1,12 +1,9 @@
 """Builds an encoder's architecture without weights, to count its operations and parameters."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import nn
 
-from dpmix.errors import ParamsError
-from dpmix.models.architectures import TIMM_PREFIX, nearest
+from dpmix.models.architectures import TIMM_PREFIX, check_known
 from dpmix.models.encoder_files import quiet
 
 
@@ -46,13 +43,3 @@ def skeleton(architecture: str, device: torch.device) -> tuple[nn.Module, nn.Mod
             model = open_clip.create_model(architecture, load_weights=False, pretrained_text=False, device=device)
     size = model.visual.image_size
     return model.eval(), model.visual, size if isinstance(size, int) else size[0]
-
-
-def check_known(kind: str, name: str, names: Sequence[str]) -> None:
-    """Check that `name` is one of `names`.
-
-    Raises:
-        ParamsError: if it is not; the message calls it a `kind` and lists the nearest names.
-    """
-    if name not in names:
-        raise ParamsError(f"no {kind} is called {name!r}; the nearest are {nearest(name, names)}; correct params.yaml")

@@ -6,9 +6,7 @@ An unknown key, name or value is one `ParamsError` of one line, before anything 
 from pathlib import Path
 from typing import Any
 
-from pydantic import (
-    ValidationError,
-)
+from pydantic import ValidationError
 
 from dpmix.errors import ParamsError, known
 from dpmix.params.messages import explained

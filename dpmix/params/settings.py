@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, PlainSerializer, create_model
 
 from dpmix.params.declared import Declared, PositiveFloat, Spec, declared
+from dpmix.params.registries import ClippingName
 
 # JSON has no infinity: a run without noise says "inf".
 Epsilon = Annotated[
@@ -71,7 +72,7 @@ class RunSettings(PlanSettings):
     """The settings of a complete run. Those with a default have it where no part of the params sets them."""
 
     clipping: Annotated[
-        Literal["flat", "auto-s", "per-layer"],
+        ClippingName,
         Field(description="How gradients are clipped: to C, normalised to C (AUTO-S), or each layer to its part of C"),
         Declared(unless="the one layer of a linear head is clipped per layer", added=True),
     ] = "flat"

@@ -4,9 +4,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
+from dpmix.errors import suggestion
 from dpmix.params.declared import Declared, PositiveInt, Seed, Spec
-
-DATA_SETS_OF_TORCHVISION = ("cifar-10", "cifar-100", "eurosat", "caltech256", "sun397", "oxford-pet")
+from dpmix.params.registries import DATA_SETS
 
 
 def _with_a_place(prompt: str) -> str:
@@ -58,8 +58,8 @@ class DatasetSpec(Spec):
     def _source_fits(self) -> "DatasetSpec":
         if self.source == "folder" and self.path is None:
             raise ValueError("a folder data set needs `path`")
-        if self.source == "torchvision" and self.name not in DATA_SETS_OF_TORCHVISION:
-            raise ValueError(f"torchvision data sets are {', '.join(DATA_SETS_OF_TORCHVISION)}")
+        if self.source == "torchvision" and self.name not in DATA_SETS:
+            raise ValueError(f"no published data set is called {self.name!r}; {suggestion(self.name, DATA_SETS)}")
         return self
 
 

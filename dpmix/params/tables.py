@@ -1,6 +1,5 @@
 """The tables and figures of `params.yaml`: their kinds, and the axes that span them."""
 
-import pkgutil
 import sys
 from typing import Annotated, Any, Union
 
@@ -11,6 +10,7 @@ from pydantic import (
 )
 
 from dpmix.params.declared import Declared, PositiveFloat, Seed, Spec
+from dpmix.params.registries import TABLE_KINDS, registered
 from dpmix.params.settings import Settings
 
 # A table's name: 1 to 13 for the paper's, and for others lower-case words joined by hyphens; see `table_target`.
@@ -54,7 +54,7 @@ class Axis(Spec):
 class TableSpec(Spec):
     """What every table has in the params: its kind, and a title and caption in place of the paper's or the layout's.
 
-    Each kind has further fields, in the subclass that `TABLE_KINDS` names.
+    Each kind has further fields, in the subclass that `dpmix.params.registries.TABLE_KINDS` names.
     """
 
     kind: Annotated[str, Field(description="What its cells show: one of docs/tables.md")]
@@ -70,21 +70,9 @@ class TableSpec(Spec):
     ] = None
 
 
-# The kinds of tables: the name in the params, and where the kind's class is found. The classes (subclasses of
-# `dpmix.tables.kinds.base.Kind`) import the catalogue, which imports this module; so they are named here as text, and
-# imported when a params file is first read.
-TABLE_KINDS = {
-    "accuracy": "dpmix.tables.kinds.accuracy:AccuracyTable",
-    "runtime": "dpmix.tables.kinds.runtime:RuntimeTable",
-    "fid-views": "dpmix.tables.kinds.fid:FidViewsTable",
-    "fid-sets": "dpmix.tables.kinds.fid:FidSetsTable",
-    "external": "dpmix.tables.kinds.external:ExternalTable",
-}
-
-
 def table_kinds() -> dict[str, type[TableSpec]]:
     """The classes of `TABLE_KINDS`, by the kind's name."""
-    return {name: pkgutil.resolve_name(place) for name, place in TABLE_KINDS.items()}
+    return {name: registered(TABLE_KINDS, name) for name in TABLE_KINDS}
 
 
 class OfItsKind:

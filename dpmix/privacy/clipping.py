@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import grad, vmap
 
-from dpmix.errors import PrivacyError
+from dpmix.errors import PrivacyError, suggestion
 from dpmix.privacy.layers import per_example_gradients, unsupported_layers
 from dpmix.privacy.loss import ExampleLoss, Parameters
 from dpmix.privacy.modes import FLAT, AutoS, Clipping, PerLayer, layer_bounds, layer_of, mode_sensitivity
@@ -187,7 +187,7 @@ def explain_backend(module: nn.Module, views: Tensor, backend: str = "auto") -> 
 
 def _check_backend(backend: str) -> None:
     if backend not in BACKENDS:
-        raise ValueError(f"unknown backend {backend!r}; there are {', '.join(BACKENDS)}")
+        raise ValueError(f"unknown backend {backend!r}; {suggestion(backend, BACKENDS)}")
 
 
 _TOLD: WeakSet[nn.Module] = WeakSet()

@@ -8,10 +8,9 @@ Importing this module loads neither torch nor kornia, so that names can be check
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING
 
-from dpmix.errors import ParamsError
+from dpmix.errors import ParamsError, suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,9 +30,7 @@ def check_transforms(names: Sequence[str]) -> tuple[str, ...]:
     """
     for name in names:
         if name not in TRANSFORMS:
-            close = difflib.get_close_matches(name, TRANSFORMS, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(sorted(TRANSFORMS))}"
-            raise ParamsError(f"unknown transform {name!r}; {hint}")
+            raise ParamsError(f"unknown transform {name!r}; {suggestion(name, sorted(TRANSFORMS))}")
         if list(names).count(name) > 1:
             # Draws are keyed by the transform's name, so that both would draw the same parameters.
             raise ParamsError(f"transform {name!r} is listed twice; list it once")

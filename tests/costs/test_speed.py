@@ -67,7 +67,7 @@ def test_options_are_read(paper: Catalogue) -> None:
 @pytest.mark.parametrize(
     ("gpu", "utilization", "throughput", "words"),
     [
-        ("a1000", 0.4, [], "unknown GPU 'a1000'; there are a10, a100"),
+        ("a1000", 0.4, [], "unknown GPU 'a1000', and no --throughput as measured for it; did you mean 'a100'?"),
         ("a100", 0, [], "utilization 0 is not in"),
         ("a100", 1.5, [], "utilization 1.5 is not in"),
         ("a100", 0.4, ["vit-b-61=3"], "unknown model in --throughput 'vit-b-61'; did you mean 'vit-b-16'"),

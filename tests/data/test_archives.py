@@ -9,12 +9,15 @@ import pytest
 from PIL import Image
 
 from dpmix.data import archives
-from dpmix.data.archives import SOURCES, fetch
+from dpmix.data.archives import fetch, source_of
 from dpmix.data.class_names import readable
 from dpmix.data.images import load
 from dpmix.data.sources import prepare
 from dpmix.errors import DataError, ParamsError
+from dpmix.params.registries import DATA_SETS
 from dpmix.params.specs import DatasetSpec
+
+SOURCES = {name: source_of(name) for name in DATA_SETS}
 
 
 @pytest.fixture(autouse=True)
@@ -235,8 +238,8 @@ def test_an_unwritable_folder_and_an_unknown_name_are_refused(tmp_path: Path) ->
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="choose another folder for downloads"):
         fetch("eurosat", tmp_path / "file")
-    with pytest.raises(ParamsError, match="unknown torchvision data set 'mnist'"):
-        fetch("mnist", tmp_path)
+    with pytest.raises(ParamsError, match=r"unknown torchvision data set 'eurosta'; did you mean 'eurosat'\?"):
+        fetch("eurosta", tmp_path)
 
 
 def test_the_timeout_of_other_connections_stays(tmp_path: Path) -> None:

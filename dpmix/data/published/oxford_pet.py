@@ -1,0 +1,38 @@
+"""Oxford-IIIT Pet (Parkhi et al. 2012): images whose labels and split are in text files."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dpmix.data.archives import Archive, Listing, Source, lines_of
+from dpmix.errors import DataError
+
+
+def _list_pet(fetched: Any, raw: Path) -> tuple[Iterable[str], Mapping[str, Listing]]:
+    root = raw / "oxford-iiit-pet"
+    listings, names = {}, {}
+    for part, file in (("train", "trainval.txt"), ("test", "test.txt")):
+        path = root / "annotations" / file
+        try:
+            # A line is an image's name, its class from 1, its species and its number within that.
+            rows = [(words[0], int(words[1]) - 1) for words in map(str.split, lines_of(path))]
+        except (IndexError, ValueError) as error:
+            raise DataError(f"{path} is damaged ({error}); delete {path.parent} and run again") from error
+        names.update({label: name.rpartition("_")[0] for name, label in rows})
+        labels = np.asarray([label for _, label in rows], dtype=np.int64)
+        listings[part] = Listing(labels, [root / "images" / f"{name}.jpg" for name, _ in rows])
+    return [names[label] for label in sorted(names)], listings
+
+
+OXFORD_PET = Source(
+    lambda datasets, raw: datasets.OxfordIIITPet(raw, download=True),
+    _list_pet,
+    (
+        Archive("oxford-iiit-pet/images.tar.gz", "5c4f3ee8e5d25df40f4fd59a7f44e54c", 792),
+        Archive("oxford-iiit-pet/annotations.tar.gz", "95a8c909bbe2e81eed6a22bccdf3f68f", 19),
+    ),
+    ("oxford-iiit-pet/images", "oxford-iiit-pet/annotations"),
+    "https://www.robots.ox.ac.uk/~vgg/data/pets/",
+)
