@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from dpmix.models.wide_resnet import wide_resnet
-from dpmix.params.specs import WideResNetSpec
+from dpmix.models.networks import build_network
+from dpmix.params.models import WideResNetSpec
 from dpmix.privacy.clipping import clipped_sum, zero_sum
 from dpmix.privacy.linear_heads import append_one, head_clipped_sum
 from dpmix.privacy.loss import ExampleLoss, soft_cross_entropy
@@ -47,7 +47,7 @@ class Problem:
             width=self.width,
             resolution=self.resolution,
         )
-        module = wide_resnet(spec, channels=3, classes=self.classes, seed=0)
+        module = build_network(spec, channels=3, classes=self.classes, seed=0)
         return module.to(device=self.device, memory_format=self.memory_format)
 
     def examples(self) -> tuple[Tensor, Tensor]:

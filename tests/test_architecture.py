@@ -34,7 +34,7 @@ ELSEWHERE = {
     "models/small_encoders.py": "demo/test_encoder.py",
     "models/tiny_convnext.py": "demo/test_encoder.py",
     "params/messages.py": "params/test_read.py",
-    "params/registries.py": "params/test_read.py",
+    "params/models.py": "params/test_read.py",
     "params/scales.py": "params/test_read.py",
     "params/specs.py": "params/test_read.py",
     "params/tables.py": "params/test_read.py",

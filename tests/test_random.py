@@ -158,11 +158,11 @@ def test_no_global_state_is_read_or_left():
 
 def test_no_two_keys_of_a_long_run_are_equal():
     """WRN-16-4 for 2441 steps: with keys of 32 bits some ten pairs of (step, parameter) shared their noise."""
-    from dpmix.models.wide_resnet import wide_resnet
-    from dpmix.params.specs import WideResNetSpec
+    from dpmix.models.networks import build_network
+    from dpmix.params.models import WideResNetSpec
 
     spec = WideResNetSpec(kind="wide-resnet", name="wrn", label="WRN-16-4", depth=16, width=4, groups=16, resolution=32)
-    names = [name for name, _ in wide_resnet(spec, 3, 10, seed=0).named_parameters()]
+    names = [name for name, _ in build_network(spec, 3, 10, seed=0).named_parameters()]
     for bits in (64, 128):
         keys = {key_of(bits, 1, "noise", step, name) for step in range(2441) for name in names}
         assert len(keys) == 2441 * len(names)

@@ -7,7 +7,8 @@ from typing_extensions import override
 
 from dpmix.artefacts.base import Artefact
 from dpmix.params.declared import Declared
-from dpmix.params.specs import DatasetSpec, DiffusionSpec, EncoderSpec, GivenImagesSpec, SyntheticSource
+from dpmix.params.models import EncoderSpec
+from dpmix.params.specs import DatasetSpec, DiffusionSpec, GivenImagesSpec, SyntheticSource
 
 
 class ImageStore(Artefact):

@@ -13,8 +13,9 @@ from dpmix.artefacts.data import EncoderModel, ImageStore, SyntheticSet, Synthet
 from dpmix.artefacts.plan_file import PlanFile
 from dpmix.artefacts.releasable import objection
 from dpmix.errors import suggestion
+from dpmix.params.models import EncoderSpec, ModelSpec
 from dpmix.params.settings import OF_HEADS, OF_VIEWS, PlanSettings, RunSettings, values_of
-from dpmix.params.specs import DatasetSpec, EncoderSpec, ModelSpec, WideResNetSpec
+from dpmix.params.specs import DatasetSpec
 from dpmix.views.settings import ViewSettings
 from dpmix.views.transforms import TRANSFORMS
 
@@ -59,20 +60,20 @@ class Experiment(RunSettings, Artefact):
             raise ValueError(f"{where}: k_diff {self.k_diff} exceeds the {pool} images to draw from; lower it")
         if self.k_diff and self.mix_with == "S2" and self.subset != "S1":
             raise ValueError(f"{where}: mix_with: S2 mixes in the half that is not trained on; set subset: S1")
-        if isinstance(self.model, EncoderSpec) and self.microbatch_size > 1:
+        if self.model.frozen and self.microbatch_size > 1:
             raise ValueError(f"{where}: microbatches are for models trained from scratch")
-        if isinstance(self.model, EncoderSpec) and self.precision != "float32":
+        if self.model.frozen and self.precision != "float32":
             raise ValueError(
                 f"{where}: precision is for models trained from scratch; a frozen encoder's is encoder_precision under "
                 "bundle, so remove it"
             )
-        if isinstance(self.model, WideResNetSpec) and isinstance(self.learning_rate, Selection):
+        if not self.model.frozen and isinstance(self.learning_rate, Selection):
             raise ValueError(
                 f"{where}: a network trained from scratch needs learning_rate as a number, or one for each ε"
             )
         if self.release and (why := objection({name: getattr(self, name) for name in type(self).model_fields})):
             raise ValueError(f"{where}: release: {why}")
-        if isinstance(self.model, WideResNetSpec) and self.pretrain_epochs:
+        if not self.model.frozen and self.pretrain_epochs:
             raise ValueError(f"{where}: pretrain_epochs is for encoders with a linear head")
         return self
 
@@ -140,7 +141,7 @@ class Experiment(RunSettings, Artefact):
             changes["mix_with"] = "synthetic"
         if not self.uses_synthetic:
             changes["synthetic"] = None
-        if isinstance(self.model, EncoderSpec) and self.clipping == "per-layer":
+        if self.model.frozen and self.clipping == "per-layer":
             changes["clipping"] = "flat"  # a linear head is one layer
         if all(getattr(self, field) == value for field, value in changes.items()):
             return self
@@ -165,7 +166,7 @@ class Experiment(RunSettings, Artefact):
         A release must share its sample with no other: the ε of two models trained on the same secret sample do not
         simply add up.
         """
-        if self.release or isinstance(self.model, WideResNetSpec):
+        if self.release or not self.model.frozen:
             return self.hash
         return self._stream
 

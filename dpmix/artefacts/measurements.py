@@ -10,7 +10,8 @@ from typing_extensions import override
 from dpmix.artefacts.base import SEMANTICS, Artefact, JobShare
 from dpmix.artefacts.data import EncoderModel, ImageStore, SyntheticSet, SyntheticStore, encoder_key
 from dpmix.artefacts.experiment import Experiment
-from dpmix.params.specs import DatasetSpec, EncoderSpec
+from dpmix.params.models import EncoderSpec
+from dpmix.params.specs import DatasetSpec
 
 
 class ZeroShot(Artefact):

@@ -20,10 +20,11 @@ from dpmix.artefacts.releasable import ARTEFACTS, overlap, public_sources
 from dpmix.catalogue.cells import CellSpec, TableKind, made
 from dpmix.catalogue.unused import refuse_unused
 from dpmix.errors import ParamsError, known, naming
+from dpmix.params.models import EncoderSpec
 from dpmix.params.read import parse, read
 from dpmix.params.scales import Params, ScaleSpec
 from dpmix.params.settings import Settings
-from dpmix.params.specs import EncoderSpec, GivenImagesSpec
+from dpmix.params.specs import GivenImagesSpec
 from dpmix.params.tables import table_target
 
 
@@ -228,7 +229,7 @@ class Catalogue:
         dataset = known(str(cell.dataset), self.params.datasets, f"dataset in {where}")
         model = self.params.models[known(str(cell.model), self.params.models, f"model in {where}")]
         method = known(str(cell.method), self.params.methods, f"method in {where}")
-        track = self.spec.finetune if isinstance(model, EncoderSpec) else self.spec.scratch
+        track = self.spec.finetune if model.frozen else self.spec.scratch
         of_method = Settings(**self.params.methods[method].model_dump(exclude={"label"}))
         layers = [
             self.spec.datasets.get(dataset, Settings()),
@@ -287,7 +288,7 @@ class Catalogue:
                 cell = figure.fixed.over(Settings(dataset=dataset, model=figure.model, method=method))
                 experiment = self.experiment(cell, figure.seed, f"figure {key}, {dataset} / {method}")
                 given.append((figure.fixed, experiment))
-                if key == "2" and not isinstance(experiment.model, EncoderSpec):
+                if key == "2" and not experiment.model.frozen:
                     raise ParamsError(f"params.yaml: figure 2: {figure.model} is not an encoder; name one as its model")
                 if key == "2":
                     yield made(GradientRecord, f"figure 2, {dataset} / {method}", experiment=experiment)

@@ -42,8 +42,8 @@ def check(
     from dpmix.artefacts.measurements import Distance
     from dpmix.catalogue.catalogue import Catalogue
     from dpmix.models.architectures import check_architecture
+    from dpmix.params.models import EncoderSpec
     from dpmix.params.read import read
-    from dpmix.params.specs import EncoderSpec
     from dpmix.wording import counted
 
     parsed = read(params)

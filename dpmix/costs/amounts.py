@@ -8,7 +8,8 @@ from dpmix.artefacts.experiment import Experiment
 from dpmix.artefacts.measurements import Distance
 from dpmix.costs.operations import DIFFUSION, encoder_parameters
 from dpmix.data.archives import source_of
-from dpmix.params.specs import DatasetSpec, GivenImagesSpec, WideResNetSpec
+from dpmix.params.models import EncoderSpec
+from dpmix.params.specs import DatasetSpec, GivenImagesSpec
 from dpmix.privacy.plan import Plan
 
 DATA = (ImageStore, SyntheticStore, SyntheticSet, EncoderModel, DiffusionModel)
@@ -45,7 +46,7 @@ def evaluation_passes(experiment: Experiment) -> int:
     pretrained on it (its features are not kept); a network from scratch sees the test set after each epoch.
     """
     tested = experiment.held_out_size or experiment.dataset.test
-    if isinstance(experiment.model, WideResNetSpec):
+    if not isinstance(experiment.model, EncoderSpec):
         return tested * experiment.epochs
     of_d = (experiment.model.standardize == "public") + (experiment.pretrain_epochs > 0)
     return tested + of_d * experiment.synthetic_size

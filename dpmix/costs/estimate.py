@@ -21,7 +21,7 @@ from dpmix.artefacts.measurements import Distance, ZeroShot
 from dpmix.catalogue.catalogue import Catalogue
 from dpmix.catalogue.jobs import jobs, needed_for
 from dpmix.errors import known
-from dpmix.params.specs import DiffusionSpec, EncoderSpec
+from dpmix.params.specs import DiffusionSpec
 
 if TYPE_CHECKING:
     from dpmix.costs.operations import Costs
@@ -67,7 +67,7 @@ class Estimate:
         """Count a stream of views; the number of heads that share it does not matter."""
         name, trained, evaluated = experiment.model.name, views_trained(experiment), evaluation_passes(experiment)
         self.streams += 1
-        if isinstance(experiment.model, EncoderSpec):
+        if experiment.model.frozen:
             self.add_passes(name, trained + evaluated, costs)
             return
         cost = network_cost(experiment.model, experiment.dataset.channels, experiment.dataset.classes)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from dpmix.catalogue.catalogue import Catalogue
-from dpmix.params.specs import DiffusionSpec, EncoderSpec, ModelSpec, WideResNetSpec
+from dpmix.params.models import EncoderSpec, ModelSpec, NetworkSpec
+from dpmix.params.specs import DiffusionSpec
 
 INCEPTION = "inception"
 
@@ -60,7 +61,7 @@ class Costs:
 
     def from_scratch(self, model: str) -> bool:
         """Whether a model is trained from scratch."""
-        return isinstance(self._models.get(model), WideResNetSpec)
+        return model in self._models and not self._models[model].frozen
 
     def of(self, model: str) -> Cost | None:
         """The cost of one image through a model; None for a text-to-image model that is not in `DIFFUSION`."""
@@ -96,14 +97,14 @@ def _count(run: Callable[[], Any]) -> float:
 
 
 @functools.cache
-def network_cost(spec: WideResNetSpec, channels: int, classes: int) -> Cost:
-    """The cost of one image [1, channels, R, R] through a wide residual network; a multiply-add is two operations."""
+def network_cost(spec: NetworkSpec, channels: int, classes: int) -> Cost:
+    """The cost of one image [1, channels, R, R] through a network from scratch; a multiply-add is two operations."""
     import torch
 
-    from dpmix.models.wide_resnet import WideResNet
+    from dpmix.models.networks import build_network
 
     with torch.device("meta"):
-        model = WideResNet(spec, channels, classes)
+        model = build_network(spec, channels, classes, seed=0)
         image = torch.empty(1, channels, spec.resolution, spec.resolution)
     return Cost(_count(lambda: model(image)), _count(lambda: model(image).sum().backward()))
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dpmix.errors import ParamsError, nearest
-from dpmix.params.specs import EncoderSpec
+from dpmix.params.models import EncoderSpec
 
 TIMM_PREFIX = "timm/"
 TRAINED_HERE = ("tiny-vit", "tiny-convnext", "small-repvgg")  # recipes of `dpmix.demo.encoder`

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from dpmix.params.specs import WideResNetSpec
+from dpmix.params.models import WideResNetSpec
 
 
 class _Block(nn.Module):
@@ -67,10 +67,3 @@ class WideResNet(nn.Module):
         x = self.blocks(self.stem(x * 2 - 1))
         x = torch.relu(self.norm(x))
         return self.head(x.mean(dim=(2, 3)))
-
-
-def wide_resnet(spec: WideResNetSpec, channels: int, classes: int, seed: int) -> WideResNet:
-    """A wide residual network whose initial weights depend on `seed` alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return WideResNet(spec, channels, classes)

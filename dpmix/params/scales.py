@@ -6,8 +6,9 @@ from pydantic import ConfigDict, Field
 
 from dpmix.errors import known
 from dpmix.params.declared import Declared, PositiveFloat, PositiveInt, Seed, Seeds, Spec
+from dpmix.params.models import ModelSpec
 from dpmix.params.settings import MethodSpec, Settings
-from dpmix.params.specs import DatasetSpec, ModelSpec, Prompt, SyntheticSource
+from dpmix.params.specs import DatasetSpec, Prompt, SyntheticSource
 from dpmix.params.tables import FigureSpec, OfItsKind, TableName, TableSpec
 
 ROUNDING = "rounding counts"

@@ -7,7 +7,7 @@ any training loop. Functions have examples that run. In reading order:
   the sensitivity and the adjacency, and `Plan` hands out the sampler and the noise.
 - `sampling`: who takes part in a step (Poisson sampling).
 - `clipping`: the sum of clipped per-example gradients, `clipped_sum`, by one of three backends (Eq. 4).
-  - `modes`: by which factor a gradient is scaled, and the sensitivity that follows.
+  - `modes`: how a gradient is scaled or changed, and the sensitivity that follows; each mode is a class.
   - `layers`: per-example gradients of linear, convolutional, norm and embedding layers; `weight_gradients` is its GPU
     kernel for convolutions.
   - `loss`: what is differentiated, the mean loss over the views of one example.

@@ -4,13 +4,13 @@ One function, several backends, one result. For n examples with K views each, ev
 
     g_i = 1/K sum_k grad l(theta; x_ik, y_ik),    total = sum_i g_i min(1, C / ||g_i||),
 
-with the norm taken in float32 of the very tensor that is added; other clipping modes scale g_i by other factors
-(`dpmix.privacy.modes`). An example whose gradient is not finite contributes zero. Removing or adding one example moves
-the total by at most its sensitivity, whatever its views are.
+with the norm taken in float32 of the very tensor that is added; other clipping modes (`dpmix.privacy.modes`) scale or
+change g_i otherwise. An example whose gradient is not finite contributes zero. Removing or adding one example moves the
+total by at most its sensitivity, whatever its views are.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -21,7 +21,7 @@ from torch.func import grad, vmap
 from dpmix.errors import PrivacyError, suggestion
 from dpmix.privacy.layers import per_example_gradients, unsupported_layers
 from dpmix.privacy.loss import ExampleLoss, Parameters
-from dpmix.privacy.modes import FLAT, AutoS, Clipping, PerLayer, layer_bounds, layer_of, mode_sensitivity
+from dpmix.privacy.modes import FLAT, Clipping, Scaling, clip_rows, mode_sensitivity
 from dpmix.privacy.precision import (
     LayerNormsAsTheirWeights,
     autocast,
@@ -74,24 +74,6 @@ def zero_sum(params: Parameters, clip_norm: float, mode: Clipping = FLAT) -> Cli
     return ClippedSum(total, torch.zeros(0, device=device), mode_sensitivity(mode, params, clip_norm))
 
 
-def clip_factors(norms: Tensor, clip_norm: float | Tensor, mode: Clipping = FLAT) -> Tensor:
-    """The factors by which gradients of these norms are scaled: min(1, C / ||g||), or under AUTO-S C / (||g|| + γ).
-
-    Args:
-        norms: of any shape; a norm that is not finite gives 0.
-        clip_norm: C > 0, or several that broadcast with `norms`.
-        mode: with `PerLayer`, `norms` and `clip_norm` are those of one layer, which is clipped as by `Flat`.
-
-    >>> clip_factors(torch.tensor([0.5, 4.0, torch.inf]), clip_norm=1.0)
-    tensor([1.0000, 0.2500, 0.0000])
-    """
-    if isinstance(mode, AutoS):
-        factors = clip_norm / (norms + mode.gamma)
-    else:
-        factors = torch.clamp(clip_norm / norms.clamp_min(torch.finfo(norms.dtype).tiny), max=1.0)
-    return torch.where(torch.isfinite(norms), factors, torch.zeros_like(factors))
-
-
 def clipped_sum(
     loss: ExampleLoss,
     params: Parameters,
@@ -113,13 +95,13 @@ def clipped_sum(
         clip_norm: C > 0.
         backend: `reference` (vmap of grad), `sequential` (one example at a time through plain autograd),
             `vectorized` (n per-example gradients per layer), or `auto` (see `explain_backend`).
-        mode: `Flat()`, `AutoS()` or `PerLayer()`.
+        mode: `Flat()`, `AutoS()`, `PerLayer()`, or any other `dpmix.privacy.modes.Clipping`.
         precision: of forward and backward passes, `float32`, `bfloat16` or `float16`. Norms, clipping and sums are
             always in float32.
 
     Raises:
         PrivacyError: if the module mixes examples in its forward pass, or keeps statistics of them, or if the mode's
-            bounds exceed C.
+            sensitivity exceeds C, or what it clips exceeds its sensitivity.
         ParamsError: if `vectorized` is asked for and a layer has no rule for it, if the device lacks the precision, or
             if the mode's bounds do not fit the layers.
         ValueError: for an unknown backend, a clip norm that is not positive, or shapes that do not agree.
@@ -255,13 +237,21 @@ def _sequential(
             if scale != 1:
                 rows = [row if row is None else row / scale for row in rows]
             zero = torch.zeros((), device=views.device)
-            squares = torch.stack([zero if row is None else row.square().sum() for row in rows])
-            norm, factors = _factors(squares[:, None], list(total), clip_norm, mode)
-            for value, row, factor in zip(total.values(), rows, factors[:, 0].tolist(), strict=True):
+            squares = torch.stack([zero if row is None else row.square().sum() for row in rows])[:, None]
+            norms.append(squares.sum(dim=0).sqrt())
+            if isinstance(mode, Scaling):
+                factors = mode.factors(squares, list(total), clip_norm)[:, 0].tolist()
+            elif bool(torch.isfinite(norms[-1])):
+                named = zip(total.items(), rows, strict=True)
+                whole = {name: (torch.zeros_like(value) if row is None else row)[None] for (name, value), row in named}
+                rows = [row[0] for row in clip_rows(whole, clip_norm, mode).values()]
+                factors = [1.0] * len(rows)
+            else:
+                factors = [0.0] * len(rows)
+            for value, row, factor in zip(total.values(), rows, factors, strict=True):
                 # 0 * inf is nan: what counts for nothing is not added.
                 if row is not None and factor > 0:
                     value.add_(row, alpha=factor)
-        norms.append(norm)
     total = {name: value.contiguous() for name, value in total.items()}
     return ClippedSum(total, torch.cat(norms), nothing.sensitivity)
 
@@ -274,42 +264,26 @@ def _laid_out(weight: Tensor) -> Tensor:
 
 
 def _clip_and_add(rows: Mapping[str, Tensor], clip_norm: float, mode: Clipping) -> ClippedSum:
-    """Clip per-example gradients [n, *shape] and add them up."""
+    """Clip per-example gradients [n, *shape] and add them up; squares are summed as `Scaling.factors` wants them."""
     names = list(rows)
     with full_float32(rows[names[0]].device.type):
         rows = {name: value.detach().float() for name, value in rows.items()}
         squares = torch.stack([value.reshape(len(value), -1).square().sum(dim=1) for value in rows.values()])
-        norms, factors = _factors(squares, names, clip_norm, mode)
-        counted = (factors > 0).all(dim=0)
+        norms = squares.sum(dim=0).sqrt()
+        factors = mode.factors(squares, names, clip_norm) if isinstance(mode, Scaling) else None
+        counted = torch.isfinite(norms) if factors is None else (factors > 0).all(dim=0)
         if not bool(counted.all()):
             # 0 * inf is nan: a row that counts for nothing is left out.
             rows = {name: value[counted] for name, value in rows.items()}
-            factors = factors[:, counted]
-        total = {
-            name: torch.tensordot(factor, value, dims=1)
-            for (name, value), factor in zip(rows.items(), factors, strict=True)
-        }
+            factors = None if factors is None else factors[:, counted]
+        if factors is None:
+            total = {name: value.sum(dim=0) for name, value in clip_rows(rows, clip_norm, mode).items()}
+        else:
+            total = {
+                name: torch.tensordot(factor, value, dims=1)
+                for (name, value), factor in zip(rows.items(), factors, strict=True)
+            }
     return ClippedSum(total, norms, mode_sensitivity(mode, names, clip_norm))
-
-
-def _factors(squares: Tensor, names: Sequence[str], clip_norm: float, mode: Clipping) -> tuple[Tensor, Tensor]:
-    """Norms [n], and what each parameter's gradient is multiplied with [parameters, n], from squares [parameters, n].
-
-    Squares are summed as torch sums, in pairs. `vector_norm` adds float32 numbers one after the other, and falls short
-    by 1e-4 of the norm of a few million.
-    """
-    norms = squares.sum(dim=0).sqrt()
-    if isinstance(mode, PerLayer):
-        bounds = layer_bounds(mode, names, clip_norm)
-        layers = list(bounds)
-        places = [layers.index(layer_of(name)) for name in names]
-        members = [[at for at, place in enumerate(places) if place == layer] for layer in range(len(layers))]
-        lengths = torch.stack([squares[those].sum(dim=0) for those in members]).sqrt()
-        factors = clip_factors(lengths, squares.new_tensor(list(bounds.values()))[:, None])[places]
-        # One layer that is not finite takes all others with it.
-        return norms, torch.where(torch.isfinite(norms), factors, torch.zeros_like(factors))
-    factors = clip_factors(norms, clip_norm, mode) if isinstance(mode, AutoS) else clip_factors(norms, clip_norm)
-    return norms, factors.expand(len(names), -1)
 
 
 _WORK: WeakKeyDictionary[nn.Module, dict[tuple[int, ...], float]] = WeakKeyDictionary()

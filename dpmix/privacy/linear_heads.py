@@ -14,8 +14,7 @@ both Gram matrices, 1/K^2 sum_kl (r_k . r_l) (f_k . f_l), would be a small diffe
 import torch
 from torch import Tensor
 
-from dpmix.privacy.clipping import clip_factors
-from dpmix.privacy.modes import FLAT, Clipping
+from dpmix.privacy.modes import FLAT, Clipping, Scaling, clip_rows
 from dpmix.privacy.precision import full_float32
 
 # The work goes in blocks of examples and heads: about so many outputs (heads x classes) in a row, and numbers in all.
@@ -72,7 +71,8 @@ def head_clipped_sum(
         targets: float32 [n, K, classes], soft labels whose rows sum to one.
         weights: float32 [H, classes, d].
         clip_norms: float32 [H], C of each head; on the CPU, lest a GPU's work is waited for.
-        mode: how gradients are clipped; a linear head is one layer, so `PerLayer` is the same as `Flat`.
+        mode: how gradients are clipped; a linear head is one layer, so `PerLayer` is the same as `Flat`. One that is no
+            `Scaling` has each example's gradient made, [classes, d], which is many times slower.
 
     Returns:
         The sums, float32 [H, classes, d], and the norms before clipping, float32 [H, n]. An example whose features or
@@ -104,12 +104,20 @@ def head_clipped_sum(
                 logits, out = buffers[:, : x.shape[0] * k * weights[group].shape[0] * classes]
                 residuals = head_residuals(x, targets[part], weights[group], logits, out)
                 norms[group, part] = lengths = _norms(turn, residuals, logits).T
-                factors = torch.stack(
-                    [clip_factors(row, c, mode) for row, c in zip(lengths, bounds[group], strict=True)]
-                )
-                _scale(residuals, factors.T / k)
-                total[group].view(-1, d).addmm_(residuals.view(x.shape[0] * k, -1).T, x.view(-1, d))
+                if isinstance(mode, Scaling):
+                    factors = torch.stack([mode.scale(row, c) for row, c in zip(lengths, bounds[group], strict=True)])
+                    _scale(residuals, factors.T / k)
+                    total[group].view(-1, d).addmm_(residuals.view(x.shape[0] * k, -1).T, x.view(-1, d))
+                    continue
+                for head, (row, c) in enumerate(zip(lengths, bounds[group], strict=True), start=first):
+                    total[head] += _clipped_one_by_one(x, residuals[:, :, head - first], torch.isfinite(row), c, mode)
     return total, norms
+
+
+def _clipped_one_by_one(x: Tensor, residuals: Tensor, counted: Tensor, clip_norm: float, mode: Clipping) -> Tensor:
+    """The clipped sum of one head, each gradient made: x [n, K, d], residuals [n, K, c], bool [n] -> [c, d]."""
+    gradients = torch.bmm(residuals[counted].mT, x[counted]) / x.shape[1]
+    return clip_rows({"head.weight": gradients}, clip_norm, mode)["head.weight"].sum(dim=0)
 
 
 def _block(n: int, k: int, d: int, heads: int, classes: int, device: str) -> tuple[int, int]:

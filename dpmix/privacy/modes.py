@@ -1,27 +1,114 @@
-"""Clipping modes: by how much each example's gradient is scaled before it is added, and what that bounds.
+"""Clipping modes: what is done to each example's gradient before it is added, and what that bounds.
 
 Under every mode the sum moves by at most the mode's sensitivity when one example is added or removed, and no mode's
 sensitivity exceeds the clip norm C: noise that covers C covers them all.
+
+A mode is one class: below `Scaling` if it multiplies gradients by factors that depend on their norms alone, else below
+`Clipping`, which may change them in any way.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from typing_extensions import override
 
 from dpmix.errors import ParamsError, PrivacyError
 
 
+class Clipping(ABC):
+    """A clipping mode. Its instances are immutable, and what they do to one example depends on no other."""
+
+    def sensitivity(self, names: Sequence[str], clip_norm: float) -> float:
+        """The L2 norm that no example's clipped gradient exceeds; C unless a mode says that it is less.
+
+        Args:
+            names: of all trainable parameters.
+            clip_norm: C.
+        """
+        return clip_norm
+
+    @abstractmethod
+    def clip(self, rows: Mapping[str, Tensor], clip_norm: float) -> dict[str, Tensor]:
+        """Per-example gradients as they are added.
+
+        Args:
+            rows: by parameter, float32 [n, *shape]; all are finite, and n may be 0. They may be overwritten.
+            clip_norm: C.
+
+        Returns:
+            The same names and shapes. The norm of an example's gradient, over all parameters together, is at most
+            `sensitivity`.
+        """
+
+
+class Scaling(Clipping):
+    """A mode that multiplies each gradient by a factor, which follows from norms alone.
+
+    The clipped sum is then a product of factors and gradients, and for a linear head nothing as large as a gradient is
+    ever in memory.
+    """
+
+    @abstractmethod
+    def factor(self, norms: Tensor, bound: float | Tensor) -> Tensor:
+        """What gradients of these finite norms are multiplied with, so that none is longer than `bound`; same shape."""
+
+    def scale(self, norms: Tensor, bound: float | Tensor) -> Tensor:
+        """`factor`, and 0 where a norm is not finite.
+
+        Args:
+            norms: float32 of any shape, ||g||.
+            bound: C > 0, or several that broadcast with `norms`.
+
+        >>> Flat().scale(torch.tensor([0.5, 4.0, torch.inf]), 1.0)
+        tensor([1.0000, 0.2500, 0.0000])
+        """
+        factors = self.factor(norms, bound)
+        return torch.where(torch.isfinite(norms), factors, torch.zeros_like(factors))
+
+    def factors(self, squares: Tensor, names: Sequence[str], clip_norm: float) -> Tensor:
+        """What each parameter's gradient is multiplied with: by default one factor for all, from their joint norm.
+
+        Args:
+            squares: float32 [parameters, n], the squared norm of each parameter's gradient, summed as torch sums, in
+                pairs. `vector_norm` adds float32 numbers one after the other, and falls short by 1e-4 of the norm of a
+                few million.
+            names: of the parameters, in the order of the squares.
+            clip_norm: C.
+
+        Returns:
+            float32 [parameters, n]; 0 for an example whose gradient is not finite.
+        """
+        return self.scale(squares.sum(dim=0).sqrt(), clip_norm).expand(len(names), -1)
+
+    @override
+    def clip(self, rows: Mapping[str, Tensor], clip_norm: float) -> dict[str, Tensor]:
+        squares = torch.stack([row.reshape(len(row), -1).square().sum(dim=1) for row in rows.values()])
+        factors = self.factors(squares, list(rows), clip_norm)
+        return {
+            name: row * factor.view(-1, *[1] * (row.dim() - 1))
+            for (name, row), factor in zip(rows.items(), factors, strict=True)
+        }
+
+
 @dataclass(frozen=True)
-class Flat:
+class Flat(Scaling):
     """A gradient longer than C is shortened to C: g min(1, C / ||g||) (DP-SGD, Abadi et al. 2016). Sensitivity C.
 
     >>> mode_sensitivity(Flat(), ["conv.weight", "fc.weight"], clip_norm=1.0)
     1.0
     """
 
+    @override
+    def factor(self, norms: Tensor, bound: float | Tensor) -> Tensor:
+        return torch.clamp(bound / norms.clamp_min(torch.finfo(norms.dtype).tiny), max=1.0)
+
 
 @dataclass(frozen=True)
-class AutoS:
+class AutoS(Scaling):
     """Every gradient is scaled to nearly C, short ones too: g C / (||g|| + γ) (AUTO-S, Bu et al. 2023). Sensitivity C.
 
     Args:
@@ -42,9 +129,13 @@ class AutoS:
         if not 0 < self.gamma < math.inf:
             raise ParamsError(f"AUTO-S needs a positive gamma, not {self.gamma}; its authors use 0.01")
 
+    @override
+    def factor(self, norms: Tensor, bound: float | Tensor) -> Tensor:
+        return bound / (norms + self.gamma)
+
 
 @dataclass(frozen=True)
-class PerLayer:
+class PerLayer(Flat):
     """Each layer's gradient, weight and bias together, is shortened to its own bound C_l.
 
     Args:
@@ -58,11 +149,25 @@ class PerLayer:
 
     bounds: Mapping[str, float] | None = None
 
+    @override
+    def sensitivity(self, names: Sequence[str], clip_norm: float) -> float:
+        if self.bounds is None:
+            return clip_norm
+        return min(clip_norm, math.hypot(*layer_bounds(self, names, clip_norm).values()))
 
-Clipping = Flat | AutoS | PerLayer
+    @override
+    def factors(self, squares: Tensor, names: Sequence[str], clip_norm: float) -> Tensor:
+        bounds = layer_bounds(self, names, clip_norm)
+        layers = list(bounds)
+        places = [layers.index(layer_of(name)) for name in names]
+        members = [[at for at, place in enumerate(places) if place == layer] for layer in range(len(layers))]
+        lengths = torch.stack([squares[those].sum(dim=0) for those in members]).sqrt()
+        factors = self.scale(lengths, squares.new_tensor(list(bounds.values()))[:, None])[places]
+        # One layer that is not finite takes all others with it.
+        return torch.where(torch.isfinite(squares.sum(dim=0)), factors, torch.zeros_like(factors))
+
 
 FLAT = Flat()
-CLIPPING: dict[str, Clipping] = {"flat": FLAT, "auto-s": AutoS(), "per-layer": PerLayer()}
 
 
 def layer_of(name: str) -> str:
@@ -110,11 +215,38 @@ def mode_sensitivity(mode: Clipping, names: Iterable[str], clip_norm: float) -> 
         clip_norm: C.
 
     Raises:
-        ParamsError, PrivacyError: as `layer_bounds` does.
+        PrivacyError: if the mode's sensitivity exceeds `clip_norm`, which is all that the noise covers.
+        ParamsError: if the mode does not fit the parameters, as bounds for other layers do not.
 
     >>> mode_sensitivity(AutoS(), ["conv.weight"], clip_norm=1.0)
     1.0
     """
-    if isinstance(mode, PerLayer) and mode.bounds is not None:
-        return min(clip_norm, math.hypot(*layer_bounds(mode, names, clip_norm).values()))
-    return clip_norm
+    sensitivity = mode.sensitivity(list(names), clip_norm)
+    if not sensitivity <= clip_norm:
+        raise PrivacyError(
+            f"{type(mode).__name__} has sensitivity {sensitivity:g}, more than the clip norm {clip_norm:g} that the "
+            "noise covers; have it clip to the clip norm"
+        )
+    return sensitivity
+
+
+def clip_rows(rows: Mapping[str, Tensor], clip_norm: float, mode: Clipping) -> dict[str, Tensor]:
+    """`mode.clip` of per-example gradients, held to what the mode says of itself.
+
+    Args:
+        rows: by parameter, float32 [n, *shape], all finite.
+        clip_norm: C.
+        mode: how they are clipped.
+
+    Raises:
+        PrivacyError: if an example's clipped gradient is longer than the mode's sensitivity, or is not finite.
+    """
+    sensitivity = mode_sensitivity(mode, rows, clip_norm)
+    clipped = mode.clip(rows, clip_norm)
+    lengths = torch.stack([row.reshape(len(row), -1).square().sum(dim=1) for row in clipped.values()]).sum(dim=0).sqrt()
+    if not bool((lengths <= sensitivity * (1 + 1e-5)).all()):  # float32's rounding
+        raise PrivacyError(
+            f"{type(mode).__name__} lets a gradient through that is longer than its sensitivity {sensitivity:g}, so no "
+            "noise covers it; correct the mode"
+        )
+    return clipped

@@ -16,7 +16,7 @@ import numpy as np
 
 from dpmix.errors import DataError
 from dpmix.files import atomic_file
-from dpmix.params.specs import EncoderSpec, ModelSpec, WideResNetSpec
+from dpmix.params.models import EncoderSpec, ModelSpec
 from dpmix.privacy.accounting import rounded_up
 from dpmix.privacy.ledger import as_rows
 
@@ -47,7 +47,7 @@ class Released:
 def save(
     path: Path,
     weights: "Mapping[str, Tensor]",
-    model: EncoderSpec | WideResNetSpec,
+    model: ModelSpec,
     classes: Sequence[str],
     channels: int,
     statement: Statement,
@@ -110,9 +110,9 @@ def load(path: Path, encoder: Path | None = None, device: str = "cpu") -> Releas
         if isinstance(spec, EncoderSpec):
             matrix = torch.cat([weights["weight"], weights["bias"][:, None]], dim=1)
         else:
-            from dpmix.models.wide_resnet import wide_resnet
+            from dpmix.models.networks import build_network
 
-            network = wide_resnet(spec, channels, len(classes), seed=0).to(device).eval()
+            network = build_network(spec, channels, len(classes), seed=0).to(device).eval()
             network.load_state_dict(weights)
     if isinstance(spec, EncoderSpec):
         featurize = _featurizer(spec, weights, encoder, device)

@@ -17,8 +17,8 @@ from torch import Tensor
 from dpmix.artefacts.experiment import Experiment
 from dpmix.errors import PrivacyError
 from dpmix.models.features import Featurizer
+from dpmix.params.registries import CLIPPING_MODES, registered
 from dpmix.privacy.linear_heads import head_clipped_sum, head_magnitudes
-from dpmix.privacy.modes import CLIPPING
 from dpmix.privacy.noise import NoiseSource
 from dpmix.privacy.plan import Plan
 from dpmix.random import KeyedRandom, generator
@@ -76,7 +76,7 @@ class _Heads:
         self._names = [head.name for head in heads]
         self._recorded = {str(index): index for index, head in enumerate(heads) if head.record_magnitudes}
         self._experiment, self._data, self._featurize, self._device = experiment, data, featurize, device
-        self._settings, self._mode = view_settings(experiment), CLIPPING[experiment.clipping]
+        self._settings, self._mode = view_settings(experiment), registered(CLIPPING_MODES, experiment.clipping)()
         self._clip_norms = torch.tensor([head.plan.clip_norm for head in heads])
         self._limits = self._clip_norms[:, None].to(device)
         self._evaluation = evaluation

@@ -9,7 +9,7 @@ from dpmix.artefacts.experiment import Experiment, GradientRecord, Selection
 from dpmix.execution import Execution
 from dpmix.files import write_json
 from dpmix.models.features import Featurizer
-from dpmix.params.specs import EncoderSpec
+from dpmix.params.models import EncoderSpec
 from dpmix.training.data import TrainingData, load_data
 from dpmix.training.heads import Head, train_heads
 from dpmix.training.inputs import checkpoint_of, experiment_of, learning_rate, load_plan

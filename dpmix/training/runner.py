@@ -1,6 +1,6 @@
 """A training job: groups runs, learning-rate selections and gradient records by the views they share, and trains them.
 
-`TRAINERS` has a trainer for each kind of model in the params. To add a kind of model, write its trainer and add it.
+`TRAINERS` has the ways to train; a model's spec names its own (`trainer`). To add one, write its job and add it.
 """
 
 from collections import defaultdict
@@ -9,9 +9,8 @@ from dataclasses import replace
 from typing import Protocol
 
 from dpmix.artefacts.base import Artefact
+from dpmix.errors import known
 from dpmix.execution import DEFAULT, Execution
-from dpmix.params.declared import Spec
-from dpmix.params.specs import EncoderSpec, WideResNetSpec
 from dpmix.training.heads_job import train_stream
 from dpmix.training.inputs import experiment_of
 from dpmix.training.network_job import train_network
@@ -34,7 +33,7 @@ class Trainer(Protocol):
         """
 
 
-TRAINERS: dict[type[Spec], Trainer] = {WideResNetSpec: train_network, EncoderSpec: train_stream}
+TRAINERS: dict[str, Trainer] = {"network": train_network, "heads": train_stream}
 
 
 def make(artefacts: Sequence[Artefact], scale: str, execution: Execution = DEFAULT) -> None:
@@ -51,11 +50,11 @@ def make(artefacts: Sequence[Artefact], scale: str, execution: Execution = DEFAU
     Raises:
         DpmixError: if an input is missing or damaged, or a run would exceed its ε.
     """
-    streams: dict[tuple[type[Spec], str], list[Artefact]] = defaultdict(list)
+    streams: dict[tuple[str, str], list[Artefact]] = defaultdict(list)
     for artefact in artefacts:
         experiment = experiment_of(artefact)
-        streams[type(experiment.model), experiment.stream()].append(artefact)
+        streams[experiment.model.trainer, experiment.stream()].append(artefact)
     process_group, device = workers(execution.where())
     execution = replace(execution, device=device)
-    for (model, _), wanted in streams.items():
-        TRAINERS[model](wanted, scale, execution, process_group)
+    for (trainer, _), wanted in streams.items():
+        TRAINERS[known(trainer, TRAINERS, "trainer")](wanted, scale, execution, process_group)

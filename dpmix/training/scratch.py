@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from dpmix.artefacts.experiment import Experiment
-from dpmix.models.wide_resnet import wide_resnet
-from dpmix.params.specs import WideResNetSpec
+from dpmix.models.networks import build_network
+from dpmix.params.models import NetworkSpec
+from dpmix.params.registries import CLIPPING_MODES, registered
 from dpmix.privacy.clipping import ClippedSum, clipped_sum, explain_backend, zero_sum
 from dpmix.privacy.loss import ExampleLoss
 from dpmix.privacy.model_checks import check_examples_independent
-from dpmix.privacy.modes import CLIPPING
 from dpmix.privacy.noise import NoiseSource
 from dpmix.privacy.plan import Plan
 from dpmix.privacy.sampling import microbatches
@@ -51,7 +51,7 @@ class _Network:
         self.members: Sequence[Member] = [Member(plan, *rates)]
         self._experiment, self._plan, self._data = experiment, plan, data
         self._model, self._loss, self._backend, self._device = model, ExampleLoss(model), backend, device
-        self._mode = CLIPPING[experiment.clipping]
+        self._mode = registered(CLIPPING_MODES, experiment.clipping)()
         self._units = microbatches(plan.population, plan.microbatch_size, seed=0)
 
     def of_member(self, tensors: Mapping[str, Tensor], member: int) -> dict[str, Tensor]:
@@ -115,8 +115,8 @@ def train_from_scratch(
     Raises:
         PrivacyError: if an image's output depends on other images of its batch, or as `dpmix.training.loop.train` does.
     """
-    assert isinstance(experiment.model, WideResNetSpec)
-    model = wide_resnet(experiment.model, experiment.dataset.channels, experiment.dataset.classes, experiment.seed)
+    assert isinstance(experiment.model, NetworkSpec)
+    model = build_network(experiment.model, experiment.dataset.channels, experiment.dataset.classes, experiment.seed)
     model = model.to(device).train()
     # A black image of the right shape, so that no record is read before the first noisy step.
     image = torch.zeros(data.private.images.shape[1:], device=device)

@@ -15,7 +15,8 @@ from dpmix.artefacts.experiment import Experiment, GradientRecord, Selection
 from dpmix.artefacts.measurements import Distance
 from dpmix.artefacts.plan_file import PlanFile
 from dpmix.artefacts.releasable import objection
-from dpmix.params.specs import DatasetSpec, DiffusionSpec, EncoderSpec, GivenImagesSpec, WideResNetSpec
+from dpmix.params.models import EncoderSpec, WideResNetSpec
+from dpmix.params.specs import DatasetSpec, DiffusionSpec, GivenImagesSpec
 
 DATASET = DatasetSpec(name="shapes", label="Shapes", source="folder", path="shapes", classes=4, train=200, test=40)
 

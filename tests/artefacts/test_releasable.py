@@ -14,8 +14,8 @@ from dpmix.artefacts.measurements import Distance
 from dpmix.artefacts.releasable import ARTEFACTS, SETTINGS, objection
 from dpmix.catalogue.catalogue import Catalogue
 from dpmix.errors import ParamsError
+from dpmix.params.models import WideResNetSpec
 from dpmix.params.read import parse
-from dpmix.params.specs import WideResNetSpec
 
 NETWORK = WideResNetSpec(kind="wide-resnet", name="net", label="Net", depth=10, width=1)
 

@@ -15,8 +15,8 @@ from dpmix.artefacts.experiment import Experiment, GradientRecord, Selection
 from dpmix.artefacts.measurements import Distance
 from dpmix.catalogue.catalogue import Catalogue, of_config
 from dpmix.errors import ParamsError
+from dpmix.params.models import EncoderSpec
 from dpmix.params.read import parse, read
-from dpmix.params.specs import EncoderSpec
 from dpmix.tables.captions import TABLES
 from dpmix.tables.kinds.accuracy import AccuracyTable
 from dpmix.tables.published import published

@@ -15,8 +15,8 @@ from dpmix.artefacts.measurements import Distance, ZeroShot
 from dpmix.artefacts.plan_file import PlanFile
 from dpmix.catalogue.catalogue import Catalogue
 from dpmix.catalogue.jobs import Job, jobs, needed_for
+from dpmix.params.models import EncoderSpec
 from dpmix.params.read import parse
-from dpmix.params.specs import EncoderSpec
 
 KINDS: tuple[tuple[type[Artefact], ...], ...] = (
     (PlanFile,),

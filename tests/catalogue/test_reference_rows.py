@@ -11,8 +11,8 @@ from dpmix.artefacts.experiment import Experiment, Selection
 from dpmix.artefacts.measurements import ZeroShot
 from dpmix.catalogue.catalogue import Catalogue
 from dpmix.errors import ParamsError
+from dpmix.params.models import EncoderSpec
 from dpmix.params.read import parse
-from dpmix.params.specs import EncoderSpec
 from dpmix.tables.kinds.accuracy import NON_PRIVATE, ZERO_SHOT
 from dpmix.tables.kinds.grid import split_labels
 from dpmix.tables.published import published

@@ -13,7 +13,8 @@ from dpmix.artefacts.releasable import ARTEFACTS
 from dpmix.cli import main
 from dpmix.errors import DataError
 from dpmix.files import write_json
-from dpmix.params.specs import DatasetSpec, EncoderSpec
+from dpmix.params.models import EncoderSpec
+from dpmix.params.specs import DatasetSpec
 from dpmix.privacy.accounting import Steps, composed_epsilons, rounded_up
 from dpmix.release import model as release_model
 from dpmix.release import statement

@@ -13,8 +13,8 @@ from dpmix.costs.amounts import evaluation_passes, views_trained
 from dpmix.costs.estimate import Estimate, estimates
 from dpmix.costs.operations import Costs
 from dpmix.errors import ParamsError
+from dpmix.params.models import EncoderSpec
 from dpmix.params.read import parse
-from dpmix.params.specs import EncoderSpec
 from tests.costs.conftest import runs
 
 

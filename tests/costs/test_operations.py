@@ -7,7 +7,8 @@ import pytest
 from dpmix.costs import operations
 from dpmix.costs.operations import drawing_flops, encoder_cost, encoder_parameters, network_cost
 from dpmix.errors import ParamsError
-from dpmix.params.specs import DiffusionSpec, WideResNetSpec
+from dpmix.params.models import WideResNetSpec
+from dpmix.params.specs import DiffusionSpec
 
 NETWORK = WideResNetSpec(
     kind="wide-resnet", name="net", label="Net", depth=10, width=1, groups=2, base_channels=4, stem_stride=2,

@@ -17,7 +17,8 @@ from dpmix.evaluation import distances
 from dpmix.execution import Execution
 from dpmix.files import read_json, write_json
 from dpmix.models.encoder_files import save_encoder
-from dpmix.params.specs import DatasetSpec, DiffusionSpec, EncoderSpec
+from dpmix.params.models import EncoderSpec
+from dpmix.params.specs import DatasetSpec, DiffusionSpec
 from dpmix.random import KeyedRandom
 from dpmix.training.data import view_settings
 from dpmix.views.mixing import make_views

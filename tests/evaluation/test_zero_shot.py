@@ -13,7 +13,8 @@ from dpmix.evaluation import zero_shot
 from dpmix.execution import Execution
 from dpmix.files import read_json, write_json
 from dpmix.models.encoder_files import save_encoder, save_timm_encoder
-from dpmix.params.specs import DatasetSpec, EncoderSpec
+from dpmix.params.models import EncoderSpec
+from dpmix.params.specs import DatasetSpec
 
 TEST = 600  # more than one batch
 

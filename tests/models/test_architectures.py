@@ -12,7 +12,7 @@ import yaml
 from dpmix.errors import ParamsError
 from dpmix.models.architectures import TRAINED_HERE, check_architecture, open_clip_models
 from dpmix.models.small_encoders import ARCHITECTURES
-from dpmix.params.specs import EncoderSpec
+from dpmix.params.models import EncoderSpec
 
 
 def encoder(architecture: str, weights: str = "openai") -> EncoderSpec:

@@ -21,7 +21,8 @@ from torch import Tensor
 from dpmix.artefacts.experiment import Experiment
 from dpmix.data.images import Images
 from dpmix.models.features import Featurizer
-from dpmix.params.specs import DatasetSpec, EncoderSpec, WideResNetSpec
+from dpmix.params.models import EncoderSpec, WideResNetSpec
+from dpmix.params.specs import DatasetSpec
 from dpmix.privacy import matrix_factorization, sampling
 from dpmix.privacy.clipping import clipped_sum
 from dpmix.privacy.ledger import Ledger
@@ -307,14 +308,14 @@ def _look_at_heads(patch: pytest.MonkeyPatch, seen: Run) -> None:
 
 
 def _look_at_network(patch: pytest.MonkeyPatch, seen: Run) -> None:
-    build = scratch_module.wide_resnet
+    build = scratch_module.build_network
 
     def kept(*args: Any) -> torch.nn.Module:
         seen.network = build(*args)
         seen.initial = [torch.cat([value.detach().clone().flatten() for value in seen.network.parameters()])]
         return seen.network
 
-    patch.setattr(scratch_module, "wide_resnet", kept)
+    patch.setattr(scratch_module, "build_network", kept)
 
 
 def sums(case: Case, **options: Any) -> list[list[Tensor]]:

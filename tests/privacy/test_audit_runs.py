@@ -19,7 +19,7 @@ from torch import Tensor
 from dpmix.data.images import Images
 from dpmix.errors import PrivacyError
 from dpmix.models.features import Featurizer
-from dpmix.models.wide_resnet import wide_resnet
+from dpmix.models.networks import build_network
 from dpmix.privacy import matrix_factorization, sampling
 from dpmix.privacy.audit import Transcript, epsilon_lower_bound
 from dpmix.privacy.banded_plan import banded_plan
@@ -113,12 +113,12 @@ def _scratch(experiment: Any, plan: Plan, transcript: Transcript) -> tuple[np.nd
 
     def network(*args: Any) -> torch.nn.Module:
         """With a last layer of zeros, below which no gradient gets: the weights at the start are public after all."""
-        made = wide_resnet(*args)
+        made = build_network(*args)
         torch.nn.init.zeros_(made.head.weight)
         return made
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scratch_module, "wide_resnet", network)
+        patch.setattr(scratch_module, "build_network", network)
         outcome = train_from_scratch(experiment, plan, data, physical_batch=250, noise=transcript)
     # What the last layer saw of the plain images at the start, with the bias's constant.
     start = network(experiment.model, 1, count, experiment.seed)

@@ -19,7 +19,6 @@ from dpmix.privacy.clipping import (
     BACKENDS,
     ClippedSum,
     choose_backend,
-    clip_factors,
     clipped_sum,
     explain_backend,
     zero_sum,
@@ -200,16 +199,16 @@ def test_extreme_images_are_bounded(backend, value):
 
 # A norm is the root of a float32, so that it cannot exceed 2**64.
 @given(st.lists(st.floats(0, 2.0**64, width=32), min_size=1, max_size=6), st.floats(1e-6, 1e6))
-def test_clip_factors(norms, clip_norm):
+def test_the_factors_of_flat_clipping(norms, clip_norm):
     norms = torch.tensor(norms)
-    factors = clip_factors(norms, clip_norm)
+    factors = Flat().scale(norms, clip_norm)
     assert ((factors >= 0) & (factors <= 1)).all()
     assert (factors * norms <= clip_norm * (1 + 1e-6)).all()
     assert (factors[norms <= clip_norm * 0.999] == 1).all()
 
 
-def test_clip_factors_of_what_is_not_finite():
-    assert clip_factors(torch.tensor([float("nan"), float("inf"), 0.0]), 1.0).tolist() == [0, 0, 1]
+def test_the_factors_of_what_is_not_finite():
+    assert Flat().scale(torch.tensor([float("nan"), float("inf"), 0.0]), 1.0).tolist() == [0, 0, 1]
 
 
 def test_soft_cross_entropy():

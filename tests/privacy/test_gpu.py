@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from dpmix.models.wide_resnet import wide_resnet
-from dpmix.params.specs import WideResNetSpec
+from dpmix.models.networks import build_network
+from dpmix.params.models import WideResNetSpec
 from dpmix.privacy.clipping import choose_backend, clipped_sum
 from dpmix.privacy.linear_heads import append_one, head_clipped_sum
 from dpmix.privacy.loss import ExampleLoss
@@ -32,7 +32,7 @@ def all_bits() -> Iterator[None]:
 
 
 def problem(channels_last: bool = False) -> tuple[torch.nn.Module, Tensor, Tensor]:
-    module = wide_resnet(SPEC, channels=3, classes=CLASSES, seed=0)
+    module = build_network(SPEC, channels=3, classes=CLASSES, seed=0)
     draws = torch.Generator().manual_seed(1)
     views = torch.rand(N, K, 3, SIDE, SIDE, generator=draws)
     targets = torch.softmax(3 * torch.randn(N, K, CLASSES, generator=draws), dim=-1)

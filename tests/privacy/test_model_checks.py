@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from dpmix.errors import PrivacyError
-from dpmix.models.wide_resnet import wide_resnet
-from dpmix.params.specs import WideResNetSpec
+from dpmix.models.networks import build_network
+from dpmix.params.models import WideResNetSpec
 from dpmix.privacy.loss import ExampleLoss
 from dpmix.privacy.model_checks import check_examples_independent, rules_cover
 
@@ -165,7 +165,7 @@ def test_the_projects_own_network_passes():
     spec = WideResNetSpec(
         kind="wide-resnet", name="net", label="Net", depth=10, width=1, groups=2, base_channels=4, resolution=8
     )
-    network, image = wide_resnet(spec, 3, 5, seed=0).train(), torch.zeros(3, 8, 8)
+    network, image = build_network(spec, 3, 5, seed=0).train(), torch.zeros(3, 8, 8)
     check_examples_independent(network, image)
     assert rules_cover(ExampleLoss(network), dict(network.named_parameters()), image, 5)
 

@@ -1,4 +1,5 @@
 import math
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -7,13 +8,16 @@ from hypothesis import strategies as st
 from torch import nn
 
 from dpmix.errors import ParamsError, PrivacyError
-from dpmix.privacy.clipping import BACKENDS, clip_factors, clipped_sum, zero_sum
+from dpmix.params.registries import CLIPPING_MODES, registered
+from dpmix.privacy.clipping import BACKENDS, clipped_sum, zero_sum
+from dpmix.privacy.linear_heads import append_one, head_clipped_sum
 from dpmix.privacy.loss import ExampleLoss
-from dpmix.privacy.modes import CLIPPING, AutoS, Flat, PerLayer, layer_bounds, layer_of, mode_sensitivity
+from dpmix.privacy.modes import AutoS, Clipping, Flat, PerLayer, layer_bounds, layer_of, mode_sensitivity
 from tests.privacy import checks
-from tests.privacy.architectures import batch, flat, image_networks, parameters, text_networks
+from tests.privacy.architectures import batch, flat, image_networks, naive, parameters, text_networks
 from tests.tolerances import gamma
 
+CLIPPING = {name: registered(CLIPPING_MODES, name)() for name in CLIPPING_MODES}
 RULED = ("sequential", "vectorized", "reference")
 every_backend = pytest.mark.parametrize("backend", BACKENDS)
 every_mode = pytest.mark.parametrize("mode", [pytest.param(mode, id=name) for name, mode in checks.MODES.items()])
@@ -115,7 +119,7 @@ def test_one_layer_that_is_not_finite_takes_the_others_with_it(backend):
 
 def test_one_layer_is_clipped_flat():
     norms = torch.tensor([0.0, 0.1, 1.0, 20.0, float("inf"), float("nan")])
-    assert torch.equal(clip_factors(norms, 0.5, PerLayer()), clip_factors(norms, 0.5))
+    assert torch.equal(PerLayer().scale(norms, 0.5), Flat().scale(norms, 0.5))
     layer, views, targets = nn.Linear(4, 3), torch.rand(3, 2, 4), torch.softmax(torch.randn(3, 2, 3), dim=2)
     one, other = (
         clipped_sum(ExampleLoss(layer), parameters(layer), views, targets, 0.3, mode=mode)
@@ -124,23 +128,23 @@ def test_one_layer_is_clipped_flat():
     assert torch.allclose(flat(one.total), flat(other.total), rtol=1e-6)
 
 
-def test_clip_factors_for_several_clip_norms():
+def test_factors_for_several_clip_norms():
     norms = torch.rand(3, 5) * 4
-    factors = clip_factors(norms, torch.tensor([[0.5], [1.0], [2.0]]))
+    factors = Flat().scale(norms, torch.tensor([[0.5], [1.0], [2.0]]))
     for row, found, clip_norm in zip(norms, factors, (0.5, 1.0, 2.0), strict=True):
-        assert torch.equal(found, clip_factors(row, clip_norm))
+        assert torch.equal(found, Flat().scale(row, clip_norm))
 
 
 @given(st.lists(st.floats(0, 2.0**64, width=32), min_size=1, max_size=6), st.floats(1e-6, 1e6), st.floats(1e-6, 1e6))
 def test_auto_s_factors(norms, clip_norm, gamma):
     norms = torch.tensor(norms)
-    factors = clip_factors(norms, clip_norm, AutoS(gamma))
+    factors = AutoS(gamma).scale(norms, clip_norm)
     assert (factors * norms <= clip_norm * (1 + 1e-6)).all()
     assert torch.allclose(factors.double(), clip_norm / (norms.double() + gamma), rtol=1e-6)
 
 
 def test_auto_s_factors_of_what_is_not_finite():
-    assert clip_factors(torch.tensor([float("nan"), float("inf"), 0.0]), 1.0, AutoS(0.5)).tolist() == [0, 0, 2]
+    assert AutoS(0.5).scale(torch.tensor([float("nan"), float("inf"), 0.0]), 1.0).tolist() == [0, 0, 2]
 
 
 def test_auto_s_does_without_a_clip_norm_that_fits():
@@ -173,7 +177,6 @@ def test_sensitivities():
     assert mode_sensitivity(PerLayer({"a": 0.1, "b": 0.1}), names, math.hypot(0.1, 0.1)) <= math.hypot(0.1, 0.1)
     params = {name: torch.ones(1) for name in names}
     assert zero_sum(params, 0.7, PerLayer({"a": 0.3, "b": 0.4})).sensitivity == pytest.approx(0.5)
-    assert CLIPPING.keys() == {"flat", "auto-s", "per-layer"}
 
 
 @pytest.mark.parametrize(
@@ -204,3 +207,82 @@ def test_bounds_that_do_not_fit(bounds, error, words, n):
 def test_auto_s_needs_gamma(gamma):
     with pytest.raises(ParamsError, match="positive gamma"):
         AutoS(gamma)
+
+
+@dataclass(frozen=True)
+class Truncated(Clipping):
+    """Shortened to C, then each coordinate cut to [-c, c]: no factor of the norm. A `slack` breaks its promise."""
+
+    coordinate: float = 0.02
+    slack: float = 1.0
+
+    def clip(self, rows, clip_norm):
+        shortened, most = Flat().clip(rows, clip_norm), self.coordinate
+        return {name: (self.slack * row).clamp(-most, most) for name, row in shortened.items()}
+
+
+@every_backend
+def test_a_mode_that_is_no_factor(backend):
+    module, clip_norm, damaged = checks.small_network(), 0.3, 2
+    views, targets = checks.small_batch(5, 2)
+    rows = naive(module, parameters(module), views, targets)
+    kept = [index for index in range(5) if index != damaged]
+    expected = torch.zeros_like(flat({name: row[0] for name, row in rows.items()}))
+    for index in kept:
+        gradient = flat({name: row[index] for name, row in rows.items()})
+        shortened = gradient * min(1.0, clip_norm / float(gradient.norm()))
+        assert 0 < int((shortened.abs() > 0.02).sum()) < len(shortened)
+        expected += shortened.clamp(-0.02, 0.02)
+    views[damaged, 0, 0, 3, 3] = torch.nan
+    found = clipped_sum(
+        ExampleLoss(module), parameters(module), views, targets, clip_norm, backend=backend, mode=Truncated()
+    )
+    assert float((flat(found.total) - expected).norm()) <= 1e-5 * float(expected.norm())
+    assert found.sensitivity == clip_norm
+    assert torch.isfinite(found.norms).tolist() == [index != damaged for index in range(5)]
+
+
+def test_heads_under_a_mode_that_is_no_factor():
+    torch.manual_seed(0)
+    features, targets = append_one(torch.rand(4, 3, 5)), torch.softmax(torch.randn(4, 3, 2), dim=2)
+    features[1, 0, 0] = torch.nan
+    weights, clip_norms = torch.randn(2, 2, 6), torch.tensor([0.3, 1.0])
+    totals, norms = head_clipped_sum(features, targets, weights, clip_norms, mode=Truncated())
+    for total, norm, weight, clip_norm in zip(totals, norms, weights, clip_norms.tolist(), strict=True):
+        expected = torch.zeros(2, 6, dtype=torch.float64)
+        for index in (0, 2, 3):
+            x, y = features[index].double(), targets[index].double()
+            gradient = (torch.softmax(x @ weight.double().T, dim=1) - y).T @ x / 3
+            assert float(norm[index]) == pytest.approx(float(gradient.norm()), rel=1e-5)
+            expected += (gradient * min(1.0, clip_norm / float(gradient.norm()))).clamp(-0.02, 0.02)
+        assert torch.allclose(total.double(), expected, rtol=1e-5, atol=1e-7)
+        assert not torch.isfinite(norm[1])
+
+
+@pytest.mark.parametrize("backend", RULED)
+def test_a_mode_that_lets_more_through_than_it_says_is_refused(backend):
+    module = checks.small_network()
+    views, targets = checks.small_batch(3, 2)
+    broken = Truncated(coordinate=1e9, slack=1.01)
+    with pytest.raises(PrivacyError, match=r"Truncated lets a gradient through .* sensitivity 0\.01"):
+        clipped_sum(ExampleLoss(module), parameters(module), views, targets, 0.01, backend=backend, mode=broken)
+
+
+def test_a_mode_more_sensitive_than_the_noise_covers_is_refused():
+    class Doubled(Truncated):
+        def sensitivity(self, names, clip_norm):
+            return 2 * clip_norm
+
+    module = checks.small_network()
+    views, targets = checks.small_batch(1, 1)
+    with pytest.raises(PrivacyError, match=r"Doubled has sensitivity 0\.2, more than the clip norm 0\.1"):
+        clipped_sum(ExampleLoss(module), parameters(module), views, targets, 0.1, mode=Doubled())
+
+
+@every_mode
+def test_clip_of_a_factor_mode_is_what_the_sum_adds(mode):
+    module = checks.small_network()
+    views, targets = checks.small_batch(1, 2)
+    rows = {name: row.float() for name, row in naive(module, parameters(module), views, targets).items()}
+    found = clipped_sum(ExampleLoss(module), parameters(module), views, targets, 0.1, mode=mode)
+    assert torch.allclose(flat(mode.clip(rows, 0.1)), flat(found.total), rtol=1e-4, atol=1e-7)

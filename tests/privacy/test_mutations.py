@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from dpmix.privacy import clipping, modes, sampling
 from dpmix.privacy import linear_heads as head_sums
 from dpmix.privacy import loss as privacy_loss
+from dpmix.privacy import modes, sampling
 from dpmix.privacy.noise import SeededNoise
 from dpmix.privacy.plan import Plan
 from dpmix.random import KeyedRandom
@@ -115,8 +115,7 @@ def clipping_before_the_mean(patch: Patch) -> None:
 
 
 def no_clipping(patch: Patch) -> None:
-    for module in (clipping, head_sums):
-        patch.setattr(module, "clip_factors", lambda norms, clip_norm, mode=None: torch.ones_like(norms))
+    patch.setattr(modes.Scaling, "scale", lambda mode, norms, bound: torch.ones_like(norms))
 
 
 def non_finite_examples_count(patch: Patch) -> None:
@@ -353,31 +352,31 @@ def test_mixing_that_does_not_mix_is_caught(mutation):
 def every_layer_clipped_to_c(patch: Patch) -> None:
     """C_l = C instead of C / sqrt(L)."""
     patch.setattr(
-        clipping, "layer_bounds", lambda mode, names, clip_norm: {modes.layer_of(name): clip_norm for name in names}
+        modes, "layer_bounds", lambda mode, names, clip_norm: {modes.layer_of(name): clip_norm for name in names}
     )
 
 
 def bounds_that_add_up_to_c(patch: Patch) -> None:
     """C_l = C / L: private, and not what is claimed."""
-    real = clipping.layer_bounds
+    real = modes.layer_bounds
 
     def shared(mode: modes.PerLayer, names: Any, clip_norm: float) -> dict[str, float]:
         bounds = real(mode, names, clip_norm)
         return {layer: clip_norm / len(bounds) for layer in bounds}
 
-    patch.setattr(clipping, "layer_bounds", shared)
+    patch.setattr(modes, "layer_bounds", shared)
 
 
 def weights_and_biases_apart(patch: Patch) -> None:
     """Each tensor has a layer's whole bound."""
-    real = modes.layer_bounds
+    real, layer_of = modes.layer_bounds, modes.layer_of
 
     def doubled(mode: modes.PerLayer, names: Any, clip_norm: float) -> dict[str, float]:
-        bounds = real(mode, names, clip_norm)
-        return {name: bounds[modes.layer_of(name)] for name in names}
+        bounds = real(mode, [layer_of(name) for name in names], clip_norm)
+        return {name: bounds[layer_of(name)] for name in names}
 
-    patch.setattr(clipping, "layer_bounds", doubled)
-    patch.setattr(clipping, "layer_of", lambda name: name)
+    patch.setattr(modes, "layer_bounds", doubled)
+    patch.setattr(modes, "layer_of", lambda name: name)
 
 
 def factors_of_roots(patch: Patch) -> None:
@@ -387,13 +386,12 @@ def factors_of_roots(patch: Patch) -> None:
 
 def factors_of_the_whole_batch(patch: Patch) -> None:
     """One factor for all, from the norm of the sum."""
-    real = clipping._factors
+    for mode in (modes.Scaling, modes.PerLayer):
 
-    def of_the_sum(squares: torch.Tensor, *args: Any) -> Any:
-        norms, factors = real(squares.sum(dim=1, keepdim=True), *args)
-        return norms.expand(squares.shape[1]), factors.expand(-1, squares.shape[1])
+        def of_the_sum(self: Any, squares: torch.Tensor, *args: Any, real: Any = mode.factors) -> torch.Tensor:
+            return real(self, squares.sum(dim=1, keepdim=True), *args).expand(-1, squares.shape[1])
 
-    patch.setattr(clipping, "_factors", of_the_sum)
+        patch.setattr(mode, "factors", of_the_sum)
 
 
 def gamma_in_place_of_the_norm(patch: Patch) -> None:
@@ -422,8 +420,8 @@ def norms_summed_one_by_one(patch: Patch) -> None:
 
 
 def _with_norms(patch: Patch, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
-    real = clipping.clip_factors
-    patch.setattr(clipping, "clip_factors", lambda norms, *args: real(change(norms), *args))
+    real = modes.Scaling.scale
+    patch.setattr(modes.Scaling, "scale", lambda mode, norms, bound: real(mode, change(norms), bound))
 
 
 AUTO_S, PER_LAYER = modes.AutoS(), modes.PerLayer()

@@ -132,11 +132,11 @@ def together(*targets: float) -> float:
 
 def equal_keys(steps: int) -> int:
     """Pairs of (step, parameter) of a WRN-16-4 with the same CRC-32, as the first version named them."""
-    from dpmix.models.wide_resnet import wide_resnet
-    from dpmix.params.specs import WideResNetSpec
+    from dpmix.models.networks import build_network
+    from dpmix.params.models import WideResNetSpec
 
     spec = WideResNetSpec(kind="wide-resnet", name="wrn", label="WRN-16-4", depth=16, width=4, groups=16, resolution=32)
-    names = [name for name, _ in wide_resnet(spec, 3, 10, seed=0).named_parameters()]
+    names = [name for name, _ in build_network(spec, 3, 10, seed=0).named_parameters()]
     keys = Counter(zlib.crc32(repr(("noise", step, name)).encode()) for step in range(steps) for name in names)
     return sum(count * (count - 1) // 2 for count in keys.values())
 

@@ -26,7 +26,8 @@ from dpmix.errors import PrivacyError
 from dpmix.execution import Execution
 from dpmix.files import read_json, write_json
 from dpmix.models.features import Featurizer
-from dpmix.params.specs import DatasetSpec, EncoderSpec
+from dpmix.params.models import EncoderSpec
+from dpmix.params.specs import DatasetSpec
 from dpmix.privacy.audit import epsilon_lower_bound
 from dpmix.privacy.ledger import as_rows
 from dpmix.privacy.plan import Plan

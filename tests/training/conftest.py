@@ -17,7 +17,8 @@ from dpmix.artefacts.experiment import Experiment
 from dpmix.artefacts.plan_file import PlanFile
 from dpmix.data.images import Images
 from dpmix.files import write_json
-from dpmix.params.specs import DatasetSpec, DiffusionSpec, EncoderSpec, WideResNetSpec
+from dpmix.params.models import EncoderSpec, WideResNetSpec
+from dpmix.params.specs import DatasetSpec, DiffusionSpec
 from dpmix.privacy.plan import Plan
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from torch.func import functional_call
 from dpmix.artefacts.experiment import Experiment
 from dpmix.data.images import Images
 from dpmix.models.features import Featurizer
-from dpmix.models.wide_resnet import wide_resnet
-from dpmix.params.specs import WideResNetSpec
+from dpmix.models.networks import build_network
+from dpmix.params.models import WideResNetSpec
 from dpmix.privacy.plan import Plan
 from dpmix.privacy.sampling import microbatches, poisson_sample
 from dpmix.random import KeyedRandom
@@ -276,7 +276,7 @@ def network(experiment: Experiment, noise_multiplier: float, compare: bool = Tru
     assert isinstance(experiment.learning_rate, float)
     plan, data, pattern = plan_for(experiment.plan(), noise_multiplier), load_data(experiment, "demo"), Pattern([])
     outcome = train_from_scratch(experiment, plan, data, noise=pattern, physical_batch=7)
-    module = wide_resnet(experiment.model, experiment.dataset.channels, CLASSES, experiment.seed)
+    module = build_network(experiment.model, experiment.dataset.channels, CLASSES, experiment.seed)
     optimizer = {name: getattr(experiment, name) for name in ("learning_rate", "momentum", "weight_decay")}
     expected = follow(module, experiment, plan, data, pattern.of, **optimizer, compare=compare)
     if compare:

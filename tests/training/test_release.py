@@ -63,13 +63,13 @@ def test_only_what_the_guarantee_covers_is_written(run: Experiment) -> None:
 
 
 def test_the_saved_model_is_the_one_that_was_measured(world: World) -> None:
-    from dpmix.models.wide_resnet import wide_resnet
+    from dpmix.models.networks import build_network
     from dpmix.training.data import load_data
     from dpmix.training.scratch import evaluate
 
     run = world.scratch(epochs=1, release=True, ema_decay=0.9)
     make([run], "demo")
-    model = wide_resnet(run.model, 3, run.dataset.classes, seed=5)  # type: ignore[arg-type]
+    model = build_network(run.model, 3, run.dataset.classes, seed=5)  # type: ignore[arg-type]
     accuracy = evaluate(model, weights(run), load_data(run, "demo"), "cpu")
     assert accuracy == read_json(run.path("demo"))["accuracy"]
 

@@ -16,8 +16,8 @@ from dpmix.catalogue.cells import CellSpec
 from dpmix.catalogue.unused import refuse_unused
 from dpmix.errors import ParamsError
 from dpmix.files import read_json
+from dpmix.params.models import EncoderSpec
 from dpmix.params.settings import Settings
-from dpmix.params.specs import EncoderSpec
 from dpmix.params.tables import Axis
 from dpmix.tables.captions import ACCURACY
 from dpmix.tables.kinds.base import place

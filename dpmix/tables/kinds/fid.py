@@ -14,8 +14,9 @@ from dpmix.catalogue.cells import CellSpec, Labels, made
 from dpmix.catalogue.unused import refuse_unused
 from dpmix.errors import ParamsError, known
 from dpmix.params.declared import Declared, PositiveInt
+from dpmix.params.models import EncoderSpec
 from dpmix.params.settings import OF_VIEWS, Settings
-from dpmix.params.specs import DatasetSpec, EncoderSpec
+from dpmix.params.specs import DatasetSpec
 from dpmix.tables.captions import DISTANCE, TABLES
 from dpmix.tables.kinds.base import Measured
 

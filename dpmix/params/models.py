@@ -1,0 +1,107 @@
+"""Models of `params.yaml`: networks that are trained from scratch, and frozen encoders under a linear head.
+
+A network is a class here, which says what the params may set of it and where its module is, and a line of `ModelSpec`.
+"""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from dpmix.params.declared import Declared, PositiveInt, Spec
+from dpmix.params.specs import Label, Name, Resolution
+
+
+class NetworkSpec(Spec):
+    """What every network trained from scratch says in the params; a subclass adds what its module can be built with.
+
+    Attributes:
+        frozen: whether the weights stay as they are, and a head alone is trained.
+        trainer: who trains it: a key of `dpmix.training.runner.TRAINERS`.
+        module: where its module is, as `module:class`: a `torch.nn.Module` that `dpmix.models.networks.build_network`
+            calls with this spec, the images' channels and the number of classes.
+        resolution: R, the side in pixels of the images that it is given.
+    """
+
+    frozen: ClassVar[bool] = False
+    trainer: ClassVar[str] = "network"
+    module: ClassVar[str]
+
+    kind: str
+    name: Name
+    label: Label
+    resolution: Resolution = 32
+
+
+class WideResNetSpec(NetworkSpec):
+    """A wide residual network with group norm, trained from scratch (Zagoruyko and Komodakis; De et al.)."""
+
+    module: ClassVar[str] = "dpmix.models.wide_resnet:WideResNet"
+
+    kind: Annotated[Literal["wide-resnet"], Field(description="A network that is trained from scratch")]
+    depth: Annotated[PositiveInt, Field(description="6 b + 4, of b blocks in each of 3 groups"), Declared("layers")]
+    width: Annotated[PositiveInt, Field(description="How many times as many channels as a plain residual network")]
+    groups: Annotated[
+        PositiveInt, Field(description="Groups of each group norm; divides `base_channels`"), Declared("groups")
+    ] = 16
+    base_channels: Annotated[
+        PositiveInt, Field(description="Channels of the first convolution"), Declared("channels")
+    ] = 16
+    stem_stride: Annotated[Literal[1, 2], Field(description="Stride of the first convolution"), Declared("pixels")] = 1
+
+    @model_validator(mode="after")
+    def _can_be_built(self) -> "WideResNetSpec":
+        if self.depth < 10 or (self.depth - 4) % 6:
+            raise ValueError(f"the depth of a wide residual network is 6 b + 4 (10, 16, 22, ...), not {self.depth}")
+        if self.base_channels % self.groups:
+            raise ValueError(f"groups: {self.groups} do not divide base_channels: {self.base_channels}")
+        return self
+
+
+class EncoderSpec(Spec):
+    """A frozen image encoder under a linear head: any of OpenCLIP's, or `timm/<model>` for any backbone of timm's.
+
+    `weights` names a pretrained tag of either library, or `strokes` for the demo's encoders, which are trained on drawn
+    digits, or `public` for one that is trained here on the public images at `images`, class folders on disk or in a zip
+    archive. Images are stored, cropped and mixed at `resolution`; an encoder that sees another side resizes the views.
+    `standardize: public` centres and scales features by the statistics of D, which is public.
+    """
+
+    frozen: ClassVar[bool] = True
+    trainer: ClassVar[str] = "heads"
+
+    kind: Annotated[Literal["encoder"], Field(description="A frozen encoder under a linear head, which is trained")]
+    name: Name
+    label: Label
+    architecture: Annotated[
+        str, Field(description="Architecture by OpenCLIP's name, `timm/<model>`, or one of the demo's")
+    ]
+    weights: Annotated[
+        str, Field(description="Pretrained tag of the library; `strokes`: the demo's; `public`: trained on `images`")
+    ]
+    resolution: Resolution
+    standardize: Annotated[
+        Literal["none", "public"],
+        Field(description="Whether features are centred and scaled by the statistics of D"),
+    ] = "none"
+    images: Annotated[
+        str | None,
+        Field(description="With `weights: public`: folder or zip archive of class folders of public images"),
+        Declared(added=True),
+    ] = None
+
+    @model_validator(mode="after")
+    def _images_fit(self) -> "EncoderSpec":
+        if (self.weights == "public") != (self.images is not None):
+            raise ValueError(
+                "weights: public goes with images: <folder or zip archive of public images>, and only with it"
+            )
+        return self
+
+    @property
+    def has_text(self) -> bool:
+        """Whether a text tower comes with it, for zero-shot classification; timm's backbones have none."""
+        return not self.architecture.startswith("timm/")
+
+
+# By its `kind`; a new network is one more of them.
+ModelSpec = Annotated[WideResNetSpec | EncoderSpec, Field(discriminator="kind")]
