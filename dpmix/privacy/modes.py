@@ -20,7 +20,17 @@ from dpmix.errors import ParamsError, PrivacyError
 
 
 class Clipping(ABC):
-    """A clipping mode. Its instances are immutable, and what they do to one example depends on no other."""
+    """A clipping mode. Its instances are immutable, and what they do to one example depends on no other.
+
+    One that shortens gradients to C and then cuts each coordinate to [-0.1, 0.1]:
+
+    >>> class Truncated(Clipping):
+    ...     def clip(self, rows, clip_norm):
+    ...         return {name: row.clamp(-0.1, 0.1) for name, row in Flat().clip(rows, clip_norm).items()}
+    >>> Truncated().clip({"weight": torch.tensor([[3.0, 4.0], [0.0, 0.05]])}, clip_norm=1.0)
+    {'weight': tensor([[0.1000, 0.1000],
+            [0.0000, 0.0500]])}
+    """
 
     def sensitivity(self, names: Sequence[str], clip_norm: float) -> float:
         """The L2 norm that no example's clipped gradient exceeds; C unless a mode says that it is less.
@@ -240,6 +250,9 @@ def clip_rows(rows: Mapping[str, Tensor], clip_norm: float, mode: Clipping) -> d
 
     Raises:
         PrivacyError: if an example's clipped gradient is longer than the mode's sensitivity, or is not finite.
+
+    >>> clip_rows({"weight": torch.tensor([[3.0, 4.0]])}, clip_norm=1.0, mode=Flat())
+    {'weight': tensor([[0.6000, 0.8000]])}
     """
     sensitivity = mode_sensitivity(mode, rows, clip_norm)
     clipped = mode.clip(rows, clip_norm)
