@@ -14,7 +14,7 @@ from dataclasses import replace
 import torch
 
 from benchmarks import cases, gpu, stream
-from benchmarks.cases import Problem, Step
+from benchmarks.cases import Dense, Problem, Step
 from benchmarks.measure import fastest, machine, memory_of, ratio, tell, times, write_table
 from dpmix.errors import DpmixError
 
@@ -22,6 +22,9 @@ K = 34
 EIGHT, FOUR = Problem(8, K), Problem(4, K)
 LAYOUTS = {label: replace(EIGHT, memory_format=memory_format) for label, memory_format in gpu.FORMATS.items()}
 HEAD = {"n": 1000, "k": 36, "d": 512, "classes": 257}
+
+DENSE = "dense network"
+DENSES = {f"n = 32, K = {k}": Dense(32, k) for k in (1, 8)}
 
 OURS, OURS_FOUR = "ours (auto), n = 8", "ours (auto), n = 4"
 OPACUS = "Opacus hooks, mean over K, n = 4"
@@ -44,11 +47,27 @@ GROUPS: list[tuple[int, dict[str, Callable[[], Step]]]] = [
             OURS_FOUR: lambda: cases.clipped(FOUR, "auto", 4),
             "ours, sequential, n = 4": lambda: cases.clipped(FOUR, "sequential", 4),
             "ours, vectorized, n = 4": lambda: cases.clipped(FOUR, "vectorized", 4),
+            "ours, ghost, n = 4": lambda: cases.clipped(FOUR, "ghost", 4),
             "ours, reference (vmap over examples), n = 4": lambda: cases.clipped(FOUR, "reference", 4),
             "vmap over views, mean over K, n = 4": lambda: cases.vmap_per_view(FOUR),
             OPACUS: lambda: cases.opacus(FOUR),
         },
     ),
+    *[
+        (
+            5,
+            {
+                f"{DENSE}, ours ({backend}), {label}": lambda backend=backend, problem=problem:
+                    cases.clipped(problem, backend, problem.n)
+                for backend in ("auto", "sequential", "vectorized", "reference", "ghost")
+            }
+            | {f"{DENSE}, Opacus hooks, {label}": lambda problem=problem: cases.opacus(problem)}
+            # It has no mean over views, so that with more than one it computes another sum.
+            | ({f"{DENSE}, Opacus ghost, {label}": lambda problem=problem: cases.opacus_ghost(problem)}
+               if problem.k == 1 else {}),
+        )
+        for label, problem in DENSES.items()
+    ],
     (
         3,
         {

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
+from dpmix.errors import DpmixError
 from dpmix.models.networks import build_network
 from dpmix.params.models import WideResNetSpec
 from dpmix.privacy.clipping import clipped_sum, zero_sum
@@ -54,6 +56,28 @@ class Problem:
         """Views [n, K, 3, R, R] and soft targets [n, K, classes]."""
         keyed = torch.Generator().manual_seed(0)
         views = torch.rand(self.n, self.k, 3, self.resolution, self.resolution, generator=keyed)
+        targets = torch.softmax(torch.randn(self.n, self.k, self.classes, generator=keyed), dim=-1)
+        return views.to(self.device), targets.to(self.device)
+
+
+@dataclass(frozen=True)
+class Dense(Problem):
+    """Linear layers of equal width, whose weights are used once for each view."""
+
+    depth: int = 3
+    width: int = 1024
+
+    @override
+    def network(self) -> nn.Module:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            hidden = (part for _ in range(self.depth) for part in (nn.Linear(self.width, self.width), nn.ReLU()))
+            return nn.Sequential(*hidden, nn.Linear(self.width, self.classes)).to(self.device)
+
+    @override
+    def examples(self) -> tuple[Tensor, Tensor]:
+        keyed = torch.Generator().manual_seed(0)
+        views = torch.randn(self.n, self.k, self.width, generator=keyed)
         targets = torch.softmax(torch.randn(self.n, self.k, self.classes, generator=keyed), dim=-1)
         return views.to(self.device), targets.to(self.device)
 
@@ -108,6 +132,27 @@ def opacus(problem: Problem) -> Step:
         rows = [p.grad_sample.view(problem.n, problem.k, *p.shape).mean(dim=1) for p in module.parameters()]
         module.zero_grad()
         return dict(zip(names, _clip_by_hand(rows), strict=True))
+
+    return step
+
+
+def opacus_ghost(problem: Problem) -> Step:
+    """Opacus's ghost clipping (`grad_sample_mode="ghost"`), whose norms are those of single images: K = 1."""
+    from opacus.grad_sample import GradSampleModuleFastGradientClipping
+    from opacus.utils.fast_gradient_clipping_utils import DPTensorFastGradientClipping
+
+    if problem.k != 1:
+        raise DpmixError("Opacus's ghost clipping has no mean over views; measure it with one view")
+    warnings.filterwarnings("ignore", message="Full backward hook is firing")
+    module = GradSampleModuleFastGradientClipping(problem.network(), max_grad_norm=CLIP_NORM)
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.0)
+    views, targets = (one.flatten(0, 1) for one in problem.examples())
+
+    def step() -> dict[str, Tensor]:
+        module.zero_grad()
+        losses = -(targets * torch.log_softmax(module(views), dim=-1)).sum(dim=-1)
+        DPTensorFastGradientClipping(module, optimizer, losses).backward()  # both of its passes
+        return {name.removeprefix("_module."): p.grad.clone() for name, p in module.named_parameters()}
 
     return step
 

@@ -40,6 +40,7 @@ ELSEWHERE = {
     "params/tables.py": "params/test_read.py",
     "privacy/calibration.py": "privacy/test_accounting.py",
     "privacy/loss.py": "privacy/test_clipping.py",
+    "privacy/per_example.py": "privacy/test_layers.py",
     "progress.py": "cli/test_app.py",
     "provenance.py": "training/test_runner.py",
     "tables/captions.py": "tables/test_published.py",

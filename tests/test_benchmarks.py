@@ -4,16 +4,19 @@ import csv
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
 
 from benchmarks import __main__ as bench
 from benchmarks import cases, gpu, measure, stream
-from benchmarks.cases import Problem
+from benchmarks.cases import Dense, Problem
+from dpmix.errors import DpmixError
 from tests.privacy.architectures import flat
 
 TINY = Problem(3, 2, depth=10, width=1, resolution=8, classes=4)
+DENSE = Dense(3, 1, depth=2, width=16, classes=4)
 HEAD = {"n": 6, "k": 3, "d": 8, "classes": 5}
 
 
@@ -29,12 +32,24 @@ def test_all_who_clip_compute_the_same():
     assert same(cases.clipped(TINY, "sequential", 1)(), expected)
     assert same(cases.clipped(TINY, "vectorized", 2)(), expected)
     assert same(cases.clipped(TINY, "reference", 3)(), expected)
+    assert same(cases.clipped(TINY, "ghost", 2)(), expected)
     assert same(cases.vmap_per_view(TINY)(), expected)
     step = cases.opacus(TINY)
     step()
     assert same(step(), expected)  # a second step has nothing left of the first
     low = Problem(3, 2, depth=10, width=1, resolution=8, classes=4, precision="bfloat16")
     assert not same(cases.clipped(low, "auto", 3)(), expected)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_ghost_clipping_computes_the_same_as_opacus():
+    expected = cases.clipped(DENSE, "reference", 3)()
+    assert same(cases.clipped(DENSE, "ghost", 3)(), expected)
+    step = cases.opacus_ghost(DENSE)
+    step()
+    assert same(step(), expected)
+    with pytest.raises(DpmixError, match="no mean over views"):
+        cases.opacus_ghost(replace(DENSE, k=2))
 
 
 def test_the_non_private_step_is_the_mean():

@@ -26,10 +26,10 @@ from torch.func import grad, vmap
 
 from dpmix.data.images import Images
 from dpmix.errors import PrivacyError
-from dpmix.privacy.layers import per_example_gradients
 from dpmix.privacy.ledger import Ledger
 from dpmix.privacy.loss import ExampleLoss, soft_cross_entropy
 from dpmix.privacy.model_checks import check_examples_independent, rules_cover
+from dpmix.privacy.per_example import per_example_gradients
 from dpmix.privacy.plan import Plan
 from dpmix.privacy.precision import repeatable_convolutions
 from dpmix.random import KeyedRandom, key_of

@@ -15,7 +15,7 @@ steps = typer.Typer(no_args_is_help=True, add_completion=False)
 Outputs = Annotated[list[Path], typer.Argument(help="Files to make, as the workflow names them.")]
 Output = Annotated[Path, typer.Argument(help="The file to make, as the workflow names it.")]
 ParamsPath = Annotated[Path, typer.Option("--params", help="The parameters.")]
-Backend = Literal["auto", "reference", "sequential", "vectorized"]
+Backend = Literal["auto", "reference", "sequential", "vectorized", "ghost"]
 Scale = Annotated[str | None, typer.Option(help="Which scale of the parameters; by default the one they name.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Processor threads; by default what torch chooses.")]
 _PARAMS = Path("params.yaml")

@@ -6,10 +6,11 @@ any training loop. Functions have examples that run. In reading order:
 - `plan`: everything that ε depends on, fixed before the run. Start here: the module defines the unit that is sampled,
   the sensitivity and the adjacency, and `Plan` hands out the sampler and the noise.
 - `sampling`: who takes part in a step (Poisson sampling).
-- `clipping`: the sum of clipped per-example gradients, `clipped_sum`, by one of three backends (Eq. 4).
+- `clipping`: the sum of clipped per-example gradients, `clipped_sum`, by one of four backends (Eq. 4).
   - `modes`: how a gradient is scaled or changed, and the sensitivity that follows; each mode is a class.
-  - `layers`: per-example gradients of linear, convolutional, norm and embedding layers; `weight_gradients` is its GPU
-    kernel for convolutions.
+  - `per_example`: per-example gradients of a network; `ghost`: their norms and sum without them.
+  - `layers`: the rules for linear, convolutional, norm and embedding layers; `weight_gradients` is their GPU kernel for
+    convolutions.
   - `loss`: what is differentiated, the mean loss over the views of one example.
   - `linear_heads`: the clipped sum of linear heads on frozen features, in closed form.
   - `precision`: number formats of passes, norms and sums.

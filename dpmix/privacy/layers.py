@@ -1,31 +1,21 @@
-"""Per-example gradients layer by layer: n gradients of a mean over K views, never n K.
+"""What is known of each kind of layer: how its input and output gradient make n gradients of a mean over K views.
 
-One forward and one backward pass over all n K views. Parameters are constants during the backward pass, so autograd
-computes output gradients alone; each layer's per-example weight gradient is then one contraction of its input with
-its output gradient, over the K views and all positions at once. Group norm's few weights are instead repeated for each
-view, and autograd's gradients of them are added up over the K views of each example.
+A weight's gradient of one example is one contraction of the layer's input with its output gradient, over the K views
+and all positions at once. Group norm's few weights are instead repeated for each view, and autograd's gradients of them
+are added up over the K views of each example. `dpmix.privacy.per_example` makes the passes over the network.
 
 A layer's weight has to be used by calling that layer, once or several times, on tensors whose first dimension is the
 batch. `unsupported_layers` names the layers of which that is not true. It cannot see a weight that other code reads
 without calling its layer; `dpmix.privacy.model_checks.rules_cover` finds that by trial.
 """
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.graph import GradientEdge, get_gradient_edge
-from torch.func import functional_call
-
-from dpmix.errors import ParamsError
-from dpmix.privacy.precision import autocast, loss_scale
-
-if TYPE_CHECKING:
-    from dpmix.privacy.loss import ExampleLoss
 
 # inputs [n, K, ...] and output gradients [n, K, ...] of one layer -> its per-example gradients by parameter name.
 # Under autocast the input is what the layer was called with, in whatever precision, and the gradient is in that of the
@@ -37,7 +27,7 @@ def _linear(layer: nn.Linear, x: Tensor, gradient: Tensor) -> dict[str, Tensor]:
     x, gradient = x.to(gradient.dtype).flatten(1, -2), gradient.flatten(1, -2)
     rows = {"weight": torch.bmm(gradient.transpose(1, 2), x)}
     if layer.bias is not None:
-        rows["bias"] = _sum(gradient, (1,))
+        rows["bias"] = float32_sum(gradient, (1,))
     return rows
 
 
@@ -47,7 +37,7 @@ def _conv2d(layer: nn.Conv2d, x: Tensor, gradient: Tensor) -> dict[str, Tensor]:
     Nothing is unfolded, so memory stays that of the activations.
     """
     n, x = len(x), x.to(gradient.dtype)
-    rows = {"bias": _sum(gradient, (1, 3, 4))} if layer.bias is not None else {}
+    rows = {"bias": float32_sum(gradient, (1, 3, 4))} if layer.bias is not None else {}
     padding = layer.padding
     if layer.kernel_size == (1, 1) and layer.groups == 1 and padding in ((0, 0), "same", "valid"):
         return rows | {"weight": _pointwise(layer, x, gradient)}
@@ -110,9 +100,9 @@ def _pointwise(layer: nn.Conv2d, x: Tensor, gradient: Tensor) -> Tensor:
 def _layer_norm(layer: nn.LayerNorm, x: Tensor, gradient: Tensor) -> dict[str, Tensor]:
     normal = torch.nn.functional.layer_norm(_at_least_float32(x), layer.normalized_shape, eps=layer.eps)
     others = tuple(range(1, gradient.dim() - len(layer.normalized_shape)))
-    rows = {"weight": _sum(gradient * normal, others)}
+    rows = {"weight": float32_sum(gradient * normal, others)}
     if layer.bias is not None:
-        rows["bias"] = _sum(gradient, others)
+        rows["bias"] = float32_sum(gradient, others)
     return rows
 
 
@@ -130,7 +120,7 @@ def _at_least_float32(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
-def _sum(x: Tensor, dims: tuple[int, ...]) -> Tensor:
+def float32_sum(x: Tensor, dims: tuple[int, ...]) -> Tensor:
     """The sum over `dims` in float32 at least, as torch's own backward passes have it."""
     return x.sum(dim=dims, dtype=torch.promote_types(x.dtype, torch.float32))
 
@@ -227,101 +217,3 @@ def _irregular_calls(module: nn.Module, image: Tensor) -> list[str]:
                     irregular[name or "the layer itself"] = None
         known[tuple(image.shape)] = list(irregular)
     return known[tuple(image.shape)]
-
-
-def per_example_gradients(
-    loss: "ExampleLoss", params: Mapping[str, Tensor], views: Tensor, targets: Tensor, precision: str = "float32"
-) -> dict[str, Tensor]:
-    """The gradient of each example's mean loss over its K views, in one forward and one backward pass.
-
-    Args:
-        loss: the loss of one example.
-        params: the trainable parameters by name, [*shape] each.
-        views: [n, K, ...].
-        targets: [n, K, classes].
-        precision: of both passes and of each layer's contraction.
-
-    Returns:
-        float32 [n, *shape] for each of `params`.
-
-    Raises:
-        ParamsError: if `unsupported_layers` finds any.
-
-    >>> from dpmix.privacy.loss import ExampleLoss
-    >>> module = nn.Linear(4, 2)
-    >>> views, targets = torch.rand(3, 5, 4), torch.tensor([1.0, 0.0]).expand(3, 5, 2)
-    >>> rows = per_example_gradients(ExampleLoss(module), dict(module.named_parameters()), views, targets)
-    >>> rows["weight"].shape
-    torch.Size([3, 2, 4])
-    """
-    if unsupported := unsupported_layers(loss.module, views[0, 0]):
-        raise ParamsError(f"no per-example rule for {', '.join(unsupported)}; set the backend to auto or reference")
-    n, k = views.shape[:2]
-    scale = loss_scale(precision)
-    start = torch.zeros((), device=views.device, requires_grad=True)
-    seen: list[tuple[nn.Module, Tensor, GradientEdge]] = []
-
-    def hook(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        # The first layer of each path starts the graph: nothing before it needs a gradient.
-        if not output.requires_grad:
-            output = output + start
-        # The edge and not the tensor, which an activation may overwrite in place.
-        seen.append((layer, inputs[0].detach(), get_gradient_edge(output)))
-        return output
-
-    # By identity, because layers may share a parameter, of which only one has its name.
-    full_names = {loss.module.get_parameter(name): name for name in params}
-    layers: dict[nn.Module, dict[str, str]] = {}
-    for layer in loss.module.modules():
-        parts = {part: full_names.get(value) for part, value in layer.named_parameters(recurse=False)}
-        if trainable := {part: name for part, name in parts.items() if name is not None}:
-            layers[layer] = trainable
-    copies: list[tuple[str, Tensor]] = []
-
-    def repeated(layer: nn.Module, x: Tensor) -> Tensor:
-        own = {part: value.expand(len(x), *value.shape) for part, value in layer.named_parameters(recurse=False)}
-        for part, name in layers[layer].items():
-            own[part] = own[part].detach().clone().requires_grad_()
-            copies.append((name, own[part]))
-        return REPEATED[type(layer)](layer, x, **own)
-
-    by_rule, by_copies = ([layer for layer in layers if type(layer) in kind] for kind in (RULES, REPEATED))
-    handles = [layer.register_forward_hook(hook) for layer in by_rule]
-    constants = {name: value.detach() for name, value in loss.module.named_parameters()}
-    constants.update({name: value.detach() for name, value in params.items()})
-    try:
-        for layer in by_copies:
-            layer.forward = partial(repeated, layer)
-        with torch.enable_grad():
-            with autocast(precision, views.device.type):
-                outputs = functional_call(loss.module, constants, (views.flatten(0, 1),))
-            if precision != "float32":
-                outputs = outputs.float()
-            # criterion is a mean over rows: n times it is the sum over examples of the mean over their views.
-            value = loss.criterion(outputs, targets.flatten(0, 1)) * (n * scale)
-            wanted = [edge for *_, edge in seen] + [get_gradient_edge(copy) for _, copy in copies]
-            gradients = torch.autograd.grad(value, wanted, allow_unused=True)
-    finally:
-        for handle in handles:
-            handle.remove()
-        for layer in by_copies:
-            vars(layer).pop("forward", None)
-    rows: dict[str, Tensor] = {}
-
-    def add(name: str, row: Tensor) -> None:
-        # A layer that is used twice, or shares its weight, has one gradient: the sum.
-        row = row.float() / scale if scale != 1 else row.float()
-        rows[name] = rows[name] + row if name in rows else row
-
-    for (layer, x, _), gradient in zip(seen, gradients[: len(seen)], strict=True):
-        if gradient is None:
-            continue
-        x = x.view(n, k, *x.shape[1:])
-        gradient = gradient.view(n, k, *gradient.shape[1:])
-        for part, row in RULES[type(layer)](layer, x, gradient).items():
-            if name := layers[layer].get(part):
-                add(name, row)
-    for (name, _), gradient in zip(copies, gradients[len(seen) :], strict=True):
-        if gradient is not None:
-            add(name, _sum(gradient.view(n, k, *gradient.shape[1:]), (1,)))
-    return {name: rows[name] if name in rows else value.new_zeros(n, *value.shape) for name, value in params.items()}

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from dpmix.errors import PrivacyError
-from dpmix.privacy.layers import per_example_gradients, unsupported_layers
+from dpmix.privacy.layers import unsupported_layers
 from dpmix.privacy.loss import ExampleLoss
+from dpmix.privacy.per_example import per_example_gradients
 
 _MOVED = 0.02
 

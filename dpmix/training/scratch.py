@@ -50,8 +50,8 @@ class _Network:
         rates = experiment.learning_rate, experiment.momentum, experiment.weight_decay
         self.members: Sequence[Member] = [Member(plan, *rates)]
         self._experiment, self._plan, self._data = experiment, plan, data
-        self._model, self._loss, self._backend, self._device = model, ExampleLoss(model), backend, device
-        self._mode = registered(CLIPPING_MODES, experiment.clipping)()
+        self.model, self._loss, self._backend, self._device = model, ExampleLoss(model), backend, device
+        self.mode = registered(CLIPPING_MODES, experiment.clipping)()
         self._units = microbatches(plan.population, plan.microbatch_size, seed=0)
 
     def of_member(self, tensors: Mapping[str, Tensor], member: int) -> dict[str, Tensor]:
@@ -60,7 +60,7 @@ class _Network:
 
     def zero_sums(self) -> Sums:
         """See `Learner.zero_sums`."""
-        return self._as_sums(zero_sum(self.params, self._plan.clip_norm, self._mode))
+        return self._as_sums(zero_sum(self.params, self._plan.clip_norm, self.mode))
 
     def sums(self, units: np.ndarray, step: int) -> Sums:
         """See `Learner.sums`."""
@@ -73,14 +73,14 @@ class _Network:
                 views.targets,
                 self._plan.clip_norm,
                 backend=self._backend,
-                mode=self._mode,
+                mode=self.mode,
                 precision=self._experiment.precision,
             )
         )
 
     def accuracies(self, weights: Mapping[str, Tensor], workers: Workers) -> list[float]:
         """See `Learner.accuracies`."""
-        return [evaluate(self._model, weights, self._data, self._device, workers)]
+        return [evaluate(self.model, weights, self._data, self._device, workers)]
 
     def _as_sums(self, clipped: ClippedSum) -> Sums:
         return Sums(clipped.total, (clipped.norms > self._plan.clip_norm).sum()[None])
@@ -124,7 +124,7 @@ def train_from_scratch(
     learner = _Network(experiment, plan, data, model, backend, device)
     if workers.is_main:
         example = torch.zeros(1, view_settings(experiment).views, *image.shape, device=device)
-        _say(f"clipped gradients: {explain_backend(model, example, backend)}")
+        _say(f"clipped gradients: {explain_backend(model, example, backend, learner.mode)}")
     (outcome,) = train(
         learner,
         epochs=experiment.epochs,

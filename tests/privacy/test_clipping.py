@@ -33,7 +33,7 @@ every_backend = pytest.mark.parametrize("backend", BACKENDS)
 # Float32 beside exact arithmetic, relative to a gradient's length: sums of no more than 50 products (a kernel of 18, an
 # image of 49 pixels), and normalising a nearly constant group, which divides by sqrt(eps) = 1 / 316 at least.
 NORMALISED = gamma(50) / 1e-5**0.5
-RULED = ("sequential", "vectorized", "reference")
+RULED = ("sequential", "vectorized", "ghost", "reference")
 
 
 def close(found: Tensor, expected: Tensor, tolerance: float = 1e-5) -> bool:

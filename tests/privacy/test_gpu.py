@@ -48,7 +48,7 @@ def distance(found: dict[str, Tensor], expected: dict[str, Tensor]) -> float:
 # The images are noise: group norm takes away what they share, and a rounding of 2**-9 in bfloat16 grows to a tenth of
 # the gradient. Float16 rounds by 2**-12, and has no numbers for some of the smallest gradients.
 @pytest.mark.parametrize(("precision", "tolerance"), [("float32", 2e-4), ("float16", 0.1), ("bfloat16", 0.3)])
-@pytest.mark.parametrize("backend", ["sequential", "vectorized", "reference"])
+@pytest.mark.parametrize("backend", ["sequential", "vectorized", "ghost", "reference"])
 @pytest.mark.parametrize("channels_last", [False, True])
 @pytest.mark.usefixtures("all_bits")
 def test_backends_agree_with_a_loop_in_float64(
@@ -94,7 +94,7 @@ def test_no_example_moves_the_sum_by_more_than_c(mode: object, precision: str) -
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-@pytest.mark.parametrize("backend", ["sequential", "vectorized", "reference"])
+@pytest.mark.parametrize("backend", ["sequential", "vectorized", "ghost", "reference"])
 def test_it_repeats_bit_for_bit(backend: str, precision: str) -> None:
     module, views, targets = problem()
     module, views, targets = module.cuda(), views.cuda(), targets.cuda()

@@ -5,8 +5,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from dpmix.errors import ParamsError
-from dpmix.privacy.layers import REPEATED, RULES, per_example_gradients, unsupported_layers
+from dpmix.privacy.layers import REPEATED, RULES, unsupported_layers
 from dpmix.privacy.loss import ExampleLoss
+from dpmix.privacy.per_example import per_example_gradients
 from tests.privacy.architectures import Tied, batch, flat, image_networks, naive, parameters, text_networks
 
 

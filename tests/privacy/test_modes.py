@@ -18,7 +18,7 @@ from tests.privacy.architectures import batch, flat, image_networks, naive, para
 from tests.tolerances import gamma
 
 CLIPPING = {name: registered(CLIPPING_MODES, name)() for name in CLIPPING_MODES}
-RULED = ("sequential", "vectorized", "reference")
+RULED = ("sequential", "vectorized", "ghost", "reference")
 every_backend = pytest.mark.parametrize("backend", BACKENDS)
 every_mode = pytest.mark.parametrize("mode", [pytest.param(mode, id=name) for name, mode in checks.MODES.items()])
 modes = st.one_of(st.sampled_from(list(CLIPPING.values())), st.builds(AutoS, gamma=st.floats(1e-4, 1e3)))

@@ -16,7 +16,7 @@ from dpmix.privacy.precision import PRECISIONS, autocast, check_precision, full_
 from tests.privacy import checks
 from tests.privacy.architectures import batch, flat, image_networks, naive, parameters, text_networks
 
-RULED = ("sequential", "vectorized", "reference")
+RULED = ("sequential", "vectorized", "ghost", "reference")
 every_backend = pytest.mark.parametrize("backend", BACKENDS)
 CPU = torch.device("cpu")
 
@@ -117,7 +117,7 @@ def test_float16_scales_its_loss(backend, monkeypatch):
     found = clipped_sum(loss, params, views, targets, 1.0, backend=backend, precision="float16")
     distance = float((flat(found.total) - flat(expected.total)).norm() / flat(expected.total).norm())
     assert distance < 0.02
-    for where in ("clipping", "layers"):
+    for where in ("clipping", "per_example", "ghost"):
         monkeypatch.setattr(f"dpmix.privacy.{where}.loss_scale", lambda _: 1.0)
     lost = clipped_sum(loss, params, views, targets, 1.0, backend=backend, precision="float16")
     assert float((flat(lost.total) - flat(expected.total)).norm() / flat(expected.total).norm()) > 0.1
@@ -191,7 +191,7 @@ def test_autocast():
         pass
 
 
-@pytest.mark.parametrize("backend", ["sequential", "vectorized", "reference"])
+@pytest.mark.parametrize("backend", RULED)
 @pytest.mark.parametrize("before", [False, True])
 def test_convolutions_repeat_and_the_setting_is_put_back(monkeypatch, backend, before):
     monkeypatch.setattr(torch.backends.cudnn, "deterministic", before)

@@ -24,7 +24,7 @@ from tests.privacy import checks
 from tests.privacy.architectures import flat, parameters
 from tests.tolerances import gamma, head_rounding
 
-BACKENDS = ("sequential", "vectorized", "reference")
+BACKENDS = ("sequential", "vectorized", "ghost", "reference")
 
 
 def real_cuda() -> None:
