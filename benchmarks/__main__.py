@@ -55,7 +55,7 @@ GROUPS: list[tuple[int, dict[str, Callable[[], Step]]]] = [
     ),
     *[
         (
-            5,
+            3,
             {
                 f"{DENSE}, ours ({backend}), {label}": lambda backend=backend, problem=problem:
                     cases.clipped(problem, backend, problem.n)

@@ -121,7 +121,11 @@ def _at_least_float32(x: Tensor) -> Tensor:
 
 
 def float32_sum(x: Tensor, dims: tuple[int, ...]) -> Tensor:
-    """The sum over `dims` in float32 at least, as torch's own backward passes have it."""
+    """The sum over `dims` in float32 at least, as torch's own backward passes have it.
+
+    >>> float32_sum(torch.ones(2, 3, dtype=torch.bfloat16), (1,))
+    tensor([3., 3.])
+    """
     return x.sum(dim=dims, dtype=torch.promote_types(x.dtype, torch.float32))
 
 

@@ -27,6 +27,14 @@ class Use(NamedTuple):
         names: full names of its trainable parameters, by their names in the layer.
         x: the layer's input [n K, ...]; None where the parameter was repeated for each image.
         edge: where in autograd's graph the gradient arrives: that of the layer's output, or of the repeated parameter.
+
+    The gradients of a weight of one row, for two examples of three views:
+
+    >>> x, gradient = torch.ones(6, 4), torch.ones(2, 3, 1)
+    >>> layer = nn.Linear(4, 1, bias=False)
+    >>> use = Use(layer, {"weight": "head.weight"}, x, get_gradient_edge(layer(x)))
+    >>> use.rows(gradient)["head.weight"].shape
+    torch.Size([2, 1, 4])
     """
 
     layer: nn.Module
@@ -65,6 +73,13 @@ def recorded_loss(
 
     Raises:
         ParamsError: if `unsupported_layers` finds any.
+
+    >>> module = nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 2))
+    >>> params = dict(module.named_parameters())
+    >>> views, targets = torch.rand(3, 5, 4), torch.tensor([1.0, 0.0]).expand(3, 5, 2)
+    >>> value, start, uses = recorded_loss(ExampleLoss(module), params, views, targets, "float32")
+    >>> [use.names["weight"] for use in uses]
+    ['0.weight', '2.weight']
     """
     if unsupported := unsupported_layers(loss.module, views[0, 0]):
         raise ParamsError(f"no per-example rule for {', '.join(unsupported)}; set the backend to auto or reference")

@@ -19,6 +19,8 @@ from tests.tolerances import gamma
 
 CLIPPING = {name: registered(CLIPPING_MODES, name)() for name in CLIPPING_MODES}
 RULED = ("sequential", "vectorized", "ghost", "reference")
+# Ghost clipping takes modes that scale, and refuses others (tests/privacy/test_ghost.py).
+any_mode = pytest.mark.parametrize("backend", [backend for backend in BACKENDS if backend != "ghost"])
 every_backend = pytest.mark.parametrize("backend", BACKENDS)
 every_mode = pytest.mark.parametrize("mode", [pytest.param(mode, id=name) for name, mode in checks.MODES.items()])
 modes = st.one_of(st.sampled_from(list(CLIPPING.values())), st.builds(AutoS, gamma=st.floats(1e-4, 1e3)))
@@ -125,7 +127,8 @@ def test_one_layer_is_clipped_flat():
         clipped_sum(ExampleLoss(layer), parameters(layer), views, targets, 0.3, mode=mode)
         for mode in (Flat(), PerLayer())
     )
-    assert torch.allclose(flat(one.total), flat(other.total), rtol=1e-6)
+    # Of what is added up: three gradients of at most 0.3, which may cancel.
+    assert float((flat(one.total) - flat(other.total)).norm()) <= 3 * 0.3 * 1e-6
 
 
 def test_factors_for_several_clip_norms():
@@ -221,7 +224,7 @@ class Truncated(Clipping):
         return {name: (self.slack * row).clamp(-most, most) for name, row in shortened.items()}
 
 
-@every_backend
+@any_mode
 def test_a_mode_that_is_no_factor(backend):
     module, clip_norm, damaged = checks.small_network(), 0.3, 2
     views, targets = checks.small_batch(5, 2)
@@ -260,7 +263,7 @@ def test_heads_under_a_mode_that_is_no_factor(head):
     assert torch.allclose(totals[head].double(), expected, rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize("backend", RULED)
+@any_mode
 def test_a_mode_that_lets_more_through_than_it_says_is_refused(backend):
     module = checks.small_network()
     views, targets = checks.small_batch(3, 2)

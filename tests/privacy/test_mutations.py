@@ -459,7 +459,7 @@ MODE_MUTATIONS = [
 ]
 
 
-@pytest.mark.parametrize("backend", ["sequential", "vectorized", "ghost"])
+@pytest.mark.parametrize("backend", ["sequential", "vectorized"])
 @pytest.mark.parametrize(
     ("mutation", "check", "mode", "words"),
     [
