@@ -42,9 +42,12 @@ def account(
     spent = plan.epsilons()
     if not spent:
         raise PrivacyError(f"no accountant can bound noise multiplier {plan.noise_multiplier:g}; use more noise")
+    # What was calibrated is rounded up: whoever copies it must not add less noise than was accounted for.
+    shown = f"{plan.noise_multiplier:.6g}" if epsilon is None else rounded_up(plan.noise_multiplier, 6)
+    std = f"{plan.noise_std:.6g}" if epsilon is None else rounded_up(plan.noise_std, 6)
     rows = [
-        ("noise multiplier σ", f"{plan.noise_multiplier:.6g}"),
-        ("noise on the sum", f"{plan.noise_std:.6g} (sensitivity {plan.sensitivity:g})"),
+        ("noise multiplier σ", shown),
+        ("noise on the sum", f"{std} (sensitivity {plan.sensitivity:g})"),
         ("steps T", str(plan.steps)),
         ("sampling rate q", f"{plan.sampling_rate:.6g}"),
         ("delta", f"{plan.delta:g}"),

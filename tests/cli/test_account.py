@@ -5,6 +5,7 @@ from typer.testing import CliRunner
 from dpmix.cli.account import account
 from dpmix.errors import ParamsError, PrivacyError
 from dpmix.privacy.accounting import epsilons
+from dpmix.privacy.plan import Plan
 
 app = typer.Typer()
 app.command()(account)
@@ -50,10 +51,20 @@ def test_accounts_for_given_noise():
     assert 1 < value(shown["epsilon, pld"]) < 8
 
 
+def test_the_noise_that_is_printed_meets_the_target_when_it_is_copied():
+    given = ("--n", "3680", "--batch", "1000", "--epochs", "10")
+    for epsilon in (0.7, 1, 2.5, 4, 8):
+        rows = run(*given, "--epsilon", str(epsilon))
+        shown = {label.strip(): text.strip() for label, text in rows.items()}
+        plan = Plan.calibrated(population=3680, batch_size=1000, epochs=10, delta=1e-5, clip_norm=1.0, epsilon=epsilon)
+        assert plan.noise_multiplier <= value(shown["noise multiplier σ"]) < plan.noise_multiplier + 1e-5
+        assert plan.noise_std <= value(shown["noise on the sum"]) < plan.noise_std + 1e-5
+
+
 def test_without_privacy_is_said():
     rows = run("--n", "100", "--batch", "10", "--epochs", "1", "--epsilon", "inf")
     shown = {label.strip(): text.strip() for label, text in rows.items()}
-    assert shown["noise multiplier σ"] == "0"
+    assert value(shown["noise multiplier σ"]) == 0
     assert shown["epsilon, rdp"] == "∞"
     assert shown["calibrated by"] == "none, there is no noise"
 
