@@ -185,11 +185,9 @@ def test_linear_layers_of_every_dimension(shape):
     generator = torch.Generator().manual_seed(0)
     views = torch.randn(4, 2, *shape, generator=generator)
     targets = torch.softmax(torch.randn(4, 2, CLASSES, generator=generator), dim=2)
-    expected, *others = (
-        clipped_sum(ExampleLoss(model), params, views, targets, 0.2, backend=backend)
-        for backend in ("sequential", "vectorized", "ghost")
-    )
-    for found in others:
+    expected = clipped_sum(ExampleLoss(model), params, views, targets, 0.2, backend="sequential")
+    for backend in ("vectorized", "ghost"):
+        found = clipped_sum(ExampleLoss(model), params, views, targets, 0.2, backend=backend)
         assert torch.allclose(found.norms, expected.norms, rtol=1e-5)
         assert all(torch.allclose(found.total[name], expected.total[name], atol=1e-6) for name in params)
 
