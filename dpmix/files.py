@@ -23,10 +23,13 @@ def atomic_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it replaces `path`, on any error it is removed.
 
     Raises:
-        DpmixError: if the disk is full or not writable, whatever error the library that writes raises for it.
+        DpmixError: if `path` is a folder, or the disk is full or not writable, whatever error the library that writes
+            raises for it.
     """
     path = Path(path)
     with _one_line(path):
+        if path.is_dir():
+            raise DpmixError(f"cannot write {path}: it is a folder; name a file")
         path.parent.mkdir(parents=True, exist_ok=True)
         # The suffix stays last because writers such as savefig and np.save read it.
         handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
@@ -110,11 +113,14 @@ def read_json(path: Path) -> Any:
     """The content of a JSON file.
 
     Raises:
-        DpmixError: if it is missing or not valid JSON.
+        DpmixError: if it is missing, cannot be read or is not valid JSON.
     """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise DpmixError(f"{path} does not exist; run the step that makes it") from error
-    except json.JSONDecodeError as error:
+    except OSError as error:
+        reason = "it is a folder" if Path(path).is_dir() else error.strerror or str(error)
+        raise DpmixError(f"cannot read {path}: {reason}; move it away and make it again") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise DpmixError(f"{path} is not valid JSON ({error}); delete it and make it again") from error

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +173,19 @@ def test_equal_values_are_equal_bytes(tmp_path: Path) -> None:
 def test_json_that_is_missing_or_broken_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(DpmixError, match=r"/a does not exist; run the step that makes it$"):
         read_json(tmp_path / "a")
-    (tmp_path / "a").write_text("{")
-    with pytest.raises(DpmixError, match=r"/a is not valid JSON \(.*\); delete it and make it again$"):
-        read_json(tmp_path / "a")
+    for text in (b"{", b"\xff"):
+        (tmp_path / "a").write_bytes(text)
+        with pytest.raises(DpmixError, match=r"/a is not valid JSON \(.*\); delete it and make it again$"):
+            read_json(tmp_path / "a")
+    with pytest.raises(DpmixError, match=f"^cannot read {tmp_path}: it is a folder; move it away and make it again$"):
+        read_json(tmp_path)
+
+
+def test_a_folder_in_the_place_of_a_file_is_one_line_and_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "made").mkdir()
+    for path in (Path("."), Path("made")):
+        with pytest.raises(DpmixError, match=f"^cannot write {re.escape(str(path))}: it is a folder; name a file$"):
+            write_text(path, "x")
+    assert names(tmp_path) == ["made"]
+    assert names(tmp_path / "made") == []

@@ -7,9 +7,13 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from dpmix.artefacts.base import Artefact, digest
+from dpmix.errors import ParamsError, nearest
 
 if TYPE_CHECKING:
     from dpmix.catalogue.catalogue import Catalogue
+
+# Targets that stand for several tables and figures.
+SEVERAL = ("all", "all_tables", "all_figures", "report")
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,24 @@ def jobs(
     return found
 
 
+def check_words(catalogue: "Catalogue", words: Iterable[str], rules: Collection[str]) -> None:
+    """Refuse a misspelt target, for which Snakemake would only say that no rule makes it.
+
+    Args:
+        catalogue: the scale.
+        words: the targets of a call, as they are typed. One that is a file's path is Snakemake's to judge, and so is
+            one that is similar to no target.
+        rules: the names of all rules.
+
+    Raises:
+        ParamsError: for a word that is neither a rule nor a path and nearly a target.
+    """
+    for word in words:
+        if word not in rules and PurePosixPath(word).name == word and not Path(word).exists():
+            for meant in nearest(word, [*catalogue.targets, *SEVERAL]):
+                raise ParamsError(f"no target is called {word!r}; did you mean {meant!r}?")
+
+
 def needed_for(catalogue: "Catalogue", targets: Iterable[str]) -> frozenset[str]:
     """The paths of all artefacts that a call of Snakemake with these targets needs, on disk or not.
 
@@ -81,15 +103,20 @@ def needed_for(catalogue: "Catalogue", targets: Iterable[str]) -> frozenset[str]
         if path in catalogue.artefacts:
             sources.add(path)
         else:
-            shown |= _shown_by(catalogue, path)
+            shown |= shown_by(catalogue, path)
     if not shown and not sources:
         return frozenset(catalogue.artefacts)
     paths = {path for path, wanted_by in catalogue.needed_by.items() if not shown.isdisjoint(wanted_by)}
     return frozenset(paths | catalogue.with_inputs(sources))
 
 
-def _shown_by(catalogue: "Catalogue", word: str) -> set[str]:
-    """The tables and figures that a word asks for: the name of a rule, or the path of a file that a rule writes."""
+def shown_by(catalogue: "Catalogue", word: str) -> set[str]:
+    """The tables and figures that a word asks for.
+
+    Args:
+        catalogue: the scale.
+        word: the name of a rule, or the path of a file that a rule writes; any other asks for none.
+    """
     match PurePosixPath(word).parts:
         case ("results", catalogue.scale, "tables" | "figures", file):
             word = file.partition(".")[0]

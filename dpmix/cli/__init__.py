@@ -4,7 +4,7 @@ import errno
 import sys
 from typing import Any
 
-from dpmix.errors import DpmixError
+from dpmix.errors import DpmixError, one_line
 
 _USAGE = 2  # the exit status of a command line that cannot be understood, as elsewhere
 
@@ -25,7 +25,7 @@ def main() -> None:
     except usage_error as error:
         _refuse_usage(error)
     except DpmixError as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {one_line(error)}")
     except OSError as error:
         if error.errno == errno.ENOSPC:
             sys.exit("error: the disk is full; free some space and run the same command again")

@@ -37,11 +37,11 @@ def plan(
         typer.Option(help="As measured: MODEL=IMAGES_PER_SECOND, or TFLOP/s of every model; may be repeated."),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Count what is already on disk too.")] = False,
-    csv: Annotated[Path | None, typer.Option(help="Write the table here as well.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write the table to this file as well, and make its folder.")] = None,
     params: Annotated[Path, typer.Option(help="The parameters.")] = Path("params.yaml"),
     more: Annotated[
         list[str] | None,
-        typer.Argument(help="Tables and figures, such as table9 figure2; by default all.", metavar="[TARGETS]..."),
+        typer.Argument(help="As for Snakemake, such as table9 figure2 report; by default all.", metavar="[TARGETS]..."),
     ] = None,
 ) -> None:
     """Count runs, jobs, images through each model, GPU hours and disk of tables and figures; trains nothing."""

@@ -19,7 +19,7 @@ from dpmix.artefacts.data import ImageStore, SyntheticSet
 from dpmix.artefacts.experiment import Experiment, GradientRecord, Selection
 from dpmix.artefacts.measurements import Distance, ZeroShot
 from dpmix.catalogue.catalogue import Catalogue
-from dpmix.catalogue.jobs import jobs, needed_for
+from dpmix.catalogue.jobs import SEVERAL, jobs, needed_for, shown_by
 from dpmix.errors import known
 from dpmix.params.specs import DiffusionSpec
 
@@ -103,7 +103,7 @@ def estimates(
 
     Args:
         catalogue: the scale.
-        targets: such as `table9` and `figure2`; None is every table and figure.
+        targets: such as `table9`, `figure2` and `all_tables`; None is every table and figure.
         costs: operations of models; pass one that exists to use what it has counted already.
         missing_only: leave out what is on disk, as Snakemake does.
 
@@ -113,12 +113,14 @@ def estimates(
     Raises:
         ParamsError: for an unknown target, or an encoder that does not exist.
     """
-    wanted = [known(target, catalogue.targets, "target") for target in dict.fromkeys(targets or catalogue.targets)]
+    there = (*catalogue.targets, *SEVERAL)
+    words = [known(word, there, "target") for word in targets or catalogue.targets]
+    wanted = {word: frozenset(shown_by(catalogue, word)) for word in words}
     counting = _Counting(catalogue, costs or Costs(catalogue), missing_only)
-    rows = [counting.estimate(target, frozenset({target})) for target in wanted]
+    rows = [counting.estimate(target, shown) for target, shown in wanted.items()]
     if len(rows) == 1:
         return rows
-    return [*rows, counting.estimate("all" if targets is None else "together", frozenset(wanted))]
+    return [*rows, counting.estimate("all" if targets is None else "together", frozenset().union(*wanted.values()))]
 
 
 class _Counting:
@@ -133,8 +135,10 @@ class _Counting:
         ]
 
     def estimate(self, name: str, targets: frozenset[str]) -> Estimate:
-        """What one call of Snakemake for these targets would make."""
+        """What one call of Snakemake for these tables and figures would make."""
         made, fetched = Estimate(name), set()
+        if not targets:  # such as `all_figures` of a scale without figures
+            return made
         needed = needed_for(self._catalogue, targets)
         for kinds in ((Selection,), (Experiment, GradientRecord), (ZeroShot,), (Distance,)):
             for job in jobs(self._catalogue, *kinds, needed=needed, missing_only=self._missing_only):

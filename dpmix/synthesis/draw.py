@@ -14,7 +14,7 @@ from dpmix.data.class_names import prompt_name
 from dpmix.errors import DataError, ParamsError
 from dpmix.files import atomic_file, read_json
 from dpmix.random import key_of
-from dpmix.synthesis.folder import append_lines, finish_set, image_file, resume_set
+from dpmix.synthesis.folder import append_lines, finish_set, finished_images, image_file, start_set
 from dpmix.synthesis.pipeline import SCHEDULERS, load_pipeline
 
 MAX_REDRAWS = 20
@@ -66,6 +66,8 @@ def synthesize(
         DataError: if the model cannot be read or downloaded, or its safety checker rejects every image of a caption.
         DpmixError: if the disk is full or not writable.
     """
+    if isinstance(classes, str):
+        raise ParamsError(f"classes are a sequence of names, not the text {classes!r}; write [{classes!r}]")
     out, classes = Path(out), tuple(classes)
     _check(classes, count, prompt, steps, resolution, scheduler, batch_size, saved_resolution)
     settings = {
@@ -80,12 +82,13 @@ def synthesize(
         "scheduler": scheduler,
         "seed": seed,
     }
-    done = resume_set(out, settings, count)
+    done = finished_images(out, settings, count)
     if (out / "manifest.json").is_file() and read_json(out / "manifest.json")["count"] == count == len(done):
         return
-    (out / "manifest.json").unlink(missing_ok=True)
     waiting = [(index, 0) for index in range(count) if index not in done]
+    # Before anything is written, so that a misspelt model leaves nothing behind.
     pipeline = load_pipeline(model, revision, scheduler, torch.device(device), dtype) if waiting else None
+    start_set(out, settings, done)
     interval = 0.2 if sys.stderr.isatty() else 30.0  # seconds; a log file needs a line now and then
     with tqdm(total=count, initial=len(done), desc="synthesizing", unit="image", mininterval=interval) as bar:
         while waiting:

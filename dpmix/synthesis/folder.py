@@ -129,11 +129,11 @@ def _intact(out: Path, line: Mapping[str, Any]) -> bool:
     return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == line["sha256"]
 
 
-def resume_set(out: Path, settings: dict[str, Any], count: int) -> dict[int, dict[str, Any]]:
-    """Prepare a folder for drawing the rest of a set.
+def finished_images(out: Path, settings: dict[str, Any], count: int) -> dict[int, dict[str, Any]]:
+    """Which images of a set are there already. Nothing is written; what a killed process left half-written is deleted.
 
     Args:
-        out: the folder, which is made if need be. What a killed process left half-written is deleted.
+        out: the folder, which need not exist.
         settings: what determines the images.
         count: images in all.
 
@@ -142,12 +142,7 @@ def resume_set(out: Path, settings: dict[str, Any], count: int) -> dict[int, dic
 
     Raises:
         ParamsError: if the folder holds images of other settings, or more images than `count`.
-        DpmixError: if the folder cannot be written.
     """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _unwritable(out, error) from error
     for leftover in out.rglob(".[0-9]*-*.png"):  # what a killed process was writing
         leftover.unlink(missing_ok=True)
     expected = {image_file(settings["classes"], index) for index in range(count)}
@@ -160,11 +155,24 @@ def resume_set(out: Path, settings: dict[str, Any], count: int) -> dict[int, dic
         changed = [key for key in settings if before.get(key) != settings[key]]
         if changed:
             raise ParamsError(f"{out} holds images of another {changed[0]}; delete it or choose another folder")
-    else:
+    return done
+
+
+def start_set(out: Path, settings: dict[str, Any], done: Mapping[int, dict[str, Any]]) -> None:
+    """Prepare a folder for drawing the rest of a set, of which `finished_images` gave `done`.
+
+    Raises:
+        DpmixError: if the folder cannot be written.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(out, error) from error
+    (out / "manifest.json").unlink(missing_ok=True)
+    if not done:
         write_json(out / "settings.json", settings)
     # Written anew, because after a crash the last line may be incomplete, and the next one would be appended to it.
     write_text(out / "manifest.jsonl", _jsonl([done[index] for index in sorted(done)]))
-    return done
 
 
 def image_file(classes: Sequence[str], index: int) -> str:

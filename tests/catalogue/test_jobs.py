@@ -14,7 +14,8 @@ from dpmix.artefacts.experiment import Experiment, GradientRecord, Selection
 from dpmix.artefacts.measurements import Distance, ZeroShot
 from dpmix.artefacts.plan_file import PlanFile
 from dpmix.catalogue.catalogue import Catalogue
-from dpmix.catalogue.jobs import Job, jobs, needed_for
+from dpmix.catalogue.jobs import Job, check_words, jobs, needed_for
+from dpmix.errors import ParamsError
 from dpmix.params.models import EncoderSpec
 from dpmix.params.read import parse
 
@@ -98,6 +99,21 @@ def test_a_call_needs_what_its_targets_show(
 ) -> None:
     demo = catalogues["demo"]
     assert needed_for(demo, words) == needed_by(demo, *targets) < set(demo.artefacts)
+
+
+def test_a_misspelt_target_is_answered_with_the_nearest(
+    catalogues: dict[str, Catalogue], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    demo = catalogues["demo"]
+    for word, meant in (("tabel9", "table9"), ("all_tabels", "all_tables"), ("reprot", "report")):
+        with pytest.raises(ParamsError) as caught:
+            check_words(demo, ["figure2", word], {"figure2"})
+        assert str(caught.value) == f"no target is called {word!r}; did you mean {meant!r}?"
+    # Rules, paths, and what is like no target.
+    check_words(demo, ["tabel9", "results/demo/tables/tabel9.csv", "./tabel8", "images"], {"tabel9"})
+    (tmp_path / "tabel9").touch()
+    check_words(demo, ["tabel9"], set())
 
 
 def test_stamps_ask_for_their_tables(catalogues: dict[str, Catalogue]) -> None:

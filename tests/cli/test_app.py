@@ -226,7 +226,7 @@ def test_a_full_disk_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_any_error_of_the_project_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object, **__: object) -> None:
-        raise DpmixError("what and how to mend it")
+        raise DpmixError("what and\n  how to mend it\n")
 
     monkeypatch.setattr("dpmix.cli.app.app", broken)
     assert refused([], monkeypatch) == "what and how to mend it"

@@ -3,9 +3,12 @@
 import csv
 import re
 import socket
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from dpmix.artefacts.data import ImageStore
@@ -13,10 +16,10 @@ from dpmix.artefacts.experiment import Experiment
 from dpmix.catalogue.catalogue import Catalogue
 from dpmix.cli.app import app
 from dpmix.cli.plan import _count
-from dpmix.costs.estimate import estimates
+from dpmix.costs.estimate import Estimate, estimates
 from dpmix.costs.operations import Costs
 from dpmix.costs.speed import GPUS, Speed
-from dpmix.params.read import read
+from dpmix.params.read import parse, read
 
 
 @pytest.fixture(autouse=True)
@@ -81,6 +84,36 @@ def test_a_mistake_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SystemExit) as caught:
         main()
     assert str(caught.value) == "error: params.yaml: unknown target 'table99'; did you mean 'table9'?"
+
+
+def test_a_target_that_stands_for_several_is_one_row() -> None:
+    catalogue = Catalogue(read(Path("params.yaml")), "demo")
+    tables = [target for target in catalogue.targets if target.startswith("table")]
+    costs = Costs(catalogue)
+    everything, of_tables = estimates(catalogue, costs=costs)[-1], estimates(catalogue, tables, costs=costs)[-1]
+    for word, expected in (("report", everything), ("all", everything), ("all_tables", of_tables)):
+        (found,) = estimates(catalogue, [word], costs=costs)
+        assert found == replace(expected, target=word)
+    assert of_tables.runs < everything.runs
+    lines = planned("all_tables", "figure2")
+    assert row(lines, "all_tables")[1] == str(of_tables.runs)
+    assert row(lines, "together")[1] == str(everything.runs)
+
+
+def test_figures_of_a_scale_without_any_cost_nothing() -> None:
+    raw: dict[str, Any] = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
+    demo = {**raw["scales"]["demo"], "figures": {}}
+    catalogue = Catalogue(parse({**raw, "scales": {"demo": demo}, "scale": "demo"}))
+    assert estimates(catalogue, ["all_figures"]) == [Estimate("all_figures")]
+
+
+def test_a_folder_is_no_file_to_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dpmix.cli import main
+
+    monkeypatch.setattr("sys.argv", ["dpmix", "plan", "table12", "--csv", "."])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert str(caught.value) == "error: cannot write .: it is a folder; name a file"
 
 
 def test_what_is_on_disk_is_counted_again_on_request() -> None:

@@ -113,6 +113,7 @@ def test_guidance_changes_the_image(model: Path, tmp_path: Path) -> None:
         ({"classes": ("one", "one")}, "differ from each other"),
         ({"classes": ("../escape",)}, "cannot name a folder"),
         ({"classes": ("/etc",)}, "cannot name a folder"),
+        ({"classes": "cat"}, r"not the text 'cat'; write \['cat'\]"),
     ],
 )
 def test_impossible_settings_are_one_line(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
@@ -121,6 +122,20 @@ def test_impossible_settings_are_one_line(changes: dict[str, Any], message: str,
         synthesize(tmp_path / "absent", settings.pop("classes"), 4, tmp_path / "out", **settings)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_misspelt_model_leaves_nothing_behind(model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(DataError, match="there is no model folder"):
+        synthesize(tmp_path / "modle", CLASSES, 3, out, **SETTINGS)
+    assert not out.exists()
+    synthesize(model, CLASSES, 3, out, **SETTINGS)
+    assert json.loads((out / "settings.json").read_text())["model"] == str(model)
+    # Nor does it spoil what is there.
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    with pytest.raises(ParamsError, match="holds images of another model"):
+        synthesize(tmp_path / "modle", CLASSES, 4, out, **SETTINGS)
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(

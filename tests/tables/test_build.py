@@ -10,7 +10,7 @@ import yaml
 from dpmix.artefacts.experiment import Experiment
 from dpmix.artefacts.measurements import ZeroShot
 from dpmix.catalogue.catalogue import Catalogue
-from dpmix.errors import DataError, DpmixError
+from dpmix.errors import DataError, DpmixError, ParamsError
 from dpmix.files import read_json, write_json
 from dpmix.params.read import parse
 from dpmix.tables.build import build
@@ -145,13 +145,33 @@ def test_the_epsilon_shown_is_that_of_the_accountant_that_calibrated(raw: dict[s
         build("12", catalogue)
 
 
-@pytest.mark.parametrize(("implementation", "note"), [("json", "not run"), ("no_such_module", "not installed")])
+@pytest.mark.parametrize(
+    ("implementation", "note"),
+    [
+        ("json", "not run"),
+        ("json.decoder", "not run"),
+        ("no_such_module", "not installed"),
+        ("no_such_module.part", "not installed"),
+        ("os.path.x", "not installed"),
+    ],
+)
 def test_an_external_table_says_whether_it_could_be_run(raw: dict[str, Any], implementation: str, note: str) -> None:
     table = {**raw["scales"]["demo"]["tables"]["11"], "implementation": implementation}
     demo = {**raw["scales"]["demo"], "figures": {}, "tables": {"11": table}}
     made = build("11", Catalogue(parse({**raw, "scales": {"demo": demo}})))
     assert made.cells
     assert {(cell.note, cell.values) for cell in made.cells} == {(note, ())}
+
+
+@pytest.mark.parametrize("implementation", ["a..b", ".b", "b.", "", "jax-privacy", "jax privacy", "1a"])
+def test_what_is_no_name_of_a_module_is_refused(raw: dict[str, Any], implementation: str) -> None:
+    table = {**raw["scales"]["demo"]["tables"]["11"], "implementation": implementation}
+    demo = {**raw["scales"]["demo"], "tables": {"11": table}}
+    with pytest.raises(ParamsError) as caught:
+        parse({**raw, "scales": {"demo": demo}})
+    place = "params.yaml: scales.demo.tables.11.implementation"
+    what = f"should be the name of a Python module, such as jax_privacy, not {implementation!r}"
+    assert str(caught.value) == f"{place}: {what}"
 
 
 def test_a_missing_run_is_named(catalogues: dict[str, Catalogue]) -> None:

@@ -6,6 +6,7 @@ Long because a clone of the workflow takes seconds, and its tests share it.
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -416,8 +417,24 @@ def test_only_the_scale_is_set_on_the_command_line(copy: Clone) -> None:
 
 
 def test_a_table_that_is_not_there_has_no_rule(copy: Clone) -> None:
-    for target in ("table14", "results/demo/tables/table14.csv"):
+    for target in ("chart14", "results/demo/tables/table14.csv"):
         assert f"No rule to produce {target}" in copy("--dry-run", target, fails=True)
+    assert copy("--dry-run", "tabel12", fails=True) == (
+        "error: no target is called 'tabel12'; did you mean 'table12'?\n"
+    )
+
+
+def test_the_params_may_have_any_name(copy: Clone) -> None:
+    """The shell gets it as one word, and Snakemake finds no wildcard in it."""
+    shutil.rmtree(copy.folder / "results")
+    name = "my 'own' {params} $HOME.yaml"
+    (copy.folder / "params.yaml").rename(copy.folder / name)
+    said = copy("--dry-run", "--printshellcmds", "table2", "--configfile", name)
+    commands = re.findall(r"^Shell command: .*?(python .*) 2> >", said, flags=re.MULTILINE)
+    assert len(commands) > 3
+    for command in commands:
+        words = shlex.split(command)
+        assert words[words.index("--params") + 1] == name
 
 
 def test_the_workflow_is_in_good_style(repository: Path) -> None:

@@ -1,9 +1,11 @@
 import json
 import os
 import re
+import shlex
 
 from dpmix.catalogue.catalogue import of_config
 from dpmix.errors import DpmixError
+from dpmix.errors import one_line
 from dpmix.artefacts.measurements import Distance
 from dpmix.artefacts.experiment import Experiment
 from dpmix.artefacts.experiment import GradientRecord
@@ -11,6 +13,7 @@ from dpmix.artefacts.plan_file import PlanFile
 from dpmix.artefacts.experiment import Selection
 from dpmix.artefacts.data import SyntheticStore
 from dpmix.artefacts.measurements import ZeroShot
+from dpmix.catalogue.jobs import check_words
 from dpmix.catalogue.jobs import jobs
 from dpmix.catalogue.jobs import needed_for
 from snakemake.cli import get_argument_parser
@@ -23,11 +26,13 @@ try:
     CATALOGUE = of_config(config, PARAMS)
 except DpmixError as error:
     # Snakemake would set a WorkflowError between two lines of its own.
-    raise SystemExit(f"error: {error}") from None
+    raise SystemExit(f"error: {one_line(error)}") from None
 
 SCALE = CATALOGUE.scale
 RESULTS = f"results/{SCALE}"
-STEP = f"--params {PARAMS} --scale {SCALE}"
+# Quoted for the shell; an empty string behind each brace keeps Snakemake from taking {…} for a wildcard.
+QUOTED = shlex.quote(PARAMS).replace("{", "{''")
+STEP = f"--params {QUOTED} --scale {SCALE}"
 
 # A run on several GPUs of a node is as many processes.
 GPUS = CATALOGUE.spec.bundle.gpus
@@ -80,7 +85,7 @@ def made_from(pattern):
         try:
             return CATALOGUE.inputs(pattern.format(**wildcards))
         except DpmixError as error:
-            raise WorkflowError(str(error)) from None
+            raise WorkflowError(one_line(error)) from None
 
     return inputs
 
