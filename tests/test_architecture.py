@@ -1,15 +1,18 @@
 """The house stands as docs/architecture.md draws it: nothing climbs, nothing goes in circles, tests lie beside code."""
 
 import ast
+import re
 import shutil
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "architecture.md"
 MOST_LINES = 350
 # How a first docstring begins the sentence that says why its file is longer.
 REASON = "Long because "
@@ -18,14 +21,14 @@ ELSEWHERE = {
     "artefacts/base.py": "artefacts/test_identity.py",
     "artefacts/data.py": "artefacts/test_experiment.py",
     "artefacts/measurements.py": "artefacts/test_identity.py",
-    "artefacts/plan_file.py": "artefacts/test_identity.py",
+    "artefacts/plan_file.py": "artefacts/test_experiment.py",
     "catalogue/cells.py": "catalogue/test_catalogue.py",
     "data/published/caltech256.py": "data/test_archives.py",
     "data/published/cifar.py": "data/test_archives.py",
     "data/published/eurosat.py": "data/test_archives.py",
     "data/published/oxford_pet.py": "data/test_archives.py",
     "data/published/sun397.py": "data/test_archives.py",
-    "execution.py": "cli/test_steps.py",
+    "execution.py": "test_build.py",
     "makers/data.py": "test_build.py",
     "makers/models.py": "test_build.py",
     "makers/registry.py": "test_build.py",
@@ -41,18 +44,15 @@ ELSEWHERE = {
     "privacy/calibration.py": "privacy/test_accounting.py",
     "privacy/loss.py": "privacy/test_clipping.py",
     "privacy/per_example.py": "privacy/test_layers.py",
-    "progress.py": "cli/test_app.py",
-    "provenance.py": "training/test_runner.py",
     "tables/captions.py": "tables/test_published.py",
     "tables/kinds/accuracy.py": "catalogue/test_reference_rows.py",
     "tables/kinds/base.py": "tables/test_added.py",
     "tables/kinds/external.py": "tables/test_build.py",
-    "tables/kinds/fid.py": "catalogue/test_catalogue.py",
+    "tables/kinds/fid.py": "tables/test_added.py",
     "tables/kinds/grid.py": "catalogue/test_reference_rows.py",
-    "tables/kinds/runtime.py": "tables/test_build.py",
-    "training/accuracy.py": "training/test_measures.py",
+    "tables/kinds/runtime.py": "tables/test_added.py",
+    "training/accuracy.py": "training/test_loop.py",
     "training/network_job.py": "training/test_runner.py",
-    "wording.py": "test_doctests.py",
 }
 
 
@@ -99,16 +99,106 @@ def test_one_that_does_not_would_be_found(file: str, line: str, contract: str, t
     )
 
 
+def contract_of(kind: str) -> dict[str, Any]:
+    """The one contract of pyproject.toml of this type."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    (found,) = [one for one in settings["tool"]["importlinter"]["contracts"] if one["type"] == kind]
+    return found
+
+
+def rooms_there() -> set[str]:
+    return {path.stem for path in (ROOT / "dpmix").iterdir() if not path.name.startswith("_")}
+
+
+def test_privacy_may_import_errors_and_draws_and_nothing_else() -> None:
+    forbidden = {name.removeprefix("dpmix.") for name in contract_of("forbidden")["forbidden_modules"]}
+    assert forbidden == rooms_there() - {"privacy", "errors", "random"}
+
+
 def test_every_room_has_its_place_in_the_picture() -> None:
-    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
-        "contracts"
-    ]
-    (layers,) = [contract["layers"] for contract in contracts if contract["type"] == "layers"]
-    rooms = {one.strip() for layer in layers for one in layer.split("|")}
-    there = {path.stem for path in (ROOT / "dpmix").iterdir() if not path.name.startswith("_")}
-    assert rooms == there
-    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    assert [room for room in sorted(rooms) if f"`{room}`" not in page] == []
+    rooms = {one.strip() for layer in contract_of("layers")["layers"] for one in layer.split("|")}
+    assert rooms == rooms_there()
+    assert [room for room in sorted(rooms) if f"`{room}`" not in PAGE.read_text(encoding="utf-8")] == []
+
+
+def drawn(page: str) -> set[tuple[str, str]]:
+    """The arrows of the picture; one from or to a box of several rooms stands for one of each room in it."""
+    boxes = {name: re.findall(r"<code>(\w+)</code>", text) for name, text in re.findall(r'(\w+)\["(.*)"\]', page)}
+    return {
+        (above, below)
+        for first, second in re.findall(r"^ *(\w+) --> (\w+)$", page, flags=re.MULTILINE)
+        for above in boxes.get(first, [first])
+        for below in boxes.get(second, [second])
+    }
+
+
+def imported(package: Path) -> set[tuple[str, str]]:
+    """Which room imports which, wherever in a file, but for types alone."""
+    found = set()
+    for path in package.rglob("*.py"):
+        room = path.relative_to(package).parts[0].removesuffix(".py")
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for_types = {
+            inner
+            for node in ast.walk(tree)
+            if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+            for inner in ast.walk(node)
+        }
+        for node in ast.walk(tree):
+            names: list[str] = []
+            if isinstance(node, ast.Import):
+                names = [one.name for one in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [f"{node.module}.{one.name}" for one in node.names]
+            if node not in for_types:
+                found |= {(room, name.split(".")[1]) for name in names if name.startswith("dpmix.")}
+    return {(room, other) for room, other in found if room != other and not room.startswith("_") and other[0] != "_"}
+
+
+def below(arrows: set[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Each room with every room that arrows lead to from it, by one or more steps."""
+    reached = set(arrows)
+    while more := {(room, end) for room, start in reached for first, end in arrows if start == first} - reached:
+        reached |= more
+    return reached
+
+
+def undrawn(page: str, package: Path) -> tuple[list[tuple[str, str]], list[str]]:
+    """Imports that follow no arrows of the picture, and arrows that no import follows."""
+    imports, arrows = imported(package), drawn(page)
+    basic = {room for _, names in re.findall(r'(basics)\["(.*)"\]', page) for room in re.findall(r">(\w+)<", names)}
+    missing = {pair for pair in imports - below(arrows) if not basic.issuperset(pair)}
+    empty = []
+    for line in re.findall(r"^ *(\w+ --> \w+)$", page, flags=re.MULTILINE):
+        if not drawn(page.partition("-->")[0] + "\n" + line) & imports:
+            empty.append(line)
+    return sorted(missing), empty
+
+
+def test_the_picture_is_that_of_the_imports() -> None:
+    """Rooms in the lowest box import each other as the layers say."""
+    page = PAGE.read_text(encoding="utf-8")
+    assert len(drawn(page)) > 30
+    assert undrawn(page, ROOT / "dpmix") == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "missing", "empty"),
+    [
+        ("    figures --> training\n", "", ("figures", "training"), None),
+        ("    privacy --> basics\n", "", ("privacy", "random"), None),
+        ("    privacy --> basics\n", "    privacy --> basics\n    privacy --> params\n", None, "privacy --> params"),
+        ("    demo --> models\n", "    models --> demo\n", ("demo", "models"), "models --> demo"),
+    ],
+)
+def test_an_arrow_too_few_or_too_many_would_be_found(
+    old: str, new: str, missing: tuple[str, str] | None, empty: str | None
+) -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert page.count(old) == 1
+    found, arrows = undrawn(page.replace(old, new), ROOT / "dpmix")
+    assert missing in found if missing else found == []
+    assert arrows == ([empty] if empty else [])
 
 
 # Files ----------------------------------------------------------------------------------------------------------------
@@ -145,10 +235,35 @@ def test_every_module_has_its_tests_beside_it() -> None:
     assert alone == []
 
 
+def named_in(test: Path, module: str) -> bool:
+    """Whether a file of tests names a module, by an import or in words: `catalogue.cells` for `catalogue/cells.py`."""
+    dotted = module.removesuffix(".py").replace("/", ".")
+    package, _, name = f"dpmix.{dotted}".rpartition(".")
+    ways = rf"(dpmix\.|`){re.escape(dotted)}\b", rf"from {re.escape(package)} import .*\b{name}\b"
+    return re.search("|".join(ways), test.read_text(encoding="utf-8")) is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("from dpmix.tables.captions import TABLES", True),
+        ('"""And `tables.captions`."""', True),
+        ("from dpmix.tables import captions", True),
+        ("from dpmix.tables import cells, captions", True),
+        ("from dpmix.tables.captions_of import TABLES", False),
+        ('"""Captions."""', False),
+    ],
+)
+def test_a_test_that_names_no_module_would_be_found(text: str, named: bool, tmp_path: Path) -> None:
+    (tmp_path / "test_one.py").write_text(text, encoding="utf-8")
+    assert named_in(tmp_path / "test_one.py", "tables/captions.py") == named
+
+
 def test_what_is_tested_elsewhere_is_there_and_has_no_tests_of_its_own() -> None:
     for name in ELSEWHERE:
         assert (ROOT / "dpmix" / name).is_file(), name
         assert not (ROOT / "tests" / name).with_name(f"test_{Path(name).name}").exists(), name
+        assert named_in(ROOT / "tests" / ELSEWHERE[name], name), f"{ELSEWHERE[name]} says nothing of {name}"
 
 
 def test_a_test_of_no_module_says_what_it_tests() -> None:

@@ -1,4 +1,7 @@
-"""`build`, from a folder of images and nothing else, and what it makes beside what the workflow's steps make."""
+"""`build`, from a folder of images and nothing else, and what it makes beside what the workflow's steps make.
+
+With it the makers that it calls, `makers.data`, `makers.models` and `makers.runs`.
+"""
 
 import dataclasses
 import json

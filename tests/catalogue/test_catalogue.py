@@ -1,4 +1,4 @@
-"""Every table and figure expands to what the paper says."""
+"""Every table and figure expands to what the paper says, cell by cell (`catalogue.cells`)."""
 
 import copy
 import cProfile

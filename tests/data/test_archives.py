@@ -1,4 +1,8 @@
-"""The published data sets, on miniature copies of what their archives hold; nothing is downloaded."""
+"""The published data sets, on miniature copies of what their archives hold; nothing is downloaded.
+
+They are those of `data.published.caltech256`, `data.published.cifar`, `data.published.eurosat`,
+`data.published.oxford_pet` and `data.published.sun397`.
+"""
 
 import urllib.error
 import urllib.request

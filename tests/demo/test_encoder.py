@@ -1,3 +1,5 @@
+"""Tiny encoders, `models.small_encoders` and `models.tiny_convnext`: trained, written, and read again."""
+
 import dataclasses
 from pathlib import Path
 

@@ -1,4 +1,8 @@
-"""Every kind of typo in `params.yaml` is one line that names the place and what to do."""
+"""Every kind of typo in `params.yaml` is one line that names the place and what to do.
+
+What may stand there is in `params.models`, `params.scales`, `params.specs` and `params.tables`; `params.messages` has
+the words.
+"""
 
 import copy
 import math

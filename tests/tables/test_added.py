@@ -1,4 +1,8 @@
-"""A table that is not the paper's, by params alone; a kind of table by one file and its name: docs/tables.md."""
+"""A table that is not the paper's, by params alone; a kind of table by one file and its name: docs/tables.md.
+
+Of each kind that there is, `tables.kinds.fid`, `tables.kinds.runtime` and others, each a class below
+`tables.kinds.base.Kind`.
+"""
 
 import csv
 import fnmatch

@@ -1,4 +1,4 @@
-"""A table's numbers are those that its runs left, and nothing else."""
+"""A table's numbers are those that its runs left, and nothing else, or none (`tables.kinds.external`)."""
 
 import math
 from pathlib import Path

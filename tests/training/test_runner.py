@@ -1,4 +1,7 @@
-"""From paths to files: what a job writes, and what it leaves when it does not finish."""
+"""From paths to files: what a job writes, and what it leaves when it does not finish.
+
+Also a job of a network from scratch, `training.network_job`.
+"""
 
 import json
 from pathlib import Path
