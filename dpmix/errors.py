@@ -54,14 +54,14 @@ def known(name: str, names: Any, what: str) -> str:
     raise ParamsError(f"params.yaml: unknown {what} {name!r}; {suggestion(name, names)}")
 
 
-def suggestion(name: str, names: Iterable[Any]) -> str:
+def suggestion(name: object, names: Iterable[Any]) -> str:
     """The end of an error message for an unknown `name`: the closest of `names`, or if none is close, all of them.
 
     >>> suggestion("digit", ["digits", "sun397"]), suggestion("mnist", ["digits", "sun397"])
     ("did you mean 'digits'?", 'there are digits, sun397')
     """
     written = [str(one) for one in names]
-    close = nearest(name, written)
+    close = nearest(str(name), written)
     return f"did you mean {close[0]!r}?" if close else f"there are {', '.join(written)}"
 
 

@@ -28,8 +28,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from dpmix.errors import ParamsError, PrivacyError
-from dpmix.privacy.noise import add_on_grid, gaussian, is_zero, secure_gaussian
+from dpmix.errors import ParamsError, PrivacyError, suggestion
+from dpmix.privacy.noise import add_on_grid, check_dtype, gaussian, is_zero, secure_gaussian
 from dpmix.privacy.sampling import Sample, executed_rate, keyed_choice, secure_poisson_sample
 from dpmix.random import KeyedRandom
 
@@ -62,7 +62,7 @@ def strategy(bands: int, steps: int, kind: Literal["optimal", "sqrt"] = "optimal
     if kind == "sqrt" or bands == 1:
         return _normalized(root)
     if kind != "optimal":
-        raise ParamsError(f"unknown strategy {kind!r}; choose optimal or sqrt")
+        raise ParamsError(f"unknown strategy {kind!r}; {suggestion(kind, ('optimal', 'sqrt'))}")
     from scipy.optimize import minimize
     from scipy.signal import lfilter
 
@@ -246,6 +246,7 @@ class BandedNoise:
             ParamsError: a standard deviation that is negative or not finite.
             PrivacyError: without a seed, a step that does not follow the last one of this name.
         """
+        check_dtype(total)
         if is_zero(std):
             return total
         noise = self._draw(total.shape, step, name)

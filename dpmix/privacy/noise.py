@@ -36,7 +36,8 @@ class NoiseSource(Protocol):
             name: the parameter's name.
 
         Raises:
-            ParamsError: a standard deviation that is negative or not finite.
+            ParamsError: a standard deviation that is negative or not finite, or a total that is neither float32 nor
+                float64.
         """
         ...
 
@@ -57,6 +58,7 @@ class SeededNoise:
 
     def add(self, total: Tensor, std: float | Tensor, *, step: int, name: str) -> Tensor:
         """See `NoiseSource.add`."""
+        check_dtype(total)
         if is_zero(std):
             return total
         return total + gaussian(total.shape, 1.0, seed=self.seed, step=step, name=name).to(total) * _like(std, total)
@@ -81,6 +83,7 @@ class SecureNoise:
 
     def add(self, total: Tensor, std: float | Tensor, *, step: int, name: str) -> Tensor:
         """See `NoiseSource.add`. Runs on the CPU, as not every device has float64."""
+        check_dtype(total)
         return total if is_zero(std) else add_on_grid(total, secure_gaussian(total.shape, 1.0), std)
 
 
@@ -160,6 +163,25 @@ def _box_muller(count: int) -> Tensor:
     return torch.cat([radius * torch.cos(angle), radius * torch.sin(angle)])[:count]
 
 
+def check_dtype(total: Tensor) -> None:
+    """Check that a sum can hold its noise: it is float32 or float64.
+
+    Integers would cut the noise off at the point. Float16 and bfloat16 have 11 and 8 significant bits: beside a sum of
+    1000, a bfloat16 rounds noise of standard deviation 1 away. Clipped sums are float32, whatever the precision of the
+    passes.
+
+    Raises:
+        ParamsError: for any other type.
+
+    >>> check_dtype(torch.zeros(2))
+    >>> check_dtype(torch.zeros(2, dtype=torch.int64))
+    Traceback (most recent call last):
+    dpmix.errors.ParamsError: noise would be lost in a sum of torch.int64; add it to float32 or float64: total.float()
+    """
+    if total.dtype not in (torch.float32, torch.float64):
+        raise ParamsError(f"noise would be lost in a sum of {total.dtype}; add it to float32 or float64: total.float()")
+
+
 def is_zero(std: float | Tensor) -> bool:
     """Whether a standard deviation, or every entry of a tensor of them, is zero: there is no noise to add.
 
@@ -171,7 +193,7 @@ def is_zero(std: float | Tensor) -> bool:
     """
     if isinstance(std, Tensor):
         if not bool(((std >= 0) & torch.isfinite(std)).all()):
-            raise ParamsError("a standard deviation of the noise is negative or not finite; mend the privacy params")
+            raise ParamsError("a standard deviation of the noise is negative or not finite; give numbers >= 0")
         return bool((std == 0).all())
     _check(std)
     return std == 0
@@ -179,7 +201,7 @@ def is_zero(std: float | Tensor) -> bool:
 
 def _check(std: float) -> None:
     if not 0 <= std < math.inf:
-        raise ParamsError(f"standard deviation {std} of the noise is not a finite number >= 0; mend the privacy params")
+        raise ParamsError(f"standard deviation {std} of the noise is not a finite number >= 0; use plan.noise_std")
 
 
 def _like(std: float | Tensor, tensor: Tensor) -> Tensor:

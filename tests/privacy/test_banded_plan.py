@@ -122,7 +122,8 @@ def test_no_privacy_no_noise():
         ({"batch_size": 600}, "use at most 1 bands"),
         ({"epochs": 0.3}, "4 bands exceed the 3 steps"),
         ({"microbatch_size": 2}, "microbatches"),
-        ({"kind": "best"}, "choose optimal or sqrt"),
+        ({"kind": "best"}, "there are optimal, sqrt"),
+        ({"kind": "optimum"}, "did you mean 'optimal'"),
         ({"clip_norm": 0}, "clip norm"),
     ],
 )

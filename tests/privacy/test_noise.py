@@ -6,6 +6,7 @@ import torch
 from scipy import stats
 
 from dpmix.errors import ParamsError
+from dpmix.privacy.matrix_factorization import BandedNoise
 from dpmix.privacy.noise import NoiseSource, SecureNoise, SeededNoise, gaussian, secure_gaussian
 from tests.needs import GPU, needs
 
@@ -151,3 +152,15 @@ def test_impossible_deviations(make):
     for std in (-1.0, float("nan"), float("inf"), torch.tensor([1.0, -1.0])):
         with pytest.raises(ParamsError, match="standard deviation"):
             make().add(torch.zeros(2), std, step=0, name="x")
+
+
+@pytest.mark.parametrize("make", [*SOURCES, pytest.param(lambda: BandedNoise((0.8, 0.6), 1), id="banded")])
+@pytest.mark.parametrize("dtype", [torch.int64, torch.uint8, torch.bool, torch.float16, torch.bfloat16])
+def test_a_sum_that_cannot_hold_its_noise_is_refused(make, dtype):
+    """Noise of standard deviation 0.5 becomes 0.21 in integers, and beside a sum of 1000 in bfloat16 nothing."""
+    total = torch.full((1000,), 1000).to(dtype)
+    with pytest.raises(ParamsError, match="noise would be lost in a sum of torch") as raised:
+        make().add(total, 0.5, step=0, name="x")
+    assert "\n" not in str(raised.value)
+    std = float((make().add(total.float(), 0.5, step=0, name="x") - total.float()).std())
+    assert std == pytest.approx(0.5 / 0.8 if isinstance(make(), BandedNoise) else 0.5, rel=6 / 2000**0.5)
