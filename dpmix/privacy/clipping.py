@@ -21,7 +21,7 @@ from torch.func import grad, vmap
 from dpmix.errors import ParamsError, PrivacyError, suggestion
 from dpmix.privacy.ghost import ghost_sum
 from dpmix.privacy.layers import unsupported_layers
-from dpmix.privacy.loss import ExampleLoss, Parameters
+from dpmix.privacy.loss import ExampleLoss, Parameters, check_names
 from dpmix.privacy.modes import FLAT, Clipping, Scaling, clip_rows, mode_sensitivity
 from dpmix.privacy.per_example import per_example_gradients
 from dpmix.privacy.precision import (
@@ -111,7 +111,8 @@ def clipped_sum(
         PrivacyError: if the module mixes examples in its forward pass, or keeps statistics of them, or if the mode's
             sensitivity exceeds C, or what it clips exceeds its sensitivity.
         ParamsError: if `vectorized` or `ghost` is asked for and a layer has no rule for it, `ghost` and the mode does
-            not scale, if the device lacks the precision, or if the mode's bounds do not fit the layers.
+            not scale, if the device lacks the precision, if the mode is none or its bounds do not fit the layers, or if
+            `params` names what the module does not have.
         ValueError: for an unknown backend, a clip norm that is not positive, or shapes that do not agree.
 
     Four examples of three views each, none of which counts for more than 0.1:
@@ -128,8 +129,9 @@ def clipped_sum(
     if views.shape[:2] != targets.shape[:2]:
         raise ValueError(f"views {tuple(views.shape[:2])} and targets {tuple(targets.shape[:2])} differ in [n, K]")
     if views.shape[1] == 0:
-        raise ValueError("there is no mean over K = 0 views")
+        raise ValueError("there is no mean over K = 0 views; give each example at least one")
     check_precision(precision, views.device)
+    check_names(loss.module, params)
     _refuse_statistics(loss.module)
     mode_sensitivity(mode, params, clip_norm)  # refuses bounds that do not fit before anything is computed
     if len(views) == 0:

@@ -226,11 +226,13 @@ def mode_sensitivity(mode: Clipping, names: Iterable[str], clip_norm: float) -> 
 
     Raises:
         PrivacyError: if the mode's sensitivity exceeds `clip_norm`, which is all that the noise covers.
-        ParamsError: if the mode does not fit the parameters, as bounds for other layers do not.
+        ParamsError: if it is no mode, or does not fit the parameters, as bounds for other layers do not.
 
     >>> mode_sensitivity(AutoS(), ["conv.weight"], clip_norm=1.0)
     1.0
     """
+    if not isinstance(mode, Clipping):
+        raise ParamsError(f"{mode!r} is no clipping mode; give an instance of one, such as Flat() or AutoS()")
     sensitivity = mode.sensitivity(list(names), clip_norm)
     if not sensitivity <= clip_norm:
         raise PrivacyError(

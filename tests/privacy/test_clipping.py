@@ -266,7 +266,7 @@ def test_sums_are_float32(backend, precision):
         ({"clip_norm": 0.0}, "clip norm must be positive"),
         ({"clip_norm": float("nan")}, "clip norm must be positive"),
         ({"targets": torch.ones(2, 3, 3)}, "differ in"),
-        ({"views": torch.ones(2, 0, 1, 4, 4), "targets": torch.ones(2, 0, 3)}, "K = 0"),
+        ({"views": torch.ones(2, 0, 1, 4, 4), "targets": torch.ones(2, 0, 3)}, "K = 0 views; give each example"),
     ],
 )
 def test_bad_arguments(options, words):
@@ -275,6 +275,41 @@ def test_bad_arguments(options, words):
     given_ = {"views": views, "targets": targets, "clip_norm": 1.0, **options}
     with pytest.raises(ValueError, match=words):
         clipped_sum(ExampleLoss(module), parameters(module), **given_)
+
+
+@every_backend
+@pytest.mark.parametrize("shape", [(2, 3), (2, 3, 1), (2, 3, 4)])
+def test_targets_that_are_no_soft_labels_of_the_logits_are_refused(backend, shape):
+    """Integer labels [n, K] of K = 3 views and 3 classes would be broadcast to another loss."""
+    module, labels = small(), torch.tensor([[0, 1, 2], [2, 1, 1]])
+    views, params = data(2, 3)[0], parameters(module)
+    given_ = labels if shape == (2, 3) else torch.ones(shape)
+    with pytest.raises(ValueError, match=r"one-hot them: torch\.nn\.functional\.one_hot\(labels, 3\)\.float\(\)"):
+        clipped_sum(ExampleLoss(module), params, views, given_, 1e3, backend=backend)
+    mended = torch.nn.functional.one_hot(labels, 3).float()
+    found = clipped_sum(ExampleLoss(module), params, views, mended, 1e3, backend=backend)
+    # The same loss by torch's own function of integer labels.
+    loss = sum(nn.functional.cross_entropy(module(x), y) for x, y in zip(views, labels, strict=True))
+    expected = torch.autograd.grad(loss, list(module.parameters()))
+    assert close(flat(found.total), torch.cat([one.flatten() for one in expected]))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"mode": "flat"}, "'flat' is no clipping mode; give an instance"),
+        ({"mode": Flat}, "is no clipping mode; give an instance"),
+        ({"params": {"0.wieght": torch.ones(4, 1, 3, 3)}}, "no parameter '0.wieght'; did you mean '0.weight'"),
+        ({"params": {}}, "there are no parameters; give those to train"),
+    ],
+)
+def test_what_is_no_mode_or_parameter_is_named(options, words):
+    module = small()
+    views, targets = data(2, 2)
+    given_ = {"params": parameters(module), "views": views, "targets": targets, "clip_norm": 1.0, **options}
+    with pytest.raises(ParamsError, match=words) as raised:
+        clipped_sum(ExampleLoss(module), **given_)
+    assert "\n" not in str(raised.value)
 
 
 @every_backend
