@@ -58,7 +58,7 @@ class KeyedRandom:
         self.seed, self.step = int(seed), int(step)
         for name, value in (("seed", self.seed), ("step", self.step)):
             if not 0 <= value < 2**32:
-                raise ValueError(f"{name} {value} is not in [0, 2**32)")
+                raise ValueError(f"{name} {value} is not in [0, 2**32); choose a whole number from there")
         self.examples = np.asarray(examples, dtype=np.uint64).reshape(-1)
 
     def words(self, stream: str, *shape: int) -> npt.NDArray[np.uint64]:

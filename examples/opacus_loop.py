@@ -16,8 +16,9 @@ import torch
 from opacus.optimizers import DPOptimizer
 from torch import nn
 
-from dpmix import DPMix, Images, Plan, ViewSettings
-from dpmix.data import images as data_images
+from dpmix import DPMix, Images, Plan, ViewSettings, load_images
+
+# Only to have digits and public images at hand, and to round ε up: these modules are not part of the public face.
 from dpmix.data import sources
 from dpmix.demo import strokes
 from dpmix.params.specs import DatasetSpec
@@ -91,7 +92,7 @@ def load_digits() -> tuple[Images, Images]:
     with tempfile.TemporaryDirectory() as folder:
         store = Path(folder) / "digits"
         sources.prepare(DIGITS, RESOLUTION, raw=Path(folder), out=store)
-        train, test = data_images.load(store, "train"), data_images.load(store, "test")
+        train, test = load_images(store, "train"), load_images(store, "test")
         # Copied into memory, because the folder goes.
         return tuple(Images(part.images.copy(), part.labels, part.classes) for part in (train, test))  # type: ignore[return-value]
 

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.func import grad, vmap
 
 from dpmix.data.images import Images
-from dpmix.errors import PrivacyError
+from dpmix.errors import ParamsError, PrivacyError
 from dpmix.privacy.ledger import Ledger
 from dpmix.privacy.loss import ExampleLoss, soft_cross_entropy
 from dpmix.privacy.model_checks import check_examples_independent, rules_cover
@@ -105,7 +105,8 @@ class DPMix:
 
     Raises:
         ParamsError: settings that this optimizer cannot execute, or an unknown accountant.
-        DataError: more records than the plan has, or a D that is missing or too small.
+        DataError: more records than the plan has, or a D that is missing, too small, or of other classes or
+            shape.
         PrivacyError: a model whose outputs depend on the other images of a batch, or an optimizer that would not do
             what the plan says.
 
@@ -242,8 +243,11 @@ class DPMix:
             state: as that run's `state_dict` returned it.
 
         Raises:
+            ParamsError: for what is no such state; nothing has changed then.
             PrivacyError: if the noise came from the optimizer's own generator, and there is none now.
         """
+        if lacking := [name for name in ("ledger", "accountant", "generator") if name not in state]:
+            raise ParamsError(f"the state has no {', '.join(lacking)}; give what state_dict() of a DPMix returned")
         if state["generator"] is not None:
             if self._keyed_noise or self._optimizer.generator is None:
                 raise PrivacyError("the checkpoint's noise had a generator; give DPOptimizer one, so as to repeat none")

@@ -6,7 +6,7 @@ import warnings
 import torch
 from torch import nn
 
-from dpmix.data.images import Images
+from dpmix.data.images import Images, check_alike
 from dpmix.errors import DataError, ParamsError, PrivacyError
 from dpmix.privacy.plan import Plan
 from dpmix.views.settings import ViewSettings
@@ -42,7 +42,8 @@ def check_data(data: Images, plan: Plan, views: ViewSettings, synthetic: Images 
     """Check the number of images; fewer private images than the plan's population give a warning.
 
     Raises:
-        DataError: for more private images than the plan's population, or fewer than K_diff images of D.
+        DataError: for more private images than the plan's population, fewer than K_diff images of D, or a D of
+            other classes or shape.
     """
     if len(data) > plan.population:
         raise DataError(
@@ -54,8 +55,12 @@ def check_data(data: Images, plan: Plan, views: ViewSettings, synthetic: Images 
             f"{len(data)} of the plan's {plan.population} images are here; the others are sampled as nobody",
             stacklevel=3,
         )
-    if views.k_diff and (synthetic is None or len(synthetic) < views.k_diff):
-        raise DataError(f"k_diff = {views.k_diff} needs a synthetic set of at least as many images; give `synthetic`")
+    if views.k_diff:
+        if synthetic is None or len(synthetic) < views.k_diff:
+            raise DataError(
+                f"k_diff = {views.k_diff} needs a synthetic set of at least as many images; give `synthetic`"
+            )
+        check_alike(data, synthetic)
 
 
 def shared_parameters(model: nn.Module, optimizer: DPOptimizer) -> dict[str, nn.Parameter]:

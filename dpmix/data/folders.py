@@ -12,7 +12,7 @@ from dpmix.data import zips
 from dpmix.data.decoding import Part, Pool, decode, open_image
 from dpmix.data.images import SPLITS, Images
 from dpmix.data.splits import split_parts
-from dpmix.errors import DataError
+from dpmix.errors import DataError, suggestion
 from dpmix.progress import progress
 
 # Files that operating systems put into folders of images, in lower case; they are ignored.
@@ -179,8 +179,10 @@ def decoded(files: Sequence[Path], resolution: int, channels: int) -> Iterator[n
     return decode(part_of_paths(files, np.zeros(len(files))), resolution, channels)
 
 
-def read_public(source: Path, resolution: int) -> Images:
-    """All images of a folder or zip archive of class folders, decoded into memory: uint8 [N, 3, R, R].
+def read_public(
+    source: str | Path, resolution: int, *, classes: Sequence[str] | None = None, channels: int = 3
+) -> Images:
+    """All images of a folder or zip archive of class folders, decoded into memory: uint8 [N, channels, R, R].
 
     The names of classes are those of their folders, in plain words (`class_names.readable`). Use it for public images;
     private images belong in an image store, which fixes the split and the published sizes.
@@ -188,15 +190,26 @@ def read_public(source: Path, resolution: int) -> Images:
     Args:
         source: a folder or zip archive of class folders. If it has `train` and `test`, only `train` is read.
         resolution: R, in pixels.
+        classes: those of the private images, whose numbers the labels then are; a folder's name in plain words is one
+            of theirs in plain words. By default the folders' own, in alphabetical order.
+        channels: 3, or 1 for grey images.
 
     Raises:
-        DataError: if there are no class folders, or a file cannot be read as an image.
+        DataError: if there are no class folders, one of them is none of `classes`, or a file cannot be read as an
+            image.
     """
     from dpmix.data.class_names import readable
 
-    by_class = class_files(source)
+    by_class = class_files(Path(source))
+    names = tuple(map(readable, by_class)) if classes is None else tuple(classes)
+    places = {readable(name): place for place, name in enumerate(names)}
+    if strange := [name for name in by_class if readable(name) not in places]:
+        raise DataError(
+            f"{source}: the folder {strange[0]} is none of the classes; {suggestion(readable(strange[0]), places)}"
+        )
     part = _of_files(by_class.values())
-    images = np.empty((len(part.labels), 3, resolution, resolution), dtype=np.uint8)
-    for index, image in enumerate(progress(decode(part, resolution, 3), "decoding", "image", len(images))):
+    images = np.empty((len(part.labels), channels, resolution, resolution), dtype=np.uint8)
+    for index, image in enumerate(progress(decode(part, resolution, channels), "decoding", "image", len(images))):
         images[index] = image
-    return Images(images, part.labels, tuple(map(readable, by_class)))
+    numbers = np.arange(len(by_class)) if classes is None else np.array([places[readable(name)] for name in by_class])
+    return Images(images, numbers[part.labels], names)

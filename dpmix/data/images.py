@@ -7,6 +7,7 @@
 with the splits `train` and `test`, or `train` alone for a synthetic set D.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,11 +28,38 @@ class Images:
         images: uint8 [N, C, R, R], memory-mapped and read-only.
         labels: int64 [N], indices into `classes`.
         classes: the names of the classes.
+
+    Raises:
+        DataError: for arrays of other types or dimensions, of different lengths, or a label that is no class.
+
+    >>> Images(np.zeros((2, 1, 8, 8), dtype=np.uint8), np.array([0, 3]), ("cat", "dog"))
+    Traceback (most recent call last):
+    dpmix.errors.DataError: labels go from 0 to 3, but there are 2 classes; number them from 0, or name all classes
     """
 
     images: npt.NDArray[np.uint8]
     labels: npt.NDArray[np.int64]
     classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        pixels, labels = (getattr(one, "dtype", type(one).__name__) for one in (self.images, self.labels))
+        if pixels != np.uint8 or self.images.ndim != 4:
+            raise DataError(
+                f"images are {pixels} {list(np.shape(self.images))}, not uint8 [N, channels, R, R]; give NumPy arrays "
+                "of pixels from 0 to 255"
+            )
+        if getattr(labels, "kind", "") not in ("i", "u") or self.labels.ndim != 1:
+            raise DataError(
+                f"labels are {labels} {list(np.shape(self.labels))}, not whole numbers [N]; give a NumPy array of the "
+                "images' places in `classes`"
+            )
+        if len(self.labels) != len(self.images):
+            raise DataError(f"there are {len(self.images)} images and {len(self.labels)} labels; give one for each")
+        if len(self.labels) and not 0 <= self.labels.min() <= self.labels.max() < len(self.classes):
+            raise DataError(
+                f"labels go from {self.labels.min()} to {self.labels.max()}, but there are {len(self.classes)} "
+                "classes; number them from 0, or name all classes"
+            )
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -40,6 +68,30 @@ class Images:
     def num_classes(self) -> int:
         """The number of classes, those without an image included."""
         return len(self.classes)
+
+
+def check_alike(private: Images, public: Images) -> None:
+    """Check that public images can be mixed with private ones: the same classes in the same order, and one shape.
+
+    Raises:
+        DataError: if a label would stand for another class, or the images differ in channels or resolution.
+    """
+    if tuple(public.classes) != tuple(private.classes):
+        raise DataError(
+            f"the public images' classes are {_few(public.classes)} and the private ones' {_few(private.classes)}, so "
+            "that labels mean different classes; give them the same names in the same order, as "
+            "load_public_images(…, classes=private.classes) does"
+        )
+    if public.images.shape[1:] != private.images.shape[1:]:
+        raise DataError(
+            f"public images are {list(public.images.shape[1:])} and private ones {list(private.images.shape[1:])} "
+            "(channels, height, width); bring them to one shape, as load_public_images does by resolution and channels"
+        )
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f", … ({len(names)})" if len(names) > 5 else ""
+    return "(" + ", ".join(map(str, names[:5])) + more + ")"
 
 
 def load(directory: Path, split: str = "train") -> Images:

@@ -85,7 +85,7 @@ def save(
         save_file({name: value.detach().cpu().contiguous() for name, value in weights.items()}, temporary, metadata)
 
 
-def load(path: Path, encoder: Path | None = None, device: str = "cpu") -> Released:
+def load(path: str | Path, encoder: str | Path | None = None, device: str = "cpu") -> Released:
     """Read what `save` wrote.
 
     Args:
@@ -100,6 +100,7 @@ def load(path: Path, encoder: Path | None = None, device: str = "cpu") -> Releas
     from pydantic import TypeAdapter
     from safetensors import safe_open
 
+    path = Path(path)
     with whole(path):
         with safe_open(path, framework="pt") as file:
             said = file.metadata() or {}
@@ -121,13 +122,13 @@ def load(path: Path, encoder: Path | None = None, device: str = "cpu") -> Releas
 
 
 def _featurizer(
-    spec: EncoderSpec, weights: "Mapping[str, Tensor]", encoder: Path | None, device: str
+    spec: EncoderSpec, weights: "Mapping[str, Tensor]", encoder: str | Path | None, device: str
 ) -> "Callable[[Tensor], Tensor]":
     from dpmix.artefacts.data import EncoderModel
     from dpmix.models.encoder_files import load_encoder
     from dpmix.models.features import Featurizer
 
-    folder = encoder or EncoderModel(encoder=spec).path("").parent
+    folder = Path(encoder) if encoder else EncoderModel(encoder=spec).path("").parent
     if not folder.is_dir():
         raise DataError(
             f"{folder} does not exist; fetch {spec.architecture} / {spec.weights} into it, or name one: --encoder"

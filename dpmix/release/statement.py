@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dpmix.errors import DataError
+from dpmix.errors import DataError, ParamsError
 from dpmix.privacy.accounting import Steps, composed_epsilons
 from dpmix.privacy.ledger import from_rows
 
@@ -36,7 +36,7 @@ class Statement:
     delta: float
 
 
-def read_statement(path: Path) -> Statement:
+def read_statement(path: str | Path) -> Statement:
     """The statement in a released model's file; its weights are not read.
 
     Raises:
@@ -44,6 +44,7 @@ def read_statement(path: Path) -> Statement:
     """
     from safetensors import safe_open
 
+    path = Path(path)
     with whole(path), safe_open(path, framework="np") as file:
         return statement_from(file.metadata() or {})
 
@@ -74,7 +75,12 @@ def joint_epsilons(statements: Sequence[Statement]) -> dict[str, float]:
 
     Returns:
         ε by accountant, at the largest of the models' δ.
+
+    Raises:
+        ParamsError: if there is no statement.
     """
+    if not statements:
+        raise ParamsError("no statement was given, so there is no epsilon; give that of at least one released model")
     steps = [row for one in statements for row in one.mechanism]
     return composed_epsilons(steps, delta=max(one.delta for one in statements))
 

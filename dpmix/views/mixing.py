@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dpmix.data.images import Images
+from dpmix.data.images import Images, check_alike
 from dpmix.random import KeyedRandom
 from dpmix.views.augmentation import augment
 from dpmix.views.settings import ViewSettings
@@ -71,6 +71,7 @@ def make_views(
 
     Raises:
         ValueError: if k_diff > 0 and there is no D, or D has fewer than k_diff images.
+        DataError: if k_diff > 0 and D has other classes, another order of them, or images of another shape.
 
     >>> private = Images(np.zeros((10, 1, 8, 8), dtype=np.uint8), np.arange(10) % 2, ("no", "yes"))
     >>> views = make_views(private, [3, 7], ViewSettings(k_base=2, k_self=4), KeyedRandom(0, 0, [3, 7]))
@@ -87,6 +88,7 @@ def make_views(
     if settings.k_diff:
         if synthetic is None or len(synthetic) < settings.k_diff:
             raise ValueError(f"k_diff = {settings.k_diff} needs a synthetic set D of at least that many images")
+        check_alike(private, synthetic)
         chosen = _without_replacement(random, "diff", len(synthetic), settings.k_diff)
         parts.append(_synthetic_views(synthetic, chosen, settings, random, device))
         labels.append(one_hot(synthetic.labels[chosen], classes))

@@ -4,9 +4,17 @@ Importing this module loads no torch, so that experiments can be named by their 
 """
 
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import Literal
 
+from dpmix.errors import suggestion
 from dpmix.views.transforms import INDEX_TRANSFORMS
+
+_NAMES = {
+    "pairs": ("distinct", "independent"),
+    "microbatch_mixup": ("none", "added", "alone"),
+    "mixing": ("mixup", "cutmix"),
+}
 
 
 @dataclass(frozen=True)
@@ -27,7 +35,7 @@ class ViewSettings:
         mixing: what is done to a pair, of S or of a microbatch: `mixup` (Eq. 3) or `cutmix` (Yun et al., ICCV 2019).
 
     Raises:
-        ValueError: if they do not fit together.
+        ValueError: a value that is not allowed, or values that do not fit together.
 
     DP-Mix_Diff: four augmented views, two images of D, and three mixtures of pairs of these six:
 
@@ -48,6 +56,15 @@ class ViewSettings:
     mixing: Literal["mixup", "cutmix"] = "mixup"
 
     def __post_init__(self) -> None:
+        for name, least in (("k_base", 0), ("k_diff", 0), ("k_self", 0), ("padding", 0), ("microbatch_size", 1)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+                raise ValueError(f"{name} {value!r} is not a whole number of at least {least}; give one")
+        if not 0 < self.alpha <= 1:
+            raise ValueError(f"alpha {self.alpha!r} is not in (0, 1]; the paper's is 0.2")
+        for name, names in _NAMES.items():
+            if getattr(self, name) not in names:
+                raise ValueError(f"unknown {name} {getattr(self, name)!r}; {suggestion(getattr(self, name), names)}")
         members = self.k_base + self.k_diff
         if members == 0:
             raise ValueError("S is empty, so there is nothing to mix; k_base + k_diff must be positive")
@@ -57,8 +74,6 @@ class ViewSettings:
             raise ValueError("microbatch_mixup needs microbatch_size: 2")
         if self.microbatch_size > 1 and (self.k_self or self.k_diff):
             raise ValueError("microbatches take k_self = k_diff = 0")
-        if self.mixing not in ("mixup", "cutmix"):
-            raise ValueError(f"unknown mixing {self.mixing!r}; choose mixup or cutmix")
 
     @property
     def views(self) -> int:

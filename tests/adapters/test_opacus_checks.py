@@ -1,6 +1,7 @@
 """Models, optimizers, images and settings that an Opacus loop must not train with are refused."""
 
 import warnings
+from dataclasses import replace
 
 import pytest
 import torch
@@ -28,6 +29,8 @@ pytestmark = pytest.mark.usefixtures("untouched_global_generator")
         ({"data": images(N + 1)}, DataError, "more than the plan's population of 20"),
         ({"synthetic": None}, DataError, "k_diff = 1 needs a synthetic set"),
         ({"synthetic": images(0)}, DataError, "k_diff = 1 needs a synthetic set"),
+        ({"synthetic": replace(images(7), classes=tuple("cab"))}, DataError, "labels mean different classes"),
+        ({"synthetic": replace(images(7), images=images(7).images[..., :5])}, DataError, "bring them to one shape"),
         ({"optimizer": {"max_grad_norm": 2.0}}, PrivacyError, r"max_grad_norm is 2\.0"),
         ({"optimizer": {"noise_multiplier": 0.5}}, PrivacyError, r"noise multiplier is 0\.5"),
         ({"optimizer": {"noise_multiplier": float("nan")}}, PrivacyError, "noise multiplier is nan"),

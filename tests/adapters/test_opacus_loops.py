@@ -9,7 +9,7 @@ from opacus.optimizers import DPOptimizer
 from torch import nn
 
 from dpmix.adapters.opacus import DPMix
-from dpmix.errors import PrivacyError
+from dpmix.errors import ParamsError, PrivacyError
 from tests.adapters.opacus_runs import N, adapter, dp_optimizer, made, plan, run, train, turn, weights
 
 pytestmark = pytest.mark.usefixtures("untouched_global_generator")
@@ -99,6 +99,14 @@ def test_noise_of_a_generator_that_is_gone_is_not_repeated():
     other = adapter(model, dp_optimizer(model, run_plan), run_plan)
     with pytest.raises(PrivacyError, match="give DPOptimizer one"):
         other.load_state_dict(state)
+
+
+def test_what_is_no_state_changes_nothing(loop):
+    mix, _ = loop
+    before = mix.state_dict()
+    with pytest.raises(ParamsError, match=r"the state has no accountant, generator; give what state_dict\(\)"):
+        mix.load_state_dict({"ledger": [[1.0, 0.4, 3]]})
+    assert mix.state_dict() == before
 
 
 @pytest.fixture

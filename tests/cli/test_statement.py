@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from dpmix.artefacts.measurements import ZeroShot
 from dpmix.artefacts.releasable import ARTEFACTS
 from dpmix.cli import main
-from dpmix.errors import DataError
+from dpmix.errors import DataError, ParamsError
 from dpmix.files import write_json
 from dpmix.params.models import EncoderSpec
 from dpmix.params.specs import DatasetSpec
@@ -99,3 +99,17 @@ def test_models_of_several_deltas_are_joined_at_the_largest_in_any_order() -> No
     assert statement.joint_epsilons([large, small]) == pytest.approx(expected, rel=1e-9)
     # At the smaller δ it would be larger.
     assert expected["pld"] < composed_epsilons([*STEPS, *more], delta=1e-6)["pld"] - 0.01
+
+
+def test_a_path_may_be_a_string(model: Path) -> None:
+    assert statement.read_statement(str(model)) == statement.read_statement(model)
+    with pytest.raises(DataError, match=r"^x does not exist"):
+        statement.read_statement("x")
+    for load in (str, Path):
+        with pytest.raises(DataError, match=r"^nowhere does not exist; fetch"):  # the encoder's folder
+            release_model.load(load(model), load("nowhere"))
+
+
+def test_no_models_have_no_epsilon() -> None:
+    with pytest.raises(ParamsError, match=r"no statement was given, .* give that of at least one released model"):
+        statement.joint_epsilons([])

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dpmix.data.folders import read_public
 from dpmix.data.images import load
 from dpmix.data.sources import prepare
 from dpmix.errors import DataError
@@ -84,3 +85,23 @@ def test_half_a_split_is_named(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
     read(folder_of(tmp_path / "vehicles", {"car": 5, "train": 5}), 8, 2)
     assert load(tmp_path / "out").classes == ("car", "train")
+
+
+# Public images
+def test_public_labels_are_in_the_private_order(tmp_path: Path) -> None:
+    source = folder_of(tmp_path / "D", {"ant": 1, "cat": 2, "traffic_light": 3})
+    own = read_public(source, 12)
+    assert (own.classes, own.labels.tolist()) == (("ant", "cat", "traffic light"), [0, 1, 1, 2, 2, 2])
+    private = ("TrafficLight", "dog", "cat", "ant")
+    found = read_public(source, 12, classes=private, channels=1)
+    assert (found.classes, found.labels.tolist()) == (private, [3, 2, 2, 0, 0, 0])
+    assert found.images.shape == (6, 1, 12, 12)
+    grey = np.asarray(Image.open(source / "ant" / "000.png").convert("L"))
+    assert np.array_equal(found.images[0, 0], grey)
+
+
+def test_a_public_class_that_is_none_of_the_private_is_named(tmp_path: Path) -> None:
+    source = folder_of(tmp_path / "D", {"ant": 1, "cats": 1})
+    with pytest.raises(DataError, match="the folder cats is none of the classes; did you mean 'cat'") as caught:
+        read_public(source, 12, classes=("cat", "ant"))
+    assert "\n" not in str(caught.value)

@@ -1,11 +1,12 @@
 """A store that is read is whole, or a line says what is wrong with it."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from dpmix.data.images import load
+from dpmix.data.images import Images, check_alike, load
 from dpmix.data.sources import prepare
 from dpmix.errors import DataError
 from tests.data.conftest import folder_of, spec_of
@@ -70,3 +71,48 @@ def test_what_is_no_store_or_split_is_named(digits: Path, tmp_path: Path) -> Non
         load(tmp_path)
     with pytest.raises(DataError, match="has no split 'val', only test, train"):
         load(digits, "val")
+
+
+# Sets in memory
+PIXELS, LABELS = np.zeros((24, 1, 8, 8), dtype=np.uint8), np.arange(24) % 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"images": PIXELS.astype(np.float64)}, r"images are float64 \[24, 1, 8, 8\], not uint8"),
+        ({"images": PIXELS[:, 0]}, r"images are uint8 \[24, 8, 8\], not uint8 \[N, channels, R, R\]"),
+        ({"images": PIXELS.tolist()}, "images are list"),
+        ({"labels": LABELS[:5]}, "there are 24 images and 5 labels; give one for each"),
+        ({"labels": LABELS.astype(np.float32)}, r"labels are float32 \[24\], not whole numbers"),
+        ({"labels": np.eye(3, dtype=np.int64)[LABELS]}, r"labels are int64 \[24, 3\], not whole numbers"),
+        ({"labels": LABELS.tolist()}, "labels are list"),
+        ({"labels": LABELS + 1}, "labels go from 1 to 3, but there are 3 classes"),
+        ({"labels": LABELS - 1}, "labels go from -1 to 1, but there are 3 classes"),
+        ({"classes": ("a", "b")}, "labels go from 0 to 2, but there are 2 classes"),
+    ],
+)
+def test_arrays_that_are_no_labelled_images_are_named(changes: dict[str, Any], words: str) -> None:
+    given = {"images": PIXELS, "labels": LABELS, "classes": ("a", "b", "c")}
+    assert len(Images(**given)) == 24
+    with pytest.raises(DataError, match=words) as caught:
+        Images(**{**given, **changes})
+    assert "\n" not in str(caught.value)
+
+
+def test_an_empty_set_and_a_class_without_images_are_allowed() -> None:
+    assert len(Images(PIXELS[:0], LABELS[:0], ())) == 0
+    assert Images(PIXELS, LABELS.astype(np.uint8), tuple("abcd")).num_classes == 4
+
+
+def test_public_images_of_other_classes_or_shapes_are_refused() -> None:
+    private = Images(PIXELS, LABELS, ("dog", "cat", "ant"))
+    check_alike(private, Images(PIXELS[:3], LABELS[:3], ("dog", "cat", "ant")))
+    for classes in (("ant", "cat", "dog"), ("dog", "cat", "ant", "bee")):
+        with pytest.raises(
+            DataError, match="labels mean different classes; give them the same names in the same order"
+        ):
+            check_alike(private, Images(PIXELS, LABELS, classes))
+    for pixels in (PIXELS.repeat(3, axis=1), PIXELS[..., :4, :4]):
+        with pytest.raises(DataError, match=r"private ones \[1, 8, 8\] \(channels, height, width\); bring them to one"):
+            check_alike(private, Images(pixels, LABELS, private.classes))

@@ -1,5 +1,7 @@
 """The views of Algorithm 1 against a plain loop over examples, views and draws."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from dpmix.data.images import Images
+from dpmix.errors import DataError
 from dpmix.random import KeyedRandom
 from dpmix.views import mixing
 from dpmix.views.augmentation import augment
@@ -169,12 +172,36 @@ def test_too_small_a_synthetic_set(synthetic):
         ({"k_base": 1, "k_self": 1}, "needs at least two members in S"),
         ({"k_base": 1, "microbatch_mixup": "added"}, "microbatch_mixup needs microbatch_size: 2"),
         ({"k_base": 1, "k_diff": 1, "microbatch_size": 2}, "microbatches take k_self = k_diff = 0"),
-        ({"k_base": 1, "mixing": "cutmx"}, "choose mixup or cutmix"),
+        ({"k_base": 1, "mixing": "cutmx"}, "unknown mixing 'cutmx'; did you mean 'cutmix'"),
+        ({"k_base": -1}, "k_base -1 is not a whole number of at least 0"),
+        ({"k_base": 1.5}, "k_base 1.5 is not a whole number of at least 0"),
+        ({"k_base": True}, "k_base True is not a whole number"),
+        ({"k_base": 1, "k_diff": -1}, "k_diff -1 is not a whole number of at least 0"),
+        ({"k_base": 2, "k_self": -1}, "k_self -1 is not a whole number of at least 0"),
+        ({"k_base": 1, "padding": -1}, "padding -1 is not a whole number of at least 0"),
+        ({"k_base": 1, "microbatch_size": 0}, "microbatch_size 0 is not a whole number of at least 1"),
+        ({"k_base": 2, "pairs": "x"}, "unknown pairs 'x'; there are distinct, independent"),
+        ({"k_base": 2, "microbatch_mixup": "add"}, "unknown microbatch_mixup 'add'; did you mean 'added'"),
+        ({"k_base": 2, "alpha": 0}, r"alpha 0 is not in \(0, 1\]"),
+        ({"k_base": 2, "alpha": 1.5}, r"alpha 1.5 is not in \(0, 1\]"),
+        ({"k_base": 2, "alpha": float("nan")}, r"alpha nan is not in \(0, 1\]"),
     ],
 )
 def test_impossible_settings(changes, words):
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(ValueError, match=words) as raised:
         ViewSettings(**changes)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_d_of_other_classes_is_refused_and_one_in_order_has_their_labels():
+    private = replace(PRIVATE, classes=("dog", "cat", "ant", "bee"))
+    with pytest.raises(DataError, match="labels mean different classes"):
+        views_of(
+            ViewSettings(1, 1), private=private, synthetic=replace(SYNTHETIC, classes=("ant", "bee", "cat", "dog"))
+        )
+    views_of(ViewSettings(1), private=private)  # without views of D its classes do not matter
+    ants = replace(SYNTHETIC, labels=np.full(len(SYNTHETIC), 2), classes=private.classes)
+    assert views_of(ViewSettings(0, 1), private=private, synthetic=ants).targets.argmax(dim=-1).unique().tolist() == [2]
 
 
 def test_one_member_may_be_mixed_with_itself_if_pairs_are_independent():
