@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dpmix.artefacts.base import Artefact
-from dpmix.errors import DataError, DpmixError, known
+from dpmix.errors import DataError, DpmixError, ParamsError, known
 from dpmix.execution import DEFAULT, Execution
 from dpmix.makers import data, models, runs  # noqa: F401 (they register themselves)
 from dpmix.makers.registry import Context, Maker, maker_of
@@ -46,9 +46,17 @@ def build(
         The files that were made, in the order in which they were made.
 
     Raises:
-        ParamsError: for a kind of artefact that has no maker; nothing has been made then.
+        ParamsError: for what is no artefact or no `Execution`, or a kind of artefact that has no maker; nothing has
+            been made then.
         DpmixError: whatever a maker raises, in one line.
     """
+    for artefact in artefacts:
+        if not isinstance(artefact, Artefact):
+            raise ParamsError(
+                f"{artefact!r:.80} is no artefact; give build() artefacts such as an Experiment, each by itself"
+            )
+    if not isinstance(execution, Execution):
+        raise ParamsError(f"execution {execution!r} is no Execution; give Execution(device={execution!r})")
     context, made = Context(scale, execution, raw), list[Path]()
     levels = missing(artefacts, scale)
     groups = [group for level in levels for group in _by_maker(level)]

@@ -314,3 +314,17 @@ def test_processes_share_the_runs_and_the_first_makes_the_rest(catalogue: Catalo
     assert build(*catalogue.targets["table12"], scale="demo") == []
     for run in private(catalogue):
         assert read_json(run.path("demo"))["steps"] == {"planned": 8, "executed": 8}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "execution", "words"),
+    [
+        ("table3", Execution(), "'table3' is no artefact; give build"),
+        ([ZeroShot], Execution(), "is no artefact; give build"),
+        (None, "cpu", r"'cpu' is no Execution; give Execution\(device='cpu'\)"),
+    ],
+)
+def test_what_is_no_artefact_or_execution_is_named(wanted: Any, execution: Any, words: str, tmp_path: Path) -> None:
+    with pytest.raises(ParamsError, match=words) as caught:
+        build(*([] if wanted is None else [wanted]), scale="demo", execution=execution)
+    assert "\n" not in str(caught.value)

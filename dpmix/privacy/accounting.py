@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from decimal import ROUND_CEILING, Decimal
 from typing import NamedTuple
 
-from dpmix.errors import ParamsError, PrivacyError
+from dpmix.errors import ParamsError, PrivacyError, suggestion
 
 ACCOUNTANTS = ("rdp", "prv", "pld")
 
@@ -92,7 +92,7 @@ def composed_epsilon(accountant: str, history: Iterable[Steps], *, delta: float)
     for sigma, rate, steps in history:
         _check_mechanism(rate, steps)
         if not 0 <= sigma < math.inf:
-            raise ParamsError(f"noise multiplier {sigma} is not a finite number >= 0; mend it in the params")
+            raise ParamsError(f"noise multiplier {sigma} is not a finite number >= 0; 1 is usual")
         if steps and rate:
             merged[float(sigma), float(rate)] = merged.get((float(sigma), float(rate)), 0) + int(steps)
     if not merged:
@@ -158,7 +158,7 @@ def replacement_epsilon(*, noise_multiplier: float, sampling_rate: float, steps:
     _check_delta(delta)
     _check_mechanism(sampling_rate, steps)
     if not 0 < noise_multiplier < math.inf:
-        raise ParamsError(f"noise multiplier {noise_multiplier} is not a finite number above 0; mend it in the params")
+        raise ParamsError(f"noise multiplier {noise_multiplier} is not a finite number above 0; 1 is usual")
     if not (steps and sampling_rate):
         return 0.0
     interval = _interval((Steps(noise_multiplier, sampling_rate, steps),), delta)
@@ -287,7 +287,7 @@ def _describe(history: tuple[Steps, ...]) -> str:
 
 def _check_accountant(accountant: str) -> None:
     if accountant not in ACCOUNTANTS:
-        raise ParamsError(f"unknown accountant {accountant!r}; choose one of {', '.join(ACCOUNTANTS)}")
+        raise ParamsError(f"unknown accountant {accountant!r}; {suggestion(accountant, ACCOUNTANTS)}")
 
 
 def _check_delta(delta: float) -> None:

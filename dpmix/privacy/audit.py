@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from dpmix.errors import DataError, ParamsError
+from dpmix.errors import DataError, ParamsError, suggestion
 from dpmix.privacy.noise import NoiseSource
 
 METHODS = ("threshold", "gdp", "mean")
@@ -63,7 +63,7 @@ def epsilon_lower_bound(
     1.1
     """
     if method not in METHODS:
-        raise ParamsError(f"unknown audit method {method!r}; choose one of {', '.join(METHODS)}")
+        raise ParamsError(f"unknown audit method {method!r}; {suggestion(method, METHODS)}")
     if not 0 < delta < 1:
         raise ParamsError(f"delta {delta} is not between 0 and 1; audit at the delta of the guarantee")
     if not 0.5 < confidence < 1:

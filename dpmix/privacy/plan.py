@@ -27,12 +27,13 @@ more for short ones.
 """
 
 import math
+import operator
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Self
 
-from dpmix.errors import ParamsError, PrivacyError
+from dpmix.errors import ParamsError, PrivacyError, suggestion
 from dpmix.privacy.accounting import (
     ACCOUNTANTS,
     Steps,
@@ -46,6 +47,9 @@ from dpmix.privacy.calibration import noise_multiplier
 if TYPE_CHECKING:
     from dpmix.privacy.noise import NoiseSource
     from dpmix.privacy.sampling import Sampler
+
+
+_USUAL = {"population": 50_000, "batch_size": 256, "steps": 1000, "microbatch_size": 1}
 
 
 @dataclass(frozen=True)
@@ -86,8 +90,13 @@ class Plan:
     def __post_init__(self) -> None:
         for name in ("population", "batch_size", "steps", "microbatch_size"):
             value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ParamsError(f"{name} {value!r} is not a whole number above 0; mend the params")
+            try:
+                whole = 0 if isinstance(value, bool) else operator.index(value)
+            except TypeError:
+                whole = 0
+            if whole < 1:
+                raise ParamsError(f"{name} {value!r} is not a whole number above 0; give one such as {_USUAL[name]}")
+            object.__setattr__(self, name, whole)  # a NumPy integer, too, is kept as one that JSON can hold
         if self.batch_size > self.population:
             raise ParamsError(
                 f"batch size {self.batch_size} exceeds the {self.population} examples of the data; lower the batch size"
@@ -99,7 +108,7 @@ class Plan:
         if not 0 < self.clip_norm < math.inf:
             raise ParamsError(f"clip norm {self.clip_norm} is not a finite number above 0; 1 is usual")
         if not 0 <= self.noise_multiplier < math.inf:
-            raise ParamsError(f"noise multiplier {self.noise_multiplier} is not a finite number >= 0; mend the params")
+            raise ParamsError(f"noise multiplier {self.noise_multiplier} is not a finite number >= 0; 1 is usual")
         if not 0 < self.delta < 1:
             raise ParamsError(f"delta {self.delta} is not between 0 and 1; choose one well below 1 / N, such as 1e-5")
         if not self.target_epsilon > 0:
@@ -109,7 +118,7 @@ class Plan:
                 f"no noise cannot meet epsilon {self.target_epsilon:g}; calibrate it, or ask for epsilon inf"
             )
         if self.accountant not in ACCOUNTANTS:
-            raise ParamsError(f"unknown accountant {self.accountant!r}; choose one of {', '.join(ACCOUNTANTS)}")
+            raise ParamsError(f"unknown accountant {self.accountant!r}; {suggestion(self.accountant, ACCOUNTANTS)}")
 
     @classmethod
     def make(

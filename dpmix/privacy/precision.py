@@ -12,7 +12,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 from typing_extensions import override
 
-from dpmix.errors import ParamsError
+from dpmix.errors import ParamsError, suggestion
 
 PRECISIONS = ("float32", "bfloat16", "float16")
 
@@ -33,7 +33,7 @@ def check_precision(precision: str, device: torch.device) -> None:
     dpmix.errors.ParamsError: float16 needs a GPU; set precision to bfloat16 or float32
     """
     if precision not in PRECISIONS:
-        raise ParamsError(f"unknown precision {precision!r}; choose {', '.join(PRECISIONS)}")
+        raise ParamsError(f"unknown precision {precision!r}; {suggestion(precision, PRECISIONS)}")
     if precision == "float32":
         return
     if not torch.amp.is_autocast_available(device.type):

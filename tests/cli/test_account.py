@@ -81,7 +81,8 @@ def test_a_large_delta_is_remarked_on():
         (["--epsilon", "1", "--noise-multiplier", "1"], ParamsError, "either --epsilon"),
         (["--epsilon", "-1"], ParamsError, "not above 0"),
         (["--epsilon", "200"], PrivacyError, "above 100"),
-        (["--epsilon", "1", "--accountant", "gdp"], ParamsError, "choose one of"),
+        (["--epsilon", "1", "--accountant", "moments"], ParamsError, "there are rdp, prv, pld"),
+        (["--epsilon", "1", "--n", "0"], ParamsError, "population 0 is not a whole number above 0; give one such as"),
         (["--epsilon", "1", "--batch", "101"], ParamsError, "lower the batch size"),
     ],
 )

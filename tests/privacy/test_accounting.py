@@ -191,8 +191,8 @@ def test_malformed_mechanisms(mechanism):
 
 
 def test_unknown_accountant():
-    with pytest.raises(ParamsError, match="choose one of rdp, prv, pld"):
-        epsilon("gdp", noise_multiplier=1, sampling_rate=0.1, steps=1, delta=1e-5)
+    with pytest.raises(ParamsError, match="there are rdp, prv, pld"):
+        epsilon("moments", noise_multiplier=1, sampling_rate=0.1, steps=1, delta=1e-5)
 
 
 # Printed --------------------------------------------------------------------------------------------------------------

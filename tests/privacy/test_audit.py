@@ -102,7 +102,8 @@ def test_the_threshold_method_agrees_with_jax_privacy():
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [
-        ({"method": "best"}, ParamsError, "choose one of"),
+        ({"method": "best"}, ParamsError, "there are threshold"),
+        ({"method": "treshold"}, ParamsError, "did you mean 'threshold'"),
         ({"delta": 0}, ParamsError, "delta"),
         ({"confidence": 1}, ParamsError, "confidence"),
         ({"scores_in": [1.0, 2.0]}, DataError, "too few"),

@@ -97,6 +97,7 @@ def test_without_privacy():
         ({"batch_size": 0}, "batch_size 0"),
         ({"population": 0}, "population 0"),
         ({"population": 1000.0}, "population 1000.0"),
+        ({"population": True}, "population True is not a whole number above 0; give one such as 50000"),
         ({"microbatch_size": 0}, "microbatch_size 0"),
         ({"batch_size": 1, "microbatch_size": 2}, "microbatches of 2"),
         ({"clip_norm": 0}, "clip norm 0"),
@@ -114,13 +115,21 @@ def test_without_privacy():
         ({"epochs": 0.05}, "train for longer"),
         ({"epochs": math.inf}, "no number of steps"),
         ({"epochs": "many"}, "no number of steps"),
-        ({"accountant": "gdp"}, "choose one of"),
+        ({"accountant": "moments"}, "there are rdp, prv, pld"),
+        ({"accountant": "plt"}, "did you mean 'pld'"),
     ],
 )
 def test_what_does_not_fit_is_one_line(changes, words):
     with pytest.raises(ParamsError, match=words) as raised:
         given_noise(**changes)
     assert "\n" not in str(raised.value)
+
+
+def test_numpys_whole_numbers_are_whole_numbers():
+    counted = {name: np.int64(SIZES[name]) for name in ("population", "batch_size")}
+    plan = given_noise(**counted, microbatch_size=np.uint8(1))
+    assert plan == given_noise()
+    assert json.dumps(plan.to_json()) == json.dumps(given_noise().to_json())
 
 
 def test_calibration_checks_its_params_before_it_searches(monkeypatch):

@@ -156,7 +156,8 @@ def test_precisions_that_a_device_lacks():
     check_precision("float32", torch.device("meta"))
     module = nn.Linear(2, 2)
     for name, device, words in [
-        ("float8", CPU, "unknown precision 'float8'; choose float32, bfloat16, float16"),
+        ("half", CPU, "unknown precision 'half'; there are float32, bfloat16, float16"),
+        ("float23", CPU, "unknown precision 'float23'; did you mean 'float32'?"),
         ("float16", CPU, "float16 needs a GPU; set precision to bfloat16 or float32"),
         ("bfloat16", torch.device("meta"), "no bfloat16 for meta devices; set precision to float32"),
     ]:
