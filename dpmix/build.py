@@ -19,6 +19,7 @@ from dpmix.errors import DataError, DpmixError, ParamsError, known
 from dpmix.execution import DEFAULT, Execution
 from dpmix.makers import data, models, runs  # noqa: F401 (they register themselves)
 from dpmix.makers.registry import Context, Maker, maker_of
+from dpmix.params.keys import check_name
 
 if TYPE_CHECKING:
     from dpmix.catalogue.catalogue import Catalogue
@@ -46,8 +47,8 @@ def build(
         The files that were made, in the order in which they were made.
 
     Raises:
-        ParamsError: for what is no artefact or no `Execution`, or a kind of artefact that has no maker; nothing has
-            been made then.
+        ParamsError: for what is no artefact or no `Execution`, or a kind of artefact that has no maker, or a scale
+            that is no name; nothing has been made then.
         DpmixError: whatever a maker raises, in one line.
     """
     for artefact in artefacts:
@@ -57,6 +58,7 @@ def build(
             )
     if not isinstance(execution, Execution):
         raise ParamsError(f"execution {execution!r} is no Execution; give Execution(device={execution!r})")
+    check_name(scale, "scale")
     context, made = Context(scale, execution, raw), list[Path]()
     levels = missing(artefacts, scale)
     groups = [group for level in levels for group in _by_maker(level)]

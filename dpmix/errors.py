@@ -38,20 +38,22 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def known(name: str, names: Any, what: str) -> str:
+def known(name: str, names: Any, what: str, where: str = "") -> str:
     """Return `name` if it is one of `names`.
 
     Args:
         name: what the user wrote.
         names: what there is.
         what: what the name stands for, such as "dataset", for the message.
+        where: the place in the params, such as "table 9", for the message.
 
     Raises:
         ParamsError: if it is not; the message suggests the closest name, or lists all.
     """
     if name in names:
         return name
-    raise ParamsError(f"params.yaml: unknown {what} {name!r}; {suggestion(name, names)}")
+    place = f" in {where}" if where else ""
+    raise ParamsError(f"params.yaml: unknown {what} {name!r}{place}; {suggestion(name, names)}")
 
 
 def suggestion(name: object, names: Iterable[Any]) -> str:
@@ -62,7 +64,7 @@ def suggestion(name: object, names: Iterable[Any]) -> str:
     """
     written = [str(one) for one in names]
     close = nearest(str(name), written)
-    return f"did you mean {close[0]!r}?" if close else f"there are {', '.join(written)}"
+    return f"did you mean {close[0]!r}?" if close else f"there are {', '.join(written) or 'none'}"
 
 
 def nearest(name: str, names: Iterable[str], most: int = 1, likeness: float = 0.6) -> list[str]:

@@ -31,8 +31,11 @@ def should_be(errors: Sequence[Mapping[str, Any]]) -> str:
     "should be a list, not '1, 2, 3'; write [1, 2, 3]"
     """
     value = errors[0].get("input")
-    expected = dict.fromkeys(_PLAIN.get(one["type"], one["msg"].removeprefix("Input should be ")) for one in errors)
-    return f"should be {' or '.join(expected)}, not {value!r}{_remedy(value, errors)}"
+    expected = dict.fromkeys(
+        _PLAIN.get(one["type"], re.sub("^(Input should be |Value error, )", "", one["msg"])) for one in errors
+    )
+    given = "" if isinstance(value, dict | list | tuple) else f", not {value!r}"
+    return f"should be {' or '.join(expected)}{given}{_remedy(value, errors)}"
 
 
 def _remedy(value: Any, errors: Sequence[Mapping[str, Any]]) -> str:

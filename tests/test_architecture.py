@@ -36,7 +36,6 @@ ELSEWHERE = {
     "models/features.py": "training/test_heads.py",
     "models/small_encoders.py": "demo/test_encoder.py",
     "models/tiny_convnext.py": "demo/test_encoder.py",
-    "params/messages.py": "params/test_read.py",
     "params/models.py": "params/test_read.py",
     "params/scales.py": "params/test_read.py",
     "params/specs.py": "params/test_read.py",

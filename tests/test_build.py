@@ -262,6 +262,12 @@ def test_a_kind_that_nothing_makes_is_one_line_before_anything_is_made(catalogue
     assert on_disk() == {}
 
 
+def test_a_scale_that_would_leave_the_results_is_one_line_before_anything_is_made(catalogue: Catalogue) -> None:
+    with pytest.raises(ParamsError, match=r"^scale '\.\./try': a name has letters, digits and .*; choose another$"):
+        build(catalogue.of(ImageStore)[0], scale="../try")
+    assert on_disk() == {}
+
+
 def test_a_maker_that_does_not_write_is_one_line(catalogue: Catalogue) -> None:
     (store,) = catalogue.of(ImageStore)
     with pytest.raises(DpmixError, match=r"^write_rumours did not write results/demo/notes/\w+\.txt; mend that maker$"):

@@ -9,12 +9,13 @@ def test_the_closest_name_is_suggested_or_all_are_listed() -> None:
     assert known("a", {"a": 1}, "letter") == "a"
     assert suggestion("digit", ["digits", "sun397"]) == "did you mean 'digits'?"
     assert suggestion("zzz", ["digits", "sun397"]) == "there are digits, sun397"
+    assert suggestion("zzz", []) == "there are none"
 
 
 def test_a_name_that_is_not_known_is_one_line() -> None:
     with pytest.raises(ParamsError) as caught:
-        known("digit", ["digits"], "dataset in table 9")
-    assert str(caught.value) == "params.yaml: unknown dataset in table 9 'digit'; did you mean 'digits'?"
+        known("digit", ["digits"], "dataset", "table 9")
+    assert str(caught.value) == "params.yaml: unknown dataset 'digit' in table 9; did you mean 'digits'?"
 
 
 def test_an_error_names_the_file_that_was_read_and_no_other() -> None:

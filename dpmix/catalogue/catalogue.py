@@ -226,9 +226,9 @@ class Catalogue:
         for key in ("dataset", "model", "method"):
             if getattr(cell, key) is None:
                 raise ParamsError(f"params.yaml: {where}: no {key} is given; name one in a row, a column or fixed")
-        dataset = known(str(cell.dataset), self.params.datasets, f"dataset in {where}")
-        model = self.params.models[known(str(cell.model), self.params.models, f"model in {where}")]
-        method = known(str(cell.method), self.params.methods, f"method in {where}")
+        dataset = known(str(cell.dataset), self.params.datasets, "dataset", where)
+        model = self.params.models[known(str(cell.model), self.params.models, "model", where)]
+        method = known(str(cell.method), self.params.methods, "method", where)
         track = self.spec.finetune if model.frozen else self.spec.scratch
         of_method = Settings(**self.params.methods[method].model_dump(exclude={"label"}))
         layers = [

@@ -115,7 +115,7 @@ def speed(gpu: str, utilization: float, throughput: Sequence[str], costs: Costs)
         if not 0 < value < float("inf"):
             raise ParamsError(f"throughput {text!r} is not MODEL=IMAGES_PER_SECOND or a number of TFLOP/s above 0")
         if equals:
-            measured[known(model, costs.names(), "model in --throughput")] = value
+            measured[known(model, costs.names(), "model", "--throughput")] = value
         else:
             achieved = value
     return Speed(GPUS[gpu], utilization, measured, achieved)

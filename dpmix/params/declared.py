@@ -8,14 +8,41 @@ Its type, bounds, default and description are pydantic's; `Declared` has what py
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
 PositiveInt = Annotated[int, Field(gt=0)]
 
-PositiveFloat = Annotated[float, Field(gt=0)]
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+T = TypeVar("T")
+
+# A list of at least one entry.
+Some = Annotated[tuple[T, ...], Field(min_length=1)]
+
+
+def _line(text: str) -> str:
+    """The text in one line, as what YAML folds may end in a line break."""
+    line = " ".join(text.split())
+    if not line.isprintable():
+        raise ValueError(f"{line!r} has characters that cannot be printed; remove them")
+    return line
+
+
+# Text that is shown in one line: white space is collapsed.
+Line = Annotated[str, AfterValidator(_line)]
+
+
+def _as_shown(text: str) -> str:
+    if not text or text != _line(text):
+        raise ValueError("a label is not empty, and has single spaces between its words; rename it")
+    return text
+
+
+# A label that is a key.
+LabelKey = Annotated[str, AfterValidator(_as_shown)]
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 

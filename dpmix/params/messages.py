@@ -1,7 +1,7 @@
 """A validation error of `params.yaml` as one line: the place, what is wrong, and what to write instead."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import (
@@ -10,6 +10,7 @@ from pydantic import (
 )
 
 from dpmix.errors import suggestion
+from dpmix.params.keys import NAME_RULE
 from dpmix.params.scales import Params
 from dpmix.params.tables import TableSpec, table_kinds
 from dpmix.wording import should_be
@@ -23,7 +24,7 @@ def explained(error: ValidationError, raw: dict[Any, Any]) -> str:
         raw: the mapping that was validated, as read from YAML.
     """
     # A misspelt key gives two errors, an unknown key and a missing one. Report the unknown one, which the user wrote.
-    errors = sorted(error.errors(include_url=False), key=lambda one: one["type"] != "extra_forbidden")
+    errors = sorted(_own(error.errors(include_url=False), raw), key=lambda one: one["type"] != "extra_forbidden")
     first = errors[0]
     places = list(dict.fromkeys(_place(one, raw) for one in errors))
     # A value that may have several types and has none of them gives one error for each type, all at one place.
@@ -34,13 +35,7 @@ def explained(error: ValidationError, raw: dict[Any, Any]) -> str:
         name = str(first["loc"][-1])
         what = f"unknown key; {suggestion(name, _keys_beside(first['loc'], raw))}"
     elif first["loc"][-1] == "[key]":
-        part = place.rpartition(".")[0]
-        what = (
-            "a table is named 1 to 13, as the paper's, or by lower-case words joined by hyphens (at most 60 "
-            "characters), such as my-clipping; rename or remove it"
-            if part.endswith("tables")
-            else "the paper has no such figure, only 1 and 2; rename or remove it"
-        )
+        what = _of_key(first)
     elif first["type"] == "missing":
         what = "is needed, but not there; add it"
     elif first["type"] == "union_tag_invalid":
@@ -50,12 +45,12 @@ def explained(error: ValidationError, raw: dict[Any, Any]) -> str:
         what = "kind is needed, but not there; add it"
     elif first["type"] in ("dict_type", "model_type", "model_attributes_type"):
         what = "should be a mapping"
-    elif first["type"] == "too_short":
-        what = "should have at least one entry"
+    elif first["type"] in ("too_short", "string_too_short"):
+        what = "should not be empty" if isinstance(value, str) else "should have at least one entry"
     elif len(here) > 1 and len({one["type"] for one in here}) > 1:
         what = should_be(here)
-    elif first["type"] == "value_error" or isinstance(value, dict | list | tuple):
-        what = first["msg"].removeprefix("Value error, ").replace("Input should be", "should be", 1)
+    elif first["type"] == "value_error":
+        what = first["msg"].removeprefix("Value error, ")
     elif first["msg"].startswith("Input should be "):
         what = should_be(here)
     else:
@@ -63,11 +58,50 @@ def explained(error: ValidationError, raw: dict[Any, Any]) -> str:
     return f"params.yaml: {place}: {what}{more}"
 
 
+def _own(errors: Sequence[Any], raw: Any) -> list[Any]:
+    """The errors without those that only follow from another one.
+
+    A list is also said to be too short if its only entry is wrong; an entry's name, which is its key, to be wrong
+    beside the key; and a mapping with a wrong entry, where a number would do as well, to be no number.
+    """
+    keys = {one["loc"][:-1] for one in errors if one["loc"][-1] == "[key]"}
+    places = [_place(one, raw) for one in errors]
+    within = {place[:end] for place in places for end in range(len(place))}
+    return [
+        one
+        for one, place in zip(errors, places, strict=True)
+        if not (one["loc"][-1] == "name" and any(one["loc"][: len(key)] == key for key in keys))
+        and not (place in within and one["type"] == "too_short")
+        and not (place in within and (one["type"].endswith("_type") or one["type"] == "literal_error"))
+    ]
+
+
+def _of_key(error: Mapping[str, Any]) -> str:
+    """What is wrong with a key, and how to mend it."""
+    mapping = error["loc"][-3] if len(error["loc"]) > 2 else ""
+    if error["type"] == "string_type":
+        return f"the key is read as {error['input']!r}, which is not text; write it in quotes"
+    if error["type"] == "value_error":
+        return str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] in ("string_pattern_mismatch", "string_too_long"):
+        if mapping != "tables":
+            return f"{NAME_RULE}; rename it"
+        return (
+            "a table is named 1 to 13, as the paper's, or by lower-case words joined by hyphens (at most 60 "
+            "characters), such as my-clipping; rename or remove it"
+        )
+    if mapping == "figures":
+        return "the paper has no such figure, only 1 and 2; rename or remove it"
+    return f"the key {should_be([error])}"
+
+
 def _place(error: Mapping[str, Any], raw: Any) -> tuple[str, ...]:
     """The keys that lead to a mistake in the file, without the names that pydantic adds for alternatives of a union."""
     place, here = [], raw
     location = error["loc"]
     for index, part in enumerate(location):
+        if index + 2 == len(location) and location[-1] == "[key]":
+            part = error["input"]  # the key itself, of which the location may have another form
         inside = isinstance(here, dict) and part in here
         if inside or (isinstance(here, list | tuple) and isinstance(part, int) and part < len(here)):
             here = here[part]

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from dpmix.params.declared import Declared, PositiveInt, Spec
-from dpmix.params.specs import Label, Name, Resolution
+from dpmix.params.specs import EntryName, Label, Resolution
 
 
 class NetworkSpec(Spec):
@@ -27,7 +27,7 @@ class NetworkSpec(Spec):
     module: ClassVar[str]
 
     kind: str
-    name: Name
+    name: EntryName
     label: Label
     resolution: Resolution = 32
 
@@ -70,7 +70,7 @@ class EncoderSpec(Spec):
     trainer: ClassVar[str] = "heads"
 
     kind: Annotated[Literal["encoder"], Field(description="A frozen encoder under a linear head, which is trained")]
-    name: Name
+    name: EntryName
     label: Label
     architecture: Annotated[
         str, Field(description="Architecture by OpenCLIP's name, `timm/<model>`, or one of the demo's")

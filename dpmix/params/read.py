@@ -9,19 +9,23 @@ from typing import Any
 from pydantic import ValidationError
 
 from dpmix.errors import ParamsError, known
+from dpmix.params.keys import refuse_booleans_as_numbers, with_text_keys
 from dpmix.params.messages import explained
 from dpmix.params.scales import Params
 
 
-def _named(values: Any) -> Any:
-    """The mapping, with each entry's key added to the entry as `name`."""
+def _named(part: str, values: Any) -> Any:
+    """The mapping, with each entry's key added to the entry as `name`.
+
+    Raises:
+        ParamsError: if an entry has another name.
+    """
     if not isinstance(values, dict):
         return values
-    return {key: {"name": str(key), **value} if isinstance(value, dict) else value for key, value in values.items()}
-
-
-def _text_keys(values: Any) -> Any:
-    return {str(key): value for key, value in values.items()} if isinstance(values, dict) else values
+    for key, value in values.items():
+        if isinstance(value, dict) and value.get("name", key) != key:
+            raise ParamsError(f"params.yaml: {part}.{key}.name: the name of an entry is its key; remove this one")
+    return {key: {**value, "name": key} if isinstance(value, dict) else value for key, value in values.items()}
 
 
 def parse(raw: Any) -> Params:
@@ -34,20 +38,14 @@ def parse(raw: Any) -> Params:
         raise ParamsError("params.yaml: the file is empty; get the project's parameters back and change those")
     if not isinstance(raw, dict):
         raise ParamsError("params.yaml: expected a mapping at the top level, of scale, datasets, models and so on")
-    raw = dict(raw)
+    raw = with_text_keys(raw)
     for part in ("datasets", "models", "diffusion"):
-        raw[part] = _named(raw.get(part))
-    if isinstance(raw.get("scales"), dict):
-        raw["scales"] = {
-            name: {**spec, **{part: _text_keys(spec.get(part)) for part in ("tables", "figures")}}
-            if isinstance(spec, dict)
-            else spec
-            for name, spec in raw["scales"].items()
-        }
+        raw[part] = _named(part, raw.get(part))
     try:
         params = Params.model_validate(raw)
     except ValidationError as error:
         raise ParamsError(explained(error, raw)) from error
+    refuse_booleans_as_numbers(raw, params)
     _check_names(params)
     return params
 
@@ -64,13 +62,13 @@ def _check_names(params: Params) -> None:
                     "the data set that has synthetic images of its own"
                 )
     for scale, spec in params.scales.items():
-        known(spec.synthetic, params.diffusion, f"diffusion model in scales.{scale}.synthetic")
+        known(spec.synthetic, params.diffusion, "diffusion model", f"scales.{scale}.synthetic")
         for part in ("synthetic_size", "datasets", "dataset_methods"):
             for name in getattr(spec, part):
-                known(name, params.datasets, f"dataset in scales.{scale}.{part}")
+                known(name, params.datasets, "dataset", f"scales.{scale}.{part}")
         for name, methods in spec.dataset_methods.items():
             for method in methods:
-                known(method, params.methods, f"method in scales.{scale}.dataset_methods.{name}")
+                known(method, params.methods, "method", f"scales.{scale}.dataset_methods.{name}")
 
 
 def read(path: Path) -> Params:
@@ -90,9 +88,11 @@ def load_yaml(path: Path | str) -> Any:
     """
     import yaml
 
+    from dpmix.params.strict import load
+
     try:
         with Path(path).open(encoding="utf-8") as file:
-            return yaml.safe_load(file)
+            return load(file)
     except FileNotFoundError as error:
         raise ParamsError(f"{path} does not exist; run from the repository's root or pass --params") from error
     except OSError as error:

@@ -25,6 +25,19 @@ CLIPPING_MODES = {
     "per-layer": "dpmix.privacy.modes:PerLayer",
 }
 
+# Classes of diffusers that schedule the steps of a text-to-image model; "default" is the one that it was saved with.
+SCHEDULERS = (
+    "default",
+    "DDIMScheduler",
+    "DDPMScheduler",
+    "DPMSolverMultistepScheduler",
+    "EulerAncestralDiscreteScheduler",
+    "EulerDiscreteScheduler",
+    "HeunDiscreteScheduler",
+    "PNDMScheduler",
+    "UniPCMultistepScheduler",
+)
+
 # Kinds of tables, classes below `dpmix.tables.kinds.base.Kind`: what a table of the kind says in the params, which
 # cells and artefacts that comes to, and how these are read back.
 TABLE_KINDS = {
@@ -38,8 +51,10 @@ TABLE_KINDS = {
 # What a field of the params may say: one of the names above. Pydantic takes them when the field is declared.
 if TYPE_CHECKING:
     ClippingName = str
+    SchedulerName = str
 else:
     ClippingName = Literal[*CLIPPING_MODES]
+    SchedulerName = Literal[*SCHEDULERS]
 
 
 def registered(registry: Mapping[str, str], name: str) -> Any:

@@ -6,6 +6,7 @@ from pydantic import ConfigDict, Field
 
 from dpmix.errors import known
 from dpmix.params.declared import Declared, PositiveFloat, PositiveInt, Seed, Seeds, Spec
+from dpmix.params.keys import Name
 from dpmix.params.models import ModelSpec
 from dpmix.params.settings import MethodSpec, Settings
 from dpmix.params.specs import DatasetSpec, Prompt, SyntheticSource
@@ -127,11 +128,11 @@ class Params(Spec):
     scale: Annotated[
         str, Field(description="Name of the scale that is run if none is named"), Declared(determines=False)
     ]
-    datasets: Annotated[dict[str, DatasetSpec], Field(description="The private data sets by name")]
-    models: Annotated[dict[str, ModelSpec], Field(description="Networks and encoders by name")]
-    diffusion: Annotated[dict[str, SyntheticSource], Field(description="Sources of synthetic images D by name")]
-    methods: Annotated[dict[str, MethodSpec], Field(description="Methods by name")]
-    scales: Annotated[dict[str, ScaleSpec], Field(description="What is run, on which data, by name")]
+    datasets: Annotated[dict[Name, DatasetSpec], Field(description="The private data sets by name")]
+    models: Annotated[dict[Name, ModelSpec], Field(description="Networks and encoders by name")]
+    diffusion: Annotated[dict[Name, SyntheticSource], Field(description="Sources of synthetic images D by name")]
+    methods: Annotated[dict[Name, MethodSpec], Field(description="Methods by name")]
+    scales: Annotated[dict[Name, ScaleSpec], Field(min_length=1, description="What is run, on which data, by name")]
 
     def at(self, scale: str | None = None) -> ScaleSpec:
         """The part of a scale, by default of the one that `scale` names.

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, PlainSerializer, create_model
 
-from dpmix.params.declared import Declared, PositiveFloat, Spec, declared
+from dpmix.params.declared import Declared, Line, PositiveFloat, Spec, declared
 from dpmix.params.registries import ClippingName
 
 # JSON has no infinity: a run without noise says "inf".
 Epsilon = Annotated[
-    PositiveFloat, PlainSerializer(lambda value: "inf" if value == math.inf else value, when_used="json")
+    float,
+    Field(gt=0),
+    PlainSerializer(lambda value: "inf" if value == math.inf else value, when_used="json"),
 ]
 
 
@@ -37,8 +39,8 @@ class PlanSettings(Spec):
         Declared(unless="`epsilon` is `.inf`", of_head=True),
     ]
     clip_norm: Annotated[
-        float,
-        Field(gt=0, description="C: the gradient of an example, averaged over its views, has at most this L2 norm"),
+        PositiveFloat,
+        Field(description="C: the gradient of an example, averaged over its views, has at most this L2 norm"),
         Declared(unit="L2 norm", of_head=True),
     ]
     batch_size: Annotated[
@@ -84,7 +86,9 @@ class RunSettings(PlanSettings):
     momentum: Annotated[float, Field(ge=0, lt=1, description="Momentum of SGD; 0: none"), Declared(of_head=True)] = 0.0
     weight_decay: Annotated[
         float,
-        Field(ge=0, description="L2 penalty: this times the weights is added to the noisy gradient"),
+        Field(
+            ge=0, allow_inf_nan=False, description="L2 penalty: this times the weights is added to the noisy gradient"
+        ),
         Declared(of_head=True),
     ] = 0.0
     ema_decay: Annotated[
@@ -172,7 +176,7 @@ class NamedSettings(Spec):
     model: Annotated[str | None, Field(description="Name of a model under `models`")] = None
     method: Annotated[str | None, Field(description="Name of a method under `methods`")] = None
     learning_rate: Annotated[
-        PositiveFloat | Literal["tuned"] | dict[PositiveFloat, PositiveFloat] | None,
+        PositiveFloat | Literal["tuned"] | dict[Epsilon, PositiveFloat] | None,
         Field(description="Of SGD on mean gradients; `tuned`: chosen on held-out images; or one for each ε"),
         Declared(of_head=True),
     ] = None
@@ -213,7 +217,7 @@ class Settings(_MaybeRunSettings, NamedSettings):
 class MethodSpec(Settings):
     """A method: the settings that define it, under the paper's name."""
 
-    label: Annotated[str, Field(description="What tables call it"), Declared(determines=False)]
+    label: Annotated[Line, Field(min_length=1, description="What tables call it"), Declared(determines=False)]
 
 
 # The settings that determine the views of an example, and their names in `dpmix.views.settings.ViewSettings`.

@@ -5,21 +5,26 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from dpmix.errors import suggestion
-from dpmix.params.declared import Declared, PositiveInt, Seed, Spec
-from dpmix.params.registries import DATA_SETS
+from dpmix.params.declared import Declared, Line, PositiveInt, Seed, Spec
+from dpmix.params.keys import Name
+from dpmix.params.registries import DATA_SETS, SchedulerName
 
 
 def _with_a_place(prompt: str) -> str:
     if "{}" not in prompt:
         raise ValueError(f"the prompt {prompt!r} does not name the class; write {{}} where the name goes")
+    try:
+        prompt.format("cat")
+    except (KeyError, IndexError, ValueError, AttributeError) as error:
+        raise ValueError(f"the prompt {prompt!r} has other braces than one {{}}; remove them") from error
     return prompt
 
 
 Prompt = Annotated[str, AfterValidator(_with_a_place)]
 
-Name = Annotated[str, Field(description="Its key")]
+EntryName = Annotated[Name, Field(description="Its key")]
 
-Label = Annotated[str, Field(description="What tables call it"), Declared(determines=False)]
+Label = Annotated[Line, Field(min_length=1, description="What tables call it"), Declared(determines=False)]
 
 Resolution = Annotated[
     PositiveInt, Field(description="Side at which images are stored, cropped and mixed"), Declared(unit="pixels")
@@ -29,7 +34,7 @@ Resolution = Annotated[
 class DatasetSpec(Spec):
     """A private data set. `train` and `test` are its published sizes: public constants, never counted at run time."""
 
-    name: Name
+    name: EntryName
     label: Label
     source: Annotated[
         Literal["torchvision", "scikit-learn", "folder"],
@@ -69,20 +74,22 @@ class DiffusionSpec(Spec):
     `saved_resolution` should be no less than any encoder's resolution.
     """
 
-    name: Name
+    name: EntryName
     model: Annotated[
         str, Field(description="Repository of the Hugging Face hub, folder in diffusers' format, or `strokes`")
     ]
     revision: Annotated[str | None, Field(description="Commit, tag or branch of the repository")] = None
-    prompt: Annotated[str, Field(description="What an image is asked for; `{}` is where the class name goes")] = (
+    prompt: Annotated[Prompt, Field(description="What an image is asked for; `{}` is where the class name goes")] = (
         "a photo of a {}"
     )
-    guidance_scale: Annotated[float, Field(description="Classifier-free guidance; 1: none")]
+    guidance_scale: Annotated[float, Field(allow_inf_nan=False, description="Classifier-free guidance; 1: none")]
     steps: Annotated[PositiveInt, Field(description="Denoising steps of an image"), Declared("steps")]
     resolution: Annotated[
-        PositiveInt, Field(description="Side of the images as they are drawn, a multiple of 8"), Declared("pixels")
+        PositiveInt,
+        Field(multiple_of=8, description="Side of the images as they are drawn, a multiple of 8"),
+        Declared("pixels"),
     ]
-    scheduler: Annotated[str, Field(description="Class of diffusers that schedules the steps")]
+    scheduler: Annotated[SchedulerName, Field(description="Class of diffusers that schedules the steps")]
     saved_resolution: Annotated[
         PositiveInt | None,
         Field(description="Side to which images are reduced on disk; by default `resolution`"),
@@ -103,8 +110,15 @@ class DiffusionSpec(Spec):
 class GivenImagesSpec(Spec):
     """Public images on disk that serve as D, in place of a text-to-image model: a folder or zip of class folders."""
 
-    name: Name
+    name: EntryName
     images: Annotated[str, Field(description="Folder or zip archive of class folders")]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_model(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "model" in values:
+            raise ValueError("it has both model and images; say where D is from by either, and remove the other")
+        return values
 
 
 def _source_of_d(value: Any) -> str:

@@ -9,9 +9,9 @@ from pydantic import (
     model_validator,
 )
 
-from dpmix.params.declared import Declared, PositiveFloat, Seed, Spec
+from dpmix.params.declared import Declared, LabelKey, Line, Seed, Some, Spec
 from dpmix.params.registries import TABLE_KINDS, registered
-from dpmix.params.settings import Settings
+from dpmix.params.settings import Epsilon, Settings
 
 # A table's name: 1 to 13 for the paper's, and for others lower-case words joined by hyphens; see `table_target`.
 TableName = Annotated[str, Field(pattern=r"^(1[0-3]|[1-9]|[a-z][a-z0-9]*(-[a-z0-9]+)*)$", max_length=60)]
@@ -28,19 +28,20 @@ class Axis(Spec):
     """
 
     axis: Annotated[
-        str,
-        Field(description="What the axis is called; `Method | Views` makes two levels"),
+        Line,
+        Field(min_length=1, description="What the axis is called; `Method | Views` makes two levels"),
         Declared(determines=False),
     ]
-    dataset: Annotated[tuple[str, ...] | None, Field(description="Data sets by name")] = None
-    model: Annotated[tuple[str, ...] | None, Field(description="Models by name")] = None
-    method: Annotated[tuple[str, ...] | None, Field(description="Methods by name")] = None
-    epsilon: Annotated[tuple[PositiveFloat, ...] | None, Field(description="Values of ε")] = None
-    k_base: Annotated[tuple[Count, ...] | None, Field(description="Values of K_BASE"), Declared(unit="views")] = None
-    k_self: Annotated[tuple[Count, ...] | None, Field(description="Values of K_SELF"), Declared(unit="views")] = None
-    k_diff: Annotated[tuple[Count, ...] | None, Field(description="Values of K_DIFF"), Declared(unit="views")] = None
+    dataset: Annotated[Some[str] | None, Field(description="Data sets by name")] = None
+    model: Annotated[Some[str] | None, Field(description="Models by name")] = None
+    method: Annotated[Some[str] | None, Field(description="Methods by name")] = None
+    epsilon: Annotated[Some[Epsilon] | None, Field(description="Values of ε")] = None
+    k_base: Annotated[Some[Count] | None, Field(description="Values of K_BASE"), Declared(unit="views")] = None
+    k_self: Annotated[Some[Count] | None, Field(description="Values of K_SELF"), Declared(unit="views")] = None
+    k_diff: Annotated[Some[Count] | None, Field(description="Values of K_DIFF"), Declared(unit="views")] = None
     values: Annotated[
-        dict[str, Settings] | None, Field(description="Any settings, by the label of the row or column")
+        dict[LabelKey, Settings] | None,
+        Field(min_length=1, description="Any settings, by the label of the row or column"),
     ] = None
 
     @model_validator(mode="after")
@@ -59,12 +60,12 @@ class TableSpec(Spec):
 
     kind: Annotated[str, Field(description="What its cells show: one of docs/tables.md")]
     title: Annotated[
-        Annotated[str, Field(min_length=1)] | None,
+        Annotated[Line, Field(min_length=1)] | None,
         Field(description="Its title; by default that of the paper's table"),
         Declared(determines=False),
     ] = None
     caption: Annotated[
-        str | None,
+        Line | None,
         Field(description="What stands below the title; by default the caption of the paper's table"),
         Declared(determines=False),
     ] = None
@@ -106,9 +107,9 @@ def table_order(name: str) -> tuple[int, str]:
 class FigureSpec(Spec):
     """What a figure shows: Figure 1 the views of one example, Figure 2 histograms of gradient magnitudes."""
 
-    datasets: Annotated[tuple[str, ...], Field(description="Data sets by name; Figure 1 shows one")]
+    datasets: Annotated[Some[str], Field(description="Data sets by name; Figure 1 shows one")]
     model: Annotated[str, Field(description="Model by name")]
-    methods: Annotated[tuple[str, ...], Field(description="Methods by name; Figure 1 shows one")]
+    methods: Annotated[Some[str], Field(description="Methods by name; Figure 1 shows one")]
     example: Annotated[int, Field(ge=0, description="Index of the training image of Figure 1, from 0")] = 0
     fixed: Annotated[Settings, Field(description="Settings of all its runs, over the method's")] = Settings()
     seed: Annotated[Seed, Field(description="Of its runs")] = 1

@@ -13,9 +13,10 @@ from tqdm import tqdm
 from dpmix.data.class_names import prompt_name
 from dpmix.errors import DataError, ParamsError
 from dpmix.files import atomic_file, read_json
+from dpmix.params.registries import SCHEDULERS
 from dpmix.random import key_of
 from dpmix.synthesis.folder import append_lines, finish_set, finished_images, image_file, start_set
-from dpmix.synthesis.pipeline import SCHEDULERS, load_pipeline
+from dpmix.synthesis.pipeline import load_pipeline
 
 MAX_REDRAWS = 20
 
@@ -53,7 +54,7 @@ def synthesize(
         guidance_scale: classifier-free guidance; 1 is none, the paper's "unguided diffusion".
         steps: denoising steps.
         resolution: side in pixels at which the model paints, a multiple of 8.
-        scheduler: one of `SCHEDULERS`.
+        scheduler: one of `dpmix.params.registries.SCHEDULERS`.
         seed: 0 <= seed < 2**32.
         batch_size: images at a time.
         device: where to compute.

@@ -9,19 +9,6 @@ from dpmix.errors import DataError
 from dpmix.files import atomic_directory
 from dpmix.network import full_disk, retried
 
-# Names of scheduler classes of diffusers; "default" keeps the scheduler that the model was saved with.
-SCHEDULERS = (
-    "default",
-    "DDIMScheduler",
-    "DDPMScheduler",
-    "DPMSolverMultistepScheduler",
-    "EulerAncestralDiscreteScheduler",
-    "EulerDiscreteScheduler",
-    "HeunDiscreteScheduler",
-    "PNDMScheduler",
-    "UniPCMultistepScheduler",
-)
-
 
 def fetch_model(model: str, out: Path, revision: str | None = None) -> None:
     """Download a text-to-image model from the Hugging Face hub into the folder `out`, which `synthesize` reads.
@@ -55,7 +42,7 @@ def load_pipeline(
     Args:
         model: a folder in diffusers' format, or a repository of the Hugging Face hub.
         revision: commit of the repository; None is its main branch.
-        scheduler: one of `SCHEDULERS`.
+        scheduler: one of `dpmix.params.registries.SCHEDULERS`.
         device: where to compute.
         dtype: None is float16 on a GPU and float32 elsewhere.
 

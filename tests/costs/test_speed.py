@@ -70,7 +70,7 @@ def test_options_are_read(paper: Catalogue) -> None:
         ("a1000", 0.4, [], "unknown GPU 'a1000', and no --throughput as measured for it; did you mean 'a100'?"),
         ("a100", 0, [], "utilization 0 is not in"),
         ("a100", 1.5, [], "utilization 1.5 is not in"),
-        ("a100", 0.4, ["vit-b-61=3"], "unknown model in --throughput 'vit-b-61'; did you mean 'vit-b-16'"),
+        ("a100", 0.4, ["vit-b-61=3"], "unknown model 'vit-b-61' in --throughput; did you mean 'vit-b-16'"),
         ("a100", 0.4, ["fast"], "throughput 'fast' is not MODEL=IMAGES_PER_SECOND"),
         ("a100", 0.4, ["vit-b-16=-3"], "is not MODEL=IMAGES_PER_SECOND"),
         ("a100", 0.4, ["inf"], "is not MODEL=IMAGES_PER_SECOND"),

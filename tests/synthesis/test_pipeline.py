@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from dpmix.errors import DataError
-from dpmix.synthesis import pipeline as synthesis_pipeline
+from dpmix.params.registries import SCHEDULERS
 from dpmix.synthesis.draw import synthesize
 from dpmix.synthesis.folder import load_synthetic
 from dpmix.synthesis.pipeline import fetch_model
@@ -15,7 +15,7 @@ from tests.synthesis.conftest import CLASSES, SETTINGS
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
-@pytest.mark.parametrize("scheduler", [name for name in synthesis_pipeline.SCHEDULERS if name != "default"])
+@pytest.mark.parametrize("scheduler", [name for name in SCHEDULERS if name != "default"])
 def test_every_scheduler_exists_in_diffusers(scheduler: str) -> None:
     import diffusers
 

@@ -116,7 +116,7 @@ class AccuracyTable(GridTable):
             label = (*block, end, *rest)
             row, column = (label, other) if below else (other, label)
             cell = ladder.over(inner.over(outer).over(self.fixed))
-            artefacts = self._reference(cell, end, f"{where}, {place(row, column)}", catalogue)
+            artefacts = self._reference(cell, end, place(row, column, where), catalogue)
             if artefacts:
                 made.append(CellSpec(row, column, artefacts, end=True))
         without_noise = [one for cell in made if cell.end for one in cell.artefacts if isinstance(one, Experiment)]

@@ -134,6 +134,10 @@ class Measured(Kind):
         return Cell(cell.row, cell.column, values, epsilon=largest, end=cell.end)
 
 
-def place(row: Labels, column: Labels) -> str:
-    """A cell by its labels, for messages."""
-    return " / ".join((*row, *column))
+def place(row: Labels, column: Labels, table: str = "") -> str:
+    """A cell for messages: the table in words, if it is given, and the labels, if there are any.
+
+    >>> place(("digits",), ("ε = 1",), "table 9"), place((), (), "table 9")
+    ('table 9, digits / ε = 1', 'table 9')
+    """
+    return ", ".join(part for part in (table, " / ".join((*row, *column))) if part)

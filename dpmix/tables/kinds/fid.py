@@ -13,7 +13,7 @@ from dpmix.catalogue.catalogue import Catalogue
 from dpmix.catalogue.cells import CellSpec, Labels, made
 from dpmix.catalogue.unused import refuse_unused
 from dpmix.errors import ParamsError, known
-from dpmix.params.declared import Declared, PositiveInt
+from dpmix.params.declared import Declared, LabelKey, PositiveInt, Some
 from dpmix.params.models import EncoderSpec
 from dpmix.params.settings import OF_VIEWS, Settings
 from dpmix.params.specs import DatasetSpec
@@ -30,10 +30,8 @@ class FidTable(Measured):
         str,
         Field(description="At whose resolution images are stored, and by whose default transforms views are made"),
     ]
-    datasets: Annotated[tuple[str, ...], Field(description="Data sets by name")]
-    extractors: Annotated[
-        tuple[str, ...], Field(description="Whose features are compared: encoders by name, or `inception`")
-    ]
+    datasets: Annotated[Some[str], Field(description="Data sets by name")]
+    extractors: Annotated[Some[str], Field(description="Whose features are compared: encoders by name, or `inception`")]
     samples: Annotated[
         PositiveInt | None,
         Field(description="How many images of each set are compared; by default all"),
@@ -59,10 +57,10 @@ class FidTable(Measured):
     @override
     def cells(self, where: str, catalogue: Catalogue) -> Iterable[CellSpec]:
         params = catalogue.params
-        model = params.models[known(self.model, params.models, f"model in {where}")]
+        model = params.models[known(self.model, params.models, "model", where)]
         extractors = [_extractor(where, name, catalogue) for name in self.extractors]
         for name in self.datasets:
-            dataset = params.datasets[known(name, params.datasets, f"dataset in {where}")]
+            dataset = params.datasets[known(name, params.datasets, "dataset", where)]
             d = catalogue.synthetic(name, where)
             common = {"dataset": dataset, "samples": self.samples, "resolution": model.resolution, "synthetic": d}
             for extractor in extractors:
@@ -83,7 +81,8 @@ class FidViewsTable(FidTable):
         Literal["fid-views"], Field(description="Fréchet distance of each method's views from the real images")
     ]
     methods: Annotated[
-        dict[str, Settings], Field(min_length=1, description="Settings of the views to compare, by the column's label")
+        dict[LabelKey, Settings],
+        Field(min_length=1, description="Settings of the views to compare, by the column's label"),
     ]
 
     @override
@@ -150,7 +149,7 @@ def _extractor(where: str, name: str, catalogue: Catalogue) -> EncoderSpec | Non
     if name == "inception":
         return None
     models = catalogue.params.models
-    spec = models[known(name, [*models, "inception"], f"extractor in {where}")]
+    spec = models[known(name, [*models, "inception"], "extractor", where)]
     if not isinstance(spec, EncoderSpec):
         raise ParamsError(f"params.yaml: {where}: {name} is not an encoder; extractors are encoders or inception")
     return spec

@@ -36,7 +36,7 @@ class GridTable(Measured):
         Declared(unless="no learning rate is tuned"),
     ] = None
     omit: Annotated[
-        tuple[dict[str, str], ...],
+        tuple[Annotated[dict[str, str], Field(min_length=1)], ...],
         Field(description="Cells that stay empty: those that have all labels of one of these, by axis"),
         Declared(determines=False),
     ] = ()
@@ -56,7 +56,7 @@ class GridTable(Measured):
                 yield CellSpec(row, column, ())
                 continue
             cell = of_column.over(of_row).over(self.fixed)
-            runs = self.runs(cell, f"{where}, {place(row, column)}", catalogue, self.tuned_as)
+            runs = self.runs(cell, place(row, column, where), catalogue, self.tuned_as)
             given.append((cell, runs[0]))
             yield CellSpec(row, column, runs)
         refuse_unused(where, given)
@@ -93,9 +93,9 @@ class GridTable(Measured):
         names = axis_names((*self.rows, *self.columns))
         for rule in self.omit:
             for axis, label in rule.items():
-                known(axis, names, f"axis in omit of {where}:")
+                known(axis, names, "axis", f"omit of {where}")
                 labels = dict.fromkeys((*row, *column)[names.index(axis)] for row, column in places)
-                known(label, labels, f"{axis} in omit of {where}:")
+                known(label, labels, axis, f"omit of {where}")
 
     def _omits(self, row: Labels, column: Labels) -> bool:
         names = axis_names((*self.rows, *self.columns))
@@ -141,7 +141,7 @@ def _axis(where: str, axis: Axis, params: Params) -> list[tuple[str, Settings]]:
 def _label(where: str, key: str, value: str | float, params: Params) -> str:
     named: dict[str, Mapping[str, Any]] = {"dataset": params.datasets, "model": params.models, "method": params.methods}
     if key in named:
-        return str(named[key][known(str(value), named[key], f"{key} in {where}")].label)
+        return str(named[key][known(str(value), named[key], key, where)].label)
     if key == "epsilon":
         return "ε = ∞" if value == math.inf else f"ε = {value:g}"
     return str(value)

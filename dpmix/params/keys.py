@@ -1,0 +1,92 @@
+"""Keys of `params.yaml`: each once in its mapping, as text; and the names among them that become part of paths."""
+
+from functools import cache
+from typing import Annotated, Any
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from dpmix.errors import ParamsError
+
+# Names of data sets, models, sources of D, methods and scales, which stand in paths, wildcards and command lines.
+Name = Annotated[str, Field(pattern=r"^\w[\w.+-]*$", max_length=100)]
+
+NAME_RULE = "a name has letters, digits and . _ + - only, and starts with a letter, digit or _ (at most 100 characters)"
+
+
+def check_name(name: str, what: str) -> str:
+    """Return a name if it can stand in a path.
+
+    Args:
+        name: what the user wrote.
+        what: what the name stands for, such as "scale", for the message.
+
+    Raises:
+        ParamsError: if it is no `Name`.
+
+    >>> check_name("my-scale", "scale")
+    'my-scale'
+    """
+    try:
+        return _names().validate_python(name)
+    except ValidationError as error:
+        raise ParamsError(f"{what} {name!r}: {NAME_RULE}; choose another") from error
+
+
+@cache
+def _names() -> TypeAdapter[str]:
+    return TypeAdapter(Name)
+
+
+def with_text_keys(value: Any, place: tuple[str, ...] = (), above: tuple[int, ...] = ()) -> Any:
+    """A value of YAML, at any depth of which keys that are whole numbers are replaced by their text.
+
+    Args:
+        value: as read from YAML.
+        place: the keys that lead to it in the file.
+        above: for calls by itself: identities of the values that this one is inside of.
+
+    Raises:
+        ParamsError: if two keys of a mapping have the same text, or a value contains itself.
+
+    >>> with_text_keys({"tables": {9: {"kind": "runtime"}}})
+    {'tables': {'9': {'kind': 'runtime'}}}
+    """
+    if not isinstance(value, dict | list):
+        return value
+    if id(value) in above:
+        raise ParamsError(f"params.yaml: {'.'.join(place)}: it contains itself; write out what it should be")
+    above = (*above, id(value))
+    if isinstance(value, list):
+        return [with_text_keys(one, (*place, str(index)), above) for index, one in enumerate(value)]
+    found: dict[Any, Any] = {}
+    for key, inner in value.items():
+        text = str(key) if isinstance(key, int) and not isinstance(key, bool) else key
+        here = (*place, str(key))
+        if text in found:
+            raise ParamsError(f"params.yaml: {'.'.join(here)}: the key is there twice; rename or remove one")
+        found[text] = with_text_keys(inner, here, above)
+    return found
+
+
+def refuse_booleans_as_numbers(raw: Any, parsed: Any, place: tuple[str, ...] = ()) -> None:
+    """Refuse `true` and `false` where pydantic took them as 1 and 0.
+
+    Args:
+        raw: a value of YAML.
+        parsed: what pydantic made of it.
+        place: the keys that lead to it in the file.
+
+    Raises:
+        ParamsError: for the first of these.
+    """
+    if isinstance(raw, bool):
+        if isinstance(parsed, int | float) and not isinstance(parsed, bool):
+            raise ParamsError(f"params.yaml: {'.'.join(place)}: should be a number, not {str(raw).lower()}")
+    elif isinstance(raw, list) and isinstance(parsed, tuple):
+        for index, (one, made) in enumerate(zip(raw, parsed, strict=True)):
+            refuse_booleans_as_numbers(one, made, (*place, str(index)))
+    elif isinstance(raw, dict):
+        # The keys of a parsed mapping may be numbers that were texts, but stand in the same order.
+        entries = parsed.values() if isinstance(parsed, dict) else [getattr(parsed, str(key), None) for key in raw]
+        for (key, one), made in zip(raw.items(), entries, strict=False):
+            refuse_booleans_as_numbers(one, made, (*place, str(key)))
