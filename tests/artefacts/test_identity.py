@@ -37,6 +37,8 @@ def another(value: Any, annotation: Any) -> Any:
         return 1.0
     if isinstance(value, tuple):
         return (*value, value[0])
+    if isinstance(value, float) and 0 < value < 1:  # a share, which must stay one
+        return value / 2
     return f"{value}x" if isinstance(value, str) else value + 1
 
 
