@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from dpmix.artefacts.base import Artefact
 from dpmix.artefacts.experiment import Experiment, GradientRecord, Selection
@@ -28,27 +27,6 @@ KINDS: tuple[tuple[type[Artefact], ...], ...] = (
 )
 
 MADE_BY_JOBS = tuple(kind for group in KINDS for kind in group)
-
-
-@pytest.fixture(scope="module")
-def raw(repository: Path) -> dict[str, Any]:
-    return yaml.safe_load((repository / "params.yaml").read_text(encoding="utf-8"))
-
-
-@pytest.fixture(scope="module")
-def catalogues(raw: dict[str, Any]) -> dict[str, Catalogue]:
-    params = parse(raw)
-    return {scale: Catalogue(params, scale) for scale in ("demo", "paper")}
-
-
-@pytest.fixture
-def paper(catalogues: dict[str, Catalogue]) -> Catalogue:
-    return catalogues["paper"]
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_there_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
 
 
 def jobs_of(catalogue: Catalogue, *targets: str, missing_only: bool = True) -> list[Job]:
