@@ -27,14 +27,15 @@ def _strokes() -> "tuple[np.ndarray, np.ndarray, list[str]]":
 @maker(EncoderModel)
 def make_encoders(models: Sequence[EncoderModel], context: Context) -> None:
     """Download each pretrained encoder, or train it on public images (the demo's on drawn digits)."""
-    from dpmix.demo.encoder import train_encoder
-
     for model in models:
         spec, out = model.encoder, model.path(context.scale).parent
         if spec.weights == _DRAWN:
+            from dpmix.demo.encoder import train_encoder
+
             train_encoder(spec.architecture, *_strokes(), out, _DEMO_SEED)
         elif spec.images:
             from dpmix.data.folders import read_public
+            from dpmix.demo.encoder import train_encoder
 
             public = read_public(Path(spec.images), spec.resolution)
             train_encoder(spec.architecture, public.images, public.labels, public.classes, out, _DEMO_SEED)
@@ -47,12 +48,13 @@ def make_encoders(models: Sequence[EncoderModel], context: Context) -> None:
 @maker(DiffusionModel)
 def make_diffusion_models(models: Sequence[DiffusionModel], context: Context) -> None:
     """Download each text-to-image pipeline, or train it, if it is the demo's, on drawn digits."""
-    from dpmix.demo.diffusion import train_diffusion
-    from dpmix.synthesis.pipeline import fetch_model
-
     for model in models:
         out = model.path(context.scale).parent
         if model.model == _DRAWN:
+            from dpmix.demo.diffusion import train_diffusion
+
             train_diffusion(*_strokes(), out, _DEMO_SEED)
         else:
+            from dpmix.synthesis.pipeline import fetch_model
+
             fetch_model(model.model, out, revision=model.revision)

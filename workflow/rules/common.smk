@@ -3,19 +3,13 @@ import os
 import re
 import shlex
 
-from dpmix.catalogue.catalogue import of_config
-from dpmix.errors import DpmixError
-from dpmix.errors import one_line
-from dpmix.artefacts.measurements import Distance
-from dpmix.artefacts.experiment import Experiment
-from dpmix.artefacts.experiment import GradientRecord
-from dpmix.artefacts.plan_file import PlanFile
-from dpmix.artefacts.experiment import Selection
 from dpmix.artefacts.data import SyntheticStore
-from dpmix.artefacts.measurements import ZeroShot
-from dpmix.catalogue.jobs import check_words
-from dpmix.catalogue.jobs import jobs
-from dpmix.catalogue.jobs import needed_for
+from dpmix.artefacts.experiment import Experiment, GradientRecord, Selection
+from dpmix.artefacts.measurements import Distance, ZeroShot
+from dpmix.artefacts.plan_file import PlanFile
+from dpmix.catalogue.catalogue import of_config
+from dpmix.catalogue.jobs import check_words, jobs, needed_for
+from dpmix.errors import DpmixError, one_line
 from snakemake.cli import get_argument_parser
 from snakemake.exceptions import WorkflowError
 
