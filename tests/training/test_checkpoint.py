@@ -31,6 +31,15 @@ class Killed(BaseException):
     """What no code catches."""
 
 
+class Stops(SeededNoise):
+    """Noise of a process that is killed in its fourth step."""
+
+    def add(self, total: torch.Tensor, std: float, *, step: int, name: str) -> torch.Tensor:  # type: ignore[override]
+        if step == 3:
+            raise Killed
+        return super().add(total, std, step=step, name=name)
+
+
 def metrics(experiment: Experiment) -> dict:
     found = read_json(experiment.path("demo"))
     found.pop("times")
@@ -100,12 +109,6 @@ def test_weights_are_bit_for_bit_the_same(world: World, tmp_path: Path) -> None:
     plan, data = world.plan(run), load_data(run, "demo")
     whole = train_from_scratch(run, plan, data)
 
-    class Stops(SeededNoise):
-        def add(self, total: torch.Tensor, std: float, *, step: int, name: str) -> torch.Tensor:  # type: ignore[override]
-            if step == 3:
-                raise Killed
-            return super().add(total, std, step=step, name=name)
-
     checkpoint = Checkpoint(tmp_path / "state.safetensors", every_seconds=0)
     with pytest.raises(Killed):
         train_from_scratch(run, plan, data, noise=Stops(run.seed), checkpoint=checkpoint)
@@ -118,13 +121,6 @@ def test_weights_are_bit_for_bit_the_same(world: World, tmp_path: Path) -> None:
 def test_the_time_before_a_resume_counts(world: World, tmp_path: Path) -> None:
     run = runs(world)["scratch"]
     plan, data = world.plan(run), load_data(run, "demo")
-
-    class Stops(SeededNoise):
-        def add(self, total: torch.Tensor, std: float, *, step: int, name: str) -> torch.Tensor:  # type: ignore[override]
-            if step == 3:
-                raise Killed
-            return super().add(total, std, step=step, name=name)
-
     checkpoint = Checkpoint(tmp_path / "state.safetensors", every_seconds=0)
     with pytest.raises(Killed):
         train_from_scratch(run, plan, data, noise=Stops(run.seed), checkpoint=checkpoint)
