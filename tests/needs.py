@@ -45,7 +45,8 @@ def closing_line(reasons: Iterable[str]) -> str:
     counts = Counter(reasons)
     total = sum(counts.values())
     parts = []
-    for reason, count in counts.most_common():
+    # Ties in alphabetical order: several processes report in any order.
+    for reason, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
         what = reason.removeprefix(_NEEDS)
         parts.append(f"{count} {'needs' if count == 1 else 'need'} {what}" if what != reason else f"{count}: {reason}")
     return f"{total} {'test was' if total == 1 else 'tests were'} skipped: {', '.join(parts)}."
