@@ -84,11 +84,11 @@ def test_the_page_is_followed(tree: Path) -> None:
         trained.append(len(list((tree / "results/try/runs").rglob("metrics.json"))))
     # A dry run; the first row and one more by each section; the last adds one run, and shares the other.
     assert trained == [0, 2, 3, 4, 5, 6]
-    table = json.loads((tree / "results/try/tables/table-added.json").read_text(encoding="utf-8"))
+    table = json.loads((tree / "results/try/tables/table_added.json").read_text(encoding="utf-8"))
     values = {cell["row"][-1]: cell["values"] for cell in table["cells"]}
     assert list(values) == ["as it was", "plain", "random pixels", "truncated", "darker"]
     assert all(len(value) == 1 and 0 <= value[0] <= 100 for value in values.values())
-    clip_norms = json.loads((tree / "results/try/tables/table-clip-norms.json").read_text(encoding="utf-8"))
+    clip_norms = json.loads((tree / "results/try/tables/table_clip_norms.json").read_text(encoding="utf-8"))
     assert [len(cell["values"]) for cell in clip_norms["cells"]] == [1, 1]
     # What was added is known everywhere: also where a name is misspelt.
     schema = yaml.safe_load((tree / "workflow/schemas/params.schema.yaml").read_text(encoding="utf-8"))

@@ -12,7 +12,7 @@ from pydantic import (
 from dpmix.errors import suggestion
 from dpmix.params.keys import NAME_RULE
 from dpmix.params.scales import Params
-from dpmix.params.tables import TableSpec, table_kinds
+from dpmix.params.tables import TABLE_NAME, TableSpec, table_kinds
 from dpmix.wording import should_be
 
 
@@ -86,10 +86,13 @@ def _of_key(error: Mapping[str, Any]) -> str:
     if error["type"] in ("string_pattern_mismatch", "string_too_long"):
         if mapping != "tables":
             return f"{NAME_RULE}; rename it"
-        return (
-            "a table is named 1 to 13, as the paper's, or by lower-case words joined by hyphens (at most 60 "
-            "characters), such as my-clipping; rename or remove it"
-        )
+        name = str(error["input"])
+        other = name.replace("-", "_")
+        words = "lower-case words joined by underscores (at most 60 characters)"
+        rule = f"a table is named 1 to 13, as the paper's, or by {words}"
+        if other != name and re.fullmatch(TABLE_NAME, other):
+            return f"{rule}; write {other}"
+        return f"{rule}, such as my_clipping; rename or remove it"
     if mapping == "figures":
         return "the paper has no such figure, only 1 and 2; rename or remove it"
     return f"the key {should_be([error])}"

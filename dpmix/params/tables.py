@@ -13,8 +13,9 @@ from dpmix.params.declared import Declared, LabelKey, Line, Seed, Some, Spec
 from dpmix.params.registries import TABLE_KINDS, registered
 from dpmix.params.settings import Epsilon, Settings
 
-# A table's name: 1 to 13 for the paper's, and for others lower-case words joined by hyphens; see `table_target`.
-TableName = Annotated[str, Field(pattern=r"^(1[0-3]|[1-9]|[a-z][a-z0-9]*(-[a-z0-9]+)*)$", max_length=60)]
+# A table's name: 1 to 13 for the paper's, and for others lower-case words joined by underscores; see `table_target`.
+TABLE_NAME = r"^(1[0-3]|[1-9]|[a-z][a-z0-9]*(_[a-z0-9]+)*)$"
+TableName = Annotated[str, Field(pattern=TABLE_NAME, max_length=60)]
 
 
 Count = Annotated[int, Field(ge=0)]
@@ -87,19 +88,19 @@ class OfItsKind:
 def table_target(name: str) -> str:
     """The workflow's target for a table, which is also what its files are called.
 
-    The paper's tables keep their numbers; the hyphen keeps the two apart.
+    The paper's tables keep their numbers; the underscore keeps the two apart.
 
-    >>> table_target("9"), table_target("my-clipping")
-    ('table9', 'table-my-clipping')
+    >>> table_target("9"), table_target("my_clipping")
+    ('table9', 'table_my_clipping')
     """
-    return f"table{name}" if name.isdigit() else f"table-{name}"
+    return f"table{name}" if name.isdigit() else f"table_{name}"
 
 
 def table_order(name: str) -> tuple[int, str]:
     """A key to sort tables by name: the paper's by number, then the added ones by alphabet.
 
-    >>> sorted(["10", "my-clipping", "9"], key=table_order)
-    ['9', '10', 'my-clipping']
+    >>> sorted(["10", "my_clipping", "9"], key=table_order)
+    ['9', '10', 'my_clipping']
     """
     return (int(name), "") if name.isdigit() else (sys.maxsize, name)
 

@@ -78,7 +78,7 @@ class Table:
     """A titled grid of cells; rows and columns are in the order in which the cells first name them.
 
     Attributes:
-        name: the table's name in the params: a number for the paper's, words joined by hyphens for others.
+        name: the table's name in the params: a number for the paper's, words joined by underscores for others.
         title: above the table.
         caption: below the title.
         unit: of the cells, one of `dpmix.tables.captions` or any other short noun phrase.
@@ -116,12 +116,12 @@ class Table:
 
     @property
     def heading(self) -> str:
-        """The table's name in a heading: `Table 9`, `Table my-clipping`."""
+        """The table's name in a heading: `Table 9`, `Table my_clipping`."""
         return f"Table {self.name}"
 
     @property
     def stem(self) -> str:
-        """The name of its files without suffix, and of its target in the workflow: `table9`, `table-my-clipping`."""
+        """The name of its files without suffix, and of its target in the workflow: `table9`, `table_my_clipping`."""
         return table_target(self.name)
 
     @property

@@ -200,7 +200,7 @@ def test_the_paper_has_thirteen_tables_and_two_figures(raw: Raw) -> None:
     line = message(put(copy.deepcopy(raw), "scales/demo/tables/14", demo["tables"]["9"]))
     assert line == (
         "params.yaml: scales.demo.tables.14: a table is named 1 to 13, as the paper's, or by lower-case words joined "
-        "by hyphens (at most 60 characters), such as my-clipping; rename or remove it"
+        "by underscores (at most 60 characters), such as my_clipping; rename or remove it"
     )
     line = message(put(copy.deepcopy(raw), "scales/demo/figures/3", demo["figures"]["2"]))
     assert line == "params.yaml: scales.demo.figures.3: the paper has no such figure, only 1 and 2; rename or remove it"

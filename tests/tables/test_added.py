@@ -27,7 +27,7 @@ from dpmix.params.read import parse, read
 from dpmix.tables.render import read as read_table
 from tests.tables.records import leave_records
 
-NAME, TARGET = "my-clipping", "table-my-clipping"
+NAME, TARGET = "my_clipping", "table_my_clipping"
 KINDS = ("csv", "json", "md", "tex")
 Params = dict[str, Any]
 
@@ -105,7 +105,7 @@ def test_it_is_made_by_its_step_and_shown_with_the_others(folder: Path) -> None:
         assert row["paper_mean"] == ""
     markdown = (made / f"{TARGET}.md").read_text(encoding="utf-8")
     assert markdown.startswith(
-        "## Table my-clipping. What the clip norm does\n\nA linear head on the tiny ViT, three seeds.\n\n| Method |"
+        "## Table my_clipping. What the clip norm does\n\nA linear head on the tiny ViT, three seeds.\n\n| Method |"
     )
     assert read_json(made / f"{TARGET}.json")["name"] == NAME
     assert "number" not in read_json(made / f"{TARGET}.json")
@@ -116,7 +116,7 @@ def test_it_is_made_by_its_step_and_shown_with_the_others(folder: Path) -> None:
     page = (folder / "results/demo/report/index.html").read_text(encoding="utf-8")
     places = [page.index(f'<section id="{stem}"') for stem in ("table12", TARGET)]
     assert places == sorted(places)
-    assert "snakemake table-my-clipping" in page[places[1] :]
+    assert "snakemake table_my_clipping" in page[places[1] :]
     for kind in KINDS:
         assert f'href="../tables/{TARGET}.{kind}"' in page
 
@@ -125,7 +125,7 @@ def test_it_is_made_by_its_step_and_shown_with_the_others(folder: Path) -> None:
     assert f"{both} of {both} cells; {both} print the same" in said
     shutil.copytree(made, folder / "before/tables")
     (folder / f"before/tables/{TARGET}.json").unlink()
-    assert "Not in the reference: table my-clipping." in dpmix("agree", "results/demo", "--against", "before")
+    assert "Not in the reference: table my_clipping." in dpmix("agree", "results/demo", "--against", "before")
 
 
 def test_it_is_checked_and_counted_with_the_others(folder: Path) -> None:
@@ -153,7 +153,7 @@ def test_a_table_clears_its_own_stamps_only(folder: Path, added: Params, reposit
     (folder / "params.yaml").write_text(yaml.safe_dump(added, allow_unicode=True), encoding="utf-8")
     said = dry_run(folder, repository, "all_tables")
     stamps = {name: f"stamps/{target}-{Catalogue(parse(added)).fingerprint(target)}" for name, target in
-              (("my", "table-my"), (NAME, TARGET))}  # fmt: skip
+              (("my", "table_my"), (NAME, TARGET))}  # fmt: skip
     for name in stamps:
         (pattern,) = re.findall(rf"rm -f (\S+) && python -m dpmix step table {name} ", said)
         cleared = [one for one in stamps.values() if fnmatch.fnmatch(f"results/demo/{one}", pattern)]
@@ -181,20 +181,49 @@ def test_a_title_that_is_a_models_name_asks_for_no_model(added: Params) -> None:
     assert sorted(Catalogue(parse(added)).artefacts) == sorted(before.artefacts)
 
 
-@pytest.mark.parametrize("name", ["a", "my-clipping", "k2", "clip-norm-05", "all", 8 * "word-x-" + "y"])
+@pytest.mark.parametrize("name", ["a", "my_clipping", "k2", "clip_norm_05", "all", 8 * "word_x_" + "y"])
 def test_names(added: Params, name: str) -> None:
     tables_of(added)[name] = tables_of(added).pop(NAME)
-    assert f"table-{name}" in Catalogue(parse(added)).targets
+    assert f"table_{name}" in Catalogue(parse(added)).targets
 
 
 @pytest.mark.parametrize(
-    "name", ["14", "0", "09", "My", "my_clipping", "my clipping", "-my", "my-", "a--b", "2nd", "ä", "", "x\n", 61 * "x"]
+    "name",
+    [
+        "14",
+        "0",
+        "09",
+        "My",
+        "my clipping",
+        "_my",
+        "my_",
+        "a__b",
+        "-my",
+        "a--b",
+        "My-own",
+        "2nd",
+        "ä",
+        "",
+        "x\n",
+        61 * "x",
+    ],
 )
 def test_what_is_no_name(added: Params, name: str) -> None:
     tables_of(added)[name] = tables_of(added).pop(NAME)
     with pytest.raises(ParamsError, match="a table is named 1 to 13, as the paper's, or by lower-case words") as caught:
         parse(added)
     assert caught.value.args[0].startswith(f"params.yaml: scales.demo.tables.{name}: ")
+
+
+@pytest.mark.parametrize(("name", "remedy"), [("my-clipping", "my_clipping"), ("a-b_c-2", "a_b_c_2")])
+def test_a_hyphen_in_a_name_is_answered_by_the_name_without(added: Params, name: str, remedy: str) -> None:
+    table = tables_of(added).pop(NAME)
+    tables_of(added)[name] = table
+    with pytest.raises(ParamsError, match=rf"scales\.demo\.tables\.{name}: a table is named .*; write {remedy}$"):
+        parse(added)
+    del tables_of(added)[name]
+    tables_of(added)[remedy] = table
+    assert f"table_{remedy}" in Catalogue(parse(added)).targets
 
 
 def drop(key: str) -> Callable[[Params], Any]:
@@ -204,17 +233,17 @@ def drop(key: str) -> Callable[[Params], Any]:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (drop("title"), "table my-clipping: a table that is not the paper's needs a title; add one"),
-        (lambda table: table.update(title=""), "tables.my-clipping.title: "),
-        (lambda table: table.update(titel="x"), "tables.my-clipping.titel: unknown key; did you mean 'title'?"),
+        (drop("title"), "table my_clipping: a table that is not the paper's needs a title; add one"),
+        (lambda table: table.update(title=""), "tables.my_clipping.title: "),
+        (lambda table: table.update(titel="x"), "tables.my_clipping.titel: unknown key; did you mean 'title'?"),
         (lambda table: table.update(kind="runtimes"), "unknown kind 'runtimes'; did you mean 'runtime'?"),
         (lambda table: table.update(kind="plot"), "there are accuracy, runtime, fid-views, fid-sets, external"),
         (lambda table: table["rows"][0].update(axis="Method | Views"),
-         "table my-clipping: the label 'Self-Aug' has 1 levels, not the 2 of its axis 'Method | Views'; mend one"),
+         "table my_clipping: the label 'Self-Aug' has 1 levels, not the 2 of its axis 'Method | Views'; mend one"),
         (lambda table: table.update(columns=[{"axis": "Model", "model": ["tiny-vit"]}], ladder={"method": "self-aug"},
                                     rows=[{"axis": "Dataset", "dataset": ["digits"]}],
                                     fixed={"epsilon": 2, "method": "self-aug"}),
-         "table my-clipping: its ladder has no place, since every axis names data sets or models; add an axis"),
+         "table my_clipping: its ladder has no place, since every axis names data sets or models; add an axis"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_one_line(added: Params, change: Callable[[Params], Any], words: str) -> None:
@@ -248,7 +277,7 @@ def test_a_table_of_every_kind_can_be_added(added: Params, kind: str, tmp_path: 
     assert len(made.cells) == 4
     assert sum(len(cell.values) for cell in made.cells) == sum(len(cell.artefacts) for cell in catalogue.cells(NAME))
     assert {value for cell in made.cells for value in cell.values} <= set(numbers.values())
-    assert "## Table my-clipping. Mine\n\n| " in (tmp_path / f"results/demo/tables/{TARGET}.md").read_text("utf-8")
+    assert "## Table my_clipping. Mine\n\n| " in (tmp_path / f"results/demo/tables/{TARGET}.md").read_text("utf-8")
 
 
 def test_a_kind_is_one_file_and_its_name(folder: Path, tmp_path: Path, added: Params, repository: Path) -> None:
