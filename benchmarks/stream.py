@@ -21,8 +21,8 @@ from dpmix.catalogue.catalogue import Catalogue
 from dpmix.data.images import Images
 from dpmix.models.encoder import Encoder
 from dpmix.models.features import Featurizer
-from dpmix.models.skeleton import skeleton
 from dpmix.params.read import read
+from dpmix.params.registries import encoder_library
 from dpmix.privacy.plan import Plan
 from dpmix.random import KeyedRandom
 from dpmix.training.data import TrainingData, view_settings
@@ -79,7 +79,7 @@ def experiment() -> Experiment:
 
 def random_encoder(size: Size) -> tuple[nn.Module, Encoder]:
     """An image tower with random weights in the precision asked for, and the package's encoder with the same."""
-    _, visual, resolution = skeleton(size.architecture, torch.device("cpu"))
+    _, visual, resolution = encoder_library(size.architecture).skeleton(size.architecture, torch.device("cpu"))
     tower = copy.deepcopy(visual).requires_grad_(False).eval().to(size.device, size.precision)
     encoder = Encoder(
         visual, resolution=resolution, mean=(0.5,) * 3, std=(0.25,) * 3, device=size.device, dtype=size.precision

@@ -23,7 +23,8 @@ from dpmix.errors import DpmixError
 from dpmix.figures.figure1 import Figure1Data, figure1
 from dpmix.figures.figure2 import GradientPanel, figure2
 from dpmix.files import write_json, write_text
-from dpmix.models.encoder_files import save_encoder, save_timm_encoder
+from dpmix.models.libraries.open_clip import save_open_clip
+from dpmix.models.libraries.timm import save_timm
 from dpmix.params.specs import DatasetSpec
 from dpmix.report.page import build
 from dpmix.synthesis.draw import _save
@@ -69,13 +70,13 @@ def tiny_clip(out: Path) -> None:
         "vision_cfg": {"image_size": 16, "patch_size": 8, "width": 8, "head_width": 8, "layers": 1},
         "text_cfg": {"context_length": 8, "vocab_size": 8, "width": 8, "heads": 1, "layers": 1},
     }
-    save_encoder(open_clip.CLIP(**config), config, {"mean": [0.5] * 3, "std": [0.5] * 3}, out)
+    save_open_clip(open_clip.CLIP(**config), config, {"mean": [0.5] * 3, "std": [0.5] * 3}, out)
 
 
 def tiny_timm(out: Path) -> None:
     import timm
 
-    save_timm_encoder(timm.create_model("test_vit", num_classes=0), out)
+    save_timm(timm.create_model("test_vit", num_classes=0), out)
 
 
 def public(folder: Path) -> Path:

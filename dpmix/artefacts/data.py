@@ -125,6 +125,4 @@ class EncoderModel(Artefact):
 
     @override
     def path(self, scale: str) -> Path:
-        # OpenCLIP and timm each read a folder of their own kind.
-        config = "open_clip_config.json" if self.encoder.has_text else "config.json"
-        return Path(self.folder, f"{self.encoder.name}-{self.hash}", config)
+        return Path(self.folder, f"{self.encoder.name}-{self.hash}", self.encoder.library.config_file)

@@ -41,7 +41,6 @@ def check(
     from dpmix.artefacts.experiment import Experiment, Selection
     from dpmix.artefacts.measurements import Distance
     from dpmix.catalogue.catalogue import Catalogue
-    from dpmix.models.architectures import check_architecture
     from dpmix.params.models import EncoderSpec
     from dpmix.params.read import read
     from dpmix.wording import counted
@@ -49,7 +48,7 @@ def check(
     parsed = read(params)
     for model in parsed.models.values():
         if isinstance(model, EncoderSpec):
-            check_architecture(model)
+            model.library.check(model)
     for scale in parsed.scales:
         catalogue = Catalogue(parsed, scale)
         rates = counted(len(catalogue.of(Selection)), "learning rate")

@@ -10,6 +10,7 @@ from typing import Any
 
 from dpmix.catalogue.catalogue import Catalogue
 from dpmix.params.models import EncoderSpec, ModelSpec, NetworkSpec
+from dpmix.params.registries import encoder_library
 from dpmix.params.specs import DiffusionSpec
 
 INCEPTION = "inception"
@@ -134,9 +135,7 @@ def _encoder(architecture: str) -> tuple[Any, int, int]:
     """The image tower on the meta device, the side in pixels that it sees, and the whole model's parameters."""
     import torch
 
-    from dpmix.models.skeleton import skeleton
-
-    model, visual, side = skeleton(architecture, torch.device("meta"))
+    model, visual, side = encoder_library(architecture).skeleton(architecture, torch.device("meta"))
     return visual, side, sum(parameter.numel() for parameter in model.parameters())
 
 

@@ -17,7 +17,7 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from dpmix.errors import ParamsError
-from dpmix.models.encoder_files import save_encoder
+from dpmix.models.libraries.open_clip import save_open_clip
 from dpmix.models.small_encoders import ARCHITECTURES, RECIPES, TEXT_TOWER, configuration
 from dpmix.progress import progress
 from dpmix.random import key_of, torch_generator
@@ -103,7 +103,7 @@ def train_encoder(
         "interpolation": "bicubic",
         "resize_mode": "squash",
     }
-    save_encoder(model, model_cfg, preprocess, out)
+    save_open_clip(model, model_cfg, preprocess, out)
 
 
 def _colours(images: npt.NDArray[np.uint8]) -> tuple[tuple[float, ...], tuple[float, ...]]:

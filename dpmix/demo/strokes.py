@@ -195,6 +195,12 @@ def _ink(random: KeyedRandom, points: Floats, joined: Floats) -> npt.NDArray[np.
     return levels
 
 
+def training_set() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], list[str]]:
+    """What the demo's models are trained on: images uint8 [n, 1, 16, 16], labels int64 [n], and the classes' names."""
+    images, labels = draw(12_000, seed=0)
+    return images, labels, list(CLASSES)
+
+
 def draw(count: int, seed: int, resolution: int = 16) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
     """Draw `count` digits, as nearly equal in number per class as can be.
 

@@ -3,12 +3,16 @@
 A network is a class here, which says what the params may set of it and where its module is, and a line of `ModelSpec`.
 """
 
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from dpmix.params.declared import Declared, PositiveInt, Spec
+from dpmix.params.registries import encoder_library
 from dpmix.params.specs import EntryName, Label, Resolution
+
+if TYPE_CHECKING:
+    from dpmix.models.libraries.base import EncoderLibrary
 
 
 class NetworkSpec(Spec):
@@ -98,9 +102,9 @@ class EncoderSpec(Spec):
         return self
 
     @property
-    def has_text(self) -> bool:
-        """Whether a text tower comes with it, for zero-shot classification; timm's backbones have none."""
-        return not self.architecture.startswith("timm/")
+    def library(self) -> "EncoderLibrary":
+        """The library that it comes from."""
+        return encoder_library(self.architecture)
 
 
 # By its `kind`; a new network is one more of them.

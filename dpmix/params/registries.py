@@ -8,6 +8,9 @@ import pkgutil
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
+if TYPE_CHECKING:
+    from dpmix.models.libraries.base import EncoderLibrary
+
 # Published data sets, `dpmix.data.archives.Source` each.
 DATA_SETS = {
     "cifar-10": "dpmix.data.published.cifar:CIFAR_10",
@@ -37,6 +40,15 @@ SCHEDULERS = (
     "PNDMScheduler",
     "UniPCMultistepScheduler",
 )
+
+# Libraries that encoders come from, instances of classes below `dpmix.models.libraries.base.EncoderLibrary`: which
+# architectures and weights there are, and how one is fetched, read and built. An architecture is looked up in the first
+# that owns it; OpenCLIP's have no prefix, so it owns what no other does.
+ENCODER_LIBRARIES = {
+    "trained here": "dpmix.demo.library:TRAINED_HERE",
+    "timm": "dpmix.models.libraries.timm:TIMM",
+    "OpenCLIP": "dpmix.models.libraries.open_clip:OPEN_CLIP",
+}
 
 # Kinds of tables, classes below `dpmix.tables.kinds.base.Kind`: what a table of the kind says in the params, which
 # cells and artefacts that comes to, and how these are read back.
@@ -71,3 +83,17 @@ def registered(registry: Mapping[str, str], name: str) -> Any:
     <class 'dpmix.privacy.modes.Flat'>
     """
     return pkgutil.resolve_name(registry[name])
+
+
+def encoder_libraries() -> "list[EncoderLibrary]":
+    """The libraries of `ENCODER_LIBRARIES`, in their order."""
+    return [registered(ENCODER_LIBRARIES, name) for name in ENCODER_LIBRARIES]
+
+
+def encoder_library(architecture: str) -> "EncoderLibrary":
+    """The library in which an encoder's architecture is to be looked up; it need not have it.
+
+    >>> encoder_library("timm/resnet18").what, encoder_library("tiny-vit").what, encoder_library("ViT-B16").what
+    ('timm model', 'encoder that is trained here', 'OpenCLIP model')
+    """
+    return next(library for library in encoder_libraries() if library.owns(architecture))

@@ -25,6 +25,7 @@ from dpmix.cli.app import app
 from dpmix.data.images import Images
 from dpmix.files import read_json
 from dpmix.models import encoder, encoder_files
+from dpmix.models.libraries.open_clip import OpenClip, save_open_clip
 from dpmix.params.read import read
 from dpmix.privacy.banded_plan import plan_from_json
 from dpmix.privacy.noise import SeededNoise
@@ -103,7 +104,7 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Catal
                 with torch.random.fork_rng(devices=[]):
                     torch.manual_seed(0)
                     model = open_clip.CLIP(**CONFIG)
-                encoder_files.save_encoder(model, CONFIG, {"mean": [0.5] * 3, "std": [0.5] * 3}, folder)
+                save_open_clip(model, CONFIG, {"mean": [0.5] * 3, "std": [0.5] * 3}, folder)
             elif isinstance(one, PlanFile):
                 build(one, scale="demo", quiet=True)
         return catalogue
@@ -294,7 +295,6 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[tuple[Any, ...], d
     """What the steps that fetch, train or draw hand on; none of it is done."""
     seen: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {}
     for target in (
-        "dpmix.models.encoder_download.fetch_encoder",
         "dpmix.demo.encoder.train_encoder",
         "dpmix.demo.diffusion.train_diffusion",
         "dpmix.synthesis.pipeline.fetch_model",
@@ -317,9 +317,14 @@ def test_a_data_set_is_prepared_as_it_is_named(made: Callable[..., Catalogue], c
     assert calls == {"prepare": ((store.dataset, PIXELS, Path("data/raw"), path.parent), {})}
 
 
-def test_an_encoder_is_fetched_or_trained(made: Callable[..., Catalogue], calls: Calls) -> None:
-    path = step("encoder", of(made(), EncoderModel))
-    assert calls.pop("fetch_encoder") == (("tiny", "none", path.parent), {})
+def test_an_encoder_is_fetched_or_trained(
+    made: Callable[..., Catalogue], calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(OpenClip, "fetch", lambda library, *given: calls.update(fetch=(given, {})))
+    model = of(made(), EncoderModel)
+    assert isinstance(model, EncoderModel)
+    path = step("encoder", model)
+    assert calls.pop("fetch") == ((model.encoder, path.parent), {})
     values = params()
     values["models"]["eye"] |= {"architecture": "tiny-vit", "weights": "strokes"}
     path = step("encoder", of(write_params(values), EncoderModel))

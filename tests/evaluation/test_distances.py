@@ -16,7 +16,7 @@ from dpmix.data.images import Images
 from dpmix.evaluation import distances
 from dpmix.execution import Execution
 from dpmix.files import read_json, write_json
-from dpmix.models.encoder_files import save_encoder
+from dpmix.models.libraries.open_clip import save_open_clip
 from dpmix.params.models import EncoderSpec
 from dpmix.params.specs import DatasetSpec, DiffusionSpec
 from dpmix.random import KeyedRandom
@@ -96,7 +96,7 @@ def sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tower: torch.nn.Module
             np.save(folder / f"{name}_labels.npy", found[split].labels)
         meta = {"classes": ["a", "b", "c"], "resolution": PIXELS, "channels": 3, "sizes": sizes}
         write_json(folder / "meta.json", meta)
-    save_encoder(tower, CONFIG, COLOURS, EncoderModel(encoder=ENCODER).path("demo").parent)
+    save_open_clip(tower, CONFIG, COLOURS, EncoderModel(encoder=ENCODER).path("demo").parent)
     return found
 
 

@@ -12,7 +12,8 @@ from dpmix.errors import DpmixError, ParamsError
 from dpmix.evaluation import zero_shot
 from dpmix.execution import Execution
 from dpmix.files import read_json, write_json
-from dpmix.models.encoder_files import save_encoder, save_timm_encoder
+from dpmix.models.libraries.open_clip import save_open_clip
+from dpmix.models.libraries.timm import save_timm
 from dpmix.params.models import EncoderSpec
 from dpmix.params.specs import DatasetSpec
 
@@ -84,7 +85,7 @@ def test_the_accuracy_is_that_of_openclips_own_classifier(store: tuple[np.ndarra
                 predictions = (model.encode_image(pixels, normalize=True) @ weights).argmax(dim=1).numpy()
             assert len(set(predictions)) > 1
             expected[name, prompts] = 100 * (predictions == labels).mean()
-        save_encoder(model, CONFIG, COLOURS, EncoderModel(encoder=several[-1].model).path("demo").parent)
+        save_open_clip(model, CONFIG, COLOURS, EncoderModel(encoder=several[-1].model).path("demo").parent)
     assert len(set(expected.values())) == 4
     zero_shot.measure(several, "demo", Execution(device="cpu"))
     for one in several:
@@ -105,7 +106,7 @@ def test_a_backbone_without_text_is_one_line() -> None:
     import timm
 
     one = wanted("timm/test_vit")
-    save_timm_encoder(timm.create_model("test_vit", num_classes=0), EncoderModel(encoder=one.model).path("demo").parent)
+    save_timm(timm.create_model("test_vit", num_classes=0), EncoderModel(encoder=one.model).path("demo").parent)
     with pytest.raises(ParamsError, match="no text tower, hence no zero-shot classifier; use an OpenCLIP model"):
         zero_shot.measure([one], "demo", Execution(device="cpu"))
     assert not one.path("demo").exists()

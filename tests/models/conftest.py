@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dpmix.models.encoder_files import save_encoder
+from dpmix.models.libraries.open_clip import save_open_clip
+from dpmix.params.models import EncoderSpec
 
 MEAN, STD = (0.1, 0.2, 0.3), (0.5, 0.6, 0.7)
 
@@ -27,6 +28,21 @@ def build(vision: dict[str, Any]) -> tuple[nn.Module, dict[str, Any]]:
         return open_clip.CLIP(**config), config
 
 
+def spec(architecture: str, weights: str = "openai") -> EncoderSpec:
+    """An encoder as params.yaml may describe it."""
+    images = "public.zip" if weights == "public" else None
+    return EncoderSpec(
+        kind="encoder", name="eye", label="Eye", architecture=architecture, weights=weights, resolution=32,
+        images=images,
+    )  # fmt: skip
+
+
+def fetch(architecture: str, weights: str, out: Path) -> None:
+    """Fetch it into a folder, by its library."""
+    encoder = spec(architecture, weights)
+    encoder.library.fetch(encoder, out)
+
+
 VISION = {
     "vit": {"image_size": 16, "patch_size": 8, "width": 16, "head_width": 16, "layers": 1},
     "convnext": {
@@ -43,7 +59,7 @@ VISION = {
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     model, config = build(VISION[request.param])
     out = tmp_path_factory.mktemp("encoders") / request.param
-    save_encoder(model, config, PREPROCESS, out)
+    save_open_clip(model, config, PREPROCESS, out)
     return out
 
 

@@ -9,7 +9,9 @@ import torch
 from dpmix.errors import DataError, DpmixError, ParamsError
 from dpmix.execution import Execution
 from dpmix.models import encoder_files
-from dpmix.models.encoder_files import load_encoder, save_encoder, save_timm_encoder
+from dpmix.models.encoder_files import load_encoder
+from dpmix.models.libraries.open_clip import OpenClip, save_open_clip
+from dpmix.models.libraries.timm import save_timm
 from tests.models.conftest import PREPROCESS, VISION, build
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -24,7 +26,7 @@ def copied(folder: Path, out: Path, *names: str) -> Path:
 
 
 def test_weights_that_are_missing_are_never_replaced_by_random_ones(folder: Path, tmp_path: Path) -> None:
-    out = copied(folder, tmp_path / "copy", encoder_files.OPEN_CLIP_CONFIG)
+    out = copied(folder, tmp_path / "copy", OpenClip.config_file)
     with pytest.raises(DataError, match=r"open_clip_model\.safetensors does not exist"):
         load_encoder(out)
 
@@ -32,17 +34,17 @@ def test_weights_that_are_missing_are_never_replaced_by_random_ones(folder: Path
 def test_damaged_folders_are_one_line(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds no encoder"):
         load_encoder(tmp_path / "absent")
-    out = copied(folder, tmp_path / "cut", encoder_files.OPEN_CLIP_CONFIG, encoder_files.OPEN_CLIP_WEIGHTS)
-    weights = out / encoder_files.OPEN_CLIP_WEIGHTS
+    out = copied(folder, tmp_path / "cut", OpenClip.config_file, OpenClip.weights_file)
+    weights = out / OpenClip.weights_file
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(DataError, match="not a whole encoder") as caught:
         load_encoder(out)
     assert "\n" not in str(caught.value)
 
-    other = copied(folder, tmp_path / "other", encoder_files.OPEN_CLIP_CONFIG, encoder_files.OPEN_CLIP_WEIGHTS)
-    config = json.loads((other / encoder_files.OPEN_CLIP_CONFIG).read_text())
+    other = copied(folder, tmp_path / "other", OpenClip.config_file, OpenClip.weights_file)
+    config = json.loads((other / OpenClip.config_file).read_text())
     config["model_cfg"]["embed_dim"] = 9
-    (other / encoder_files.OPEN_CLIP_CONFIG).write_text(json.dumps(config))
+    (other / OpenClip.config_file).write_text(json.dumps(config))
     with pytest.raises(DataError, match="not a whole encoder") as caught:
         load_encoder(other)
     assert "\n" not in str(caught.value)
@@ -54,7 +56,7 @@ def test_a_backbone_of_timm_is_an_encoder_without_text(tmp_path: Path) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = timm.create_model("test_vit", num_classes=0)
-    save_timm_encoder(model, tmp_path / "vit")
+    save_timm(model, tmp_path / "vit")
     encoder = load_encoder(tmp_path / "vit")
     images = torch.rand(2, 3, 160, 160, generator=torch.Generator().manual_seed(0))
     data = timm.data.resolve_model_data_config(model)
@@ -81,7 +83,7 @@ def test_a_full_disk_is_one_line_and_leaves_no_folder(
     model, config = build(VISION["vit"])
     monkeypatch.setattr(safetensors.torch, "save_file", full)
     with pytest.raises(DpmixError, match=r"cannot write .*/out: No space left on device; free space") as caught:
-        save_encoder(model, config, PREPROCESS, tmp_path / "out")
+        save_open_clip(model, config, PREPROCESS, tmp_path / "out")
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 

@@ -88,7 +88,7 @@ def encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The smallest encoder that OpenCLIP makes, with random weights."""
     import open_clip
 
-    from dpmix.models.encoder_files import save_encoder
+    from dpmix.models.libraries.open_clip import save_open_clip
 
     config = {
         "embed_dim": 8,
@@ -99,7 +99,7 @@ def encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         torch.manual_seed(0)
         model = open_clip.CLIP(**config)
     out = tmp_path_factory.mktemp("encoder") / "model"
-    save_encoder(model, config, {"mean": [0.5] * 3, "std": [0.5] * 3}, out)
+    save_open_clip(model, config, {"mean": [0.5] * 3, "std": [0.5] * 3}, out)
     return out
 
 

@@ -10,6 +10,7 @@ from dpmix.artefacts.plan_file import PlanFile
 from dpmix.catalogue.catalogue import of_config
 from dpmix.catalogue.jobs import check_words, jobs, needed_for
 from dpmix.errors import DpmixError, one_line
+from dpmix.params.registries import encoder_libraries
 from snakemake.cli import get_argument_parser
 from snakemake.exceptions import WorkflowError
 

@@ -22,7 +22,9 @@ rule encoder:
     log:
         "logs/encoders/{name}-{config}.log",
     wildcard_constraints:
-        config=r"open_clip_config\.json|config\.json",
+        config="|".join(
+            sorted({re.escape(one.config_file) for one in encoder_libraries()})
+        ),
     priority: FIRST
     conda:
         "../../environment.yml"

@@ -143,7 +143,9 @@ class AccuracyTable(GridTable):
             return ()
         if end == NON_PRIVATE:
             return self.runs(Settings(epsilon=math.inf).over(cell), where, catalogue, None)
-        return (ZeroShot(dataset=dataset, model=model, prompts=catalogue.spec.prompts),) if model.has_text else ()
+        if not model.library.has_text:
+            return ()
+        return (ZeroShot(dataset=dataset, model=model, prompts=catalogue.spec.prompts),)
 
 
 def _names_data(axis: Axis) -> bool:

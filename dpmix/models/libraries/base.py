@@ -1,0 +1,160 @@
+"""`EncoderLibrary`: all that depends on which library an encoder comes from.
+
+A library is one class below it, in a file of its own, and its name in `dpmix.params.registries`. Files of libraries are
+read whenever params are, so they import what is heavy (torch, the library itself) inside functions.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from dpmix.errors import DataError, ParamsError, nearest
+from dpmix.network import full_disk
+from dpmix.params.models import EncoderSpec
+from dpmix.params.registries import encoder_libraries
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+class EncoderLibrary(ABC):
+    """Names, download, files on disk and bare architectures of a library's encoders.
+
+    Attributes:
+        what: what messages call one of its architectures, such as "timm model".
+        prefix: how `architecture` begins in params.yaml if it is one of this library's, such as "timm/"; may be empty.
+        has_text: whether a text tower comes with its encoders, for zero-shot classification.
+        config_file: the file of an encoder's folder that tells it from another library's.
+        weights_file: the file of the same folder that holds the weights.
+    """
+
+    what: ClassVar[str]
+    prefix: ClassVar[str]
+    has_text: ClassVar[bool]
+    config_file: ClassVar[str]
+    weights_file: ClassVar[str]
+
+    def owns(self, architecture: str) -> bool:
+        """Whether an architecture that is written so, existing or misspelt, is to be looked up in this library."""
+        return architecture.startswith(self.prefix)
+
+    @abstractmethod
+    def architectures(self) -> Sequence[str]:
+        """All its architectures, without the prefix."""
+
+    @abstractmethod
+    def weights(self, architecture: str) -> Sequence[str]:
+        """The tags of all weights of one of its architectures, which is given without the prefix."""
+
+    @abstractmethod
+    def fetch(self, encoder: EncoderSpec, out: Path) -> None:
+        """Download an encoder, or train it, and write it to the folder `out`, which then needs no network to be read.
+
+        If a file `<out>.safetensors` exists, libraries that download take the weights from there, for machines without
+        network.
+
+        Raises:
+            ParamsError: as `check`.
+            DataError: if the weights cannot be had; the message says which file to put where.
+        """
+
+    @abstractmethod
+    def load(self, directory: Path) -> dict[str, Any]:
+        """Read a folder that `fetch` wrote, on the CPU and without network.
+
+        Returns:
+            The arguments of `dpmix.models.encoder.Encoder` that come from the files: `visual`, `resolution`, `mean`,
+            `std`, `interpolation`, and `text` if there is a text tower.
+
+        Raises:
+            Exception: whatever the library raises for files that are damaged or do not fit together.
+        """
+
+    @abstractmethod
+    def skeleton(self, architecture: str, device: "torch.device") -> "tuple[nn.Module, nn.Module, int]":
+        """Build an architecture without weights, to count its operations and parameters.
+
+        Args:
+            architecture: as in params.yaml, with the prefix.
+            device: where parameters are; on torch's meta device they take no memory.
+
+        Returns:
+            The whole model, its image tower, and the side in pixels of the images that it takes.
+
+        Raises:
+            ParamsError: if there is no such architecture.
+        """
+
+    def check(self, encoder: EncoderSpec) -> None:
+        """Check that an encoder's architecture and weights exist, before anything is downloaded or trained for it.
+
+        Raises:
+            ParamsError: if they do not; the message lists the nearest names.
+        """
+        self.check_architecture(encoder.architecture, f"models.{encoder.name}.architecture")
+        tags = self.weights(encoder.architecture.removeprefix(self.prefix))
+        if encoder.weights not in tags:
+            place, name = f"params.yaml: models.{encoder.name}.weights", encoder.architecture
+            if not tags:
+                raise ParamsError(f"{place}: {name} has no pretrained weights; choose another architecture")
+            raise ParamsError(
+                f"{place}: {name} has no weights called {encoder.weights!r}; "
+                f"the nearest are {', '.join(_near(encoder.weights, tags))}; correct it"
+            )
+
+    def check_architecture(self, architecture: str, where: str = "") -> None:
+        """Check that an architecture exists.
+
+        Args:
+            architecture: as in params.yaml, with the prefix.
+            where: the key in params.yaml that says so, if one does, for the message.
+
+        Raises:
+            ParamsError: if it does not; the message lists the nearest names.
+        """
+        name, names = architecture.removeprefix(self.prefix), self.architectures()
+        if name not in names:
+            place, remedy = (f"params.yaml: {where}: ", "correct it") if where else ("", "correct params.yaml")
+            near = ", ".join(_near(name, names) if self.prefix else _near(name, _all_names(name)))
+            raise ParamsError(f"{place}no {self.what} is called {name!r}; the nearest are {near}; {remedy}")
+
+
+def _all_names(name: str) -> list[str]:
+    """All architectures as params.yaml writes them; those with a prefix, which take seconds to list, if `name` has one.
+
+    A name without a known prefix may be meant for any library.
+    """
+    libraries = [library for library in encoder_libraries() if not library.prefix or "/" in name]
+    return [library.prefix + one for library in libraries for one in library.architectures()]
+
+
+def _near(name: str, names: Sequence[str]) -> list[str]:
+    """The five of `names`, of which there may be a thousand, that are nearest to `name`; any five if none is near."""
+    return nearest(name, names, most=5, likeness=0.3) or list(names)[:5]
+
+
+def put_by_hand(out: Path) -> Path:
+    """The file from which the weights of the encoder folder `out` are taken, if a person has put it there."""
+    return out.with_name(out.name + ".safetensors")
+
+
+def not_fetched(error: Exception, name: str, source: str, out: Path) -> DataError:
+    """What to raise when weights could not be had.
+
+    Args:
+        error: what was raised instead of weights.
+        name: what the weights are called in the message.
+        source: the file that a person would fetch, and from where.
+        out: the encoder's folder.
+    """
+    by_hand = put_by_hand(out)
+    if full_disk(error):
+        return DataError(f"no space left for the weights of {out}; free some and run the same command again")
+    if by_hand.is_file():
+        return DataError(f"{by_hand} does not hold the weights of {name}; fetch the file again")
+    return DataError(
+        f"the weights of {name} could not be downloaded; on a machine with network get {source}, put it at {by_hand}, "
+        "and run this again"
+    )
