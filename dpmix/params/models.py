@@ -61,6 +61,33 @@ class WideResNetSpec(NetworkSpec):
         return self
 
 
+class ResNetSpec(NetworkSpec):
+    """A residual network for small images with group norm, trained from scratch (He et al., section 4.2)."""
+
+    module: ClassVar[str] = "dpmix.models.resnet:ResNet"
+
+    kind: Annotated[Literal["resnet"], Field(description="A plain residual network that is trained from scratch")]
+    depth: Annotated[PositiveInt, Field(description="6 b + 2, of b blocks in each of 3 stages"), Declared("layers")]
+    groups: Annotated[
+        PositiveInt, Field(description="Groups of each group norm; no more than it has channels"), Declared("groups")
+    ] = 32
+    base_channels: Annotated[
+        PositiveInt,
+        Field(description="Channels of the first of 3 stages; each next one has twice as many"),
+        Declared("channels"),
+    ] = 16
+    stem_stride: Annotated[Literal[1, 2], Field(description="Stride of the first convolution"), Declared("pixels")] = 1
+
+    @model_validator(mode="after")
+    def _can_be_built(self) -> "ResNetSpec":
+        if self.depth < 8 or (self.depth - 2) % 6:
+            raise ValueError(f"the depth of a residual network is 6 b + 2 (8, 14, 20, ...), not {self.depth}")
+        for channels in (self.base_channels, 2 * self.base_channels, 4 * self.base_channels):
+            if channels % min(self.groups, channels):
+                raise ValueError(f"groups: {self.groups} do not divide {channels} channels; give a power of two")
+        return self
+
+
 class EncoderSpec(Spec):
     """A frozen image encoder under a linear head: any of OpenCLIP's, or `timm/<model>` for any backbone of timm's.
 
@@ -108,4 +135,4 @@ class EncoderSpec(Spec):
 
 
 # By its `kind`; a new network is one more of them.
-ModelSpec = Annotated[WideResNetSpec | EncoderSpec, Field(discriminator="kind")]
+ModelSpec = Annotated[WideResNetSpec | ResNetSpec | EncoderSpec, Field(discriminator="kind")]
