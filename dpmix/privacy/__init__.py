@@ -22,6 +22,8 @@ Beside the plain algorithm:
 
 - `matrix_factorization`: noise that is correlated over steps, with its own sampler and noise source; `banded_plan`: its
   plan.
+- `model_mix`: steps that mix the last two released states; `model_mix_plan`: its plan; `model_mix_accounting`: its ε,
+  which counts that mixing; `model_mix_measurement`: tests that it was added.
 - `audit`: lower bounds on ε from attacks on what a run released.
 - `model_checks`: whether a network's gradients can be clipped example by example, tried on random images.
 

@@ -20,6 +20,7 @@ from dpmix.privacy.matrix_factorization import (
     prefix_rmse,
     strategy,
 )
+from dpmix.privacy.model_mix_plan import ModelMixPlan
 from dpmix.privacy.noise import NoiseSource
 from dpmix.privacy.plan import Plan
 from dpmix.privacy.sampling import Sampler
@@ -158,7 +159,7 @@ def banded_plan(
 
 
 def plan_from_json(values: Mapping[str, Any]) -> Plan:
-    """The `Plan` or `BandedPlan` whose `to_json` gave these values.
+    """The `Plan`, `BandedPlan` or `ModelMixPlan` whose `to_json` gave these values.
 
     Raises:
         ParamsError: missing or unknown fields, or values that do not fit together.
@@ -167,7 +168,8 @@ def plan_from_json(values: Mapping[str, Any]) -> Plan:
     >>> plan_from_json(plan.to_json()) == plan
     True
     """
-    return BandedPlan.from_json(values) if "coefficients" in values else Plan.from_json(values)
+    kinds: dict[str, type[Plan]] = {"coefficients": BandedPlan, "mix_width": ModelMixPlan}
+    return next((kind for name, kind in kinds.items() if name in values), Plan).from_json(values)
 
 
 def relative_rmse(plan: BandedPlan) -> float:

@@ -41,6 +41,15 @@ class Clipping(ABC):
         """
         return clip_norm
 
+    def largest(self, names: Sequence[str], clip_norm: float) -> float:
+        """What no entry of an example's clipped gradient exceeds in modulus; its norm, unless a mode says less.
+
+        Args:
+            names: of all trainable parameters.
+            clip_norm: C.
+        """
+        return self.sensitivity(names, clip_norm)
+
     @abstractmethod
     def clip(self, rows: Mapping[str, Tensor], clip_norm: float) -> dict[str, Tensor]:
         """Per-example gradients as they are added.
@@ -177,6 +186,39 @@ class PerLayer(Flat):
         return torch.where(torch.isfinite(squares.sum(dim=0)), factors, torch.zeros_like(factors))
 
 
+@dataclass(frozen=True)
+class Coordinates(Clipping):
+    """A gradient is shortened to C as by `Flat`, then each entry is cut to ± C / sqrt(p) (ModelMix, Algorithm 2).
+
+    Sensitivity C. A longer gradient has many entries at the bound, so that no single one says much: amplification by
+    mixing (`dpmix.privacy.model_mix_accounting`) counts on it.
+
+    Args:
+        truncation: p >= 1; 1 cuts nothing, as no entry exceeds C.
+
+    Raises:
+        ParamsError: if `truncation` is not a finite number >= 1.
+
+    >>> Coordinates(truncation=4).clip({"weight": torch.tensor([[3.0, 4.0, 0.0]])}, clip_norm=1.0)
+    {'weight': tensor([[0.5000, 0.5000, 0.0000]])}
+    """
+
+    truncation: float = 100.0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.truncation < math.inf:
+            raise ParamsError(f"truncation {self.truncation} is not a finite number >= 1; 100 is usual, 1 cuts nothing")
+
+    @override
+    def largest(self, names: Sequence[str], clip_norm: float) -> float:
+        return clip_norm / math.sqrt(self.truncation)
+
+    @override
+    def clip(self, rows: Mapping[str, Tensor], clip_norm: float) -> dict[str, Tensor]:
+        most = clip_norm / math.sqrt(self.truncation)
+        return {name: row.clamp(-most, most) for name, row in FLAT.clip(rows, clip_norm).items()}
+
+
 FLAT = Flat()
 
 
@@ -251,7 +293,8 @@ def clip_rows(rows: Mapping[str, Tensor], clip_norm: float, mode: Clipping) -> d
         mode: how they are clipped.
 
     Raises:
-        PrivacyError: if an example's clipped gradient is longer than the mode's sensitivity, or is not finite.
+        PrivacyError: if an example's clipped gradient is longer than the mode's sensitivity, has a larger entry than
+            the mode says, or is not finite.
 
     >>> clip_rows({"weight": torch.tensor([[3.0, 4.0]])}, clip_norm=1.0, mode=Flat())
     {'weight': tensor([[0.6000, 0.8000]])}
@@ -263,5 +306,12 @@ def clip_rows(rows: Mapping[str, Tensor], clip_norm: float, mode: Clipping) -> d
         raise PrivacyError(
             f"{type(mode).__name__} lets a gradient through that is longer than its sensitivity {sensitivity:g}, so no "
             "noise covers it; correct the mode"
+        )
+    largest = mode.largest(list(rows), clip_norm)
+    entries = [row.abs().amax() for row in clipped.values() if row.numel()]
+    if entries and not bool(torch.stack(entries).amax() <= largest * (1 + 1e-5)):
+        raise PrivacyError(
+            f"{type(mode).__name__} lets an entry of a gradient through that is larger than the {largest:g} that it "
+            "says, so mixing does not cover it; correct the mode"
         )
     return clipped

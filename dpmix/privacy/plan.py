@@ -24,11 +24,13 @@ It does not settle many, because compositions also depend on ε < 0, where the o
 2C stays above the composed P*, Q* is therefore computed: for every calibrated plan, and in `tests/privacy/test_plan.py`
 over rates, noises, numbers of steps and Rényi orders. Its price is an ε too large by 0.1 % to 10 % for long runs, and
 more for short ones.
+
+Long because a plan is one value: what has to fit together in it, and all that a run and its accountant ask of it.
 """
 
 import math
 import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Self
@@ -45,6 +47,8 @@ from dpmix.privacy.accounting import (
 from dpmix.privacy.calibration import noise_multiplier
 
 if TYPE_CHECKING:
+    from dpmix.privacy.model_mix import MixingSource
+    from dpmix.privacy.model_mix_accounting import MixedSteps
     from dpmix.privacy.noise import NoiseSource
     from dpmix.privacy.sampling import Sampler
 
@@ -260,6 +264,15 @@ class Plan:
 
         return SecureNoise() if seed is None else SeededNoise(seed)
 
+    def mixing(self, seed: int | None) -> "MixingSource | None":
+        """What mixes released states, as `noise` is drawn; None for SGD, which mixes none. See `ModelMixPlan`."""
+        return None
+
+    @property
+    def mixed_as(self) -> tuple[float, float] | None:
+        """Width and truncation of every step, as in `MixedSteps`; None where states are not mixed."""
+        return None
+
     def accounted(self, executed: Iterable[Steps]) -> list[Steps]:
         """The mechanisms that an accountant composes for the steps executed: here these steps themselves.
 
@@ -272,7 +285,24 @@ class Plan:
 
         This is what a run would spend. What it did spend is in its ledger (`dpmix.privacy.ledger`).
         """
-        return composed_epsilons(self.accounted([self._planned()]), delta=self.delta)
+        return self.spent([self._planned()], self._planned_mixed())
+
+    def spent(self, executed: Iterable[Steps], mixed: "Sequence[MixedSteps]" = ()) -> dict[str, float]:
+        """ε by accountant of the steps executed, without accountants that cannot evaluate them.
+
+        Args:
+            executed: the steps.
+            mixed: those of them that mixed released states, which only `ModelMixPlan` makes use of.
+        """
+        return composed_epsilons(self.accounted(executed), delta=self.delta)
+
+    def stated(self, executed: Iterable[Steps], mixed: "Sequence[MixedSteps]" = ()) -> tuple[str, float]:
+        """The ε that a run of these steps is held to, after the name of what computed it: the plan's accountant.
+
+        Raises:
+            PrivacyError: if it cannot evaluate them.
+        """
+        return self.accountant, composed_epsilon(self.accountant, self.accounted(executed), delta=self.delta)
 
     def check(self) -> None:
         """Compute ε of the planned steps anew, by the plan's accountant, and compare it with the target.
@@ -285,11 +315,11 @@ class Plan:
         """
         if self.target_epsilon == math.inf:
             return
-        spent = composed_epsilon(self.accountant, self.accounted([self._planned()]), delta=self.delta)
+        by, spent = self.stated([self._planned()], self._planned_mixed())
         if not spent <= self.target_epsilon:
             raise PrivacyError(
                 f"noise multiplier {self.noise_multiplier:g} for {self.steps} steps at rate {self.sampling_rate:g} "
-                f"spends epsilon {rounded_up(spent, 6)} ({self.accountant}), above the target {self.target_epsilon:g}"
+                f"spends epsilon {rounded_up(spent, 6)} ({by}), above the target {self.target_epsilon:g}"
             )
         if self.microbatch_size > 1:
             sigma, rate, steps = self._planned()
@@ -302,6 +332,11 @@ class Plan:
 
     def _planned(self) -> Steps:
         return Steps(self.noise_multiplier, self.step_rate, self.steps)
+
+    def _planned_mixed(self) -> "list[MixedSteps]":
+        from dpmix.privacy.model_mix_accounting import MixedSteps
+
+        return [MixedSteps(*self._planned(), *self.mixed_as)] if self.mixed_as else []
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values, an infinite ε being the string "inf"."""
