@@ -30,7 +30,10 @@ for target in sys.argv[sys.argv.index("--") + 1 :]:
 
 
 # As params.yaml, with two tables and one figure, and as many stages: DVC reads it once for each, and slowly.
-TABLES = '["9", "12"]'
+TABLES = """\
+      "9": table9
+      "12": table12
+"""
 PARAMS = """\
 scale: demo
 datasets: {digits: {train: 1437}}
@@ -55,7 +58,7 @@ def clone(tmp_path: Path, repository: Path) -> Path:
         shutil.copy(repository / name, folder)
     (folder / "params.yaml").write_text(PARAMS)
     stages = (folder / "dvc.yaml").read_text()
-    (folder / "dvc.yaml").write_text(re.sub(r"foreach: \[.*\]", f"foreach: {TABLES}", stages, count=1))
+    (folder / "dvc.yaml").write_text(re.sub(r"foreach:\n( {6}\S.*\n)+", f"foreach:\n{TABLES}", stages, count=1))
     for name in ("dpmix", "workflow"):
         (folder / name).mkdir()
         (folder / name / "code").write_text(name)

@@ -72,8 +72,9 @@ SETTINGS: Mapping[str, Rule] = {
     "seed": _ANY,  # of initial weights and views; sample and noise have none
 }
 
-# The kinds of artefact, by class name, that a scale with a release may have. They are made from public data, stay in
-# data/ (image stores), or read only test images (zero-shot accuracy, as the accuracy of the released model itself).
+# The kinds of artefact, by class name, that a scale with a release may have. They are made from public data or sizes,
+# stay in data/ (image stores), or read only test images (zero-shot accuracy, as the accuracy of the released model
+# itself).
 ARTEFACTS = (
     "ImageStore",
     "SyntheticSet",
@@ -81,6 +82,7 @@ ARTEFACTS = (
     "EncoderModel",
     "DiffusionModel",
     "PlanFile",
+    "PublishedPrivacy",
     "ZeroShot",
     "Experiment",
 )

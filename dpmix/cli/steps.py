@@ -88,8 +88,8 @@ def synthetic_images(output: Output, params: ParamsPath = _PARAMS, scale: Scale 
 
 @steps.command()
 def plans(outputs: Outputs, params: ParamsPath = _PARAMS, scale: Scale = None) -> None:
-    """Calibrate the noise of privacy plans."""
-    _make(outputs, params, scale, "PlanFile")
+    """Calibrate the noise of privacy plans, and account those of the paper."""
+    _make(outputs, params, scale, "PlanFile", "PublishedPrivacy")
 
 
 @steps.command()

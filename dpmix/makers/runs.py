@@ -1,4 +1,4 @@
-"""Makers of plans, of everything that is trained, of zero-shot accuracies and of Fréchet distances."""
+"""Makers of plans, of the paper's ε, of everything that is trained, of zero-shot accuracies and of distances."""
 
 from collections.abc import Sequence
 
@@ -6,6 +6,7 @@ from dpmix.artefacts.base import Artefact
 from dpmix.artefacts.experiment import Experiment, GradientRecord, Selection
 from dpmix.artefacts.measurements import Distance, ZeroShot
 from dpmix.artefacts.plan_file import PlanFile
+from dpmix.artefacts.published_privacy import PublishedPrivacy
 from dpmix.files import write_json
 from dpmix.makers.registry import Context, maker
 from dpmix.progress import progress
@@ -20,6 +21,26 @@ def make_plans(plans: Sequence[PlanFile], context: Context) -> None:
     """
     for plan in progress(plans, "calibrating", "plan"):
         write_json(plan.path(context.scale), plan.calibrated().to_json())
+
+
+@maker(PublishedPrivacy)
+def account_published(wanted: Sequence[PublishedPrivacy], context: Context) -> None:
+    """Compute ε of each run of the paper, as its programs calibrate and execute it.
+
+    Raises:
+        PrivacyError: for a run whose ε an accountant cannot evaluate.
+    """
+    for published in progress(wanted, "accounting", "run"):
+        procedure = published.procedure()
+        sigma = procedure.noise_multiplier()
+        record = {
+            "noise_multiplier": sigma,
+            "sampling_rate": procedure.sampling_rate,
+            "steps": {"calibrated": procedure.steps, "taken": procedure.steps_taken},
+            "divisor": procedure.divisor,
+            "epsilon": procedure.epsilons(sigma),
+        }
+        write_json(published.path(context.scale), record)
 
 
 @maker(Experiment, Selection, GradientRecord, collective=True)

@@ -58,6 +58,7 @@ TABLE_KINDS = {
     "fid-views": "dpmix.tables.kinds.fid:FidViewsTable",
     "fid-sets": "dpmix.tables.kinds.fid:FidSetsTable",
     "external": "dpmix.tables.kinds.external:ExternalTable",
+    "privacy": "dpmix.tables.kinds.privacy:PrivacyTable",
 }
 
 # What a field of the params may say: one of the names above. Pydantic takes them when the field is declared.

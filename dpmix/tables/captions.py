@@ -9,6 +9,7 @@ from dataclasses import dataclass
 ACCURACY = "test accuracy (%)"
 DISTANCE = "Fréchet distance"
 MINUTES = "running time (min)"
+EPSILON = "ε"
 
 
 @dataclass(frozen=True)

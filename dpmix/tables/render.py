@@ -9,6 +9,7 @@ from dpmix.errors import DataError
 from dpmix.files import read_json, write_json, write_text
 from dpmix.params.tables import table_order
 from dpmix.privacy.accounting import rounded_up
+from dpmix.tables.captions import EPSILON
 from dpmix.tables.cells import Cell, Table, from_json, to_json
 from dpmix.tables.latex import latex
 from dpmix.tables.markdown import markdown
@@ -24,12 +25,12 @@ def _epsilon(value: float | None) -> str:
     return rounded_up(value, 6) if math.isfinite(value) else "inf"
 
 
-def _record(cell: Cell) -> list[str]:
+def _record(cell: Cell, unit: str) -> list[str]:
     paper = cell.paper
     return [
         *cell.row,
         *cell.column,
-        _plain(cell.center),
+        _epsilon(cell.center) if unit == EPSILON else _plain(cell.center),
         _plain(cell.sd),
         str(cell.seeds),
         _epsilon(cell.epsilon),
@@ -50,7 +51,7 @@ def tidy_csv(table: Table) -> str:
     writer = csv.writer(text, lineterminator="\n")
     measured = (center, "sd", "seeds", "epsilon", "paper_mean", "paper_sd", "difference", "note")
     writer.writerow([*table.row_names, *table.column_names, *measured])
-    writer.writerows(_record(cell) for cell in table.cells)
+    writer.writerows(_record(cell, table.unit) for cell in table.cells)
     return text.getvalue()
 
 

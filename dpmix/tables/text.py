@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 
 from dpmix.privacy.accounting import rounded_up
-from dpmix.tables.captions import MINUTES
+from dpmix.tables.captions import EPSILON, MINUTES
 from dpmix.tables.cells import Cell, Key, Table
 
 MISSING = "–"
@@ -30,9 +30,11 @@ def duration(minutes: float) -> str:
 
 
 def number(value: float, table: Table) -> str:
-    """A value as text, with the table's number of digits; a duration if the table's unit is minutes."""
+    """A value as text, with the table's number of digits: a duration if its unit is minutes, rounded up if it is ε."""
     if table.unit == MINUTES:
         return duration(value)
+    if table.unit == EPSILON:
+        return rounded_up(value, table.decimals)
     text = f"{value:.{table.decimals}f}"
     return text.removeprefix("-") if float(text) == 0 else text.replace("-", "−")
 
@@ -154,6 +156,8 @@ def footers(table: Table, stacked: bool = False) -> tuple[str, ...]:
     if table.has_paper:
         where = "; below it, the paper" if stacked else " / the paper"
         lines = [f"Cells: this run, {center} (sample standard deviation over seeds){where}, as printed."]
+    if table.unit == EPSILON:
+        lines, measured = [], []  # computed: its notes say how
     if measured:
         lines.append(f"Seeds: {_by_label(table, _per_column(table, _seeds))}.")
     if any(cell.epsilon is not None for cell in measured):

@@ -10,6 +10,7 @@ from dpmix.artefacts.base import Artefact
 from dpmix.artefacts.data import DiffusionModel, EncoderModel, ImageStore, SyntheticStore
 from dpmix.artefacts.experiment import Experiment, GradientRecord, Selection
 from dpmix.artefacts.measurements import Distance, ZeroShot
+from dpmix.artefacts.published_privacy import PublishedPrivacy
 from dpmix.models.features import Featurizer
 from dpmix.params.declared import Spec
 from dpmix.params.specs import GivenImagesSpec
@@ -62,6 +63,10 @@ OURS = ENCODER.model_copy(update={"weights": "public", "images": "some.zip"})
 
 TUNING = experiment(learning_rate=None, holdout=0.25)
 
+PUBLISHED = PublishedPrivacy(
+    population=100, batch_size=10, epochs=2, epsilon=1, delta=1e-3, rate="sizes", batches="poisson", microbatches=False
+)
+
 HEAD = {"epsilon", "delta", "accountant", "clip_norm", "learning_rate", "momentum", "weight_decay"}
 
 # What is no part of anything's identity: words for people, where D's class names are looked up, whose D is shared, and
@@ -108,6 +113,7 @@ EVERY: dict[str, tuple[Artefact, set[str]]] = {
     "tuned run": (experiment(learning_rate=Selection(experiment=TUNING, learning_rates=(1.0, 2.0))), set()),
     "gradients": (GradientRecord(experiment=experiment()), set()),
     "zero-shot": (ZeroShot(dataset=DATASET, model=ENCODER, prompts=("a {}",)), {"model.standardize"}),
+    "published ε": (PUBLISHED, set()),
     "distance": (
         Distance(dataset=DATASET, extractor=ENCODER, first="train", second="test", synthetic=SYNTHETIC, resolution=16),
         {f"extractor.{name}" for name in ENCODER_FREE} | SYNTHETIC_PLACES,
@@ -257,6 +263,7 @@ INPUTS: dict[str, tuple[Artefact, set[Artefact]]] = {
     "choice": (CHOICE, {STORE, EYE, D_STORE, TUNING.plan()}),
     "gradients": (GradientRecord(experiment=experiment()), {STORE, EYE, D_STORE, experiment().plan()}),
     "zero-shot": (ZeroShot(dataset=DATASET, model=ENCODER, prompts=("a {}",)), {STORE, EYE}),
+    "published ε": (PUBLISHED, set()),
     "distance of splits": (Distance(**PAIR, extractor=ENCODER, synthetic=SYNTHETIC), {STORE, EYE}),
     "distance by Inception": (Distance(**PAIR, extractor=None, synthetic=SYNTHETIC), {STORE}),
     "distance from D": (

@@ -27,7 +27,8 @@ from tests.catalogue.conftest import TABLE_NUMBERS, inner, runs
 @pytest.mark.parametrize("scale", ["demo", "paper"])
 def test_all_tables_and_figures_are_there_in_the_papers_layout(catalogues: dict[str, Catalogue], scale: str) -> None:
     catalogue = catalogues[scale]
-    assert sorted(catalogue.targets) == sorted([*(f"table{n}" for n in TABLE_NUMBERS), "figure1", "figure2"])
+    assert set(catalogue.targets) >= {*(f"table{n}" for n in TABLE_NUMBERS), "figure1", "figure2"}
+    assert set(catalogues["demo"].targets) == set(catalogues["paper"].targets)
     for table in TABLE_NUMBERS:
         cells = catalogue.cells(table)
         assert cells

@@ -12,6 +12,7 @@ from dpmix.artefacts.base import Artefact
 from dpmix.artefacts.experiment import Experiment, GradientRecord, Selection
 from dpmix.artefacts.measurements import Distance, ZeroShot
 from dpmix.artefacts.plan_file import PlanFile
+from dpmix.artefacts.published_privacy import PublishedPrivacy
 from dpmix.catalogue.catalogue import Catalogue
 from dpmix.catalogue.jobs import Job, check_words, jobs, needed_for
 from dpmix.errors import ParamsError
@@ -19,7 +20,7 @@ from dpmix.params.models import EncoderSpec
 from dpmix.params.read import parse
 
 KINDS: tuple[tuple[type[Artefact], ...], ...] = (
-    (PlanFile,),
+    (PlanFile, PublishedPrivacy),
     (Selection,),
     (Experiment, GradientRecord),
     (ZeroShot,),

@@ -68,8 +68,8 @@ def test_check_says_what_each_scale_asks_for(clone: Path, catalogue: Catalogue, 
     shown = run("check", folder=clone)
     assert (shown.returncode, shown.stderr) == (0, "")
     demo, paper = shown.stdout.splitlines()
-    assert demo.startswith(f"demo (chosen): 13 tables, {len(catalogue.of(Experiment))} runs, ")
-    assert paper.startswith("paper: 13 tables, ")
+    assert demo.startswith(f"demo (chosen): {len(catalogue.tables)} tables, {len(catalogue.of(Experiment))} runs, ")
+    assert paper.startswith(f"paper: {len(read(repository / 'params.yaml').scales['paper'].tables)} tables, ")
     release = run("check", "--params", str(repository / "docs" / "own-images" / "params.yaml"), folder=clone)
     assert release.stdout.splitlines()[1] == "release: 1 table, 1 run, 0 learning rates to choose, 0 distances"
 
@@ -168,7 +168,11 @@ def test_a_path_that_nothing_asks_for_is_refused(clone: Path, monkeypatch: pytes
 
 @pytest.mark.parametrize(
     ("step", "makes"),
-    [("plans", "PlanFile"), ("train", "Experiment, Selection, GradientRecord"), ("distances", "Distance")],
+    [
+        ("plans", "PlanFile, PublishedPrivacy"),
+        ("train", "Experiment, Selection, GradientRecord"),
+        ("distances", "Distance"),
+    ],
 )
 def test_a_path_that_the_step_does_not_make_is_refused(
     clone: Path, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch, step: str, makes: str

@@ -5,8 +5,10 @@ from pathlib import Path
 
 from dpmix.artefacts.experiment import Experiment, Selection
 from dpmix.artefacts.measurements import Distance, ZeroShot
+from dpmix.artefacts.published_privacy import PublishedPrivacy
 from dpmix.catalogue.catalogue import Catalogue
 from dpmix.files import write_json
+from dpmix.tables.kinds.privacy import COLUMNS
 
 
 def rate_of(run: Experiment) -> float | None:
@@ -29,6 +31,9 @@ def leave_records(catalogue: Catalogue, table: str) -> dict[Path, float]:
     artefacts = {a.path(catalogue.scale): a for cell in catalogue.cells(table) for a in cell.artefacts}
     for index, (path, artefact) in enumerate(sorted(artefacts.items())):
         numbers[path] = 10 + index / 8
+        if isinstance(artefact, PublishedPrivacy):
+            write_json(path, {"epsilon": dict.fromkeys(COLUMNS, numbers[path])})
+            continue
         if isinstance(artefact, Distance):
             write_json(path, {"distance": numbers[path]})
             continue

@@ -7,6 +7,7 @@ from dpmix.artefacts.data import SyntheticStore
 from dpmix.artefacts.experiment import Experiment, GradientRecord, Selection
 from dpmix.artefacts.measurements import Distance, ZeroShot
 from dpmix.artefacts.plan_file import PlanFile
+from dpmix.artefacts.published_privacy import PublishedPrivacy
 from dpmix.catalogue.catalogue import of_config
 from dpmix.catalogue.jobs import check_words, jobs, needed_for
 from dpmix.errors import DpmixError, one_line
