@@ -1,5 +1,9 @@
 """Errors name what is wrong, the file, and what to write instead, in one line."""
 
+import ast
+import re
+from pathlib import Path
+
 import pytest
 
 from dpmix.errors import DataError, ParamsError, known, naming, one_line, suggestion
@@ -27,3 +31,63 @@ def test_an_error_names_the_file_that_was_read_and_no_other() -> None:
 def test_an_error_without_words_is_named_by_its_class() -> None:
     assert one_line(ValueError("two\n  lines")) == "two lines"
     assert one_line(KeyboardInterrupt()) == "KeyboardInterrupt"
+
+
+# Remedies -------------------------------------------------------------------------------------------------------------
+
+ROOT = Path(__file__).resolve().parents[1]
+OURS = ("DpmixError", "ParamsError", "DataError", "PrivacyError")
+# Where a ValueError is of a user's value: what reads the params turns it into a ParamsError with the same words.
+VALUES = ("params", "artefacts", "views/settings.py")
+# Messages whose end another function says, by file and a part of the source.
+ENDED_ELSEWHERE = [
+    ("privacy/ledger.py", "which are not planned"),  # of a file that a caller names, with what to do about it
+    ("privacy/ledger.py", "and its ledger has"),
+    ("privacy/ledger.py", "mixed released states otherwise"),
+    ("artefacts/experiment.py", "{where}: {error}"),  # of the settings of views
+    ("artefacts/experiment.py", "release: {why}"),
+    ("catalogue/cells.py", "{where}: {what}"),  # a message of the params, which has a remedy
+]
+# A message has a remedy if it goes on behind a semicolon, says what a value should be, or ends in what another function
+# says, which is held to this where it is written.
+HAS_REMEDY = re.compile(r"; ?(or )?[a-z0-9{\'\"]|should be |suggestion\(|_DISCARD\b|_complaint\(|explained\(")
+
+
+def remediless(source: str, values: bool = False) -> list[str]:
+    """The messages in a file's errors that do not go on to say what to do, as source text."""
+    kinds = (*OURS, "ValueError") if values else OURS
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and isinstance(node.exc.func, ast.Name):
+            message = ast.unparse(node.exc.args[0]) if node.exc.args else ""
+            if node.exc.func.id in kinds and not HAS_REMEDY.search(message):
+                found.append(message)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("raised", "found"),
+    [
+        ("raise ParamsError('steps 0 is too few')", True),
+        ("raise ParamsError(f'steps {steps} is too few')", True),
+        ("raise DataError()", True),
+        ("raise ValueError('steps 0 is too few')", True),
+        ("raise PrivacyError(f'steps {steps} is too few; take more')", False),
+        ("raise ParamsError(f'no step {name!r}; {suggestion(name, names)}')", False),
+        ("raise DataError('the file is torn' + _DISCARD)", False),
+    ],
+)
+def test_one_without_a_remedy_would_be_found(raised: str, found: bool) -> None:
+    assert bool(remediless(f"def check():\n    {raised}", values=True)) == found
+
+
+def test_every_error_says_what_to_do() -> None:
+    silent, seen = [], 0
+    for path in sorted((ROOT / "dpmix").rglob("*.py")):
+        source, name = path.read_text(encoding="utf-8"), path.relative_to(ROOT / "dpmix").as_posix()
+        seen += source.count("raise ")
+        silent += [(name, message) for message in remediless(source, values=name.startswith(VALUES))]
+    assert seen > 250
+    left = [one for one in silent if not any(one[0] == file and part in one[1] for file, part in ENDED_ELSEWHERE)]
+    assert left == []
+    assert len(silent) == len(ENDED_ELSEWHERE)

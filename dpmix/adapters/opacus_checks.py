@@ -33,7 +33,7 @@ def check_settings(plan: Plan, views: ViewSettings, physical_batch: int, seed: i
             "microbatches have sensitivity 2 C, for which DPOptimizer adds half the noise; use microbatch_size 1"
         )
     if physical_batch < 1:
-        raise ParamsError(f"physical_batch {physical_batch} is not a number of records; 64 is usual")
+        raise ParamsError(f"physical_batch {physical_batch} is not a number of records; give one such as 64")
     if seed is not None and not 0 <= seed < 2**32:
         raise ParamsError(f"seed {seed} is not in [0, 2**32); choose another, or None for the system's entropy")
 

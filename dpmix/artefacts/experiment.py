@@ -54,14 +54,14 @@ class Experiment(RunSettings, Artefact):
             if name not in TRANSFORMS:
                 raise ValueError(f"{where}: unknown transform {name!r}; {suggestion(name, sorted(TRANSFORMS))}")
         if self.mixes_in_synthetic and self.synthetic is None:
-            raise ValueError(f"{where}: k_diff > 0 needs a synthetic set")
+            raise ValueError(f"{where}: k_diff > 0 needs a synthetic set; name one: synthetic, under the scale")
         pool = self.dataset.train // 2 if self.mix_with == "S2" else self.synthetic_size
         if self.k_diff > pool:
             raise ValueError(f"{where}: k_diff {self.k_diff} exceeds the {pool} images to draw from; lower it")
         if self.k_diff and self.mix_with == "S2" and self.subset != "S1":
             raise ValueError(f"{where}: mix_with: S2 mixes in the half that is not trained on; set subset: S1")
         if self.model.frozen and self.microbatch_size > 1:
-            raise ValueError(f"{where}: microbatches are for models trained from scratch")
+            raise ValueError(f"{where}: microbatches are for models trained from scratch; remove microbatch_size")
         if self.model.frozen and self.precision != "float32":
             raise ValueError(
                 f"{where}: precision is for models trained from scratch; a frozen encoder's is encoder_precision under "
@@ -69,12 +69,13 @@ class Experiment(RunSettings, Artefact):
             )
         if not self.model.frozen and isinstance(self.learning_rate, Selection):
             raise ValueError(
-                f"{where}: a network trained from scratch needs learning_rate as a number, or one for each ε"
+                f"{where}: the learning rate of a network trained from scratch is not tuned; give learning_rate as a "
+                "number, or one for each ε"
             )
         if self.release and (why := objection({name: getattr(self, name) for name in type(self).model_fields})):
             raise ValueError(f"{where}: release: {why}")
         if not self.model.frozen and self.pretrain_epochs:
-            raise ValueError(f"{where}: pretrain_epochs is for encoders with a linear head")
+            raise ValueError(f"{where}: pretrain_epochs is for encoders with a linear head; remove it")
         return self
 
     @property

@@ -24,7 +24,9 @@ def account(
     from dpmix.privacy.plan import Plan
 
     if (epsilon is None) == (noise_multiplier is None):
-        raise ParamsError("give either --epsilon, to calibrate the noise, or --noise-multiplier, to account for it")
+        raise ParamsError(
+            "it is not clear what to account for; give either --epsilon, to calibrate the noise, or --noise-multiplier"
+        )
     given: dict[str, Any] = {
         "population": n,
         "batch_size": batch,

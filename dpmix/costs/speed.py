@@ -103,7 +103,7 @@ def speed(gpu: str, utilization: float, throughput: Sequence[str], costs: Costs)
     if gpu not in GPUS:
         raise ParamsError(f"unknown GPU {gpu!r}, and no --throughput as measured for it; {suggestion(gpu, GPUS)}")
     if not 0 < utilization <= 1:
-        raise ParamsError(f"utilization {utilization:g} is not in (0, 1]; 0.4 is usual")
+        raise ParamsError(f"utilization {utilization:g} is not in (0, 1]; give one such as 0.4")
     measured: dict[str, float] = {}
     achieved = None
     for text in throughput:
@@ -113,7 +113,10 @@ def speed(gpu: str, utilization: float, throughput: Sequence[str], costs: Costs)
         except ValueError:
             value = 0.0
         if not 0 < value < float("inf"):
-            raise ParamsError(f"throughput {text!r} is not MODEL=IMAGES_PER_SECOND or a number of TFLOP/s above 0")
+            raise ParamsError(
+                f"throughput {text!r} is not MODEL=IMAGES_PER_SECOND or a number of TFLOP/s above 0; write one, "
+                "such as vit-b-16=2900"
+            )
         if equals:
             measured[known(model, costs.names(), "model", "--throughput")] = value
         else:

@@ -61,7 +61,7 @@ class Encoder:
         compiled: bool = False,
     ) -> None:
         if dtype not in (None, torch.float32, torch.bfloat16, torch.float16):
-            raise ParamsError(f"an encoder computes in float32, bfloat16 or float16, not in {dtype}")
+            raise ParamsError(f"an encoder does not compute in {dtype}; give float32, bfloat16 or float16")
         self.resolution, self.name, self.batch_size = int(resolution), name, int(batch_size)
         self.device = torch.device(device)
         self._dtype = None if dtype is torch.float32 else dtype
@@ -141,7 +141,9 @@ class Encoder:
             raise ParamsError(f"{self.name} has no text tower, hence no zero-shot classifier; use an OpenCLIP model")
         templates = [template] if isinstance(template, str) else list(template)
         if not templates or any("{}" not in each for each in templates):
-            raise ParamsError("a prompt template names the class as {}, as in 'a photo of a {}'")
+            raise ParamsError(
+                "a prompt template does not name the class; write {} where the name goes, as in 'a photo of a {}'"
+            )
         embeddings = [self._text([each.format(name) for name in classes]) for each in templates]
         mean = torch.stack([functional.normalize(each, dim=-1) for each in embeddings]).mean(0)
         return functional.normalize(mean, dim=-1).to(self.device)

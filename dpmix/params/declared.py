@@ -49,7 +49,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 def _distinct(values: tuple[int, ...]) -> tuple[int, ...]:
     if len(set(values)) < len(values):
-        raise ValueError("a seed is listed twice, which would count one run twice")
+        raise ValueError("a seed is listed twice, which would count one run twice; remove one")
     return values
 
 

@@ -55,9 +55,13 @@ class WideResNetSpec(NetworkSpec):
     @model_validator(mode="after")
     def _can_be_built(self) -> "WideResNetSpec":
         if self.depth < 10 or (self.depth - 4) % 6:
-            raise ValueError(f"the depth of a wide residual network is 6 b + 4 (10, 16, 22, ...), not {self.depth}")
+            raise ValueError(
+                f"depth {self.depth} of a wide residual network is not 6 b + 4; choose 10, 16, 22, 28 or 40"
+            )
         if self.base_channels % self.groups:
-            raise ValueError(f"groups: {self.groups} do not divide base_channels: {self.base_channels}")
+            raise ValueError(
+                f"groups: {self.groups} do not divide base_channels: {self.base_channels}; change one of them"
+            )
         return self
 
 
@@ -81,7 +85,7 @@ class ResNetSpec(NetworkSpec):
     @model_validator(mode="after")
     def _can_be_built(self) -> "ResNetSpec":
         if self.depth < 8 or (self.depth - 2) % 6:
-            raise ValueError(f"the depth of a residual network is 6 b + 2 (8, 14, 20, ...), not {self.depth}")
+            raise ValueError(f"depth {self.depth} of a residual network is not 6 b + 2; choose 8, 14, 20, 32 or 44")
         for channels in (self.base_channels, 2 * self.base_channels, 4 * self.base_channels):
             if channels % min(self.groups, channels):
                 raise ValueError(f"groups: {self.groups} do not divide {channels} channels; give a power of two")
@@ -124,7 +128,8 @@ class EncoderSpec(Spec):
     def _images_fit(self) -> "EncoderSpec":
         if (self.weights == "public") != (self.images is not None):
             raise ValueError(
-                "weights: public goes with images: <folder or zip archive of public images>, and only with it"
+                "weights: public and images: <folder or zip archive of public images> go together; add the one that is "
+                "missing, or remove the other"
             )
         return self
 

@@ -37,7 +37,9 @@ def parse(raw: Any) -> Params:
     if raw is None:
         raise ParamsError("params.yaml: the file is empty; get the project's parameters back and change those")
     if not isinstance(raw, dict):
-        raise ParamsError("params.yaml: expected a mapping at the top level, of scale, datasets, models and so on")
+        raise ParamsError(
+            "params.yaml: the file is no mapping; write keys at its top level: scale, datasets, models and so on"
+        )
     raw = with_text_keys(raw)
     for part in ("datasets", "models", "diffusion"):
         raw[part] = _named(part, raw.get(part))

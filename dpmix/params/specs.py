@@ -62,7 +62,9 @@ class DatasetSpec(Spec):
     @model_validator(mode="after")
     def _source_fits(self) -> "DatasetSpec":
         if self.source == "folder" and self.path is None:
-            raise ValueError("a folder data set needs `path`")
+            raise ValueError(
+                "a folder data set needs `path`; add it: a folder or zip archive with a folder for each class"
+            )
         if self.source == "torchvision" and self.name not in DATA_SETS:
             raise ValueError(f"no published data set is called {self.name!r}; {suggestion(self.name, DATA_SETS)}")
         return self

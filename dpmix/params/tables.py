@@ -49,7 +49,10 @@ class Axis(Spec):
     def _one_kind(self) -> "Axis":
         given = [key for key in self.model_dump(exclude_none=True) if key != "axis"]
         if len(given) != 1:
-            raise ValueError(f"axis {self.axis!r} needs exactly one list of values, not {given or 'none'}")
+            raise ValueError(
+                f"axis {self.axis!r} needs exactly one list of values, not {given or 'none'}; "
+                f"{'keep one of them' if given else 'add one, such as values'}"
+            )
         return self
 
 

@@ -92,7 +92,7 @@ def composed_epsilon(accountant: str, history: Iterable[Steps], *, delta: float)
     for sigma, rate, steps in history:
         _check_mechanism(rate, steps)
         if not 0 <= sigma < math.inf:
-            raise ParamsError(f"noise multiplier {sigma} is not a finite number >= 0; 1 is usual")
+            raise ParamsError(f"noise multiplier {sigma} is not a finite number >= 0; give one, such as 1")
         if steps and rate:
             merged[float(sigma), float(rate)] = merged.get((float(sigma), float(rate)), 0) + int(steps)
     if not merged:
@@ -158,7 +158,7 @@ def replacement_epsilon(*, noise_multiplier: float, sampling_rate: float, steps:
     _check_delta(delta)
     _check_mechanism(sampling_rate, steps)
     if not 0 < noise_multiplier < math.inf:
-        raise ParamsError(f"noise multiplier {noise_multiplier} is not a finite number above 0; 1 is usual")
+        raise ParamsError(f"noise multiplier {noise_multiplier} is not a finite number above 0; give one, such as 1")
     if not (steps and sampling_rate):
         return 0.0
     interval = _interval((Steps(noise_multiplier, sampling_rate, steps),), delta)

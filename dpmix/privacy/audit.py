@@ -67,7 +67,7 @@ def epsilon_lower_bound(
     if not 0 < delta < 1:
         raise ParamsError(f"delta {delta} is not between 0 and 1; audit at the delta of the guarantee")
     if not 0.5 < confidence < 1:
-        raise ParamsError(f"confidence {confidence} is not between 0.5 and 1; 0.95 is usual")
+        raise ParamsError(f"confidence {confidence} is not between 0.5 and 1; choose another, such as 0.95")
     inside, outside = _scores(scores_in, "with"), _scores(scores_out, "without")
     if method == "mean":
         return gdp_epsilon(_mean_difference(inside, outside, 1 - confidence), delta)

@@ -248,7 +248,7 @@ def layer_bounds(mode: PerLayer, names: Iterable[str], clip_norm: float) -> dict
         wrong = ", ".join(sorted(repr(one) for one in set(mode.bounds) ^ set(layers)))
         raise ParamsError(f"per-layer bounds must name every trained layer and no other; see {wrong}")
     if not all(0 < bound < math.inf for bound in mode.bounds.values()):
-        raise ParamsError(f"per-layer bounds must be positive numbers, not {dict(mode.bounds)}")
+        raise ParamsError(f"per-layer bounds {dict(mode.bounds)} are not all above 0 and finite; give such bounds")
     together = math.hypot(*mode.bounds.values())
     if together > clip_norm * (1 + 1e-9):
         raise PrivacyError(

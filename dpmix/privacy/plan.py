@@ -110,9 +110,11 @@ class Plan:
                 f"microbatches of {self.microbatch_size} exceed the batch size {self.batch_size}; lower microbatch_size"
             )
         if not 0 < self.clip_norm < math.inf:
-            raise ParamsError(f"clip norm {self.clip_norm} is not a finite number above 0; 1 is usual")
+            raise ParamsError(f"clip norm {self.clip_norm} is not a finite number above 0; give one, such as 1")
         if not 0 <= self.noise_multiplier < math.inf:
-            raise ParamsError(f"noise multiplier {self.noise_multiplier} is not a finite number >= 0; 1 is usual")
+            raise ParamsError(
+                f"noise multiplier {self.noise_multiplier} is not a finite number >= 0; give one, such as 1"
+            )
         if not 0 < self.delta < 1:
             raise ParamsError(f"delta {self.delta} is not between 0 and 1; choose one well below 1 / N, such as 1e-5")
         if not self.target_epsilon > 0:
@@ -319,7 +321,8 @@ class Plan:
         if not spent <= self.target_epsilon:
             raise PrivacyError(
                 f"noise multiplier {self.noise_multiplier:g} for {self.steps} steps at rate {self.sampling_rate:g} "
-                f"spends epsilon {rounded_up(spent, 6)} ({by}), above the target {self.target_epsilon:g}"
+                f"spends epsilon {rounded_up(spent, 6)} ({by}), above the target {self.target_epsilon:g}; "
+                "calibrate the noise again"
             )
         if self.microbatch_size > 1:
             sigma, rate, steps = self._planned()

@@ -11,7 +11,7 @@ import torch
 from tqdm import tqdm
 
 from dpmix.data.class_names import prompt_name
-from dpmix.errors import DataError, ParamsError
+from dpmix.errors import DataError, ParamsError, suggestion
 from dpmix.files import atomic_file, read_json
 from dpmix.params.registries import SCHEDULERS
 from dpmix.random import key_of
@@ -152,22 +152,26 @@ def _check(
     batch_size: int,
     saved_resolution: int | None,
 ) -> None:
-    if not classes or len(set(classes)) != len(classes):
-        raise ParamsError("class names must be given and differ from each other")
+    if not classes:
+        raise ParamsError("there are no class names; give one for each class that D is to show")
+    if twice := [name for name in classes if list(classes).count(name) > 1]:
+        raise ParamsError(f"the class name {twice[0]!r} is there twice; rename or remove one")
     for name in classes:
         if any(part in ("", ".", "..") for part in name.split("/")):
             raise ParamsError(f"class {name!r} cannot name a folder; rename it")
     if "{}" not in prompt:
         raise ParamsError(f"the prompt {prompt!r} does not name the class; write {{}} where the name goes")
     if scheduler not in SCHEDULERS:
-        raise ParamsError(f"no scheduler is called {scheduler!r}; choose one of {', '.join(SCHEDULERS)}")
+        raise ParamsError(f"no scheduler is called {scheduler!r}; {suggestion(scheduler, SCHEDULERS)}")
     if resolution < 8 or resolution % 8:
-        raise ParamsError(f"resolution must be a multiple of 8 pixels, not {resolution}")
+        raise ParamsError(
+            f"resolution {resolution} is not a multiple of 8 pixels; choose {max(8, round(resolution / 8) * 8)}"
+        )
     if saved_resolution is not None and not 0 < saved_resolution <= resolution:
-        raise ParamsError(f"saved_resolution must be between 1 and {resolution}, not {saved_resolution}")
+        raise ParamsError(f"saved_resolution {saved_resolution} is not between 1 and {resolution}; choose one that is")
     for name, value in (("count", count), ("steps", steps), ("batch_size", batch_size)):
         if value < 1:
-            raise ParamsError(f"{name} must be at least 1, not {value}")
+            raise ParamsError(f"{name} {value} is below 1; raise it")
 
 
 def _sample(

@@ -21,7 +21,9 @@ def experiment_of(artefact: Artefact) -> Experiment:
         return artefact
     if isinstance(artefact, Selection | GradientRecord):
         return artefact.experiment
-    raise ParamsError(f"{type(artefact).__name__} is not something that training makes")
+    raise ParamsError(
+        f"{type(artefact).__name__} is not something that training makes; give an Experiment, or what is made by one"
+    )
 
 
 def learning_rate(experiment: Experiment, scale: str) -> float:
@@ -38,7 +40,9 @@ def learning_rate(experiment: Experiment, scale: str) -> float:
         chosen = float(read_json(rate.path(scale))["learning_rate"])
         return chosen * (rate.experiment.clip_norm / experiment.clip_norm)
     if rate is None:
-        raise ParamsError(f"{experiment.method} on {experiment.dataset.name} has no learning rate")
+        raise ParamsError(
+            f"{experiment.method} on {experiment.dataset.name} has no learning rate; give it one: learning_rate"
+        )
     return rate
 
 
@@ -60,7 +64,7 @@ def load_plan(experiment: Experiment, scale: str) -> Plan:
     try:
         plan.check()
     except PrivacyError as error:
-        raise PrivacyError(f"{path}: {error}; delete it and make it again") from error
+        raise PrivacyError(f"{path} must not be used ({error}); delete it and make it again") from error
     return plan
 
 

@@ -22,7 +22,7 @@ def train_network(wanted: Sequence[Artefact], scale: str, execution: Execution, 
     experiment = experiment_of(wanted[0])
     if any(not isinstance(artefact, Experiment) for artefact in wanted):
         raise ParamsError(
-            f"{experiment.model.name} is trained from scratch: give its learning rates in params.yaml as numbers, "
+            f"{experiment.model.name} is trained from scratch; give its learning rates in params.yaml as numbers, "
             "and record gradients (figure 2) with an encoder"
         )
     plan = load_plan(experiment, scale)

@@ -87,7 +87,9 @@ def make_views(
         labels.append(one_hot(private.labels[indices], classes)[:, None].expand(-1, settings.k_base, -1))
     if settings.k_diff:
         if synthetic is None or len(synthetic) < settings.k_diff:
-            raise ValueError(f"k_diff = {settings.k_diff} needs a synthetic set D of at least that many images")
+            raise ValueError(
+                f"k_diff = {settings.k_diff} needs a synthetic set D of at least that many images; give one"
+            )
         check_alike(private, synthetic)
         chosen = _without_replacement(random, "diff", len(synthetic), settings.k_diff)
         parts.append(_synthetic_views(synthetic, chosen, settings, random, device))

@@ -61,19 +61,19 @@ class ViewSettings:
             if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
                 raise ValueError(f"{name} {value!r} is not a whole number of at least {least}; give one")
         if not 0 < self.alpha <= 1:
-            raise ValueError(f"alpha {self.alpha!r} is not in (0, 1]; the paper's is 0.2")
+            raise ValueError(f"alpha {self.alpha!r} is not in (0, 1]; choose another, such as the paper's 0.2")
         for name, names in _NAMES.items():
             if getattr(self, name) not in names:
                 raise ValueError(f"unknown {name} {getattr(self, name)!r}; {suggestion(getattr(self, name), names)}")
         members = self.k_base + self.k_diff
         if members == 0:
-            raise ValueError("S is empty, so there is nothing to mix; k_base + k_diff must be positive")
+            raise ValueError("S is empty, so there is nothing to mix; raise k_base or k_diff")
         if self.k_self and self.pairs == "distinct" and members < 2:
             raise ValueError("k_self > 0 needs at least two members in S; raise k_base or k_diff")
         if self.microbatch_mixup != "none" and self.microbatch_size != 2:
-            raise ValueError("microbatch_mixup needs microbatch_size: 2")
+            raise ValueError("microbatch_mixup needs microbatch_size: 2; set it, or remove microbatch_mixup")
         if self.microbatch_size > 1 and (self.k_self or self.k_diff):
-            raise ValueError("microbatches take k_self = k_diff = 0")
+            raise ValueError("microbatches have no mixed views; set k_self and k_diff to 0")
 
     @property
     def views(self) -> int:

@@ -230,7 +230,7 @@ def test_populations_are_public_constants() -> None:
         ({"k_diff": 101, "mix_with": "S2", "synthetic": None}, "k_diff 101 exceeds the 100 images"),
         ({"mix_with": "S2"}, "mixes in the half that is not trained on; set subset: S1"),
         ({"microbatch_mixup": "added"}, "microbatch_mixup needs microbatch_size: 2"),
-        ({"microbatch_size": 2}, "microbatches take k_self = k_diff = 0"),
+        ({"microbatch_size": 2}, "microbatches have no mixed views; set k_self and k_diff to 0"),
         ({"microbatch_size": 2, "k_self": 0, "k_diff": 0}, "microbatches are for models trained from scratch"),
         ({"precision": "float16"}, "a frozen encoder's is encoder_precision under bundle, so remove it"),
         ({"model": NETWORK, "pretrain_epochs": 1}, "pretrain_epochs is for encoders"),

@@ -60,7 +60,7 @@ def test_half_precision_is_close_and_returns_float32(folder: Path, images: Tenso
     assert half.dtype == torch.float32
     assert not torch.equal(half, exact)
     torch.testing.assert_close(half, exact, rtol=0.1, atol=0.1)
-    with pytest.raises(ParamsError, match="not in"):
+    with pytest.raises(ParamsError, match=r"does not compute in torch\.int8; give float32"):
         load_encoder(folder, dtype=torch.int8)
 
 
@@ -85,7 +85,7 @@ def test_zero_shot_weights_are_normalised_text_embeddings(folder: Path) -> None:
     torch.testing.assert_close(ensemble.norm(dim=1), torch.ones(2))
     assert not torch.allclose(ensemble, weights)
     assert encoder.logit_scale == pytest.approx(1 / 0.07, rel=1e-4)
-    with pytest.raises(ParamsError, match="names the class"):
+    with pytest.raises(ParamsError, match=r"write \{\} where the name goes"):
         encoder.zero_shot_weights(["cat"], "a photo")
 
 

@@ -119,7 +119,7 @@ def test_an_epsilon_is_a_positive_number(raw: Raw, place: str, value: Any) -> No
 def test_mixing_needs_something_to_mix(raw: Raw) -> None:
     """K_SELF > 0 with an empty S, in the method, in a table, and where only its part on one data set is to blame."""
     method = put(copy.deepcopy(raw), "methods/dp-mix-self/k_base", 0)
-    assert "dp-mix-self: S is empty, so there is nothing to mix; k_base + k_diff must be positive" in message(method)
+    assert "dp-mix-self: S is empty, so there is nothing to mix; raise k_base or k_diff" in message(method)
     table = put(copy.deepcopy(raw), "scales/demo/tables/9/fixed/k_base", 0)
     table["scales"]["demo"]["tables"]["9"]["columns"][0] = {"axis": "K_BASE", "k_base": [0, 2, 3]}
     assert message(table).startswith("params.yaml: table 9, 0 / 2 / 0: ")
@@ -227,7 +227,7 @@ def test_the_paper_has_thirteen_tables_and_two_figures(raw: Raw) -> None:
         ("scales/demo/finetune/transforms", "crop", "transforms: should be a list, not 'crop'; write [crop]"),
         ("scales/demo/finetune/epochs", 1.5, "epochs: should be a whole number, not 1.5"),
         ("scales/demo/finetune/learning_rate", None, "learning_rate is not set; give a number, or `tuned`"),
-        ("scales/demo/scratch/learning_rate", "tuned", "trained from scratch needs learning_rate as a number"),
+        ("scales/demo/scratch/learning_rate", "tuned", "trained from scratch is not tuned; give learning_rate"),
         ("scales/demo/scratch/learning_rate", {"1": 0.5}, "learning_rate has no entry for ε = 8; add one"),
         ("scales/demo/finetune/delta", 1, "delta: should be less than 1, not 1"),
         ("scales/demo/finetune/accountant", "rpd", "should be 'rdp', 'prv' or 'pld', not 'rpd'; did you mean 'rdp'?"),
@@ -238,7 +238,7 @@ def test_the_paper_has_thirteen_tables_and_two_figures(raw: Raw) -> None:
         ("scales/demo/seeds", [-1, 1, -2], "seeds.0: should be greater than or equal to 0, not -1 (and 1 more)"),
         ("methods/self-aug/k_self", -1, "k_self: should be greater than or equal to 0, not -1"),
         ("methods/self-aug/label", "DP-Mix_Self", "two cells are labelled digits / DP-Mix_Self / ε = 1; rename one"),
-        ("models/tiny-wrn/depth", 11, "models.tiny-wrn: the depth of a wide residual network is 6 b + 4"),
+        ("models/tiny-wrn/depth", 11, "models.tiny-wrn: depth 11 of a wide residual network is not 6 b + 4; choose 10"),
         ("models/tiny-wrn/groups", 3, "models.tiny-wrn: groups: 3 do not divide base_channels: 8"),
         ("scales/demo/figures/2/model", "tiny-wrn", "figure 2: tiny-wrn is not an encoder"),
         ("scales/demo/figures/1/methods", ["self-aug", "dp-mix-self"], "figure 1: it shows the views of one example"),
@@ -280,7 +280,7 @@ def test_several_mistakes_are_counted(raw: Raw) -> None:
 
 @pytest.mark.parametrize("content", [[1], "x", 3])
 def test_the_file_is_a_mapping(content: Any) -> None:
-    assert message(content).startswith("params.yaml: expected a mapping at the top level, of scale, datasets, models")
+    assert message(content).startswith("params.yaml: the file is no mapping; write keys at its top level: scale")
 
 
 def test_a_file_of_nothing_is_said_to_be_empty() -> None:
@@ -346,4 +346,4 @@ def test_a_typo_in_a_text_to_image_model_is_still_named(raw: Raw) -> None:
 @pytest.mark.parametrize("change", [{"weights": "public"}, {"images": "some.zip"}])
 def test_public_weights_and_images_go_together(raw: Raw, change: dict[str, str]) -> None:
     raw["models"]["tiny-vit"] |= change
-    assert "weights: public goes with images: <folder or zip archive" in message(raw)
+    assert "weights: public and images: <folder or zip archive of public images> go together" in message(raw)

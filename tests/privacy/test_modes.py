@@ -187,8 +187,8 @@ def test_sensitivities():
     [
         ({"a": 0.5}, ParamsError, "must name every trained layer and no other; see 'b'"),
         ({"a": 0.5, "b": 0.5, "c": 0.1}, ParamsError, "see 'c'"),
-        ({"a": 0.5, "b": 0.0}, ParamsError, "must be positive"),
-        ({"a": 0.5, "b": float("nan")}, ParamsError, "must be positive"),
+        ({"a": 0.5, "b": 0.0}, ParamsError, "are not all above 0 and finite"),
+        ({"a": 0.5, "b": float("nan")}, ParamsError, "are not all above 0 and finite"),
         ({"a": 3.0, "b": 4.0}, PrivacyError, r"amount to 5 .* more than the clip norm 1 .* scale them by 0\.2$"),
     ],
 )

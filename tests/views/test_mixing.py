@@ -171,7 +171,7 @@ def test_too_small_a_synthetic_set(synthetic):
         ({"k_base": 0}, "S is empty"),
         ({"k_base": 1, "k_self": 1}, "needs at least two members in S"),
         ({"k_base": 1, "microbatch_mixup": "added"}, "microbatch_mixup needs microbatch_size: 2"),
-        ({"k_base": 1, "k_diff": 1, "microbatch_size": 2}, "microbatches take k_self = k_diff = 0"),
+        ({"k_base": 1, "k_diff": 1, "microbatch_size": 2}, "microbatches have no mixed views; set k_self and"),
         ({"k_base": 1, "mixing": "cutmx"}, "unknown mixing 'cutmx'; did you mean 'cutmix'"),
         ({"k_base": -1}, "k_base -1 is not a whole number of at least 0"),
         ({"k_base": 1.5}, "k_base 1.5 is not a whole number of at least 0"),
