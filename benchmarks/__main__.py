@@ -10,13 +10,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from typing import NoReturn
 
 import torch
+from typing_extensions import override
 
 from benchmarks import cases, gpu, stream
 from benchmarks.cases import Dense, Problem, Step
 from benchmarks.measure import fastest, machine, memory_of, ratio, tell, times, write_table
-from dpmix.errors import DpmixError
+from dpmix.errors import DpmixError, suggestion
 
 K = 34
 EIGHT, FOUR = Problem(8, K), Problem(4, K)
@@ -115,8 +117,16 @@ def _count(text: str) -> int:
     return int(text)
 
 
+class _Parser(argparse.ArgumentParser):
+    """One whose mistakes are one line, without the usage above it."""
+
+    @override
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message}; {self.prog} --help says what there is\n")
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser = _Parser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
         "what", nargs="?", choices=("clipping", "stream"), default="clipping",
         help="the gradient step, or the stream that fine-tunes heads on a ViT-B-16",
@@ -130,8 +140,10 @@ def main() -> None:
     if options.steps and options.what != "stream":
         parser.error("--steps is for the stream: python -m benchmarks stream --steps N")
     if options.memory:
-        (make,) = (makers[options.memory] for _, makers in GROUPS if options.memory in makers)
-        print(memory_of(make()))
+        made = {name: make for _, makers in GROUPS for name, make in makers.items()}
+        if options.memory not in made:
+            raise DpmixError(f"no case is called {options.memory!r}; {suggestion(options.memory, made)}")
+        print(memory_of(made[options.memory]()))
         return
     tell(machine())
     if options.gpu and not torch.cuda.is_available():

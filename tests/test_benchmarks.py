@@ -188,15 +188,25 @@ def test_the_stream_in_miniature(results, repository, monkeypatch):
         (["--steps", "2"], "--steps is for the stream: python -m benchmarks stream --steps N"),
         (["stream", "--steps", "0"], "'0' is not a whole number above 0"),
         (["--rounds", "many"], "'many' is not a whole number above 0"),
+        (["nonsense"], "invalid choice: 'nonsense'"),
     ],
-    ids=["steps of no stream", "no steps", "no number"],
+    ids=["steps of no stream", "no steps", "no number", "no part"],
 )
 def test_counts_that_make_no_sense(words, message, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["benchmarks", *words])
     with pytest.raises(SystemExit) as stopped:
         bench.main()
     assert stopped.value.code == 2
-    assert capsys.readouterr().err.splitlines()[-1].endswith(message)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert message in line
+    assert line.endswith("; python -m benchmarks --help says what there is")
+
+
+def test_a_case_that_there_is_not_is_one_line(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "--memory", "ours, sequental, n = 4"])
+    with pytest.raises(DpmixError, match="no case is called 'ours, sequental, n = 4'; did you mean 'ours, sequential"):
+        bench.main()
 
 
 def test_no_gpu_is_one_line(repository):

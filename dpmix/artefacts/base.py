@@ -36,12 +36,14 @@ class JobShare(NamedTuple):
         model: the model that the job loads; empty if it loads none.
         seed: with `bundle: { by: model }`, artefacts of the same work, model and seed are one job.
         stream: with `bundle: { by: stream }`, artefacts of the same work, model and stream are one job.
+        priority: of the jobs that could run, those with the highest are started first.
     """
 
     work: str
     model: str
     seed: str
     stream: str
+    priority: int = 0
 
 
 class Artefact(Spec):

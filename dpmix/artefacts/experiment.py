@@ -202,7 +202,8 @@ class Experiment(RunSettings, Artefact):
 
     @override
     def job_share(self) -> JobShare:
-        return JobShare("run", self.model.name, str(self.seed), self.stream())
+        # A network from scratch takes longest: were it started last, a core would be idle at the end.
+        return JobShare("run", self.model.name, str(self.seed), self.stream(), priority=int(not self.model.frozen))
 
     def directory(self, scale: str) -> Path:
         """The folder of this run's files."""
@@ -228,7 +229,7 @@ class Selection(Artefact):
 
     @override
     def job_share(self) -> JobShare:
-        return self.experiment.job_share()._replace(work="tune")
+        return self.experiment.job_share()._replace(work="tune", priority=2)  # runs wait for it
 
     @override
     def path(self, scale: str) -> Path:

@@ -31,6 +31,11 @@ class Job:
     artefacts: tuple[Artefact, ...]
     paths: tuple[str, ...]
 
+    @property
+    def priority(self) -> int:
+        """Of the jobs that could run, Snakemake starts those with the highest first."""
+        return max(artefact.job_share().priority for artefact in self.artefacts)
+
 
 def jobs(
     catalogue: "Catalogue",

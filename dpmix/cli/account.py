@@ -9,15 +9,17 @@ from dpmix.errors import ParamsError, PrivacyError
 
 
 def account(
-    n: Annotated[int, typer.Option("--n", help="Published number of training examples.")],
-    batch: Annotated[int, typer.Option(help="Expected (logical) batch size B.")],
+    n: Annotated[int, typer.Option("--n", min=1, help="Published number of training examples.")],
+    batch: Annotated[int, typer.Option(min=1, help="Expected (logical) batch size B.")],
     epochs: Annotated[float, typer.Option(help="Expected passes over the data; T = floor(epochs N / B) steps.")],
     delta: Annotated[float, typer.Option(help="δ, well below 1 / N.")] = 1e-5,
     epsilon: Annotated[float | None, typer.Option(help="Calibrate the noise to this ε.")] = None,
     noise_multiplier: Annotated[float | None, typer.Option(help="Or: the ε of this noise multiplier σ.")] = None,
     accountant: Annotated[str, typer.Option(help="Which one calibrates: rdp, prv or pld.")] = "pld",
     clip_norm: Annotated[float, typer.Option(help="Bound C on the norm of one gradient.")] = 1.0,
-    microbatch_size: Annotated[int, typer.Option(help="Examples clipped together; above 1 doubles the noise.")] = 1,
+    microbatch_size: Annotated[
+        int, typer.Option(min=1, help="Examples clipped together; above 1 doubles the noise.")
+    ] = 1,
 ) -> None:
     """Print σ, T, q and ε under each accountant, for a target ε or for a given noise."""
     from dpmix.privacy.accounting import ACCOUNTANTS, rounded_up

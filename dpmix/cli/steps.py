@@ -63,15 +63,15 @@ def images(output: Output, params: ParamsPath = _PARAMS, scale: Scale = None) ->
 
 
 @steps.command()
-def encoder(output: Output, params: ParamsPath = _PARAMS, scale: Scale = None) -> None:
+def encoder(output: Output, params: ParamsPath = _PARAMS, scale: Scale = None, threads: Threads = None) -> None:
     """Download a pretrained encoder, or train one on public images (the demo's on drawn digits)."""
-    _make([output], params, scale, "EncoderModel")
+    _make([output], params, scale, "EncoderModel", threads=threads)
 
 
 @steps.command()
-def diffusion(output: Output, params: ParamsPath = _PARAMS, scale: Scale = None) -> None:
+def diffusion(output: Output, params: ParamsPath = _PARAMS, scale: Scale = None, threads: Threads = None) -> None:
     """Download a text-to-image model, or train the demo's on drawn digits."""
-    _make([output], params, scale, "DiffusionModel")
+    _make([output], params, scale, "DiffusionModel", threads=threads)
 
 
 @steps.command()

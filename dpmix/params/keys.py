@@ -1,5 +1,6 @@
 """Keys of `params.yaml`: each once in its mapping, as text; and the names among them that become part of paths."""
 
+from collections.abc import Iterable
 from functools import cache
 from typing import Annotated, Any
 
@@ -68,8 +69,8 @@ def with_text_keys(value: Any, place: tuple[str, ...] = (), above: tuple[int, ..
     return found
 
 
-def refuse_booleans_as_numbers(raw: Any, parsed: Any, place: tuple[str, ...] = ()) -> None:
-    """Refuse `true` and `false` where pydantic took them as 1 and 0.
+def refuse_what_was_bent(raw: Any, parsed: Any, place: tuple[str, ...] = ()) -> None:
+    """Refuse values that pydantic took for others: `true` as 1, 1 as `true`, and keys that are the same number.
 
     Args:
         raw: a value of YAML.
@@ -79,14 +80,27 @@ def refuse_booleans_as_numbers(raw: Any, parsed: Any, place: tuple[str, ...] = (
     Raises:
         ParamsError: for the first of these.
     """
+    where = f"params.yaml: {'.'.join(place)}"
+    if isinstance(parsed, bool) and not isinstance(raw, bool):
+        raise ParamsError(f"{where}: should be true or false, not {raw!r}")
     if isinstance(raw, bool):
         if isinstance(parsed, int | float) and not isinstance(parsed, bool):
-            raise ParamsError(f"params.yaml: {'.'.join(place)}: should be a number, not {str(raw).lower()}")
+            raise ParamsError(f"{where}: should be a number, not {str(raw).lower()}")
     elif isinstance(raw, list) and isinstance(parsed, tuple):
         for index, (one, made) in enumerate(zip(raw, parsed, strict=True)):
-            refuse_booleans_as_numbers(one, made, (*place, str(index)))
+            refuse_what_was_bent(one, made, (*place, str(index)))
     elif isinstance(raw, dict):
+        if isinstance(parsed, dict) and len(parsed) < len(raw):
+            raise ParamsError(f"{where}: {_same_number(raw)} are the same number; remove one")
         # The keys of a parsed mapping may be numbers that were texts, but stand in the same order.
         entries = parsed.values() if isinstance(parsed, dict) else [getattr(parsed, str(key), None) for key in raw]
         for (key, one), made in zip(raw.items(), entries, strict=False):
-            refuse_booleans_as_numbers(one, made, (*place, str(key)))
+            refuse_what_was_bent(one, made, (*place, str(key)))
+
+
+def _same_number(keys: Iterable[Any]) -> str:
+    """The first keys of a mapping that are one number, as they are written."""
+    written: dict[float, list[str]] = {}
+    for key in keys:
+        written.setdefault(float(key), []).append(str(key))
+    return " and ".join(next(group for group in written.values() if len(group) > 1))

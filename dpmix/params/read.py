@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from dpmix.errors import ParamsError, known
-from dpmix.params.keys import refuse_booleans_as_numbers, with_text_keys
+from dpmix.params.keys import refuse_what_was_bent, with_text_keys
 from dpmix.params.messages import explained
 from dpmix.params.scales import Params
 
@@ -47,7 +47,7 @@ def parse(raw: Any) -> Params:
         params = Params.model_validate(raw)
     except ValidationError as error:
         raise ParamsError(explained(error, raw)) from error
-    refuse_booleans_as_numbers(raw, params)
+    refuse_what_was_bent(raw, params)
     _check_names(params)
     return params
 

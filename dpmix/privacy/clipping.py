@@ -139,10 +139,9 @@ def clipped_sum(
     if backend == "auto":
         backend = choose_backend(loss.module, views, mode)
     with autocast("float32", views.device.type), repeatable_convolutions():  # the caller's autocast is none of ours
-        if backend == "sequential":
-            return _sequential(loss, params, views, targets, clip_norm, mode, precision)
-        if backend == "ghost":
-            return _ghost(loss, params, views, targets, clip_norm, mode, precision)
+        if backend in ("sequential", "ghost"):
+            batch = _Batch(loss, params, views, targets, precision)
+            return (_sequential if backend == "sequential" else _ghost)(batch, clip_norm, mode)
         per_example = _reference if backend == "reference" else per_example_gradients
         rows = per_example(loss, params, views, targets, precision)
         return _clip_and_add(rows, clip_norm, mode)
@@ -218,6 +217,17 @@ def _refuse_statistics(module: nn.Module) -> None:
             )
 
 
+@dataclass(frozen=True)
+class _Batch:
+    """What a backend computes gradients of: the arguments of `clipped_sum` of the same names."""
+
+    loss: ExampleLoss
+    params: Parameters
+    views: Tensor
+    targets: Tensor
+    precision: str
+
+
 def _reference(
     loss: ExampleLoss, params: Parameters, views: Tensor, targets: Tensor, precision: str
 ) -> dict[str, Tensor]:
@@ -231,28 +241,20 @@ def _reference(
     return {name: value / scale for name, value in rows.items()} if scale != 1 else rows
 
 
-def _sequential(
-    loss: ExampleLoss,
-    params: Parameters,
-    views: Tensor,
-    targets: Tensor,
-    clip_norm: float,
-    mode: Clipping,
-    precision: str,
-) -> ClippedSum:
-    scale = loss_scale(precision)
-    leaves = {name: _laid_out(value.detach()).requires_grad_() for name, value in params.items()}
+def _sequential(batch: _Batch, clip_norm: float, mode: Clipping) -> ClippedSum:
+    scale = loss_scale(batch.precision)
+    leaves = {name: _laid_out(value.detach()).requires_grad_() for name, value in batch.params.items()}
     nothing = zero_sum(leaves, clip_norm, mode)
     total, norms = nothing.total, []
-    for example, labels in zip(views, targets, strict=True):
+    for example, labels in zip(batch.views, batch.targets, strict=True):
         with torch.enable_grad():
-            value = loss(leaves, example, labels, precision) * scale
+            value = batch.loss(leaves, example, labels, batch.precision) * scale
         gradients = torch.autograd.grad(value, list(leaves.values()), allow_unused=True)
-        with full_float32(views.device.type):
+        with full_float32(batch.views.device.type):
             rows = [one if one is None else one.float() for one in gradients]
             if scale != 1:
                 rows = [row if row is None else row / scale for row in rows]
-            zero = torch.zeros((), device=views.device)
+            zero = torch.zeros((), device=batch.views.device)
             squares = torch.stack([zero if row is None else row.square().sum() for row in rows])[:, None]
             norms.append(squares.sum(dim=0).sqrt())
             if isinstance(mode, Scaling):
@@ -272,22 +274,17 @@ def _sequential(
     return ClippedSum(total, torch.cat(norms), nothing.sensitivity)
 
 
-def _ghost(
-    loss: ExampleLoss,
-    params: Parameters,
-    views: Tensor,
-    targets: Tensor,
-    clip_norm: float,
-    mode: Clipping,
-    precision: str,
-) -> ClippedSum:
+def _ghost(batch: _Batch, clip_norm: float, mode: Clipping) -> ClippedSum:
     if not isinstance(mode, Scaling):
         raise ParamsError(
             f"{type(mode).__name__} does not scale gradients, so that norms alone do not tell their sum; set the "
             "backend to auto"
         )
-    factors, names = mode.factors, list(params)
-    total, norms = ghost_sum(loss, params, views, targets, precision, lambda rows: factors(rows, names, clip_norm))
+    factors, names = mode.factors, list(batch.params)
+    total, norms = ghost_sum(
+        batch.loss, batch.params, batch.views, batch.targets, batch.precision,
+        lambda rows: factors(rows, names, clip_norm),
+    )  # fmt: skip
     return ClippedSum(total, norms, mode_sensitivity(mode, names, clip_norm))
 
 

@@ -2,6 +2,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from dpmix.cli import main
 from dpmix.cli.account import account
 from dpmix.errors import ParamsError, PrivacyError
 from dpmix.privacy.accounting import epsilons
@@ -82,13 +83,24 @@ def test_a_large_delta_is_remarked_on():
         (["--epsilon", "-1"], ParamsError, "not above 0"),
         (["--epsilon", "200"], PrivacyError, "above 100"),
         (["--epsilon", "1", "--accountant", "moments"], ParamsError, "there are rdp, prv, pld"),
-        (["--epsilon", "1", "--n", "0"], ParamsError, "population 0 is not a whole number above 0; give one such as"),
         (["--epsilon", "1", "--batch", "101"], ParamsError, "lower the batch size"),
     ],
 )
 def test_errors_reach_the_command_line_as_they_are(arguments, error, words):
     with pytest.raises(error, match=words):
         CliRunner().invoke(app, ["--n", "100", "--batch", "10", "--epochs", "1", *arguments], catch_exceptions=False)
+
+
+@pytest.mark.parametrize("option", ["--n", "--batch", "--microbatch-size"])
+def test_a_number_that_cannot_be_is_called_as_it_was_written(option, monkeypatch, capsys):
+    arguments = ["--n", "100", "--batch", "10", "--epochs", "1", "--epsilon", "1", option, "0"]
+    monkeypatch.setattr("sys.argv", ["dpmix", "account", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert f"'{option}'" in line
 
 
 def test_an_epsilon_is_rounded_up():

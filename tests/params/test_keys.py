@@ -1,4 +1,4 @@
-"""Keys are text, and there once; a name can stand in a path; `true` is no number."""
+"""Keys are text, and there once; a name can stand in a path; `true` is no number, and no number is `true`."""
 
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,35 @@ def test_true_is_no_number(repository: Path, place: tuple[Any, ...], key: str, v
         parse(raw)
     assert str(caught.value).startswith(f"params.yaml: {'.'.join(map(str, (*place, key)))}")
     assert str(caught.value).endswith(f"should be a number, not {'false' if value is False else 'true'}")
+
+
+@pytest.mark.parametrize("value", [1, 0, "true", "no", 1.0])
+@pytest.mark.parametrize(
+    ("place", "key"),
+    [(("methods", "self-aug"), "augment_synthetic"), (("scales", "demo", "tables", "9", "fixed"), "release")],
+)
+def test_a_number_or_a_text_is_not_true(repository: Path, place: tuple[str, ...], key: str, value: Any) -> None:
+    raw = yaml.safe_load((repository / "params.yaml").read_text(encoding="utf-8"))
+    here = raw
+    for part in place:
+        here = here[part]
+    here[key] = value
+    with pytest.raises(ParamsError) as caught:
+        parse(raw)
+    assert str(caught.value) == f"params.yaml: {'.'.join((*place, key))}: should be true or false, not {value!r}"
+
+
+@pytest.mark.parametrize("rates", [{"1": 0.5, 1.0: 0.25}, {"1": 0.5, "2": 1, "1.0": 0.25}, {0.5: 1, "5e-1": 2}])
+def test_one_number_is_one_key(repository: Path, rates: dict[Any, float]) -> None:
+    """Else the later of two rates for one ε would be taken, and nothing said."""
+    raw = yaml.safe_load((repository / "params.yaml").read_text(encoding="utf-8"))
+    raw["scales"]["demo"]["scratch"]["learning_rate"] = rates
+    with pytest.raises(ParamsError) as caught:
+        parse(raw)
+    first, *_, last = map(str, rates)
+    assert str(caught.value) == (
+        f"params.yaml: scales.demo.scratch.learning_rate: {first} and {last} are the same number; remove one"
+    )
 
 
 def test_an_entry_has_no_other_name_than_its_key(repository: Path) -> None:

@@ -36,6 +36,8 @@ STEPS: dict[type[Artefact], str] = {
 }
 # Steps that compute on a GPU, of which those of training may use all of a node.
 ON_GPU = {"train": GPUS, "zero-shot": 1, "distances": 1, "synthetic": 1}
+# Steps that compute on the threads that the params give a job; those beside the above may train a small model.
+ON_THREADS = (*ON_GPU, "encoder", "diffusion")
 
 
 @dataclass(frozen=True)
@@ -135,12 +137,12 @@ def test_a_job_runs_the_step_of_its_files(making: list[tuple[Job, list[Artefact]
         launch = "python -m dpmix"
         if step == "train":
             launch = f"python -m torch.distributed.run --standalone --nproc-per-node={GPUS} -m dpmix"
-        threads = f" --threads {THREADS}" if step in ON_GPU else ""
+        threads = f" --threads {THREADS}" if step in ON_THREADS else ""
         expected = f"{launch} step {step} {' '.join(job.outputs)} --params params.yaml --scale demo{threads}"
         command, _, log = job.command.partition(" 2> >(tee ")
         assert command == expected
         assert re.fullmatch(r"logs/\S+\.log >&2\)", log)
-        assert job.threads == (THREADS if step in ON_GPU else 1)
+        assert job.threads == (THREADS if step in ON_THREADS else 1)
         assert re.findall(r"gpu=(\d+)", job.resources) == ([str(ON_GPU[step])] if step in ON_GPU else [])
 
 

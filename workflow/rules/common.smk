@@ -38,18 +38,8 @@ LAUNCH = (
     else "python -m dpmix"
 )
 
-# Of the jobs that could run, those that others wait for go first, then the longest: else a core is idle at the end.
-FIRST, TUNING, FROM_SCRATCH = 3, 2, 1
-
-
-def priority_of(job):
-    """Of a training job."""
-    if isinstance(job.artefacts[0], Selection):
-        return TUNING
-    scratch = (
-        isinstance(job.artefacts[0], Experiment) and not job.artefacts[0].encoder()
-    )
-    return FROM_SCRATCH if scratch else 0
+# What others wait for goes before all training jobs, which say their own priority.
+FIRST = 3
 
 
 # Rules are defined before Snakemake says what it was asked for, so its own parser is asked. A job on a cluster's node

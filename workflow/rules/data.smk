@@ -28,7 +28,8 @@ rule encoder:
     priority: FIRST
     conda:
         "../../environment.yml"
+    threads: CATALOGUE.spec.bundle.threads
     params:
         step=STEP,
     shell:
-        "python -m dpmix step encoder {output} {params.step} 2> >(tee {log} >&2)"
+        "python -m dpmix step encoder {output} {params.step} --threads {threads} 2> >(tee {log} >&2)"

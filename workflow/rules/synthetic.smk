@@ -6,10 +6,11 @@ rule diffusion_model:
     priority: FIRST
     conda:
         "../../environment.yml"
+    threads: CATALOGUE.spec.bundle.threads
     params:
         step=STEP,
     shell:
-        "python -m dpmix step diffusion {output} {params.step} 2> >(tee {log} >&2)"
+        "python -m dpmix step diffusion {output} {params.step} --threads {threads} 2> >(tee {log} >&2)"
 
 
 rule synthetic:

@@ -29,7 +29,7 @@ for job in jobs_for(Selection) + jobs_for(Experiment, GradientRecord):
             job.paths,
         log:
             f"logs/train/{job.name}.log",
-        priority: priority_of(job)
+        priority: job.priority
         conda:
             "../../environment.yml"
         threads: CATALOGUE.spec.bundle.threads
