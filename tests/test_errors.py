@@ -46,6 +46,7 @@ ENDED_ELSEWHERE = [
     ("privacy/ledger.py", "mixed released states otherwise"),
     ("artefacts/experiment.py", "{where}: {error}"),  # of the settings of views
     ("artefacts/experiment.py", "release: {why}"),
+    ("tables/kinds/privacy.py", "where)}: {error}"),  # of the accountants
     ("catalogue/cells.py", "{where}: {what}"),  # a message of the params, which has a remedy
 ]
 # A message has a remedy if it goes on behind a semicolon, says what a value should be, or ends in what another function

@@ -14,7 +14,7 @@ from dpmix.training.data import TrainingData, load_data
 from dpmix.training.heads import Head, train_heads
 from dpmix.training.outcome import Outcome
 from dpmix.views.mixing import one_hot
-from tests.training.conftest import CLASSES, TRAIN, Recorder, World, as_images, blocks, draw, plan_for
+from tests.training.conftest import CLASSES, TRAIN, Recorder, World, blocks, plan_for
 
 
 @pytest.fixture
@@ -144,12 +144,3 @@ def test_heads_that_do_not_sample_alike_are_refused(world: World, data: Training
     longer = plan_for(world.experiment(epochs=6).plan())
     with pytest.raises(PrivacyError, match="same sampling rate and steps"):
         train(experiment, [*heads_of(experiment), Head(longer, 1.0, "d")], data)
-
-
-def test_features_are_standardised_by_public_data_alone() -> None:
-    public = as_images(draw(40, 5))
-    featurize = Featurizer.standardized(blocks, public, "cpu")
-    features = featurize.of(public, "cpu")
-    assert torch.equal(features[:, -1], torch.ones(40))
-    torch.testing.assert_close(features[:, :-1].mean(dim=0), torch.zeros(16), atol=1e-5, rtol=0)
-    torch.testing.assert_close(features[:, :-1].square().sum(dim=1).mean(), torch.tensor(39 / 40), atol=1e-3, rtol=0)

@@ -1,9 +1,7 @@
 import numpy as np
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dpmix.training.accuracy import percent_correct
 from dpmix.training.loop import epoch_ends, epoch_of
 from dpmix.training.physical_batches import physical_batches
 
@@ -32,7 +30,3 @@ def test_physical_batches_cut_without_loss(count: int, size: int) -> None:
     parts = list(physical_batches(np.arange(count), size))
     assert np.concatenate([np.arange(0), *parts]).tolist() == list(range(count))
     assert all(1 <= len(part) <= size for part in parts)
-
-
-def test_accuracy_is_over_examples() -> None:
-    assert percent_correct(torch.tensor([0, 1, 2]), np.array([0, 1, 1])) == 66.666667

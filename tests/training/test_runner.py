@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from dpmix.artefacts.data import EncoderModel
-from dpmix.artefacts.experiment import Experiment, GradientRecord
+from dpmix.artefacts.experiment import Experiment
 from dpmix.errors import ParamsError
 from dpmix.files import read_json
 from dpmix.privacy.noise import SeededNoise
 from dpmix.training.runner import make
-from tests.training.conftest import ENCODER, NETWORK, World
+from tests.training.conftest import ENCODER, World
 from tests.training.jobs import remade
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -91,6 +91,4 @@ def test_finished_streams_of_an_interrupted_job_stay(world: World, monkeypatch: 
 def test_what_training_does_not_make_is_refused(world: World) -> None:
     with pytest.raises(ParamsError, match="EncoderModel is not something that training makes"):
         make([EncoderModel(encoder=ENCODER)], "demo")
-    with pytest.raises(ParamsError, match="record gradients"):
-        make([GradientRecord(experiment=world.scratch(model=NETWORK))], "demo")
     assert not Path("results/demo/runs").exists()
