@@ -1,4 +1,4 @@
-"""Specifications of what is measured without training: zero-shot accuracies and Fréchet distances."""
+"""Specifications of what is measured without training: zero-shot accuracies, Fréchet distances, canary attacks."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -7,9 +7,10 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import model_validator
 from typing_extensions import override
 
-from dpmix.artefacts.base import SEMANTICS, Artefact, JobShare
+from dpmix.artefacts.base import SEMANTICS, Artefact, JobShare, number
 from dpmix.artefacts.data import EncoderModel, ImageStore, SyntheticSet, SyntheticStore, encoder_key
 from dpmix.artefacts.experiment import Experiment
+from dpmix.params.attacks import AttackSpec
 from dpmix.params.models import EncoderSpec
 from dpmix.params.specs import DatasetSpec
 
@@ -123,3 +124,22 @@ class Distance(Artefact):
         return Path(
             "results", scale, self.folder, self.dataset.name, f"{what}-{self.second}-{extractor}-{self.hash}.json"
         )
+
+
+class CanaryAttack(AttackSpec, Artefact):
+    """A lower bound on ε of a run of ModelMix, from an attack that is simulated (`dpmix.privacy.mixing_attack`).
+
+    The fields are those of `AttackSpec`. The file holds the bound, the ε of the run's accountant, and the counts.
+    """
+
+    folder: ClassVar[str] = "attacks"
+    semantics: int = SEMANTICS
+
+    @override
+    def job_share(self) -> JobShare:
+        return JobShare("attack", "", "", "")  # one job for all, since each takes seconds
+
+    @override
+    def path(self, scale: str) -> Path:
+        name = f"model-mix-momentum{number(self.momentum)}-{self.coordinates}-{self.hash}.json"
+        return Path("results", scale, self.folder, name)

@@ -74,7 +74,7 @@ SETTINGS: Mapping[str, Rule] = {
 
 # The kinds of artefact, by class name, that a scale with a release may have. They are made from public data or sizes,
 # stay in data/ (image stores), or read only test images (zero-shot accuracy, as the accuracy of the released model
-# itself).
+# itself); an attack is simulated and reads nothing.
 ARTEFACTS = (
     "ImageStore",
     "SyntheticSet",
@@ -84,6 +84,7 @@ ARTEFACTS = (
     "PlanFile",
     "PublishedPrivacy",
     "ZeroShot",
+    "CanaryAttack",
     "Experiment",
 )
 

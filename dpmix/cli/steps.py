@@ -127,6 +127,12 @@ def distances(outputs: Outputs, params: ParamsPath = _PARAMS, scale: Scale = Non
 
 
 @steps.command()
+def attacks(outputs: Outputs, params: ParamsPath = _PARAMS, scale: Scale = None) -> None:
+    """Simulate the canary attacks at these paths."""
+    _make(outputs, params, scale, "CanaryAttack")
+
+
+@steps.command()
 def table(
     name: Annotated[str, typer.Argument(help="Its name in the params, such as 9 for the paper's Table 9.")],
     params: ParamsPath = _PARAMS,

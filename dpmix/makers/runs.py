@@ -1,10 +1,10 @@
-"""Makers of plans, of the paper's ε, of everything that is trained, of zero-shot accuracies and of distances."""
+"""Makers of plans, of the paper's ε, of what is trained, and of what is measured: accuracies, distances, attacks."""
 
 from collections.abc import Sequence
 
 from dpmix.artefacts.base import Artefact
 from dpmix.artefacts.experiment import Experiment, GradientRecord, Selection
-from dpmix.artefacts.measurements import Distance, ZeroShot
+from dpmix.artefacts.measurements import CanaryAttack, Distance, ZeroShot
 from dpmix.artefacts.plan_file import PlanFile
 from dpmix.artefacts.published_privacy import PublishedPrivacy
 from dpmix.files import write_json
@@ -65,3 +65,26 @@ def measure_distances(wanted: Sequence[Distance], context: Context) -> None:
     from dpmix.evaluation.distances import measure
 
     measure(wanted, context.scale, context.execution)
+
+
+@maker(CanaryAttack)
+def attack_model_mix(wanted: Sequence[CanaryAttack], context: Context) -> None:
+    """Simulate each attack on ModelMix, and bound the ε of what it attacks from below."""
+    from dpmix.privacy.mixing_attack import CONFIDENCE, MixedRun, attack
+    from dpmix.privacy.model_mix_accounting import MixedSteps, amplified_epsilon
+
+    for one in progress(wanted, "attacking", "attack"):
+        steps = MixedSteps(one.noise_multiplier, one.sampling_rate, one.steps, one.width, one.truncation)
+        run = MixedRun(steps, one.momentum, mixed=one.coordinates == "mixed")
+        found = attack(run, one.runs, one.seed, one.delta)
+        record = {
+            "claimed": one.epsilon,
+            "epsilon": {"accountant": amplified_epsilon([steps], delta=one.delta), "at_least": found.epsilon},
+            "delta": one.delta,
+            "confidence": CONFIDENCE,
+            "runs": one.runs,
+            "share": found.share,
+            "hits": found.hits,
+            "log_false_positive_rates": found.log_false_positive_rates,
+        }
+        write_json(one.path(context.scale), record)

@@ -59,6 +59,7 @@ TABLE_KINDS = {
     "fid-sets": "dpmix.tables.kinds.fid:FidSetsTable",
     "external": "dpmix.tables.kinds.external:ExternalTable",
     "privacy": "dpmix.tables.kinds.privacy:PrivacyTable",
+    "model-mix": "dpmix.tables.kinds.model_mix:ModelMixTable",
 }
 
 # What a field of the params may say: one of the names above. Pydantic takes them when the field is declared.

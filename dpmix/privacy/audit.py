@@ -11,6 +11,9 @@ true ε with probability at most 1 - confidence, whatever the mechanism. Methods
 - `mean` assumes that the scores themselves are Gaussian with one variance, and bounds the distance of their means. The
   strongest by far, and exact for a canary that no other gradient overlaps.
 
+Where theory bounds an attack's false positives, `epsilon_from_hits` counts its true positives alone. So it can certify
+an ε that no number of runs could show by counting both.
+
 A whole run is audited by its `Transcript`. Many canaries in one run count as so many observations where no canary's
 score depends on another's presence, as when each has a direction of its own.
 
@@ -83,6 +86,46 @@ def epsilon_lower_bound(
     threshold = candidates[np.argmax(_bound_at(candidates, choose_in, choose_out, 1 - confidence, bound))]
     found = float(_bound_at(np.array([threshold]), test_in, test_out, 1 - confidence, bound)[0])
     return max(0.0, found) if method == "threshold" else gdp_epsilon(found, delta)
+
+
+def epsilon_from_hits(
+    hits: npt.ArrayLike,
+    runs: int,
+    log_false_positive_rates: npt.ArrayLike,
+    delta: float,
+    confidence: float = 0.95,
+    share: float = 1.0,
+) -> float:
+    """A lower bound on ε, at least 0, from how often tests found the canary, whose false positive rates are bounded.
+
+    (ε, δ)-DP forces TPR <= e^ε FPR + δ. The TPR is counted: its lower limit is Clopper and Pearson's. For the FPR a
+    bound stands in that was proven. So nothing is assumed of the scores.
+
+    Args:
+        hits: [m] in how many of the runs, which all had the canary, each test found it. The tests were decided on
+            before the runs; that the best of the m is taken costs each an m-th of the allowed failures.
+        runs: how many independent runs there were.
+        log_false_positive_rates: [m] for each test, an upper bound on the logarithm of the probability that it finds
+            a canary that is not there.
+        delta: δ of the guarantee under test.
+        confidence: probability of a valid bound.
+        share: the probability of what the runs were drawn from, if that is only a part of what can happen with the
+            canary, such as "it was sampled at least 115 times"; in all the rest the canary is taken to be missed.
+
+    A test that finds the canary in 60 of 100 runs, and without it once in e^12:
+
+    >>> round(epsilon_from_hits([60], 100, [-12.0], delta=1e-5), 1)
+    11.3
+    """
+    from scipy.special import betaincinv
+
+    found, tails = np.asarray(hits, dtype=np.float64), np.asarray(log_false_positive_rates, dtype=np.float64)
+    significance = (1 - confidence) / len(found)
+    some = np.maximum(found, 1)
+    rate = np.where(found > 0, betaincinv(some, runs - some + 1, significance), 0.0)
+    excess = np.maximum(share * rate - delta, 0.0)
+    with np.errstate(divide="ignore"):
+        return max(0.0, float(np.max(np.log(excess) - tails)))
 
 
 class Transcript:

@@ -9,7 +9,7 @@ import pytest
 from dpmix.artefacts.base import Artefact
 from dpmix.artefacts.data import DiffusionModel, EncoderModel, ImageStore, SyntheticStore
 from dpmix.artefacts.experiment import Experiment, GradientRecord, Selection
-from dpmix.artefacts.measurements import Distance, ZeroShot
+from dpmix.artefacts.measurements import CanaryAttack, Distance, ZeroShot
 from dpmix.artefacts.published_privacy import PublishedPrivacy
 from dpmix.models.features import Featurizer
 from dpmix.params.declared import Spec
@@ -69,6 +69,10 @@ PUBLISHED = PublishedPrivacy(
 
 HEAD = {"epsilon", "delta", "accountant", "clip_norm", "learning_rate", "momentum", "weight_decay"}
 
+ATTACK = CanaryAttack(
+    epsilon=8, delta=1e-5, noise_multiplier=0.4, sampling_rate=0.03, steps=200, width=11.0, truncation=100, runs=50
+)
+
 # What is no part of anything's identity: words for people, where D's class names are looked up, whose D is shared, and
 # how many images are drawn at a time.
 NOWHERE = ("label", "names_from", "parent", "diffusion.batch_size")
@@ -114,6 +118,7 @@ EVERY: dict[str, tuple[Artefact, set[str]]] = {
     "gradients": (GradientRecord(experiment=experiment()), set()),
     "zero-shot": (ZeroShot(dataset=DATASET, model=ENCODER, prompts=("a {}",)), {"model.standardize"}),
     "published ε": (PUBLISHED, set()),
+    "attack": (ATTACK, set()),
     "distance": (
         Distance(dataset=DATASET, extractor=ENCODER, first="train", second="test", synthetic=SYNTHETIC, resolution=16),
         {f"extractor.{name}" for name in ENCODER_FREE} | SYNTHETIC_PLACES,
@@ -264,6 +269,7 @@ INPUTS: dict[str, tuple[Artefact, set[Artefact]]] = {
     "gradients": (GradientRecord(experiment=experiment()), {STORE, EYE, D_STORE, experiment().plan()}),
     "zero-shot": (ZeroShot(dataset=DATASET, model=ENCODER, prompts=("a {}",)), {STORE, EYE}),
     "published ε": (PUBLISHED, set()),
+    "attack": (ATTACK, set()),
     "distance of splits": (Distance(**PAIR, extractor=ENCODER, synthetic=SYNTHETIC), {STORE, EYE}),
     "distance by Inception": (Distance(**PAIR, extractor=None, synthetic=SYNTHETIC), {STORE}),
     "distance from D": (

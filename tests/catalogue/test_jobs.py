@@ -10,7 +10,7 @@ import pytest
 
 from dpmix.artefacts.base import Artefact
 from dpmix.artefacts.experiment import Experiment, GradientRecord, Selection
-from dpmix.artefacts.measurements import Distance, ZeroShot
+from dpmix.artefacts.measurements import CanaryAttack, Distance, ZeroShot
 from dpmix.artefacts.plan_file import PlanFile
 from dpmix.artefacts.published_privacy import PublishedPrivacy
 from dpmix.catalogue.catalogue import Catalogue
@@ -25,6 +25,7 @@ KINDS: tuple[tuple[type[Artefact], ...], ...] = (
     (Experiment, GradientRecord),
     (ZeroShot,),
     (Distance,),
+    (CanaryAttack,),
 )
 
 MADE_BY_JOBS = tuple(kind for group in KINDS for kind in group)

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from dpmix.errors import DataError, ParamsError
 from dpmix.privacy.accounting import epsilon
-from dpmix.privacy.audit import METHODS, _bound_at, _from_rates, epsilon_lower_bound, gdp_epsilon
+from dpmix.privacy.audit import METHODS, _bound_at, _from_rates, epsilon_from_hits, epsilon_lower_bound, gdp_epsilon
 from dpmix.privacy.noise import SeededNoise
 from tests.needs import JAX_PRIVACY, module
 
@@ -97,6 +98,28 @@ def test_the_threshold_method_agrees_with_jax_privacy():
         )
         ours = _bound_at(np.array([threshold]), inside, outside, 0.05, lambda p, n: _from_rates(p, n, DELTA))
         assert max(0.0, ours[0]) == pytest.approx(theirs, rel=1e-9, abs=1e-12)
+
+
+def test_counted_hits_against_known_tails_bound_a_gaussian() -> None:
+    """A Gaussian mechanism of μ = 6, whose ε no count of false positives could show with 400 runs."""
+    mu, runs, trials = 6.0, 400, 300
+    thresholds = np.arange(6.0, 9.0, 0.5)
+    tails = norm.logsf(thresholds)
+    truth = gdp_epsilon(mu, DELTA)
+    scores = np.random.default_rng(0).normal(mu, 1, (trials, runs))
+    hits = (scores[:, :, None] >= thresholds).sum(axis=1)
+    found = [epsilon_from_hits(some, runs, tails, DELTA, confidence=0.9) for some in hits]
+    assert 0.6 * truth < min(found)
+    assert sum(one > truth for one in found) <= 0.1 * trials
+    # Clopper and Pearson's limit after hits in every run is the α-th power; here α is shared by two tests.
+    assert epsilon_from_hits([400, 0], 400, [-20.0, -90.0], DELTA) == pytest.approx(
+        20 + np.log(0.025 ** (1 / 400) - DELTA)
+    )
+    assert epsilon_from_hits([0], 400, [-90.0], DELTA) == 0
+    # A tenth of what can happen: the rest is missed. And a rate below δ shows nothing.
+    whole = epsilon_from_hits([400], 400, [-20.0], 1e-12)
+    assert epsilon_from_hits([400], 400, [-20.0], 1e-12, share=0.1) == pytest.approx(whole - np.log(10))
+    assert epsilon_from_hits([400], 400, [-20.0], DELTA, share=0.9e-5) == 0
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import shlex
 
 from dpmix.artefacts.data import SyntheticStore
 from dpmix.artefacts.experiment import Experiment, GradientRecord, Selection
-from dpmix.artefacts.measurements import Distance, ZeroShot
+from dpmix.artefacts.measurements import CanaryAttack, Distance, ZeroShot
 from dpmix.artefacts.plan_file import PlanFile
 from dpmix.artefacts.published_privacy import PublishedPrivacy
 from dpmix.catalogue.catalogue import of_config

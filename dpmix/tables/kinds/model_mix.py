@@ -1,0 +1,145 @@
+"""Tables of ModelMix beside DP-SGD: test accuracy, what amplification is worth, and attacks on what others released."""
+
+import itertools
+import math
+from collections.abc import Iterable
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+from typing_extensions import override
+
+from dpmix.artefacts.experiment import Experiment
+from dpmix.artefacts.measurements import CanaryAttack
+from dpmix.catalogue.catalogue import Catalogue
+from dpmix.catalogue.cells import CellSpec, made
+from dpmix.errors import known
+from dpmix.files import read_json
+from dpmix.params.attacks import AttackSpec
+from dpmix.params.declared import Declared, LabelKey, Some
+from dpmix.privacy.accounting import rounded_up
+from dpmix.tables.captions import ACCURACY
+from dpmix.tables.cells import Cell
+from dpmix.tables.kinds.grid import GridTable
+from dpmix.tables.statistics import paired_difference
+
+
+class ModelMixTable(GridTable):
+    """Test accuracy in per cent of methods in rows at each ε in a column, with attacks as further rows.
+
+    An attack stands in the column of the ε that is claimed, and shows the ε that is there at least.
+    """
+
+    unit: ClassVar[str] = ACCURACY
+
+    kind: Annotated[
+        Literal["model-mix"], Field(description="Test accuracy in %, with differences of rows and canary attacks")
+    ]
+    attacks: Annotated[
+        dict[LabelKey, AttackSpec], Field(description="Attacks on released runs of ModelMix, by the row's label")
+    ] = {}  # noqa: RUF012
+    compare: Annotated[
+        dict[LabelKey, Some[LabelKey]],
+        Field(description="Rows by label, each with the rows that it is compared with below the table"),
+        Declared(determines=False),
+    ] = {}  # noqa: RUF012  # pydantic copies a default
+
+    @override
+    def cells(self, where: str, catalogue: Catalogue) -> Iterable[CellSpec]:
+        cells = list(super().cells(where, catalogue))
+        yield from cells
+        columns = {cell.column[-1]: cell.column for cell in cells}
+        rows = dict.fromkeys(cell.row[-1] for cell in cells)
+        for label in itertools.chain(self.compare, *self.compare.values()):
+            known(label, rows, "row", f"compare of {where}")
+        for label, attack in self.attacks.items():
+            column = known(f"ε = {attack.epsilon:g}", columns, "column", f"attacks of {where}, {label}")
+            artefact = made(CanaryAttack, f"{where}, {label}", **attack.model_dump())
+            yield CellSpec((label,), columns[column], (artefact,), end=True)
+
+    @override
+    def value(self, record: dict[str, Any]) -> float:
+        return float(record["accuracy"])
+
+    @override
+    def read(self, cell: CellSpec, scale: str) -> Cell:
+        if not cell.end:
+            return super().read(cell, scale)
+        (attack,) = cell.artefacts
+        return Cell(cell.row, cell.column, note=f"ε ≥ {_rounded_down(_at_least(attack.path(scale)))}", end=True)
+
+    @override
+    def shown(self, catalogue: Catalogue) -> list[Any]:
+        return [*super().shown(catalogue), self.compare]
+
+    @override
+    def notes(self, name: str, catalogue: Catalogue) -> list[str]:
+        """Of each pair of rows the difference at each ε, which bound on ε the runs state, and what attacks found."""
+        cells = [cell for cell in catalogue.cells(name) if cell.artefacts]
+        runs = [cell for cell in cells if not cell.end]
+        notes = super().notes(name, catalogue)
+        notes += [
+            self._difference(label, other, runs, catalogue)
+            for label, others in self.compare.items()
+            for other in others
+        ]
+        notes += self._bounds(runs, catalogue)
+        attacks = [self._attacked(cell, catalogue) for cell in cells if cell.end]
+        how = "Attacks count true positives in simulated runs; false positives are bounded by proof."
+        return [*notes, *attacks, *([how] if attacks else [])]
+
+    def _difference(self, first: str, second: str, runs: list[CellSpec], catalogue: Catalogue) -> str:
+        found = []
+        for column in dict.fromkeys(cell.column for cell in runs):
+            one, other = (
+                self.read(cell, catalogue.scale).values
+                for label in (first, second)
+                for cell in runs
+                if cell.row[-1] == label and cell.column == column
+            )
+            at = paired_difference(one, other)
+            found.append(f"{column[-1]}: {_signed(at.estimate)} [{_signed(at.low)}, {_signed(at.high)}]")
+        return f"{first} minus {second}, mean over seeds and its 95 % interval: {'; '.join(found)}."
+
+    def _bounds(self, runs: list[CellSpec], catalogue: Catalogue) -> list[str]:
+        """For each row that is not at its target: the ε that was spent, and by which bound it is stated."""
+        said = []
+        for row in dict.fromkeys(cell.row for cell in runs):
+            by, spent = dict[str, None](), []
+            for cell in runs:
+                if cell.row != row:
+                    continue
+                largest = self.read(cell, catalogue.scale).epsilon
+                spent.append(f"{cell.column[-1]}: {rounded_up(largest or math.inf, 2)}")
+                for one in cell.artefacts:
+                    assert isinstance(one, Experiment)
+                    record = read_json(one.path(catalogue.scale))
+                    by[record.get("epsilon_by", one.accountant)] = None
+            names = " or ".join("Theorem B" if name == "model-mix" else f"Theorem A ({name})" for name in by)
+            said.append(f"{row[-1]}: ε executed is, by {names}, for {'; '.join(spent)}.")
+        return said
+
+    def _attacked(self, cell: CellSpec, catalogue: Catalogue) -> str:
+        (attack,) = cell.artefacts
+        assert isinstance(attack, CanaryAttack)
+        record = read_json(attack.path(catalogue.scale))
+        least = float(record["epsilon"]["at_least"])
+        verdict = "so the claim is false" if least > attack.epsilon else "which does not contradict the claim"
+        where = "" if attack.coordinates == "mixed" else " on coordinates that are not mixed"
+        confidence = f"{record['confidence']:.0%}".replace("%", " %")
+        return (
+            f"{cell.row[-1]}: attack on a run with momentum {attack.momentum:g}{where}, for which ε = "
+            f"{attack.epsilon:g} is claimed (its accountant says {record['epsilon']['accountant']:.3g}). At δ = "
+            f"{attack.delta:g} its ε is at least {_rounded_down(least)} with {confidence} confidence, {verdict}."
+        )
+
+
+def _at_least(path: Any) -> float:
+    return float(read_json(path)["epsilon"]["at_least"])
+
+
+def _rounded_down(value: float) -> str:
+    return f"{math.floor(value * 10) / 10:.1f}"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.1f}".replace("-", "−")

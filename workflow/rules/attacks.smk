@@ -1,0 +1,15 @@
+for job in jobs_for(CanaryAttack):
+
+    rule:
+        name:
+            job.name
+        output:
+            job.paths,
+        log:
+            f"logs/attacks/{job.name}.log",
+        conda:
+            "../../environment.yml"
+        params:
+            step=STEP,
+        shell:
+            "python -m dpmix step attacks {output} {params.step} 2> >(tee {log} >&2)"
