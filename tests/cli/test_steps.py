@@ -1,128 +1,23 @@
-"""What the params and the options of a step ask for reaches the code that computes.
-
-Long because each step and option has its own way down to the code that computes.
-"""
+"""What the options of a step ask for reaches the code that computes."""
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import open_clip
 import pytest
 import torch
-import yaml
-from typer.testing import CliRunner
 
-from dpmix.artefacts.base import Artefact
-from dpmix.artefacts.data import DiffusionModel, EncoderModel, ImageStore, SyntheticSet, SyntheticStore
 from dpmix.artefacts.experiment import Experiment
 from dpmix.artefacts.measurements import Distance, ZeroShot
-from dpmix.artefacts.plan_file import PlanFile
-from dpmix.build import build
 from dpmix.catalogue.catalogue import Catalogue
-from dpmix.cli.app import app
 from dpmix.data.images import Images
-from dpmix.files import read_json
 from dpmix.models import encoder, encoder_files
-from dpmix.models.libraries.open_clip import OpenClip, save_open_clip
-from dpmix.params.read import read
-from dpmix.privacy.banded_plan import plan_from_json
 from dpmix.privacy.noise import SeededNoise
 from dpmix.training import heads, scratch
-from tests.training.conftest import draw, write_store
+from tests.cli.conftest import BATCH, TRAIN, of, step
 
 pytestmark = pytest.mark.filterwarnings("ignore")
-TRAIN, TEST, D, PIXELS, BATCH = 96, 40, 48, 16, 24
-CONFIG: dict[str, Any] = {
-    "embed_dim": 8,
-    "vision_cfg": {"image_size": PIXELS, "patch_size": 8, "width": 16, "head_width": 16, "layers": 1},
-    "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 1, "layers": 1},
-}
-
-
-def params(**bundle: Any) -> dict[str, Any]:
-    """A run of a head and one from scratch, zero-shot classification and a distance."""
-    settings = {
-        "delta": 1e-5, "accountant": "rdp", "clip_norm": 1, "batch_size": BATCH, "epochs": 2, "learning_rate": 1,
-        "k_base": 2, "transforms": ["crop"], "padding": 1,
-    }  # fmt: skip
-    dataset = {"label": "Shapes", "source": "folder", "path": "raw", "classes": 4, "train": TRAIN, "test": TEST}
-    eye = {"kind": "encoder", "label": "Eye", "architecture": "tiny", "weights": "none", "resolution": PIXELS}
-    net = {"kind": "wide-resnet", "label": "Net", "depth": 10, "width": 1, "groups": 2, "base_channels": 4}
-    rows = [{"axis": "Method", "method": ["self"]}]
-    spec = {
-        "synthetic": "brush", "synthetic_size": {"shapes": D}, "seeds": [1], "bundle": {"by": "model", **bundle},
-        "tuning": {"learning_rates": [1]}, "scratch": settings, "finetune": settings, "figures": {},
-        "tables": {
-            "12": {
-                "kind": "accuracy", "rows": rows, "fixed": {"dataset": "shapes", "model": "eye", "epsilon": 2},
-                "ladder": {"method": "self"},
-            },
-            "1": {
-                "kind": "accuracy", "rows": rows, "columns": [{"axis": "Microbatch size", "values": {"1": {}}}],
-                "fixed": {"dataset": "shapes", "model": "net", "epsilon": 2},
-            },
-            "8": {"kind": "fid-sets", "model": "eye", "datasets": ["shapes"], "extractors": ["eye"]},
-        },
-    }  # fmt: skip
-    return {
-        "scale": "demo",
-        "datasets": {"shapes": dataset},
-        "models": {"eye": eye, "net": {**net, "stem_stride": 2, "resolution": PIXELS}},
-        "diffusion": {
-            "brush": {
-                "model": "someone/brush", "revision": "abc", "prompt": "a drawing of a {}", "guidance_scale": 3.0,
-                "steps": 7, "resolution": 64, "scheduler": "DDIMScheduler", "saved_resolution": 32, "batch_size": 5,
-                "seed": 11,
-            }
-        },
-        "methods": {"self": {"label": "Self", "k_self": 0}},
-        "scales": {"demo": spec},
-    }  # fmt: skip
-
-
-def write_params(values: dict[str, Any]) -> Catalogue:
-    Path("params.yaml").write_text(yaml.safe_dump(values, allow_unicode=True), encoding="utf-8")
-    return Catalogue(read(Path("params.yaml")))
-
-
-@pytest.fixture
-def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Catalogue]:
-    """Writes params, and the stores, the encoder and the noise plans of all that they ask for."""
-    monkeypatch.chdir(tmp_path)
-
-    def make(**bundle: Any) -> Catalogue:
-        catalogue = write_params(params(**bundle))
-        for one in catalogue.artefacts.values():
-            folder = one.path("demo").parent
-            if isinstance(one, ImageStore):
-                write_store(folder, train=draw(TRAIN, 0), test=draw(TEST, 1))
-            elif isinstance(one, SyntheticStore):
-                write_store(folder, train=draw(D, 2))
-            elif isinstance(one, EncoderModel):
-                with torch.random.fork_rng(devices=[]):
-                    torch.manual_seed(0)
-                    model = open_clip.CLIP(**CONFIG)
-                save_open_clip(model, CONFIG, {"mean": [0.5] * 3, "std": [0.5] * 3}, folder)
-            elif isinstance(one, PlanFile):
-                build(one, scale="demo", quiet=True)
-        return catalogue
-
-    return make
-
-
-def of(catalogue: Catalogue, kind: type[Artefact], model: str | None = None) -> Artefact:
-    """The first of a kind, of a model, with noise if it has any."""
-    found = [one for one in catalogue.of(kind) if model is None or one.model.name == model]  # type: ignore[attr-defined]
-    return min(found, key=lambda one: getattr(one, "epsilon", 0))
-
-
-def step(name: str, artefact: Artefact, *options: str) -> Path:
-    path = artefact.path("demo")
-    shown = CliRunner().invoke(app, ["step", name, path.as_posix(), *options], catch_exceptions=False)
-    assert shown.exit_code == 0, shown.output
-    return path
 
 
 @pytest.fixture
@@ -285,137 +180,3 @@ def test_encoders_compute_on_the_threads_of_the_option(
     finally:
         torch.set_num_threads(before)
     assert seen == {threads}
-
-
-# What is made of an artefact ------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[tuple[Any, ...], dict[str, Any]]]:
-    """What the steps that fetch, train or draw hand on; none of it is done."""
-    seen: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {}
-    for target in (
-        "dpmix.demo.encoder.train_encoder",
-        "dpmix.demo.diffusion.train_diffusion",
-        "dpmix.synthesis.pipeline.fetch_model",
-        "dpmix.synthesis.draw.synthesize",
-        "dpmix.synthesis.folder.gather",
-        "dpmix.data.sources.prepare",
-    ):
-        name = target.rpartition(".")[2]
-        monkeypatch.setattr(target, lambda *given, name=name, **named: seen.update({name: (given, named)}))
-    return seen
-
-
-Calls = dict[str, tuple[tuple[Any, ...], dict[str, Any]]]
-
-
-def test_a_data_set_is_prepared_as_it_is_named(made: Callable[..., Catalogue], calls: Calls) -> None:
-    store = of(made(), ImageStore)
-    assert isinstance(store, ImageStore)
-    path = step("images", store)
-    assert calls == {"prepare": ((store.dataset, PIXELS, Path("data/raw"), path.parent), {})}
-
-
-def test_an_encoder_is_fetched_or_trained(
-    made: Callable[..., Catalogue], calls: Calls, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(OpenClip, "fetch", lambda library, *given: calls.update(fetch=(given, {})))
-    model = of(made(), EncoderModel)
-    assert isinstance(model, EncoderModel)
-    path = step("encoder", model)
-    assert calls.pop("fetch") == ((model.encoder, path.parent), {})
-    values = params()
-    values["models"]["eye"] |= {"architecture": "tiny-vit", "weights": "strokes"}
-    path = step("encoder", of(write_params(values), EncoderModel))
-    (architecture, images, labels, classes, out, seed), _ = calls.pop("train_encoder")
-    assert (architecture, out, seed) == ("tiny-vit", path.parent, 0)
-    assert classes == [str(digit) for digit in range(10)]
-    assert (images.dtype, len(images), set(labels.tolist())) == (np.uint8, len(labels), set(range(10)))
-    values["models"]["eye"] |= {"weights": "public", "images": "d"}
-    for index, name in enumerate(("ant", "bee", "bee")):
-        from PIL import Image
-
-        Path("d", name).mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.full((20, 24, 3), 50 * index, np.uint8)).save(f"d/{name}/{index}.png")
-    path = step("encoder", of(write_params(values), EncoderModel))
-    (architecture, images, labels, classes, out, seed), _ = calls.pop("train_encoder")
-    assert (architecture, tuple(classes), out, seed) == ("tiny-vit", ("ant", "bee"), path.parent, 0)
-    assert (images.shape, labels.tolist()) == ((3, 3, PIXELS, PIXELS), [0, 1, 1])
-    assert [int(image.max()) for image in images] == [0, 50, 100]
-    assert calls == {}
-
-
-def with_d() -> dict[str, Any]:
-    values = params()
-    values["methods"]["self"]["k_diff"] = 1
-    return values
-
-
-def test_a_diffusion_model_is_fetched_or_trained(made: Callable[..., Catalogue], calls: Calls) -> None:
-    made()
-    values = with_d()
-    path = step("diffusion", of(write_params(values), DiffusionModel))
-    assert calls.pop("fetch_model") == (("someone/brush", path.parent), {"revision": "abc"})
-    values["diffusion"]["brush"]["model"] = "strokes"
-    path = step("diffusion", of(write_params(values), DiffusionModel))
-    (images, labels, classes, out, seed), _ = calls.pop("train_diffusion")
-    assert (len(images), classes, out, seed) == (len(labels), [str(digit) for digit in range(10)], path.parent, 0)
-    assert calls == {}
-
-
-def test_d_is_drawn_as_its_model_says(made: Callable[..., Catalogue], calls: Calls) -> None:
-    made()
-    catalogue = write_params(with_d())
-    path = step("synthetic", of(catalogue, SyntheticSet))
-    classes = tuple(f"class {number}" for number in range(4))
-    sampling = {
-        "revision": "abc", "prompt": "a drawing of a {}", "guidance_scale": 3.0, "steps": 7, "resolution": 64,
-        "scheduler": "DDIMScheduler", "saved_resolution": 32, "batch_size": 5, "seed": 11,
-    }  # fmt: skip
-    folder = of(catalogue, DiffusionModel).path("demo").parent
-    given, named = calls.pop("synthesize")
-    assert given == (folder, classes, D, path.parent)
-    assert named.pop("device") in ("cpu", "cuda")
-    assert named == sampling
-    assert calls == {}
-
-
-@pytest.mark.parametrize("threads", [1, 2])
-def test_d_is_drawn_on_the_threads_of_the_option(
-    made: Callable[..., Catalogue], monkeypatch: pytest.MonkeyPatch, threads: int
-) -> None:
-    made()
-    seen: list[int] = []
-    monkeypatch.setattr("dpmix.synthesis.draw.synthesize", lambda *_, **__: seen.append(torch.get_num_threads()))
-    before = torch.get_num_threads()
-    try:
-        step("synthetic", of(write_params(with_d()), SyntheticSet), "--threads", str(threads))
-    finally:
-        torch.set_num_threads(before)
-    assert seen == [threads]
-
-
-def test_or_gathered_from_where_it_lies(made: Callable[..., Catalogue], calls: Calls) -> None:
-    made()
-    values = with_d()
-    values["diffusion"]["brush"] = {"images": "some.zip"}
-    path = step("synthetic", of(write_params(values), SyntheticSet))
-    classes = tuple(f"class {number}" for number in range(4))
-    assert calls == {"gather": ((Path("some.zip"), classes, D, path.parent), {})}
-
-
-@pytest.mark.parametrize("bands", [1, 2])
-def test_noise_is_calibrated_for_the_plan_that_is_asked_for(made: Callable[..., Catalogue], bands: int) -> None:
-    made()
-    values = params()
-    for track in ("scratch", "finetune"):
-        values["scales"]["demo"][track] |= {"bands": bands, "delta": 1e-4, "accountant": "pld", "clip_norm": 0.5}
-    catalogue = write_params(values)
-    spec = of(catalogue, PlanFile)
-    assert isinstance(spec, PlanFile)
-    written = read_json(step("plans", spec))
-    assert (written["population"], written["batch_size"], written["clip_norm"]) == (TRAIN, BATCH, 0.5)
-    assert (written["delta"], written["accountant"], written["target_epsilon"]) == (1e-4, "pld", 2)
-    assert 1.9 < plan_from_json(written).epsilons()["pld"] <= 2
-    assert len(written.get("coefficients", [1])) == bands
