@@ -33,9 +33,14 @@ def naming(path: Path | str) -> Iterator[None]:
         raise (error if message == str(error) else type(error)(message)) from error.__cause__
 
 
-def one_line(error: BaseException) -> str:
-    """An error's message in one line, or the name of its class if it has no message."""
-    return " ".join(str(error).split()) or type(error).__name__
+def one_line(error: BaseException, most: int | None = None) -> str:
+    """An error's message in one line, or the name of its class if it has no message.
+
+    Args:
+        error: whose message may have several lines.
+        most: how many characters to keep; None keeps all. For errors of other libraries, which may quote whole files.
+    """
+    return " ".join(str(error).split())[:most] or type(error).__name__
 
 
 def known(name: str, names: Any, what: str, where: str = "") -> str:

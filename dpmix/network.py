@@ -9,6 +9,8 @@ import urllib.error
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
+from dpmix.errors import one_line
+
 Result = TypeVar("Result")
 
 # Seconds between one attempt and the next.
@@ -34,7 +36,7 @@ def retried(download: Callable[[], Result], what: str) -> Result:
         except Exception as error:
             if not passing(error):
                 raise
-            reason = " ".join(str(error).split())[:160] or type(error).__name__
+            reason = one_line(error, 160)
             print(f"{what}: {reason}; trying again in {pause:g} s", file=sys.stderr, flush=True)
             time.sleep(pause)
     return download()

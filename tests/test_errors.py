@@ -31,6 +31,7 @@ def test_an_error_names_the_file_that_was_read_and_no_other() -> None:
 def test_an_error_without_words_is_named_by_its_class() -> None:
     assert one_line(ValueError("two\n  lines")) == "two lines"
     assert one_line(KeyboardInterrupt()) == "KeyboardInterrupt"
+    assert one_line(ValueError("a\n" + 300 * "b"), 4) == "a bb"
 
 
 # Remedies -------------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dpmix.data.class_names import readable
-from dpmix.errors import DataError, ParamsError, suggestion
+from dpmix.errors import DataError, ParamsError, one_line, suggestion
 from dpmix.network import full_disk, retried
 from dpmix.params.registries import DATA_SETS, registered
 
@@ -124,7 +124,7 @@ def _complaint(name: str, source: Source, raw: Path, error: Exception, absent: b
     """What went wrong, and what to fetch by hand, on one line."""
     from torchvision.datasets.utils import check_integrity
 
-    reason = " ".join(str(error).split()) or type(error).__name__
+    reason = one_line(error)
     files = [raw / archive.path for archive in source.archives]
     folders = " and ".join(str(raw / folder) for folder in source.folders)
     by_hand = (

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from dpmix.errors import DataError
+from dpmix.errors import DataError, one_line
 
 # No picture is this large; a malicious archive may hold files that unpack to far more than memory.
 LARGEST_IMAGE = 2**28  # bytes
@@ -46,7 +46,7 @@ class File(NamedTuple):
                 return self.path.read_bytes()
             return self.archive.read(self.member)
         except Exception as error:  # zipfile raises its own, zlib's, OSError and, for encrypted members, RuntimeError
-            reason = " ".join(str(error).split()) or type(error).__name__
+            reason = one_line(error)
             raise DataError(f"{self.path} cannot be read ({reason}); replace the file") from error
 
 

@@ -40,7 +40,7 @@ class Encoder:
         logit_scale: the learnt inverse temperature of the contrastive loss, for zero-shot logits; None without text.
 
     Raises:
-        DataError: if one image's embedding depends on other images of the batch (`check_examples_independent`). Then
+        DataError: if one image's embedding depends on other images of the batch (`embedding_length`). Then
             one example's gradient would depend on other examples, and clipping it would bound nothing.
         ParamsError: for any other dtype.
     """
@@ -73,7 +73,7 @@ class Encoder:
         self._std = torch.tensor(std, device=self.device).reshape(1, 3, 1, 1)
         self._text = text
         self.logit_scale = None if text is None else text.logit_scale
-        self.dim = check_examples_independent(self._visual, self.resolution, self.device, name)
+        self.dim = embedding_length(self._visual, self.resolution, self.device, name)
         self._cast = False
         if self._dtype is not None:
             trial = torch.randn(2, 3, resolution, resolution, generator=torch.Generator().manual_seed(0))
@@ -173,8 +173,8 @@ def _embed(visual: Callable[[Tensor], Any], images: Tensor) -> Tensor:
     return embeddings
 
 
-def check_examples_independent(visual: nn.Module, resolution: int, device: torch.device, name: str) -> int:
-    """Check that an image's embedding does not depend on the other images of its batch.
+def embedding_length(visual: nn.Module, resolution: int, device: torch.device, name: str) -> int:
+    """The length of an embedding, once it is checked that an image's embedding depends on no other image of its batch.
 
     Two checks look at the modules: none may be in training mode (dropout, batch norm), and no batch norm may lack
     running statistics, because it would use those of the batch even in eval mode. A third embeds one image in two

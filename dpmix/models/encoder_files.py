@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from dpmix.errors import DataError
+from dpmix.errors import DataError, one_line
 from dpmix.execution import Execution, Precision
 from dpmix.files import read_json
 from dpmix.models.encoder import Encoder
@@ -76,7 +76,7 @@ def load_encoder(
     try:
         arguments = library.load(directory)
     except Exception as error:  # each library has its own errors for a folder that does not fit together
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error, 200)
         raise DataError(f"{directory} is not a whole encoder ({reason}); fetch or train it again") from error
     how: dict[str, Any] = {"device": device, "dtype": dtype, "batch_size": batch_size, "compiled": compiled}
     return Encoder(**arguments, **how, name=str(directory))

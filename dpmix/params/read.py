@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from dpmix.errors import ParamsError, known
+from dpmix.errors import ParamsError, known, one_line
 from dpmix.params.keys import refuse_what_was_bent, with_text_keys
 from dpmix.params.messages import explained
 from dpmix.params.scales import Params
@@ -100,4 +100,4 @@ def load_yaml(path: Path | str) -> Any:
     except OSError as error:
         raise ParamsError(f"{path} cannot be read ({error.strerror}); pass a YAML file by --params") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ParamsError(f"{path} is not valid YAML: {' '.join(str(error).split())}; correct it there") from error
+        raise ParamsError(f"{path} is not valid YAML: {one_line(error)}; correct it there") from error

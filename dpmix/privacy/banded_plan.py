@@ -94,10 +94,11 @@ class BandedPlan(Plan):
         return -(-self.steps // self.bands)
 
     def accounted(self, executed: Iterable[Steps]) -> list[Steps]:
-        """What an accountant composes for the steps executed: ⌈steps / b⌉ of them, one record's participations at most.
+        """What an accountant composes for the steps that were executed: as many as one record can have been sampled in.
 
-        A record is offered only every b-th step. Where steps differ, all are taken to have the smallest noise and the
-        highest sampling rate that occurs, so that ε is an upper bound.
+        The data are in b parts that take turns, so a record can be sampled in ⌈steps / b⌉ of the steps and no more. If
+        the executed steps differ in noise or rate, each is counted with the smallest noise and the highest rate among
+        them. That can only overstate ε.
         """
         rows = [row for row in executed if row.steps]
         if self.bands == 1 or not rows:

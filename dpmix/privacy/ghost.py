@@ -1,8 +1,8 @@
 """Mixed ghost clipping: the clipped sum without a network's per-example gradients (Bu, Mao and Xu, NeurIPS 2022).
 
 A first backward pass gives each example's norm, layer by layer; a second one gives the sum, weighted by the examples'
-factors. What a layer needed is gone before the next one's turn, so that memory holds the n gradients of one layer at
-most, where `vectorized` holds those of all.
+factors. What is computed for a layer is freed before the next layer is reached, so that memory holds the n gradients of
+one layer at most, where the backend `vectorized` holds those of all layers.
 
 A weight of d inputs and p outputs has the gradient A^T G of one example, A [T, d] being the layer's input and G [T, p]
 its output gradient at each position. The K views of an example are K times as many positions: G has the 1 / K of their

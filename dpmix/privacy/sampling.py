@@ -21,7 +21,7 @@ _BITS = 53
 
 
 class Sample(NamedTuple):
-    """Who takes part in one step, and how that was drawn.
+    """The units (records, or microbatches) that were sampled for one step, from which ones, and at which rate.
 
     Attributes:
         units: the units taken, sorted int64 [m]; m may be 0, and then the step is noise only.

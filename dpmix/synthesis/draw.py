@@ -11,7 +11,7 @@ import torch
 from tqdm import tqdm
 
 from dpmix.data.class_names import prompt_name
-from dpmix.errors import DataError, ParamsError, suggestion
+from dpmix.errors import DataError, ParamsError, one_line, suggestion
 from dpmix.files import atomic_file, read_json
 from dpmix.params.registries import SCHEDULERS
 from dpmix.random import key_of
@@ -190,7 +190,7 @@ def _sample(
     except torch.OutOfMemoryError as error:
         raise ParamsError(f"{len(captions)} images at a time do not fit in memory; lower batch_size") from error
     except (TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error, 200)
         raise ParamsError(f"the diffusion model refuses these settings ({reason}); change them") from error
     flagged = getattr(result, "nsfw_content_detected", None)
     return list(result.images), [bool(each) for each in flagged] if flagged else [False] * len(captions)

@@ -23,7 +23,7 @@ from dpmix.progress import progress
 
 
 @dataclass(frozen=True)
-class SyntheticSet:
+class SyntheticFolder:
     """A finished set D on disk.
 
     Attributes:
@@ -86,7 +86,7 @@ def gather(source: Path, classes: Sequence[str], count: int, out: Path) -> None:
         finish_set(folder, {"images": str(source), "classes": list(classes)}, lines)
 
 
-def load_synthetic(out: Path) -> SyntheticSet:
+def load_synthetic(out: Path) -> SyntheticFolder:
     """Read a finished set, and check the SHA-256 of every image against its manifest.
 
     Raises:
@@ -113,7 +113,7 @@ def load_synthetic(out: Path) -> SyntheticSet:
             raise _not_whole(out, f"{path} is missing")
         if not _intact(out, line):
             raise _not_whole(out, f"{path} is not the image that was made (its SHA-256 is another)")
-    return SyntheticSet(paths, labels, classes, digest)
+    return SyntheticFolder(paths, labels, classes, digest)
 
 
 def _not_whole(out: Path, what: str) -> DataError:

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from dpmix.errors import DataError
+from dpmix.errors import DataError, one_line
 from dpmix.files import atomic_directory
 from dpmix.network import full_disk, retried
 
@@ -75,7 +75,7 @@ def load_pipeline(
     except Exception as error:  # the libraries below raise their own errors for files, network and formats
         if full_disk(error):
             raise DataError(f"no space left to download {model}; free some and run the same command again") from error
-        reason = " ".join(str(error).split())[:160]
+        reason = one_line(error, 160)
         download = f"hf download {model}" + (f" --revision {revision}" if revision else "")
         remedy = (
             "train or download it again"

@@ -98,7 +98,7 @@ def train_from_scratch(
     workers: Workers = ALONE,
     checkpoint: Checkpoint | None = None,
 ) -> Outcome:
-    """Train a wide residual network with Eq. 4's noisy gradient and plain SGD.
+    """Train a network from scratch with Eq. 4's noisy gradient and plain SGD.
 
     Args:
         experiment: the run; its learning rate is a number.
