@@ -14,7 +14,7 @@ from dpmix.artefacts.plan_file import PlanFile
 from dpmix.artefacts.releasable import objection
 from dpmix.errors import suggestion
 from dpmix.params.models import EncoderSpec, ModelSpec
-from dpmix.params.settings import OF_HEADS, OF_VIEWS, PlanSettings, RunSettings, values_of
+from dpmix.params.settings import OF_HEADS, OF_VIEWS, PlanSettings, RunSettings, default, values_of
 from dpmix.params.specs import DatasetSpec
 from dpmix.views.settings import ViewSettings
 from dpmix.views.transforms import TRANSFORMS
@@ -49,6 +49,11 @@ class Experiment(RunSettings, Artefact):
             raise ValueError(
                 f"{where}: {self.bands} bands sample from {self.population // self.bands} images at a time, fewer than "
                 f"batch_size {self.batch_size}; lower one of them"
+            )
+        if self.update == "model-mix" and (self.model.frozen or self.bands > 1 or self.microbatch_size > 1):
+            raise ValueError(
+                f"{where}: update: model-mix is for networks trained from scratch, with bands: 1 and microbatch_size: "
+                "1; set these, or update: sgd"
             )
         for name in self.transforms:
             if name not in TRANSFORMS:
@@ -144,6 +149,10 @@ class Experiment(RunSettings, Artefact):
             changes["synthetic"] = None
         if self.model.frozen and self.clipping == "per-layer":
             changes["clipping"] = "flat"  # a linear head is one layer
+        if self.clipping != "coordinates":
+            changes["truncation"] = default("truncation")
+        if self.update != "model-mix":
+            changes["mix_width"] = default("mix_width")
         if all(getattr(self, field) == value for field, value in changes.items()):
             return self
         return self.model_copy(update=changes)
@@ -191,7 +200,12 @@ class Experiment(RunSettings, Artefact):
 
     def plan(self) -> PlanFile:
         """The privacy plan of this run, shared by all runs with the same target."""
-        return PlanFile(population=self.population, **values_of(PlanSettings, self))
+        values = values_of(PlanSettings, self)
+        if self.update != "model-mix":
+            values |= {"mix_width": default("mix_width"), "truncation": default("truncation")}
+        elif self.clipping != "coordinates":
+            values["truncation"] = 1.0  # no entry exceeds C in any mode
+        return PlanFile(population=self.population, **values)
 
     @override
     def inputs(self) -> list[Artefact]:

@@ -10,7 +10,9 @@ if TYPE_CHECKING:
 from dpmix.artefacts.base import SEMANTICS, Artefact, JobShare, number
 from dpmix.params.settings import PlanSettings
 
-_MAKES_A_PLAN = {"population", *PlanSettings.model_fields} - {"epsilon", "bands"}
+_OF_MODEL_MIX = {"mix_width", "truncation"}
+
+_MAKES_A_PLAN = {"population", *PlanSettings.model_fields} - {"epsilon", "bands", "update", *_OF_MODEL_MIX}
 
 
 class PlanFile(PlanSettings, Artefact):
@@ -31,9 +33,12 @@ class PlanFile(PlanSettings, Artefact):
             PrivacyError: a target that the accountant cannot certify.
         """
         from dpmix.privacy.banded_plan import banded_plan
+        from dpmix.privacy.model_mix_plan import model_mix_plan
         from dpmix.privacy.plan import Plan
 
         values = self.model_dump(include={*_MAKES_A_PLAN, "epsilon"})
+        if self.update == "model-mix":
+            return model_mix_plan(**values, **self.model_dump(include=_OF_MODEL_MIX))
         return banded_plan(**values, bands=self.bands) if self.bands > 1 else Plan.calibrated(**values)
 
     def difference(self, plan: "Plan") -> str | None:
@@ -51,11 +56,17 @@ class PlanFile(PlanSettings, Artefact):
             "delta": self.delta,
             "accountant": self.accountant,
             "bands": self.bands,
+            "mixed_as": self._mixed_as(),
         }
         for name, value in wanted.items():
             if (found := getattr(plan, name)) != value:
                 return f"its {name} is {found}, not {value}"
         return None
+
+    def _mixed_as(self) -> tuple[float, float] | None:
+        if self.update == "sgd":
+            return None
+        return self.mix_width * (self.batch_size / self.microbatch_size) / self.clip_norm, self.truncation
 
     @override
     def job_share(self) -> JobShare:

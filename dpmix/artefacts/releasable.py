@@ -33,6 +33,9 @@ SETTINGS: Mapping[str, Rule] = {
     "clipping": _ANY,
     "precision": _ANY,
     "bands": _ANY,
+    "update": _ANY,  # α, which mixes released weights, is from the operating system's entropy and kept nowhere
+    "mix_width": _ANY,
+    "truncation": _ANY,
     "batch_size": _ANY,
     "epochs": _ANY,
     "learning_rate": (

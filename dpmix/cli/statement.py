@@ -23,14 +23,13 @@ def statement(
     Whoever is given several models can combine them: name all files and folders that were handed out. Each has a secret
     sample and noise of its own, so what all reveal is the composition of all their steps: less than the sum of their ε.
     """
-    from dpmix.privacy.accounting import composed_epsilons
     from dpmix.release.statement import read_statement
 
     # One file that is named twice is one model.
     files = list({file.resolve(): file for path in released for file in _files(path)}.values())
     statements = {file: read_statement(file) for file in files}
     for file, one in statements.items():
-        again = composed_epsilons(one.mechanism, delta=one.delta)
+        again = one.computed_again()
         for name, value in again.items():
             claimed = one.epsilons.get(name, 0.0 if value < math.inf else math.inf)
             if claimed < value * (1 - 1e-9):

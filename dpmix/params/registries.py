@@ -21,11 +21,13 @@ DATA_SETS = {
     "oxford-pet": "dpmix.data.published.oxford_pet:OXFORD_PET",
 }
 
-# Clipping modes, classes below `dpmix.privacy.modes.Clipping` each, made without arguments.
+# Clipping modes, classes below `dpmix.privacy.modes.Clipping` each. They are made without arguments, but a dataclass
+# field with the name of a setting of a run gets the run's value.
 CLIPPING_MODES = {
     "flat": "dpmix.privacy.modes:Flat",
     "auto-s": "dpmix.privacy.modes:AutoS",
     "per-layer": "dpmix.privacy.modes:PerLayer",
+    "coordinates": "dpmix.privacy.modes:Coordinates",
 }
 
 # Classes of diffusers that schedule the steps of a text-to-image model; "default" is the one that it was saved with.

@@ -63,6 +63,23 @@ class PlanSettings(Spec):
         ),
         Declared(unit="steps", added=True),
     ] = 1
+    update: Annotated[
+        Literal["sgd", "model-mix"],
+        Field(description="How noisy gradients become weights: SGD, or ModelMix, for networks from scratch"),
+        Declared(added=True),
+    ] = "sgd"
+    mix_width: Annotated[
+        PositiveFloat,
+        Field(description="τ / η of ModelMix: each step mixes weights at least this times the learning rate apart"),
+        Declared(unit="gradient", unless="`update` is not `model-mix`", added=True),
+    ] = 0.15
+    truncation: Annotated[
+        float,
+        Field(
+            ge=1, allow_inf_nan=False, description="p: `clipping: coordinates` cuts entries of gradients to ± C / √p"
+        ),
+        Declared(unless="`clipping` is not `coordinates`", added=True),
+    ] = 100.0
     microbatch_size: Annotated[
         int,
         Field(gt=0, description="Examples that are sampled and clipped as one unit, of networks from scratch"),
@@ -75,7 +92,10 @@ class RunSettings(PlanSettings):
 
     clipping: Annotated[
         ClippingName,
-        Field(description="How gradients are clipped: to C, normalised to C (AUTO-S), or each layer to its part of C"),
+        Field(
+            description="How gradients are clipped: to C, normalised to C (AUTO-S), each layer to its part of C, or "
+            "to C and then each entry (`coordinates`)"
+        ),
         Declared(unless="the one layer of a linear head is clipped per layer", added=True),
     ] = "flat"
     precision: Annotated[
@@ -83,7 +103,11 @@ class RunSettings(PlanSettings):
         Field(description="Of forward and backward passes of networks from scratch; norms and sums are in float32"),
         Declared(added=True),
     ] = "float32"
-    momentum: Annotated[float, Field(ge=0, lt=1, description="Momentum of SGD; 0: none"), Declared(of_head=True)] = 0.0
+    momentum: Annotated[
+        float,
+        Field(ge=0, lt=1, description="Momentum of SGD, or of ModelMix as heavy ball on released weights; 0: none"),
+        Declared(of_head=True),
+    ] = 0.0
     weight_decay: Annotated[
         float,
         Field(
@@ -225,6 +249,11 @@ OF_VIEWS = {name: said.view for name, field in RunSettings.model_fields.items() 
 
 # The settings in which heads that are trained on the same views may differ.
 OF_HEADS = frozenset(name for name, field in Settings.model_fields.items() if declared(field).of_head)
+
+
+def default(name: str) -> Any:
+    """The default of a setting of a run, by its name; one that must be given has none."""
+    return RunSettings.model_fields[name].default
 
 
 def values_of(kind: type[Spec], of: Spec) -> dict[str, Any]:

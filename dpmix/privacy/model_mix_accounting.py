@@ -54,6 +54,9 @@ import numpy.typing as npt
 from dpmix.errors import ParamsError, PrivacyError
 from dpmix.privacy.accounting import MAX_EPSILON, _check_delta, _check_mechanism
 
+AMPLIFIED = "model-mix"
+"""What ε by Theorem B is called beside those of the accountants."""
+
 MOST_ORDER = 64
 
 _STEP = 1 / 16

@@ -19,14 +19,11 @@ from typing_extensions import override
 from dpmix.errors import ParamsError, PrivacyError
 from dpmix.privacy.accounting import Steps
 from dpmix.privacy.calibration import noise_multiplier
-from dpmix.privacy.model_mix_accounting import MixedSteps, amplified_epsilon, amplified_noise
+from dpmix.privacy.model_mix_accounting import AMPLIFIED, MixedSteps, amplified_epsilon, amplified_noise
 from dpmix.privacy.plan import Plan
 
 if TYPE_CHECKING:
     from dpmix.privacy.model_mix import MixingSource
-
-AMPLIFIED = "model-mix"
-"""What ε by Theorem B is called beside those of the accountants."""
 
 
 @dataclass(frozen=True)

@@ -105,7 +105,7 @@ class Scaling(Clipping):
 
     @override
     def clip(self, rows: Mapping[str, Tensor], clip_norm: float) -> dict[str, Tensor]:
-        squares = torch.stack([row.reshape(len(row), -1).square().sum(dim=1) for row in rows.values()])
+        squares = torch.stack([_flat(row).square().sum(dim=1) for row in rows.values()])
         factors = self.factors(squares, list(rows), clip_norm)
         return {
             name: row * factor.view(-1, *[1] * (row.dim() - 1))
@@ -301,7 +301,7 @@ def clip_rows(rows: Mapping[str, Tensor], clip_norm: float, mode: Clipping) -> d
     """
     sensitivity = mode_sensitivity(mode, rows, clip_norm)
     clipped = mode.clip(rows, clip_norm)
-    lengths = torch.stack([row.reshape(len(row), -1).square().sum(dim=1) for row in clipped.values()]).sum(dim=0).sqrt()
+    lengths = torch.stack([_flat(row).square().sum(dim=1) for row in clipped.values()]).sum(dim=0).sqrt()
     if not bool((lengths <= sensitivity * (1 + 1e-5)).all()):  # float32's rounding
         raise PrivacyError(
             f"{type(mode).__name__} lets a gradient through that is longer than its sensitivity {sensitivity:g}, so no "
@@ -315,3 +315,8 @@ def clip_rows(rows: Mapping[str, Tensor], clip_norm: float, mode: Clipping) -> d
             "says, so mixing does not cover it; correct the mode"
         )
     return clipped
+
+
+def _flat(row: Tensor) -> Tensor:
+    """[n, *shape] as [n, entries]; n may be 0."""
+    return row.reshape(len(row), math.prod(row.shape[1:]))

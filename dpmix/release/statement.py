@@ -2,12 +2,14 @@
 
 The metadata of `model.safetensors` states the ε spent (`epsilon_rdp`, `epsilon_prv`, `epsilon_pld`, with `delta`) and
 what it was computed from: `mechanism` (noise multiplier, sampling rate and number of the executed steps), `dataset` and
-`population`. So anybody can compute it again, and the ε of several models together (`joint_epsilons`).
+`population`; of ModelMix also `epsilon_model-mix`, from `mixed` (the same steps, with width and truncation). So anybody
+can compute it again, and the ε of several models together (`joint_epsilons`).
 """
 
 import contextlib
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,7 @@ from pathlib import Path
 from dpmix.errors import DataError, ParamsError
 from dpmix.privacy.accounting import Steps, composed_epsilons
 from dpmix.privacy.ledger import from_rows
+from dpmix.privacy.model_mix_accounting import AMPLIFIED, MixedSteps, amplified_epsilon
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class Statement:
         mechanism: the executed steps, as Poisson-subsampled Gaussian mechanisms, for an accountant to compose.
         epsilons: ε at `delta`, by accountant.
         delta: δ.
+        mixed: the same steps, as steps of ModelMix, if they were; else empty.
     """
 
     dataset: str
@@ -34,6 +38,12 @@ class Statement:
     mechanism: Sequence[Steps]
     epsilons: Mapping[str, float]
     delta: float
+    mixed: Sequence[MixedSteps] = ()
+
+    def computed_again(self) -> dict[str, float]:
+        """ε by accountant from the steps alone, whatever `epsilons` says."""
+        found = composed_epsilons(self.mechanism, delta=self.delta)
+        return {**found, AMPLIFIED: amplified_epsilon(self.mixed, delta=self.delta)} if self.mixed else found
 
 
 def read_statement(path: str | Path) -> Statement:
@@ -82,7 +92,15 @@ def joint_epsilons(statements: Sequence[Statement]) -> dict[str, float]:
     if not statements:
         raise ParamsError("no statement was given, so there is no epsilon; give that of at least one released model")
     steps = [row for one in statements for row in one.mechanism]
-    return composed_epsilons(steps, delta=max(one.delta for one in statements))
+    delta = max(one.delta for one in statements)
+    together = composed_epsilons(steps, delta=delta)
+    if any(one.mixed for one in statements):
+        # A step that mixes nothing is one of width 0.
+        rows = [
+            one.mixed or [MixedSteps(*row, width=0.0, truncation=1.0) for row in one.mechanism] for one in statements
+        ]
+        together[AMPLIFIED] = amplified_epsilon([row for part in rows for row in part], delta=delta)
+    return together
 
 
 def statement_from(said: Mapping[str, str]) -> Statement:
@@ -95,10 +113,22 @@ def statement_from(said: Mapping[str, str]) -> Statement:
     mechanism = from_rows(json.loads(said["mechanism"]))
     if not mechanism or any(row.steps < 1 or not 0 < row.noise_multiplier < math.inf for row in mechanism):
         raise ValueError("a release has steps, and each has noise")
+    mixed = [MixedSteps(**row) for row in json.loads(said.get("mixed", "[]"))]
+    if mixed and _steps_of(mixed) != _steps_of(mechanism):
+        raise ValueError("the steps that mixed are those that were taken")
     return Statement(
         dataset=said["dataset"],
         population=int(said["population"]),
         mechanism=mechanism,
         epsilons={key.removeprefix("epsilon_"): float(said[key]) for key in said if key.startswith("epsilon_")},
         delta=float(said["delta"]),
+        mixed=mixed,
     )
+
+
+def _steps_of(rows: Sequence[Steps] | Sequence[MixedSteps]) -> Counter[tuple[float, float]]:
+    """How many steps had each noise multiplier and sampling rate."""
+    counted = Counter[tuple[float, float]]()
+    for row in rows:
+        counted[row.noise_multiplier, row.sampling_rate] += row.steps
+    return counted

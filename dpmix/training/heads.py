@@ -17,7 +17,6 @@ from torch import Tensor
 from dpmix.artefacts.experiment import Experiment
 from dpmix.errors import PrivacyError
 from dpmix.models.features import Featurizer
-from dpmix.params.registries import CLIPPING_MODES, registered
 from dpmix.privacy.linear_heads import head_clipped_sum, head_magnitudes
 from dpmix.privacy.noise import NoiseSource
 from dpmix.privacy.plan import Plan
@@ -25,6 +24,7 @@ from dpmix.random import KeyedRandom, generator
 from dpmix.training.accuracy import percent_correct
 from dpmix.training.checkpoint import Checkpoint
 from dpmix.training.data import TrainingData, view_settings
+from dpmix.training.inputs import clipping_mode
 from dpmix.training.learner import Diagnostics, Member, Sums
 from dpmix.training.loop import train
 from dpmix.training.outcome import Outcome
@@ -72,11 +72,17 @@ class _Heads:
         device: str,
     ) -> None:
         self.params = {"weights": weights}
-        self.members: Sequence[Member] = [Member(h.plan, h.learning_rate, h.momentum, h.weight_decay) for h in heads]
+        self._mode = clipping_mode(experiment)
+        self.members: Sequence[Member] = [
+            Member(
+                h.plan, h.learning_rate, h.momentum, h.weight_decay, self._mode.largest(["weights"], h.plan.clip_norm)
+            )
+            for h in heads
+        ]
         self._names = [head.name for head in heads]
         self._recorded = {str(index): index for index, head in enumerate(heads) if head.record_magnitudes}
         self._experiment, self._data, self._featurize, self._device = experiment, data, featurize, device
-        self._settings, self._mode = view_settings(experiment), registered(CLIPPING_MODES, experiment.clipping)()
+        self._settings = view_settings(experiment)
         self._clip_norms = torch.tensor([head.plan.clip_norm for head in heads])
         self._limits = self._clip_norms[:, None].to(device)
         self._evaluation = evaluation

@@ -7,6 +7,9 @@ from dpmix.artefacts.experiment import Experiment, GradientRecord, Selection
 from dpmix.errors import ParamsError, PrivacyError
 from dpmix.execution import Execution
 from dpmix.files import read_json
+from dpmix.params.registries import CLIPPING_MODES, registered
+from dpmix.params.settings import RunSettings
+from dpmix.privacy.modes import Clipping
 from dpmix.privacy.plan import Plan
 from dpmix.training.checkpoint import Checkpoint
 
@@ -44,6 +47,14 @@ def learning_rate(experiment: Experiment, scale: str) -> float:
             f"{experiment.method} on {experiment.dataset.name} has no learning rate; give it one: learning_rate"
         )
     return rate
+
+
+def clipping_mode(experiment: Experiment) -> Clipping:
+    """The clipping mode of a run, with those of the run's settings that it has a field for."""
+    kind = registered(CLIPPING_MODES, experiment.clipping)
+    taken = getattr(kind, "__dataclass_fields__", {}).keys() & RunSettings.model_fields.keys()
+    mode: Clipping = kind(**{name: getattr(experiment, name) for name in taken})
+    return mode
 
 
 def load_plan(experiment: Experiment, scale: str) -> Plan:

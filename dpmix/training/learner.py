@@ -22,12 +22,14 @@ class Member:
         learning_rate: of plain SGD.
         momentum: as in `torch.optim.SGD`, 0 for none.
         weight_decay: as in `torch.optim.SGD`.
+        largest: what no entry of a unit's clipped gradient exceeds, `Clipping.largest`; None for the sensitivity.
     """
 
     plan: Plan
     learning_rate: float
     momentum: float = 0.0
     weight_decay: float = 0.0
+    largest: float | None = None
 
 
 @dataclass

@@ -1,10 +1,10 @@
 """The private training loop (the outer loop of Algorithm 1), the only one: networks and linear heads both use it.
 
-Each step samples units, sums their clipped gradients, adds noise, and lets `torch.optim.SGD` update the weights by
-Eq. 4. The loop also averages weights, measures accuracy after each epoch, writes checkpoints, and keeps the ledger of
-executed steps. What is trained is a `Learner`, which holds the parameters, computes clipped sums and measures accuracy.
-The plan (`dpmix.privacy.plan`) decides how units are sampled and noise is drawn; the loop does not know which kind of
-plan it executes, nor whether the run is for research or for release.
+Each step samples units, sums their clipped gradients, adds noise, and lets an update (`dpmix.training.updates`) change
+the weights, by Eq. 4 or by ModelMix. The loop also averages weights, measures accuracy after each epoch, writes
+checkpoints, and keeps the ledger of executed steps. What is trained is a `Learner`, which holds the parameters,
+computes clipped sums and measures accuracy. The plan (`dpmix.privacy.plan`) decides how units are sampled and noise is
+drawn; the loop does not know which kind of plan it executes, nor whether the run is for research or for release.
 """
 
 import functools
@@ -26,31 +26,19 @@ from dpmix.training.checkpoint import Checkpoint
 from dpmix.training.learner import Diagnostics, Learner
 from dpmix.training.outcome import Outcome
 from dpmix.training.physical_batches import PhysicalBatches
+from dpmix.training.updates import Mixing, ModelMix, Sgd, Update
 from dpmix.training.workers import Workers
 
 
 class _State:
-    """The state of a run between two steps: parameters, momentum buffers, average, ledgers, and accuracies so far."""
+    """The state of a run between two steps: parameters, the update's state, average, ledgers, accuracies so far."""
 
-    def __init__(self, learner: Learner, ema_decay: float, diagnostics: Diagnostics | None) -> None:
+    def __init__(self, learner: Learner, update: Update, ema_decay: float, diagnostics: Diagnostics | None) -> None:
         self.step = 0
-        self.learner, self.ema_decay, self.diagnostics = learner, ema_decay, diagnostics
+        self.learner, self.updates, self.ema_decay, self.diagnostics = learner, update, ema_decay, diagnostics
         self.ledgers = [Ledger(member.plan.noise_column) for member in learner.members]
         self.accuracies: list[list[float]] = []
         self.average = {name: value.clone() for name, value in learner.params.items()} if ema_decay else {}
-        self.parts = [learner.of_member(learner.params, member) for member in range(len(learner.members))]
-        self.optimizer = torch.optim.SGD(
-            [
-                {
-                    "params": list(part.values()),
-                    "lr": member.learning_rate,
-                    "momentum": member.momentum,
-                    "weight_decay": member.weight_decay,
-                }
-                for part, member in zip(self.parts, learner.members, strict=True)
-            ],
-            lr=0.0,  # each group has its own
-        )
 
     @property
     def weights(self) -> Mapping[str, Tensor]:
@@ -58,11 +46,8 @@ class _State:
         return self.average or self.learner.params
 
     def update(self, noisy: Mapping[str, Tensor]) -> None:
-        """One step of SGD with the gradients (noisy sum) / (expected number of units), then the moving average."""
-        for index, (part, member) in enumerate(zip(self.parts, self.learner.members, strict=True)):
-            for name, total in self.learner.of_member(noisy, index).items():
-                part[name].grad = total / member.plan.expected_units
-        self.optimizer.step()
+        """One step of the update with these noisy sums, then the moving average."""
+        self.updates.step(noisy, self.step, self.ledgers)
         for name, value in self.average.items():
             update_average(value, self.learner.params[name], self.ema_decay, self.step)
 
@@ -71,11 +56,7 @@ class _State:
             ledger.verify()
         tensors = {f"params/{name}": value for name, value in self.learner.params.items()}
         tensors |= {f"average/{name}": value for name, value in self.average.items()}
-        for index, part in enumerate(self.parts):
-            for name, value in part.items():
-                velocity = self.optimizer.state[value].get("momentum_buffer")
-                if velocity is not None:
-                    tensors[f"velocity/{index}/{name}"] = velocity
+        tensors |= self.updates.tensors()
         values: dict[str, Any] = {
             "step": self.step,
             "ledgers": [ledger.to_json() for ledger in self.ledgers],
@@ -92,10 +73,7 @@ class _State:
             value.copy_(tensors[f"params/{name}"])
         for name, value in self.average.items():
             value.copy_(tensors[f"average/{name}"])
-        for index, part in enumerate(self.parts):
-            for name, value in part.items():
-                if f"velocity/{index}/{name}" in tensors:
-                    self.optimizer.state[value]["momentum_buffer"] = tensors[f"velocity/{index}/{name}"]
+        self.updates.restore(tensors)
         self.step, self.accuracies = values["step"], [list(epoch) for epoch in values["accuracies"]]
         members = self.learner.members
         self.ledgers = [
@@ -117,6 +95,7 @@ def train(
     sampler: Sampler,
     noises: Sequence[NoiseSource],
     physical_batch: int,
+    mixing: Mixing | None = None,
     ema_decay: float = 0.0,
     diagnostics: Diagnostics | None = None,
     workers: Workers,
@@ -132,6 +111,7 @@ def train(
         sampler: draws the units of each step, which are the same for all members.
         noises: the noise source of each member.
         physical_batch: units whose gradients are computed together; halved when memory runs out.
+        mixing: of a learner whose plan is one of ModelMix; None for SGD.
         ema_decay: of the moving average of the weights, which is then evaluated and returned in their place; 0 for
             none.
         diagnostics: counts things that have no noise; None for a run whose model is to be released.
@@ -149,7 +129,8 @@ def train(
     """
     steps = learner.members[0].plan.steps
     ends = epoch_ends(steps, epochs)
-    state, batches = _State(learner, ema_decay, diagnostics), PhysicalBatches(physical_batch)
+    update = ModelMix(learner, mixing, workers) if mixing else Sgd(learner)
+    state, batches = _State(learner, update, ema_decay, diagnostics), PhysicalBatches(physical_batch)
     if checkpoint and (saved := checkpoint.load(device)):
         try:
             state.restore(*saved)
@@ -170,8 +151,10 @@ def train(
                 ledger, plan = state.ledgers[index], member.plan
                 for name, total in learner.of_member(noisy, index).items():
                     total.copy_(ledger.add_noise(noise, total, plan.noise_std, step=step, name=name))
-                ledger.close_step(sample, plan.sensitivity)
         state.update({name: workers.broadcast(value) for name, value in noisy.items()})
+        if workers.is_main:
+            for ledger, member in zip(state.ledgers, learner.members, strict=True):
+                ledger.close_step(sample, member.plan.sensitivity, member.largest)
         if diagnostics:
             diagnostics.add(sums, sample, epoch_of(step, steps, epochs))
         state.step = step + 1

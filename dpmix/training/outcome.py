@@ -88,6 +88,9 @@ def write_run(experiment: Experiment, plan: Plan, outcome: Outcome, scale: str, 
         "versions": versions(),
         "times": {"hardware": hardware(), "finished": time.strftime("%F")},
     }
+    if plan.mixed_as:
+        metrics["epsilon_by"], _ = outcome.ledger.stated(plan)
+        metrics["mixed"] = [row._asdict() for row in outcome.ledger.mixed()]
     if outcome.clipped is not None:
         metrics["clipped"] = outcome.clipped
     if outcome.seconds is not None:
@@ -107,6 +110,7 @@ def write_run(experiment: Experiment, plan: Plan, outcome: Outcome, scale: str, 
                 dataset=experiment.dataset.name,
                 population=plan.population,
                 mechanism=plan.accounted(executed),
+                mixed=outcome.ledger.mixed(),
                 epsilons=spent,
                 delta=plan.delta,
             ),

@@ -12,21 +12,22 @@ from torch.func import functional_call
 from dpmix.artefacts.experiment import Experiment
 from dpmix.models.networks import build_network
 from dpmix.params.models import NetworkSpec
-from dpmix.params.registries import CLIPPING_MODES, registered
 from dpmix.privacy.clipping import ClippedSum, clipped_sum, explain_backend, zero_sum
 from dpmix.privacy.loss import ExampleLoss
 from dpmix.privacy.model_checks import check_examples_independent
 from dpmix.privacy.noise import NoiseSource
 from dpmix.privacy.plan import Plan
 from dpmix.privacy.sampling import microbatches
-from dpmix.random import KeyedRandom
+from dpmix.random import KeyedRandom, key_of
 from dpmix.training.accuracy import count_correct, per_cent
 from dpmix.training.checkpoint import Checkpoint
 from dpmix.training.data import TrainingData, view_settings
+from dpmix.training.inputs import clipping_mode
 from dpmix.training.learner import Diagnostics, Member, Sums
 from dpmix.training.loop import train
 from dpmix.training.outcome import Outcome
 from dpmix.training.physical_batches import physical_batches
+from dpmix.training.updates import Mixing
 from dpmix.training.workers import ALONE, Workers
 from dpmix.views.mixing import Views, make_microbatch_views, make_views
 
@@ -47,11 +48,11 @@ class _Network:
     ) -> None:
         assert isinstance(experiment.learning_rate, float)
         self.params = {name: value.detach() for name, value in model.named_parameters()}
+        self.mode = clipping_mode(experiment)
         rates = experiment.learning_rate, experiment.momentum, experiment.weight_decay
-        self.members: Sequence[Member] = [Member(plan, *rates)]
+        self.members: Sequence[Member] = [Member(plan, *rates, self.mode.largest(list(self.params), plan.clip_norm))]
         self._experiment, self._plan, self._data = experiment, plan, data
         self.model, self._loss, self._backend, self._device = model, ExampleLoss(model), backend, device
-        self.mode = registered(CLIPPING_MODES, experiment.clipping)()
         self._units = microbatches(plan.population, plan.microbatch_size, seed=0)
 
     def of_member(self, tensors: Mapping[str, Tensor], member: int) -> dict[str, Tensor]:
@@ -98,7 +99,7 @@ def train_from_scratch(
     workers: Workers = ALONE,
     checkpoint: Checkpoint | None = None,
 ) -> Outcome:
-    """Train a network from scratch with Eq. 4's noisy gradient and plain SGD.
+    """Train a network from scratch with Eq. 4's noisy gradient, by plain SGD or by ModelMix, as the plan says.
 
     Args:
         experiment: the run; its learning rate is a number.
@@ -130,6 +131,7 @@ def train_from_scratch(
         epochs=experiment.epochs,
         sampler=plan.sampler(experiment.private_seed),
         noises=[noise or plan.noise(experiment.private_seed)],
+        mixing=_mixing(experiment, plan, device),
         physical_batch=physical_batch,
         ema_decay=experiment.ema_decay,
         diagnostics=None if experiment.release else Diagnostics(learner, experiment.epochs),
@@ -139,6 +141,17 @@ def train_from_scratch(
         device=device,
     )
     return outcome
+
+
+def _mixing(experiment: Experiment, plan: Plan, device: str) -> Mixing | None:
+    """What ModelMix mixes with first, a network with other initial weights, and by which draws; None for SGD."""
+    source = plan.mixing(experiment.private_seed)
+    if source is None:
+        return None
+    assert isinstance(experiment.model, NetworkSpec)
+    seed = key_of(32, experiment.seed, "initial weights before the first")
+    other = build_network(experiment.model, experiment.dataset.channels, experiment.dataset.classes, seed)
+    return Mixing(source, {name: value.detach().to(device) for name, value in other.named_parameters()})
 
 
 def _views(experiment: Experiment, data: TrainingData, units: np.ndarray, step: int, device: str) -> Views:

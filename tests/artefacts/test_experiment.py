@@ -53,6 +53,9 @@ CHANGES: dict[str, dict[str, Any]] = {
     "clipping": {"clipping": "auto-s"},
     "precision": {"precision": "bfloat16", "model": NETWORK},
     "bands": {"bands": 2},
+    "update": {"update": "model-mix", "model": NETWORK},
+    "mix_width": {"mix_width": 0.3, "update": "model-mix", "model": NETWORK},
+    "truncation": {"truncation": 4.0, "clipping": "coordinates"},
     "batch_size": {"batch_size": 51},
     "epochs": {"epochs": 4},
     "learning_rate": {"learning_rate": 0.25},
@@ -110,7 +113,9 @@ def test_labels_are_for_people() -> None:
 
 @given(
     st.lists(
-        st.sampled_from(sorted(set(CHANGES) - {"microbatch_size", "microbatch_mixup", "bands", "precision"})),
+        st.sampled_from(
+            sorted(set(CHANGES) - {"microbatch_size", "microbatch_mixup", "bands", "precision", "update", "mix_width"})
+        ),
         unique=True,
     )
 )

@@ -57,12 +57,15 @@ CELLS: dict[str, dict[str, Any]] = {
     "precision": {"precision": "bfloat16", "model": "net"},
     "mix_with": {"mix_with": "S2", "subset": "S1"},
     "microbatch_size": {"microbatch_size": 2, "model": "net", "k_self": 0, "k_diff": 0},
+    "update": {"update": "model-mix", "model": "net", "k_diff": 0},
+    "truncation": {"truncation": 4.0, "clipping": "coordinates"},
+    "mix_width": {"mix_width": 0.3, "update": "model-mix", "model": "net", "k_diff": 0},
     "microbatch_mixup": {"microbatch_mixup": "added", "microbatch_size": 2, "model": "net", "k_self": 0, "k_diff": 0},
     **{
         name: {name: value[name]}
         for name, value in CHANGES.items()
         if name in Settings.model_fields
-        and name not in ("dataset", "model", "method", "precision", "mix_with")
+        and name not in ("dataset", "model", "method", "precision", "mix_with", "update", "mix_width", "truncation")
         and "microbatch" not in name
     },
 }

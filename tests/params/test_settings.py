@@ -20,6 +20,8 @@ WITHOUT_EFFECT: dict[str, tuple[dict[str, Any], Any, Any]] = {
     "delta": ({"epsilon": math.inf}, 1e-5, 1e-6),
     "accountant": ({"epsilon": math.inf}, "rdp", "pld"),
     "clipping": ({}, "flat", "per-layer"),
+    "mix_width": ({}, 0.15, 0.3),
+    "truncation": ({}, 100.0, 50.0),
     "mixup_alpha": (PLAIN, 0.2, 0.9),
     "mixup_pairs": ({"k_self": 0}, "distinct", "independent"),
     "mixing": (PLAIN, "mixup", "cutmix"),

@@ -11,7 +11,7 @@ from typing_extensions import override
 from dpmix.errors import ParamsError, PrivacyError
 from dpmix.privacy.clipping import clipped_sum
 from dpmix.privacy.loss import ExampleLoss
-from dpmix.privacy.modes import AutoS, Coordinates, Flat, clip_rows
+from dpmix.privacy.modes import AutoS, Clipping, Coordinates, Flat, clip_rows
 from tests.privacy import checks
 from tests.privacy.architectures import flat, naive, parameters
 from tests.tolerances import gamma
@@ -84,6 +84,13 @@ def test_a_mode_that_lets_larger_entries_through_is_refused(mode: Coordinates) -
     with pytest.raises(PrivacyError, match=r"lets an entry of a gradient through that is larger than the 0\.1 "):
         clip_rows({"weight": row}, 1.0, mode)
     clip_rows({"weight": row}, 1.0, Coordinates(100.0))
+
+
+@pytest.mark.parametrize("mode", [Coordinates(4.0), Flat(), AutoS()], ids=["coordinates", "flat", "AUTO-S"])
+def test_no_examples_are_clipped_to_none(mode: Clipping) -> None:
+    """As of a batch in which no gradient is finite; a parameter may be a single number."""
+    rows = {"scale": torch.zeros(0), "weight": torch.zeros(0, 3, 2)}
+    assert [row.shape for row in clip_rows(rows, 1.0, mode).values()] == [(0,), (0, 3, 2)]
 
 
 def test_a_bound_holds_to_rounding() -> None:

@@ -3,7 +3,7 @@
 import functools
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,13 +73,15 @@ def write_store(folder: Path, **splits: tuple[np.ndarray, np.ndarray]) -> None:
 @functools.cache
 def plan_for(spec: PlanFile, noise_multiplier: float | None = None) -> Plan:
     """The calibrated plan, or one with a given noise, which may not meet its ε."""
-    values = spec.model_dump(exclude={"semantics", "bands"})
+    if noise_multiplier is None and spec.bands == 1:
+        return spec.calibrated()
+    values = spec.model_dump(exclude={"semantics", "bands", "update", "mix_width", "truncation"})
     if spec.bands > 1:
         from dpmix.privacy.banded_plan import banded_plan
 
         return banded_plan(**values, bands=spec.bands, kind="sqrt")
-    if noise_multiplier is None:
-        return Plan.calibrated(**values)
+    if spec.update == "model-mix":
+        return replace(spec.calibrated(), noise_multiplier=noise_multiplier)
     return Plan.make(**values, noise_multiplier=noise_multiplier)
 
 

@@ -34,6 +34,9 @@ CHANGES: dict[str, dict[str, Any]] = {
     "clipping": {"clipping": "auto-s"},
     "precision": {"precision": "bfloat16"},
     "bands": {"bands": 2},
+    "update": {"update": "model-mix"},
+    "mix_width": {"mix_width": 0.3, "update": "model-mix"},
+    "truncation": {"truncation": 4.0, "clipping": "coordinates"},
     "batch_size": {"batch_size": 23},
     "epochs": {"epochs": 4},
     "learning_rate": {"learning_rate": 0.25},
@@ -58,8 +61,11 @@ CHANGES: dict[str, dict[str, Any]] = {
     "release": {"release": True},
     "seed": {"seed": 2},
 }
-# Pretraining is for heads, microbatches and precision are for networks.
-NOT_FOR = {"scratch": {"pretrain_epochs"}, "head": {"microbatch_size", "microbatch_mixup", "precision"}}
+# Pretraining is for heads; microbatches, precision and ModelMix are for networks.
+NOT_FOR = {
+    "scratch": {"pretrain_epochs"},
+    "head": {"microbatch_size", "microbatch_mixup", "precision", "update", "mix_width"},
+}
 
 
 class Stopped(BaseException):

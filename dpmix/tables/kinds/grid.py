@@ -71,6 +71,8 @@ class GridTable(Measured):
     def epsilon(self, artefact: Artefact, record: dict[str, Any], scale: str) -> float:
         """The ε that the run's executed steps spent, by the accountant that its noise was calibrated with.
 
+        A run of ModelMix says by itself which of its bounds is the smaller.
+
         Infinite for a run without noise; 0 for zero-shot classification, which uses no private image.
 
         Raises:
@@ -81,7 +83,7 @@ class GridTable(Measured):
         assert isinstance(artefact, Experiment)
         if artefact.epsilon == math.inf:
             return math.inf
-        spent = record["epsilon"].get(artefact.accountant)
+        spent = record["epsilon"].get(record.get("epsilon_by", artefact.accountant))
         if spent is None:
             # An ε of another accountant would not be the one that the table states.
             path = artefact.path(scale)
