@@ -144,11 +144,11 @@ def _run(maker: Maker, group: Sequence[Artefact], context: Context) -> None:
         time.sleep(0.5)
 
 
-# Tables, figures and the report ---------------------------------------------------------------------------------------
+# Tables, figures, the claims and the report ---------------------------------------------------------------------------
 
 
 def build_target(target: str, catalogue: "Catalogue", execution: Execution | None = None) -> list[Path]:
-    """Make a table, a figure or the `report` of all of them, and first everything missing that it shows.
+    """Make a table, a figure, the `claims` or the `report` of all of them, and first everything missing that it shows.
 
     Args:
         target: such as "table3", "figure2" or "report".
@@ -171,7 +171,7 @@ def build_target(target: str, catalogue: "Catalogue", execution: Execution | Non
 
 
 def make_target(target: str, catalogue: "Catalogue") -> None:
-    """Write a table, a figure or the `report`, for which all that it shows must exist.
+    """Write a table, a figure, the `claims` or the `report`, for which all that it shows must exist.
 
     Args:
         target: such as "table3", "figure2" or "report".
@@ -183,6 +183,11 @@ def make_target(target: str, catalogue: "Catalogue") -> None:
     """
     known(target, [*catalogue.targets, "report"], "table or figure")
     results = Path("results", catalogue.scale)
+    if target == "claims":
+        from dpmix.claims.build import write as write_claims
+
+        write_claims(catalogue, results)
+        return
     if target == "report":
         from dpmix.report import page
 

@@ -18,7 +18,8 @@ import sys, pathlib
 with open("asked.txt", "a") as file:
     print(*sys.argv[1:], file=file)
 scale = sys.argv[sys.argv.index("--config") + 1].removeprefix("scale=")
-made = {"table": ("tables", "csv json md tex"), "figure": ("figures", "png pdf"), "report": ("report", "html")}
+made = {"table": ("tables", "csv json md tex"), "figure": ("figures", "png pdf"), "report": ("report", "html"),
+        "claims": (".", "json md")}
 for target in sys.argv[sys.argv.index("--") + 1 :]:
     noun = target.rstrip("0123456789")
     for kind in made[noun][1].split() if noun in made else ():
@@ -104,7 +105,11 @@ def test_there_is_a_stage_for_every_table_and_figure_of_both_scales(clone, repos
     params = yaml.safe_load((repository / "params.yaml").read_text(encoding="utf-8"))
     assert len(params["scales"]) == 2
     for spec in params["scales"].values():
-        wanted = {f"table@{key}" for key in spec["tables"]} | {f"figure@{key}" for key in spec["figures"]} | {"report"}
+        wanted = (
+            {f"table@{key}" for key in spec["tables"]}
+            | {f"figure@{key}" for key in spec["figures"]}
+            | {"report", "claims"}
+        )
         assert set(dvc(clone, "stage", "list", "--name-only").split()) == wanted
 
 
@@ -148,7 +153,7 @@ def test_everything_starts_with_one_call_for_all_of_it(clone):
     dvc(clone, "repro")
     first, *rest = asked(clone)
     assert first == "all_tables all_figures report"
-    assert sorted(rest) == ["figure1", "table12", "table9"]
+    assert sorted(rest) == ["claims", "figure1", "table12", "table9"]
     assert "up to date" in dvc(clone, "repro")
     assert asked(clone) == []
 

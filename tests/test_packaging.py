@@ -91,6 +91,7 @@ def test_nothing_that_a_run_writes_is_under_version_control(repository, params):
     shown = {f"{results}/tables/table{number}.{kind}" for number in catalogue.spec.tables for kind in TABLE_FILES}
     shown |= {f"{results}/figures/figure{number}.{kind}" for number in catalogue.spec.figures for kind in FIGURE_FILES}
     written = [*sorted(catalogue.artefacts), *sorted(shown), f"{results}/report/index.html",
+               f"{results}/claims.json", f"{results}/claims.md",
                f"{results}/stamps/table3-0123456789", f"{results}/checkpoints/one.pt", "logs/demo/table3.log",
                ".snakemake/metadata/a", ".snakemake/log/a.log", ".cache/home/a", ".venv/.installed"]  # fmt: skip
     assert len(shown) >= 4

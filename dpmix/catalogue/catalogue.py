@@ -17,7 +17,7 @@ from dpmix.artefacts.base import Artefact, digest
 from dpmix.artefacts.data import SyntheticSet
 from dpmix.artefacts.experiment import Experiment, GradientRecord, Selection
 from dpmix.artefacts.releasable import ARTEFACTS, overlap, public_sources
-from dpmix.catalogue.cells import CellSpec, TableKind, made
+from dpmix.catalogue.cells import FURTHER_TARGETS, CellSpec, TableKind, further, made
 from dpmix.catalogue.unused import refuse_unused
 from dpmix.errors import ParamsError, known, naming
 from dpmix.params.models import EncoderSpec
@@ -38,7 +38,7 @@ class Catalogue:
     Attributes:
         scale: the name of the scale.
         spec: its part of the params.
-        targets: the artefacts that each target of the workflow shows, by target: `table9`, `figure2`.
+        targets: the artefacts that each target of the workflow shows, by target: `table9`, `figure2`, `claims`.
         tables: the name that each table has in the params, by target: `table9` is "9".
         artefacts: all artefacts of the scale by path, those that others are made from included.
         needed_by: for each of these paths, the targets that cannot be made without it.
@@ -64,6 +64,7 @@ class Catalogue:
             self.targets[target] = [artefact for cell in self._cells[name] for artefact in cell.artefacts]
         for key in self.spec.figures:
             self.targets[f"figure{key}"] = list(self._figure(key))
+        self.targets |= {name: needed for name in FURTHER_TARGETS if (needed := further(name).artefacts(self))}
         self.artefacts: dict[str, Artefact] = {}
         self._inputs: dict[str, list[str]] = {}
         self.needed_by: dict[str, set[str]] = {}
@@ -153,12 +154,12 @@ class Catalogue:
         return table
 
     def fingerprint(self, target: str) -> str:
-        """A hash of everything that a table, a figure or the `report` shows: labels, their order, and file paths.
+        """A hash of everything that a target shows: labels, their order, and file paths.
 
         It names the target's stamp file, so that a changed label or run makes Snakemake write the target again.
 
         Args:
-            target: such as `table9`, `figure2` or `report`.
+            target: such as `table9`, `figure2`, `claims` or `report`.
 
         Returns:
             Ten hex digits.
@@ -170,6 +171,8 @@ class Catalogue:
             name = self.tables[target]
             shown += [[cell.row, cell.column, [self.path(one) for one in cell.artefacts]] for cell in self._cells[name]]
             shown += self._table(name).shown(self)
+        elif target in FURTHER_TARGETS:
+            shown += further(target).shown(self)
         else:
             number = target.removeprefix("figure")
             figure = self.spec.figures[number]  # type: ignore[index]

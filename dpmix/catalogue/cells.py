@@ -1,5 +1,6 @@
-"""What the catalogue knows of a table: its cells, and the interface that every kind of table implements."""
+"""What the catalogue knows of a table, its cells and the interface of its kind, and of targets that are no tables."""
 
+import pkgutil
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -61,6 +62,19 @@ class TableKind(TableSpec):
     def shown(self, catalogue: "Catalogue") -> list[Any]:
         """What else the table's files show, such as its title, as values for JSON; part of its fingerprint."""
         return []
+
+
+# What the workflow makes beside tables and figures, and the module that knows of it, in a room above this one.
+FURTHER_TARGETS = {"claims": "dpmix.claims.target"}
+
+
+def further(target: str) -> Any:
+    """The module of one of `FURTHER_TARGETS`.
+
+    It has two functions of a catalogue: `artefacts` lists what must exist before the target can be made, nothing if the
+    scale lacks the target; `shown` gives what else it shows, as `TableKind.shown` does.
+    """
+    return pkgutil.resolve_name(FURTHER_TARGETS[target])
 
 
 def made(kind: type[Made], where: str, **values: Any) -> Made:

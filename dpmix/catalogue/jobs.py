@@ -85,10 +85,16 @@ def check_words(catalogue: "Catalogue", words: Iterable[str], rules: Collection[
         rules: the names of all rules.
 
     Raises:
-        ParamsError: for a word that is neither a rule nor a path and nearly a target.
+        ParamsError: for a word that is neither a rule nor a path and nearly a target; and for `claims`, where the scale
+            has nothing to judge them by.
     """
     for word in words:
         if word not in rules and PurePosixPath(word).name == word and not Path(word).exists():
+            if word == "claims":
+                raise ParamsError(
+                    f"scale {catalogue.scale} has none of the cells that the paper's claims compare; add a table of "
+                    "the paper to it, or choose another scale"
+                )
             for meant in nearest(word, [*catalogue.targets, *SEVERAL]):
                 raise ParamsError(f"no target is called {word!r}; did you mean {meant!r}?")
 
@@ -98,9 +104,9 @@ def needed_for(catalogue: "Catalogue", targets: Iterable[str]) -> frozenset[str]
 
     Args:
         catalogue: the scale.
-        targets: as they are typed: `table9`, `all_tables`, `all_figures`, `all`, `report`, a file of one of these, or
-            the path of an artefact. Other words, such as the name of a job, are ignored. If nothing else is left, every
-            artefact is needed.
+        targets: as they are typed: `table9`, `all_tables`, `all_figures`, `all`, `report`, `claims`, a file of one of
+            these, or the path of an artefact. Other words, such as the name of a job, are ignored. If nothing else is
+            left, every artefact is needed.
     """
     shown, sources = set[str](), set[str]()
     for target in targets:
@@ -129,6 +135,8 @@ def shown_by(catalogue: "Catalogue", word: str) -> set[str]:
             word = file.rpartition("-")[0]
         case ("results", catalogue.scale, "report", "index.html"):
             word = "report"
+        case ("results", catalogue.scale, "claims.json" | "claims.md"):
+            word = "claims"
     everything = set(catalogue.targets)
     if word in ("all", "report"):
         return everything

@@ -160,8 +160,16 @@ def figure(
 
 
 @steps.command()
+def claims(params: ParamsPath = _PARAMS, scale: Scale = None) -> None:
+    """Judge the paper's claims by the runs of a scale, and write claims.json and claims.md."""
+    from dpmix.build import make_target
+
+    make_target("claims", _catalogue(params, scale))
+
+
+@steps.command()
 def report(params: ParamsPath = _PARAMS, scale: Scale = None) -> None:
-    """Write the report, a page with all tables and figures."""
+    """Write the report, a page with all tables and figures, and the claims."""
     from dpmix.build import make_target
 
     make_target("report", _catalogue(params, scale))

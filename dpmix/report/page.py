@@ -1,4 +1,4 @@
-"""Writes `index.html`: the tables and figures of one scale on a page that needs no network and no other file."""
+"""Writes `index.html`: claims, tables and figures of one scale on a page that needs no network and no other file."""
 
 import base64
 import os
@@ -13,6 +13,7 @@ from pathlib import Path
 import dpmix
 from dpmix.errors import DataError
 from dpmix.files import write_text
+from dpmix.report import claims
 from dpmix.tables.captions import FIGURES
 from dpmix.tables.html import escape, html
 from dpmix.tables.render import read_all
@@ -163,8 +164,8 @@ def build(results: Path, out: Path) -> Path:
     """Write the page. Equal inputs and versions give equal bytes.
 
     Args:
-        results: the folder `results/<scale>`, of which `tables/table*.json` and `figures/figure<N>.png` are shown, and
-            files in other formats are linked.
+        results: the folder `results/<scale>`, of which `claims.json`, `tables/table*.json` and `figures/figure<N>.png`
+            are shown, and files in other formats are linked.
         out: the .html file to write.
 
     Returns:
@@ -193,6 +194,9 @@ def build(results: Path, out: Path) -> Path:
         scale=results.name,
         heading=heading,
         meaning=meaning,
+        claims=claims.section(results / "claims.json"),
+        claims_command=_command("claims", results.name),
+        claims_files=_links(results, "claims", ("md", "json"), out),
         tables=tables,
         figures=figures,
         beside=any('class="paper"' in block.markup for block in tables),

@@ -70,6 +70,9 @@ def needed_by(catalogue: Catalogue, *targets: str) -> set[str]:
         (["results/demo/tables/table9.csv"], ["table9"]),
         (["./results/demo/tables/../figures/figure2.pdf"], ["figure2"]),
         (["all_figures"], ["figure1", "figure2"]),
+        (["claims"], ["claims"]),
+        (["results/demo/claims.md"], ["claims"]),
+        (["./results/demo/claims.json", "table9"], ["claims", "table9"]),
         (["images", "table9", "run-tiny-vit-01234567"], ["table9"]),
     ],
     ids=lambda value: " ".join(value),
@@ -86,7 +89,7 @@ def test_a_misspelt_target_is_answered_with_the_nearest(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     demo = catalogues["demo"]
-    for word, meant in (("tabel9", "table9"), ("all_tabels", "all_tables"), ("reprot", "report")):
+    for word, meant in (("tabel9", "table9"), ("all_tabels", "all_tables"), ("reprot", "report"), ("clams", "claims")):
         with pytest.raises(ParamsError) as caught:
             check_words(demo, ["figure2", word], {"figure2"})
         assert str(caught.value) == f"no target is called {word!r}; did you mean {meant!r}?"
@@ -94,6 +97,16 @@ def test_a_misspelt_target_is_answered_with_the_nearest(
     check_words(demo, ["tabel9", "results/demo/tables/tabel9.csv", "./tabel8", "images"], {"tabel9"})
     (tmp_path / "tabel9").touch()
     check_words(demo, ["tabel9"], set())
+
+
+def test_claims_that_a_scale_has_no_cells_for_are_refused_in_one_line(
+    catalogues: dict[str, Catalogue], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    demo = catalogues["demo"]
+    check_words(demo, ["claims"], {"claims"})
+    monkeypatch.setattr(demo, "targets", {"table8": demo.targets["table8"]})
+    with pytest.raises(ParamsError, match=r"^scale demo has none of the cells that the paper's claims compare; add a"):
+        check_words(demo, ["claims"], {"table8"})
 
 
 def test_stamps_ask_for_their_tables(catalogues: dict[str, Catalogue]) -> None:

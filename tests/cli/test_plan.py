@@ -95,7 +95,7 @@ def test_a_target_that_stands_for_several_is_one_row() -> None:
         (found,) = estimates(catalogue, [word], costs=costs)
         assert found == replace(expected, target=word)
     assert of_tables.runs < everything.runs
-    lines = planned("all_tables", "figure2")
+    lines = planned("all_tables", "claims")
     assert row(lines, "all_tables")[1] == str(of_tables.runs)
     assert row(lines, "together")[1] == str(everything.runs)
 

@@ -1,6 +1,7 @@
 """A cut of the demo that still makes every table and figure: one seed, one epoch, two learning rates."""
 
 import csv
+import json
 import math
 import os
 import re
@@ -91,6 +92,12 @@ def test_every_table_figure_and_the_report_come_from_nothing(tmp_path: Path, rep
     for number in (1, 2):
         for kind in ("png", "pdf", "csv"):
             assert (results / "figures" / f"figure{number}.{kind}").stat().st_size > 0
+    claims = json.loads((results / "claims.json").read_text(encoding="utf-8"))["claims"]
+    undecided = {claim["id"]: claim["runs"]["why"] for claim in claims if claim["runs"]["verdict"] == "undecided"}
+    assert undecided == dict.fromkeys(
+        (claim["id"] for claim in claims if claim["expects"] != "same-epsilon"), "one seed has no spread"
+    )
+    assert [one["runs"]["verdict"] for one in claims if one["id"] not in undecided] == ["supported"]
     page = (results / "report" / "index.html").read_text(encoding="utf-8")
     assert all(f"Table {number}" in page for number in spec.tables)
 

@@ -2,6 +2,7 @@ rule report:
     input:
         rules.all_tables.input,
         rules.all_figures.input,
+        rules.claims.output if JUDGED else [],
     output:
         f"{RESULTS}/report/index.html",
         touch(stamp_of("report")),
