@@ -102,6 +102,7 @@ demo: install
 		--quiet rules reason host
 	@echo
 	@echo 'The report, with every table and figure:          results/demo/report/index.html'
+	@echo "What the runs show of the paper's claims:         results/demo/claims.md"
 	@echo 'Tables as CSV, Markdown and LaTeX:                results/demo/tables/'
 	@echo 'Figures as PNG and PDF:                           results/demo/figures/'
 	@echo

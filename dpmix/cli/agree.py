@@ -54,11 +54,12 @@ def reference(
     params: Annotated[Path, typer.Option(help="The parameters.")] = Path("params.yaml"),
     scale: Annotated[str | None, typer.Option(help="Which scale of the params; by default the one they name.")] = None,
 ) -> None:
-    """Render a finished scale's tables and figures from its runs into results/reference/<scale>, in place of the old.
+    """Render a finished scale's tables, figures and claims from its runs into results/reference/<scale>.
 
-    Refuses, and leaves the old ones, when a run that the params ask for is not there.
+    They take the place of the old ones. Refuses, and leaves these, when a run that the params ask for is not there.
     """
     from dpmix.catalogue.catalogue import Catalogue
+    from dpmix.claims.build import write as write_claims
     from dpmix.figures.draw import draw_figure
     from dpmix.files import atomic_directory
     from dpmix.params.read import read
@@ -79,5 +80,7 @@ def reference(
             write(table, folder / "tables")
         for number in catalogue.spec.figures:
             draw_figure(number, catalogue, folder / "figures")
+        if "claims" in catalogue.targets:
+            write_claims(catalogue, folder)
     made = f"{counted(len(tables), 'table')} and {counted(len(catalogue.spec.figures), 'figure')}"
     typer.echo(f"{out}: {made}; commit them")

@@ -57,6 +57,22 @@ def test_a_claim_of_all_data_sets_compares_all_of_them(catalogue: Catalogue) -> 
             assert pair.higher.cell.row[0] == pair.lower.cell.row[0]
 
 
+def test_reference_rows_are_no_cells_of_a_claim(
+    demo: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a claim leaves the methods free, they would be paired like any other."""
+    sides = {
+        side: {"table": "3", "Model": model} for side, model in (("higher", "tiny-vit"), ("lower", "tiny-convnext"))
+    }
+    claim = {"id": "models", "says": "One.", "where": ["§1"], "expects": "greater", "parts": [sides]}
+    path = tmp_path / "claims.yaml"
+    path.write_text(yaml.safe_dump([claim]), encoding="utf-8")
+    monkeypatch.setattr(entries.load, "__defaults__", (path,))
+    ((_, (contrast,)),) = on_runs(demo)
+    assert len(contrast.pairs) == 2 * 4 * 4  # data sets, methods, ε
+    assert not [pair.place for pair in contrast.pairs if "Zero-shot" in pair.place]
+
+
 def test_runs_that_are_compared_share_their_seeds(catalogue: Catalogue) -> None:
     found = on_runs(catalogue)
     assert sum(len(one.pairs) for _, contrasts in found for one in contrasts) > 100

@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 from dpmix.catalogue.catalogue import Catalogue
 from dpmix.cli.app import app
 from dpmix.errors import DpmixError
-from dpmix.files import write_json
+from dpmix.files import read_json, write_json
 from dpmix.params.read import read
 from dpmix.tables.cells import Cell, Table
 from dpmix.tables.render import read as read_table
@@ -120,6 +120,10 @@ def test_the_finished_runs_become_the_reference(finished: Catalogue) -> None:
     assert len(shown) >= 9
     assert {path.suffix for path in (REFERENCE / "tables").iterdir()} == {".csv", ".md", ".tex", ".json"}
     assert not (REFERENCE / "tables/table9.json").exists()
+    claims = {one["id"]: one["runs"] for one in read_json(REFERENCE / "claims.json")["claims"]}
+    assert claims["pure-mixing"]["verdict"] is not None
+    assert claims["microbatches"]["verdict"] is None
+    assert (REFERENCE / "claims.md").is_file()
 
 
 def test_an_unfinished_scale_leaves_the_reference_as_it_is(finished: Catalogue) -> None:
