@@ -29,6 +29,7 @@ DENSE = "dense network"
 DENSES = {f"n = 32, K = {k}": Dense(32, k) for k in (1, 8)}
 
 OURS, OURS_FOUR = "ours (auto), n = 8", "ours (auto), n = 4"
+JAX = "ours (engine: jax), n = 4"
 OPACUS = "Opacus hooks, mean over K, n = 4"
 ONE_HEAD, HEADS = "one head, materialised", "32 heads, closed form"
 
@@ -52,6 +53,7 @@ GROUPS: list[tuple[int, dict[str, Callable[[], Step]]]] = [
             "ours, ghost, n = 4": lambda: cases.clipped(FOUR, "ghost", 4),
             "ours, reference (vmap over examples), n = 4": lambda: cases.clipped(FOUR, "reference", 4),
             "vmap over views, mean over K, n = 4": lambda: cases.vmap_per_view(FOUR),
+            JAX: lambda: cases.jax_privacy(FOUR),
             OPACUS: lambda: cases.opacus(FOUR),
         },
     ),

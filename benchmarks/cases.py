@@ -39,9 +39,9 @@ class Problem:
     precision: str = "float32"
     memory_format: torch.memory_format = torch.contiguous_format
 
-    def network(self) -> nn.Module:
-        """The same initial weights every time."""
-        spec = WideResNetSpec(
+    def spec(self) -> WideResNetSpec:
+        """Of the network."""
+        return WideResNetSpec(
             kind="wide-resnet",
             name="benchmark",
             label="benchmark",
@@ -49,7 +49,10 @@ class Problem:
             width=self.width,
             resolution=self.resolution,
         )
-        module = build_network(spec, channels=3, classes=self.classes, seed=0)
+
+    def network(self) -> nn.Module:
+        """The same initial weights every time."""
+        module = build_network(self.spec(), channels=3, classes=self.classes, seed=0)
         return module.to(device=self.device, memory_format=self.memory_format)
 
     def examples(self) -> tuple[Tensor, Tensor]:
@@ -113,6 +116,27 @@ def clipped(problem: Problem, backend: str, physical: int) -> Step:
         for x, y in zip(views.split(physical), targets.split(physical), strict=True):
             total += clipped_sum(loss, params, x, y, CLIP_NORM, backend=backend, precision=problem.precision)
         return total.total
+
+    return step
+
+
+def jax_privacy(problem: Problem) -> Step:
+    """The clipped sum of `engine: jax`: compiled at the first call, so that it is timed after warming up."""
+    import numpy as np
+
+    from dpmix.training.jax_network import clipped_gradients
+    from dpmix.training.jax_start import start
+
+    start(problem.device)
+    module, (views, targets) = problem.network(), problem.examples()
+    names = [name for name, _ in module.named_parameters()]
+    params = {name: value.detach().numpy() for name, value in module.named_parameters()}
+    compute = clipped_gradients(problem.spec(), CLIP_NORM, 1)
+    no_padding = np.zeros(problem.n, dtype=bool)
+
+    def step() -> dict[str, Tensor]:
+        total, _ = compute(params, views.numpy(), targets.numpy(), is_padding_example=no_padding)
+        return {name: torch.from_numpy(np.array(total[name])) for name in names}
 
     return step
 

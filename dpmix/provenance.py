@@ -1,16 +1,22 @@
 """Versions and hardware that a result was made with."""
 
 import platform
+from importlib import metadata
 from pathlib import Path
 
 from dpmix import __version__
 
 
-def versions() -> dict[str, str]:
-    """The versions of dpmix, torch and Python, by name."""
+def versions(*more: str) -> dict[str, str]:
+    """The versions of dpmix, torch and Python, by name.
+
+    Args:
+        more: further installed distributions, such as "jax".
+    """
     import torch
 
-    return {"dpmix": __version__, "torch": torch.__version__.split("+")[0], "python": platform.python_version()}
+    found = {"dpmix": __version__, "torch": torch.__version__.split("+")[0], "python": platform.python_version()}
+    return found | {name: metadata.version(name) for name in more}
 
 
 def hardware() -> str:

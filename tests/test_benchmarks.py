@@ -13,6 +13,7 @@ from benchmarks import __main__ as bench
 from benchmarks import cases, gpu, measure, stream
 from benchmarks.cases import Dense, Problem
 from dpmix.errors import DpmixError
+from tests.needs import JAX_PRIVACY, module
 from tests.privacy.architectures import flat
 
 TINY = Problem(3, 2, depth=10, width=1, resolution=8, classes=4)
@@ -39,6 +40,12 @@ def test_all_who_clip_compute_the_same():
     assert same(step(), expected)  # a second step has nothing left of the first
     low = Problem(3, 2, depth=10, width=1, resolution=8, classes=4, precision="bfloat16")
     assert not same(cases.clipped(low, "auto", 3)(), expected)
+
+
+@pytest.mark.slow
+def test_both_engines_compute_the_same():
+    module("jax_privacy", JAX_PRIVACY)
+    assert same(cases.jax_privacy(TINY)(), cases.clipped(TINY, "auto", 3)())
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -125,7 +132,7 @@ def test_every_case_can_be_made():
         make()
         for _, makers in bench.GROUPS
         for name, make in makers.items()
-        if "Opacus" not in name and "head" not in name
+        if "Opacus" not in name and "head" not in name and "jax" not in name
     ]
     assert len(made) > 5
     assert all(map(callable, made))

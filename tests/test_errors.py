@@ -47,6 +47,7 @@ ENDED_ELSEWHERE = [
     ("privacy/ledger.py", "mixed released states otherwise"),
     ("artefacts/experiment.py", "{where}: {error}"),  # of the settings of views
     ("artefacts/experiment.py", "release: {why}"),
+    ("artefacts/experiment.py", "engine: jax {why}"),
     ("tables/kinds/privacy.py", "where)}: {error}"),  # of the accountants
     ("catalogue/cells.py", "{where}: {what}"),  # a message of the params, which has a remedy
 ]

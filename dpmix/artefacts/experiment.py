@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 from pydantic import Field, model_validator
 from typing_extensions import override
 
+from dpmix.artefacts import jax_engine
 from dpmix.artefacts.base import SEMANTICS, Artefact, JobShare, digest, number
 from dpmix.artefacts.data import EncoderModel, ImageStore, SyntheticSet, SyntheticStore
 from dpmix.artefacts.plan_file import PlanFile
@@ -72,6 +73,8 @@ class Experiment(RunSettings, Artefact):
                 f"{where}: precision is for models trained from scratch; a frozen encoder's is encoder_precision under "
                 "bundle, so remove it"
             )
+        if self.engine == "jax" and (why := jax_engine.objection(self.model, self)):
+            raise ValueError(f"{where}: engine: jax {why}")
         if not self.model.frozen and isinstance(self.learning_rate, Selection):
             raise ValueError(
                 f"{where}: the learning rate of a network trained from scratch is not tuned; give learning_rate as a "
@@ -216,8 +219,10 @@ class Experiment(RunSettings, Artefact):
 
     @override
     def job_share(self) -> JobShare:
+        # JAX compiles for a second or ten, and for all runs of a process: there the seeds share one.
+        seed = "" if self.engine == "jax" else str(self.seed)
         # A network from scratch takes longest: were it started last, a core would be idle at the end.
-        return JobShare("run", self.model.name, str(self.seed), self.stream(), priority=int(not self.model.frozen))
+        return JobShare("run", self.model.name, seed, self.stream(), priority=int(not self.model.frozen))
 
     def directory(self, scale: str) -> Path:
         """The folder of this run's files."""

@@ -32,6 +32,7 @@ SETTINGS: Mapping[str, Rule] = {
     "clip_norm": _ANY,
     "clipping": _ANY,
     "precision": _ANY,
+    "engine": _ANY,  # its clipped sums have the same bound, and get the same noise
     "bands": _ANY,
     "update": _ANY,  # α, which mixes released weights, is from the operating system's entropy and kept nowhere
     "mix_width": _ANY,

@@ -23,12 +23,15 @@ class NetworkSpec(Spec):
         trainer: who trains it: a key of `dpmix.training.runner.TRAINERS`.
         module: where its module is, as `module:class`: a `torch.nn.Module` that `dpmix.models.networks.build_network`
             calls with this spec, the images' channels and the number of classes.
+        jax_logits: where the same network is for `engine: jax`, as `module:function`: called with this spec, the
+            parameters by the module's names, and images, it gives logits; None if there is none.
         resolution: R, the side in pixels of the images that it is given.
     """
 
     frozen: ClassVar[bool] = False
     trainer: ClassVar[str] = "network"
     module: ClassVar[str]
+    jax_logits: ClassVar[str | None] = None
 
     kind: str
     name: EntryName
@@ -40,6 +43,7 @@ class WideResNetSpec(NetworkSpec):
     """A wide residual network with group norm, trained from scratch (Zagoruyko and Komodakis; De et al.)."""
 
     module: ClassVar[str] = "dpmix.models.wide_resnet:WideResNet"
+    jax_logits: ClassVar[str | None] = "dpmix.models.jax_wide_resnet:logits"
 
     kind: Annotated[Literal["wide-resnet"], Field(description="A network that is trained from scratch")]
     depth: Annotated[PositiveInt, Field(description="6 b + 4, of b blocks in each of 3 groups"), Declared("layers")]

@@ -30,6 +30,12 @@ CLIPPING_MODES = {
     "coordinates": "dpmix.privacy.modes:Coordinates",
 }
 
+# Engines that compute a network's clipped sums, classes below `dpmix.training.network.Network` each.
+ENGINES = {
+    "torch": "dpmix.training.scratch:TorchNetwork",
+    "jax": "dpmix.training.jax_network:JaxNetwork",
+}
+
 # Classes of diffusers that schedule the steps of a text-to-image model; "default" is the one that it was saved with.
 SCHEDULERS = (
     "default",
@@ -59,7 +65,6 @@ TABLE_KINDS = {
     "runtime": "dpmix.tables.kinds.runtime:RuntimeTable",
     "fid-views": "dpmix.tables.kinds.fid:FidViewsTable",
     "fid-sets": "dpmix.tables.kinds.fid:FidSetsTable",
-    "external": "dpmix.tables.kinds.external:ExternalTable",
     "privacy": "dpmix.tables.kinds.privacy:PrivacyTable",
     "model-mix": "dpmix.tables.kinds.model_mix:ModelMixTable",
 }
@@ -67,9 +72,11 @@ TABLE_KINDS = {
 # What a field of the params may say: one of the names above. Pydantic takes them when the field is declared.
 if TYPE_CHECKING:
     ClippingName = str
+    EngineName = str
     SchedulerName = str
 else:
     ClippingName = Literal[*CLIPPING_MODES]
+    EngineName = Literal[*ENGINES]
     SchedulerName = Literal[*SCHEDULERS]
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, PlainSerializer, create_model
 
 from dpmix.params.declared import Declared, Line, PositiveFloat, Spec, declared
-from dpmix.params.registries import ClippingName
+from dpmix.params.registries import ClippingName, EngineName
 
 # JSON has no infinity: a run without noise says "inf".
 Epsilon = Annotated[
@@ -103,6 +103,11 @@ class RunSettings(PlanSettings):
         Field(description="Of forward and backward passes of networks from scratch; norms and sums are in float32"),
         Declared(added=True),
     ] = "float32"
+    engine: Annotated[
+        EngineName,
+        Field(description="What computes clipped gradients of networks from scratch: PyTorch, or JAX by jax-privacy"),
+        Declared(added=True),
+    ] = "torch"
     momentum: Annotated[
         float,
         Field(ge=0, lt=1, description="Momentum of SGD, or of ModelMix as heavy ball on released weights; 0: none"),

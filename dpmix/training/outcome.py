@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 from dpmix.provenance import hardware, versions
 
+# Whose versions a run says besides torch's, by its engine.
+_PACKAGES = {"jax": ("jax", "jax-privacy")}
+
 
 @dataclass
 class Outcome:
@@ -85,7 +88,7 @@ def write_run(experiment: Experiment, plan: Plan, outcome: Outcome, scale: str, 
         "learning_rate": outcome.learning_rate,
         "learning_rate_from": rate.path(scale).as_posix() if isinstance(rate, Selection) else "params.yaml",
         "experiment": experiment.model_dump(mode="json"),
-        "versions": versions(),
+        "versions": versions(*_PACKAGES.get(experiment.engine, ())),
         "times": {"hardware": hardware(), "finished": time.strftime("%F")},
     }
     if plan.mixed_as:

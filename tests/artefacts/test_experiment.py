@@ -52,6 +52,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "clip_norm": {"clip_norm": 0.05},
     "clipping": {"clipping": "auto-s"},
     "precision": {"precision": "bfloat16", "model": NETWORK},
+    "engine": {"engine": "jax", "model": NETWORK},
     "bands": {"bands": 2},
     "update": {"update": "model-mix", "model": NETWORK},
     "mix_width": {"mix_width": 0.3, "update": "model-mix", "model": NETWORK},
@@ -114,7 +115,10 @@ def test_labels_are_for_people() -> None:
 @given(
     st.lists(
         st.sampled_from(
-            sorted(set(CHANGES) - {"microbatch_size", "microbatch_mixup", "bands", "precision", "update", "mix_width"})
+            sorted(
+                set(CHANGES)
+                - {"microbatch_size", "microbatch_mixup", "bands", "precision", "engine", "update", "mix_width"}
+            )
         ),
         unique=True,
     )

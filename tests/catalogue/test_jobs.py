@@ -168,8 +168,11 @@ def test_a_call_passes_over_each_stream_once(paper: Catalogue, call: tuple[str, 
 
 
 def test_on_one_machine_a_model_and_seed_are_one_job(catalogues: dict[str, Catalogue]) -> None:
+    """And all seeds of a model in JAX, which is compiled for a process."""
     found = [job for job in training(jobs_of(catalogues["demo"])) if job.name.startswith("run-")]
-    shared = [{(run_of(one).model.name, run_of(one).seed) for one in job.artefacts} for job in found]
+    runs = [list(map(run_of, job.artefacts)) for job in found]
+    shared = [{(run.model.name, run.engine, run.seed if run.engine == "torch" else None) for run in of} for of in runs]
+    assert any(len({run.seed for run in of if run.engine == "jax"}) == 5 for of in runs)
     assert all(len(of_job) == 1 for of_job in shared)
     assert len(set.union(*shared)) == len(found)
 

@@ -55,6 +55,7 @@ CELLS: dict[str, dict[str, Any]] = {
     "model": {"model": "second"},
     "method": {"method": "self"},
     "precision": {"precision": "bfloat16", "model": "net"},
+    "engine": {"engine": "jax", "model": "net"},
     "mix_with": {"mix_with": "S2", "subset": "S1"},
     "microbatch_size": {"microbatch_size": 2, "model": "net", "k_self": 0, "k_diff": 0},
     "update": {"update": "model-mix", "model": "net", "k_diff": 0},
@@ -65,7 +66,8 @@ CELLS: dict[str, dict[str, Any]] = {
         name: {name: value[name]}
         for name, value in CHANGES.items()
         if name in Settings.model_fields
-        and name not in ("dataset", "model", "method", "precision", "mix_with", "update", "mix_width", "truncation")
+        and name
+        not in ("dataset", "model", "method", "precision", "engine", "mix_with", "update", "mix_width", "truncation")
         and "microbatch" not in name
     },
 }

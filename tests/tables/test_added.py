@@ -237,7 +237,7 @@ def drop(key: str) -> Callable[[Params], Any]:
         (lambda table: table.update(title=""), "tables.my_clipping.title: "),
         (lambda table: table.update(titel="x"), "tables.my_clipping.titel: unknown key; did you mean 'title'?"),
         (lambda table: table.update(kind="runtimes"), "unknown kind 'runtimes'; did you mean 'runtime'?"),
-        (lambda table: table.update(kind="plot"), "there are accuracy, runtime, fid-views, fid-sets, external"),
+        (lambda table: table.update(kind="plot"), "there are accuracy, runtime, fid-views, fid-sets"),
         (lambda table: table["rows"][0].update(axis="Method | Views"),
          "table my_clipping: the label 'Self-Aug' has 1 levels, not the 2 of its axis 'Method | Views'; mend one"),
         (lambda table: table.update(columns=[{"axis": "Model", "model": ["tiny-vit"]}], ladder={"method": "self-aug"},
@@ -254,7 +254,7 @@ def test_what_does_not_fit_is_one_line(added: Params, change: Callable[[Params],
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("kind", ["runtime", "fid-views", "fid-sets", "external"])
+@pytest.mark.parametrize("kind", ["runtime", "fid-views", "fid-sets"])
 def test_a_table_of_every_kind_can_be_added(added: Params, kind: str, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     grid = {key: tables_of(added)[NAME][key] for key in ("rows", "columns", "fixed")}
@@ -264,7 +264,6 @@ def test_a_table_of_every_kind_can_be_added(added: Params, kind: str, tmp_path: 
         "fid-views": ({**sets, "methods": {"Plain": {"method": "self-aug"}}}, ["Dataset"], ["Split", "Method"],
                       "Fréchet distance"),
         "fid-sets": (sets, ["Dataset"], ["FID model", "Compared"], "Fréchet distance"),
-        "external": ({**grid, "implementation": "no_such"}, ["Method"], ["C"], "test accuracy (%)"),
     }  # fmt: skip
     fields, rows, columns, unit = more[kind]
     tables_of(added)[NAME] = {"kind": kind, "title": "Mine", **fields}

@@ -1,9 +1,10 @@
-"""A table's numbers are those that its runs left, and nothing else, or none (`tables.kinds.external`)."""
+"""A table's numbers are those that its runs left, and nothing else."""
 
 import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
@@ -145,33 +146,22 @@ def test_the_epsilon_shown_is_that_of_the_accountant_that_calibrated(raw: dict[s
         build("12", catalogue)
 
 
-@pytest.mark.parametrize(
-    ("implementation", "note"),
-    [
-        ("json", "not run"),
-        ("json.decoder", "not run"),
-        ("no_such_module", "not installed"),
-        ("no_such_module.part", "not installed"),
-        ("os.path.x", "not installed"),
-    ],
-)
-def test_an_external_table_says_whether_it_could_be_run(raw: dict[str, Any], implementation: str, note: str) -> None:
-    table = {**raw["scales"]["demo"]["tables"]["11"], "implementation": implementation}
-    demo = {**raw["scales"]["demo"], "figures": {}, "tables": {"11": table}}
-    made = build("11", Catalogue(parse({**raw, "scales": {"demo": demo}})))
-    assert made.cells
-    assert {(cell.note, cell.values) for cell in made.cells} == {(note, ())}
-
-
-@pytest.mark.parametrize("implementation", ["a..b", ".b", "b.", "", "jax-privacy", "jax privacy", "1a"])
-def test_what_is_no_name_of_a_module_is_refused(raw: dict[str, Any], implementation: str) -> None:
-    table = {**raw["scales"]["demo"]["tables"]["11"], "implementation": implementation}
-    demo = {**raw["scales"]["demo"], "tables": {"11": table}}
-    with pytest.raises(ParamsError) as caught:
-        parse({**raw, "scales": {"demo": demo}})
-    place = "params.yaml: scales.demo.tables.11.implementation"
-    what = f"should be the name of a Python module, such as jax_privacy, not {implementation!r}"
-    assert str(caught.value) == f"{place}: {what}"
+def test_a_grid_may_show_medians_and_says_so(raw: dict[str, Any]) -> None:
+    demo = raw["scales"]["demo"]
+    prints = set()
+    for number, statistic in (("12", "mean"), ("12", "median"), ("13", "median")):
+        table = {**demo["tables"][number], "statistic": statistic}
+        catalogue = Catalogue(parse({**raw, "scales": {"demo": {**demo, "figures": {}, "tables": {number: table}}}}))
+        first = min(leave_records(catalogue, number))
+        write_json(first, {**read_json(first), "accuracy": 0.0, "times": {"seconds": 0.0, "hardware": "an abacus"}})
+        cells = build(number, catalogue).cells
+        assert [cell.center for cell in cells] == [float(getattr(np, statistic)(cell.values)) for cell in cells]
+        assert any(cell.center != cell.mean for cell in cells) == (statistic == "median")
+        prints.add(catalogue.fingerprint(f"table{number}"))
+    assert len(prints) == 3
+    table = {**demo["tables"]["12"], "statistic": "medien"}
+    with pytest.raises(ParamsError, match=r"statistic: .*'mean' or 'median', not 'medien'; did you mean 'median'\?"):
+        parse({**raw, "scales": {"demo": {**demo, "tables": {"12": table}}}})
 
 
 def test_a_missing_run_is_named(catalogues: dict[str, Catalogue]) -> None:

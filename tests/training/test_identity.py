@@ -33,6 +33,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "clip_norm": {"clip_norm": 0.5},
     "clipping": {"clipping": "auto-s"},
     "precision": {"precision": "bfloat16"},
+    "engine": {"engine": "jax"},
     "bands": {"bands": 2},
     "update": {"update": "model-mix"},
     "mix_width": {"mix_width": 0.3, "update": "model-mix"},
@@ -61,10 +62,10 @@ CHANGES: dict[str, dict[str, Any]] = {
     "release": {"release": True},
     "seed": {"seed": 2},
 }
-# Pretraining is for heads; microbatches, precision and ModelMix are for networks.
+# Pretraining is for heads; microbatches, precision, engines and ModelMix are for networks.
 NOT_FOR = {
     "scratch": {"pretrain_epochs"},
-    "head": {"microbatch_size", "microbatch_mixup", "precision", "update", "mix_width"},
+    "head": {"microbatch_size", "microbatch_mixup", "precision", "engine", "update", "mix_width"},
 }
 
 

@@ -1,4 +1,7 @@
-"""What a run says of itself: accuracies, the average that is kept, the share clipped, gradients' magnitudes."""
+"""What a run says of itself: accuracies, the average that is kept, the share clipped, gradients' magnitudes.
+
+Accuracies of networks, whichever engine classifies, are those of `training.network`.
+"""
 
 import copy
 

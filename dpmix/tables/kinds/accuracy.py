@@ -28,7 +28,7 @@ ZERO_SHOT, NON_PRIVATE = "Zero-shot (ε = 0)", "Non-private (ε = ∞)"
 
 
 class AccuracyTable(GridTable):
-    """Test accuracy in per cent: one cell for each row and column, averaged over the seeds."""
+    """Test accuracy in per cent: one cell for each row and column, the mean or median over the seeds."""
 
     unit: ClassVar[str] = ACCURACY
 

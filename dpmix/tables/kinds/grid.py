@@ -3,7 +3,8 @@
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Any
+from dataclasses import replace
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from typing_extensions import override
@@ -19,11 +20,12 @@ from dpmix.params.declared import Declared, Seeds
 from dpmix.params.scales import Params
 from dpmix.params.settings import Settings
 from dpmix.params.tables import Axis
+from dpmix.tables.cells import Cell
 from dpmix.tables.kinds.base import Measured, place
 
 
 class GridTable(Measured):
-    """A grid of experiments: one cell for each row and column, averaged over the seeds."""
+    """A grid of experiments: one cell for each row and column, the mean or median over the seeds."""
 
     rows: Annotated[tuple[Axis, ...], Field(description="Axes that span the rows, outermost first")] = ()
     columns: Annotated[tuple[Axis, ...], Field(description="Axes that span the columns, outermost first")] = ()
@@ -41,6 +43,17 @@ class GridTable(Measured):
         Declared(determines=False),
     ] = ()
     seeds: Annotated[Seeds | None, Field(description="Seeds in place of the scale's")] = None
+    statistic: Annotated[
+        Literal["mean", "median"], Field(description="What cells show of their seeds"), Declared(determines=False)
+    ] = "mean"
+
+    @override
+    def read(self, cell: CellSpec, scale: str) -> Cell:
+        return replace(super().read(cell, scale), statistic=self.statistic)
+
+    @override
+    def shown(self, catalogue: Catalogue) -> list[Any]:
+        return [*super().shown(catalogue), *(["median"] if self.statistic == "median" else [])]
 
     @override
     def level_names(self) -> tuple[Labels, Labels]:

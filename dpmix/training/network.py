@@ -1,0 +1,123 @@
+"""`Network`, a network from scratch as a `Learner`, whichever engine computes its clipped sums."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dpmix.artefacts.experiment import Experiment
+from dpmix.privacy.clipping import zero_sum
+from dpmix.privacy.plan import Plan
+from dpmix.privacy.sampling import microbatches
+from dpmix.random import KeyedRandom
+from dpmix.training.accuracy import count_correct, per_cent
+from dpmix.training.data import TrainingData, view_settings
+from dpmix.training.inputs import clipping_mode
+from dpmix.training.learner import Member, Sums
+from dpmix.training.physical_batches import physical_batches
+from dpmix.training.workers import Workers
+from dpmix.views.mixing import Views, make_microbatch_views, make_views
+
+
+@dataclass(frozen=True)
+class Computing:
+    """How an engine computes; none of it changes a result beyond rounding.
+
+    Attributes:
+        device: where the loop's tensors and the views are.
+        physical_batch: the most units whose gradients are computed together.
+        backend: of `dpmix.privacy.clipping.clipped_sum`, for the engine that uses it.
+    """
+
+    device: str
+    physical_batch: int
+    backend: str
+
+
+class Network(ABC):
+    """A network as a `dpmix.training.learner.Learner` with one member; an engine is a subclass.
+
+    Args:
+        experiment: the run; its learning rate is a number.
+        plan: its sampling, noise and steps.
+        data: what is trained on and what accuracy is measured on.
+        module: the network, with its initial weights; `params` share memory with its parameters.
+        computing: where and how.
+
+    Attributes:
+        computed_by: what computes the clipped gradients, in one line for a log.
+    """
+
+    computed_by: str
+
+    def __init__(
+        self, experiment: Experiment, plan: Plan, data: TrainingData, module: nn.Module, computing: Computing
+    ) -> None:
+        assert isinstance(experiment.learning_rate, float)
+        self.params = {name: value.detach() for name, value in module.named_parameters()}
+        self._mode = clipping_mode(experiment)
+        rates = experiment.learning_rate, experiment.momentum, experiment.weight_decay
+        self.members: Sequence[Member] = [Member(plan, *rates, self._mode.largest(list(self.params), plan.clip_norm))]
+        self._experiment, self._plan, self._data = experiment, plan, data
+        self.module, self._computing = module, computing
+        self._units = microbatches(plan.population, plan.microbatch_size, seed=0)
+
+    def of_member(self, tensors: Mapping[str, Tensor], member: int) -> dict[str, Tensor]:
+        """See `Learner.of_member`."""
+        return dict(tensors)
+
+    def zero_sums(self) -> Sums:
+        """See `Learner.zero_sums`."""
+        nothing = zero_sum(self.params, self._plan.clip_norm, self._mode)
+        return self._as_sums(nothing.total, nothing.norms)
+
+    def sums(self, units: np.ndarray, step: int) -> Sums:
+        """See `Learner.sums`."""
+        return self._as_sums(*self.clipped(self._views(units, step)))
+
+    @abstractmethod
+    def accuracies(self, weights: Mapping[str, Tensor], workers: Workers) -> list[float]:
+        """See `Learner.accuracies`."""
+
+    @abstractmethod
+    def clipped(self, views: Views) -> tuple[dict[str, Tensor], Tensor]:
+        """The sum of the clipped gradients of some units, and their norms before clipping, [n].
+
+        A unit's gradient is that of its mean loss over its views. One that is not finite adds nothing.
+        """
+
+    def _as_sums(self, totals: dict[str, Tensor], norms: Tensor) -> Sums:
+        return Sums(totals, (norms > self._plan.clip_norm).sum()[None])
+
+    def _views(self, units: np.ndarray, step: int) -> Views:
+        experiment, data, device = self._experiment, self._data, self._computing.device
+        members, settings = self._units[units], view_settings(experiment)
+        if experiment.microbatch_size > 1:
+            return make_microbatch_views(data.private, members, settings, experiment.seed, step, device)
+        indices = members[:, 0]
+        random = KeyedRandom(experiment.seed, step, indices)
+        return make_views(data.private, indices, settings, random, data.mixed_in, device)
+
+
+def measure(
+    predict: Callable[[Tensor], Tensor], data: TrainingData, device: str, workers: Workers, *, together: int
+) -> float:
+    """The per cent of the evaluation images that are classified correctly, without augmentation.
+
+    Args:
+        predict: from images, float32 [m, C, R, R] in [0, 1], to classes, int64 [m].
+        data: whose `evaluation` set is used.
+        device: where images are when they are handed to `predict`.
+        workers: the processes that share the images; each returns the result over all of them.
+        together: the most images that are classified at once.
+    """
+    everything = np.arange(len(data.evaluation))
+    correct = torch.zeros((), dtype=torch.int64, device=device)
+    for part in physical_batches(workers.shard(everything), together):
+        images = torch.from_numpy(np.array(data.evaluation.images[part])).to(device).float() / 255
+        correct += count_correct(predict(images), data.evaluation.labels[part])
+    workers.all_reduce(correct)
+    return per_cent(int(correct), len(everything))
