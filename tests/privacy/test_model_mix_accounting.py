@@ -131,6 +131,15 @@ def test_at_equal_variance_plain_noise_needs_no_more() -> None:
         assert plain < mixed
 
 
+def test_what_choices_says_of_the_papers_run() -> None:
+    """σ = 0.335 and the mixing noise have the variance of σ = 3.26, and that has ε = 2.2 by PLD in place of 8."""
+    equal = math.sqrt(PAPER.noise_multiplier**2 + PAPER.width**2 / 12)
+    assert round(equal, 2) == 3.26
+    plain = epsilon("pld", noise_multiplier=equal, sampling_rate=0.03, steps=3400, delta=1e-5)
+    assert round(plain, 1) == 2.2
+    assert round(amplified_epsilon([PAPER], delta=1e-5), 1) == 8.0
+
+
 def test_a_history_is_composed() -> None:
     whole = amplified_epsilon([PAPER], delta=1e-5)
     parts = [PAPER._replace(steps=1000), PAPER._replace(steps=2400)]

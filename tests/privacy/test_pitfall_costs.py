@@ -16,6 +16,7 @@ import pytest
 from scipy import optimize, stats
 
 from dpmix.privacy.accounting import Steps, composed_epsilon, epsilon
+from dpmix.privacy.model_mix_plan import model_mix_plan
 from dpmix.privacy.plan import Plan
 
 POPULATION, BATCH, EPOCHS, DELTA = 50_000, 1000, 10, 1e-5
@@ -148,6 +149,20 @@ def told_apart(weights: int) -> float:
     return float(narrow.sf(threshold))
 
 
+def unmixed() -> float:
+    """A coordinate that ModelMix leaves out, at the noise that mixing was to make up for."""
+    return spent(mixed_sigma(), accountant="rdp")
+
+
+@functools.cache
+def mixed_sigma() -> float:
+    plan = model_mix_plan(
+        population=POPULATION, batch_size=BATCH, epochs=EPOCHS, clip_norm=20.0, epsilon=4.0, delta=DELTA,
+        mix_width=0.15, truncation=100.0,
+    )  # fmt: skip
+    return plan.noise_multiplier
+
+
 COSTS = {
     "Batches in a fixed order": fixed_order,
     "Shuffled batches": fresh_shuffle,
@@ -160,6 +175,7 @@ COSTS = {
     "Microbatches": lambda: spent(sigma() / 2),
     "Norms that are not of what is added": lambda: spent(sigma() / 1.1),
     "An accountant that underestimates": central_limit,
+    "Amplification whose conditions fail": unmixed,
     "Models that share a sample": lambda: together(4, 4),
     "Tuning on private images": lambda: spent(sigma(), 8 * STEPS),
     "A person with several images": lambda: person(5),
@@ -204,6 +220,8 @@ def test_what_four_becomes(rows, name):
             "would be {:.1f} with samples of their own",
             lambda: [composed_epsilon("pld", [Steps(sigma(), RATE, 2 * STEPS)], delta=DELTA)],
         ),
+        ("lets σ = {:.2f} stand for ε = 4", lambda: [mixed_sigma()]),
+        ("that noise alone, for which RDP certifies {:.1f}", lambda: [unmixed()]),
         ("at σ = 0.3 the same steps spend {:.0f} under RDP", lambda: [spent(0.3, accountant="rdp")]),
         (
             "{} pairs of (step, parameter) of a WRN-16-4 have the same noise within 2441 steps",

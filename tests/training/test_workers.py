@@ -165,6 +165,7 @@ def test_several_processes_give_the_result_of_one(world: World, repository: Path
         world.experiment(epsilon=1.0),
         world.scratch(epochs=1, momentum=0.5, ema_decay=0.9),
         world.scratch(batch_size=2, epochs=1, k_self=0),
+        world.scratch(epochs=1, update="model-mix", clipping="coordinates", mix_width=0.5),
     ]
     make(list(runs), "demo", Execution(device="cpu"))  # as the processes, which may be more than there are GPUs
     alone = [read_json(run.path("demo")) for run in runs]
