@@ -46,6 +46,12 @@ class Experiment(RunSettings, Artefact):
             raise ValueError(f"{where}: batch_size {self.batch_size} exceeds the {self.population} {of}; lower it")
         if self.bands > 1 and self.microbatch_size > 1:
             raise ValueError(f"{where}: banded noise is not accounted for with microbatches; set bands: 1")
+        plain = self.bands == 1 and self.microbatch_size == 1 and self.update == "sgd"
+        if self.batches == "fixed-order" and not plain:
+            raise ValueError(
+                f"{where}: batches in a fixed order are accounted for plain DP-SGD alone; set bands and "
+                "microbatch_size to 1, and update to sgd"
+            )
         if self.bands * self.batch_size > self.population:
             raise ValueError(
                 f"{where}: {self.bands} bands sample from {self.population // self.bands} images at a time, fewer than "
@@ -227,7 +233,7 @@ class Experiment(RunSettings, Artefact):
     def directory(self, scale: str) -> Path:
         """The folder of this run's files."""
         ks = f"k{self.k_base}-{self.k_self}-{self.k_diff}"
-        name = f"eps{number(self.epsilon)}-{ks}-seed{self.seed}-{self.hash}"
+        name = f"{self.epsilon_word}{number(self.epsilon)}-{ks}-seed{self.seed}-{self.hash}"
         return Path("results", scale, self.folder, self.dataset.name, self.model.name, self.method, name)
 
     @override

@@ -12,7 +12,7 @@ from dpmix.params.settings import PlanSettings
 
 _OF_MODEL_MIX = {"mix_width", "truncation"}
 
-_MAKES_A_PLAN = {"population", *PlanSettings.model_fields} - {"epsilon", "bands", "update", *_OF_MODEL_MIX}
+_MAKES_A_PLAN = {"population", *PlanSettings.model_fields} - {"epsilon", "bands", "batches", "update", *_OF_MODEL_MIX}
 
 
 class PlanFile(PlanSettings, Artefact):
@@ -33,16 +33,20 @@ class PlanFile(PlanSettings, Artefact):
             PrivacyError: a target that the accountant cannot certify.
         """
         from dpmix.privacy.banded_plan import banded_plan
+        from dpmix.privacy.fixed_order import fixed_order_plan
         from dpmix.privacy.model_mix_plan import model_mix_plan
         from dpmix.privacy.plan import Plan
 
         values = self.model_dump(include={*_MAKES_A_PLAN, "epsilon"})
+        if self.batches == "fixed-order":
+            return fixed_order_plan(**values)
         if self.update == "model-mix":
             return model_mix_plan(**values, **self.model_dump(include=_OF_MODEL_MIX))
         return banded_plan(**values, bands=self.bands) if self.bands > 1 else Plan.calibrated(**values)
 
     def difference(self, plan: "Plan") -> str | None:
         """The first way in which a plan differs from this target, in words; None if it differs in nothing."""
+        from dpmix.privacy.fixed_order import FixedOrderPlan, batches
         from dpmix.privacy.plan import Plan
 
         steps = Plan.make(**self.model_dump(include=_MAKES_A_PLAN), noise_multiplier=1.0).steps
@@ -58,6 +62,14 @@ class PlanFile(PlanSettings, Artefact):
             "bands": self.bands,
             "mixed_as": self._mixed_as(),
         }
+        if self.batches == "fixed-order":
+            # Its ε is not the nominal one, which is what the run asks for.
+            steps = self.epochs * batches(self.population, self.batch_size)
+            wanted |= {"steps": steps, "nominal_epsilon": wanted.pop("target_epsilon")}
+            if not isinstance(plan, FixedOrderPlan):
+                return "its batches are Poisson samples, not in a fixed order"
+        elif isinstance(plan, FixedOrderPlan):
+            return "its batches are in a fixed order, not Poisson samples"
         for name, value in wanted.items():
             if (found := getattr(plan, name)) != value:
                 return f"its {name} is {found}, not {value}"
@@ -74,5 +86,6 @@ class PlanFile(PlanSettings, Artefact):
 
     @override
     def path(self, scale: str) -> Path:
-        name = f"n{self.population}-b{self.batch_size}-e{self.epochs}-eps{number(self.epsilon)}-{self.hash}.json"
+        target = f"{self.epsilon_word}{number(self.epsilon)}"
+        name = f"n{self.population}-b{self.batch_size}-e{self.epochs}-{target}-{self.hash}.json"
         return Path("results", scale, self.folder, name)

@@ -37,6 +37,10 @@ SETTINGS: Mapping[str, Rule] = {
     "update": _ANY,  # α, which mixes released weights, is from the operating system's entropy and kept nowhere
     "mix_width": _ANY,
     "truncation": _ANY,
+    "batches": (
+        lambda value: value == "poisson",
+        "batches in a fixed order have another ε than the nominal one; set batches to poisson",
+    ),
     "batch_size": _ANY,
     "epochs": _ANY,
     "learning_rate": (

@@ -65,6 +65,7 @@ TABLE_KINDS = {
     "runtime": "dpmix.tables.kinds.runtime:RuntimeTable",
     "fid-views": "dpmix.tables.kinds.fid:FidViewsTable",
     "fid-sets": "dpmix.tables.kinds.fid:FidSetsTable",
+    "released": "dpmix.tables.kinds.released:ReleasedTable",
     "privacy": "dpmix.tables.kinds.privacy:PrivacyTable",
     "model-mix": "dpmix.tables.kinds.model_mix:ModelMixTable",
 }

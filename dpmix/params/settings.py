@@ -80,11 +80,24 @@ class PlanSettings(Spec):
         ),
         Declared(unless="`clipping` is not `coordinates`", added=True),
     ] = 100.0
+    batches: Annotated[
+        Literal["poisson", "fixed-order"],
+        Field(
+            description="Poisson samples, or the same batches in each epoch, as the released program has them: ε is "
+            "then nominal, and another is spent"
+        ),
+        Declared(added=True),
+    ] = "poisson"
     microbatch_size: Annotated[
         int,
         Field(gt=0, description="Examples that are sampled and clipped as one unit, of networks from scratch"),
         Declared(unit="examples", view="microbatch_size"),
     ] = 1
+
+    @property
+    def epsilon_word(self) -> str:
+        """What `epsilon` is called in paths: `eps`, or `nominal` where it is no guarantee."""
+        return "eps" if self.batches == "poisson" else "nominal"
 
 
 class RunSettings(PlanSettings):
@@ -148,11 +161,14 @@ class RunSettings(PlanSettings):
     mixup_pairs: Annotated[
         Literal["distinct", "independent"],
         Field(description="Whether the two views of a mixture always differ, or are drawn independently"),
-        Declared(unless="k_self is 0", view="pairs"),
+        Declared(unless="k_self is 0 or its views are unmixed", view="pairs"),
     ] = "distinct"
     mixing: Annotated[
-        Literal["mixup", "cutmix"],
-        Field(description="Whether mixtures are weighted means, or one image with a rectangle of the other"),
+        Literal["mixup", "cutmix", "unmixed"],
+        Field(
+            description="Whether mixtures are weighted means, or one image with a rectangle of the other; `unmixed`: "
+            "copies of one image with a mixed label, as the released program makes them"
+        ),
         Declared(unless="nothing is mixed", added=True, view="mixing"),
     ] = "mixup"
     transforms: Annotated[

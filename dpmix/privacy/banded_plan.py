@@ -11,6 +11,7 @@ from typing_extensions import override
 from dpmix.errors import ParamsError
 from dpmix.privacy.accounting import Steps
 from dpmix.privacy.calibration import noise_multiplier
+from dpmix.privacy.fixed_order import FixedOrderPlan
 from dpmix.privacy.matrix_factorization import (
     BandedNoise,
     CyclicSampler,
@@ -160,7 +161,7 @@ def banded_plan(
 
 
 def plan_from_json(values: Mapping[str, Any]) -> Plan:
-    """The `Plan`, `BandedPlan` or `ModelMixPlan` whose `to_json` gave these values.
+    """The `Plan`, or the plan of a kind below it, whose `to_json` gave these values.
 
     Raises:
         ParamsError: missing or unknown fields, or values that do not fit together.
@@ -169,7 +170,11 @@ def plan_from_json(values: Mapping[str, Any]) -> Plan:
     >>> plan_from_json(plan.to_json()) == plan
     True
     """
-    kinds: dict[str, type[Plan]] = {"coefficients": BandedPlan, "mix_width": ModelMixPlan}
+    kinds: dict[str, type[Plan]] = {
+        "coefficients": BandedPlan,
+        "mix_width": ModelMixPlan,
+        "nominal_epsilon": FixedOrderPlan,
+    }
     return next((kind for name, kind in kinds.items() if name in values), Plan).from_json(values)
 
 

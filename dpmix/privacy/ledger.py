@@ -228,10 +228,10 @@ class Ledger:
                 raise PrivacyError(
                     f"a step had sampling rate {rate:g}, above the planned {plan.step_rate:g}; discard the model"
                 )
-        if self._samples.gap is not None and self._samples.gap < plan.bands:
+        if self._samples.gap is not None and self._samples.gap < plan.least_gap:
             raise PrivacyError(
-                f"a unit could be sampled twice within {plan.bands} steps, over which the noise is correlated; discard "
-                "the model and mend the sampler"
+                f"a unit could be sampled twice within {plan.least_gap} steps, in which the plan counts it once; "
+                "discard the model and mend the sampler"
             )
         self._check_mixing(plan)
         if self.steps > plan.steps:

@@ -242,6 +242,11 @@ class Plan:
         return 1
 
     @property
+    def least_gap(self) -> int:
+        """The least number of steps after which a unit may be taken again; 1 if it may be in every step."""
+        return self.bands
+
+    @property
     def noise_column(self) -> tuple[float, ...]:
         """How noise is correlated over steps: c, such that z_t = Σ_j c_j y_{t-j} is independent for added noise y.
 

@@ -74,11 +74,13 @@ def write_run(experiment: Experiment, plan: Plan, outcome: Outcome, scale: str, 
     spent = outcome.ledger.certify(plan)
     rate = experiment.learning_rate
     executed = outcome.ledger.history()
+    nominal = experiment.batches == "fixed-order"
     metrics: dict[str, Any] = {
         "accuracy": outcome.accuracy,
         "accuracy_by_epoch": outcome.accuracies,
         "best_epoch_on_test": max(outcome.accuracies),
-        "epsilon": {"target": experiment.epsilon, **spent} if plan.private else {},
+        # Batches in a fixed order do not have the ε that their noise is nominally for.
+        "epsilon": {"nominal" if nominal else "target": experiment.epsilon, **spent} if plan.private else {},
         "delta": plan.delta,
         "noise_multiplier": min(row.noise_multiplier for row in executed),
         "sampling_rate": plan.sampling_rate,

@@ -5,7 +5,8 @@ S holds K_base draws of T(x) and K_diff images drawn from the synthetic set D; S
     lambda a + (1 - lambda) b,  lambda ~ Beta(alpha, alpha),                                            (Eq. 3)
 
 of pairs from S, with the same lambda for images and labels. Section 3.1 remarks that CutMix may take mixup's place:
-then a box of b, of area 1 - lambda, is pasted into a, and the label's lambda is the share of pixels that a keeps. No
+then a box of b, of area 1 - lambda, is pasted into a, and the label's lambda is the share of pixels that a keeps. The
+program that was released mixes a with itself, which leaves it as it is, and its label with that of b (`unmixed`). No
 other private example enters the views of one: that is why clipping their mean gradient bounds the sensitivity by C.
 
 Microbatches (section 3, Table 1) are the exception that the paper argues against: their views come from two private
@@ -150,7 +151,7 @@ def cut(members: Tensor, pairs: Tensor, boxes: Tensor) -> Tensor:
 def _mixtures(
     images: Tensor, targets: Tensor, pairs: Tensor, settings: ViewSettings, random: KeyedRandom, stream: str
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Mixtures, their soft labels and their weights, by mixup or CutMix, with weights drawn from Beta(alpha, alpha).
+    """Mixtures (or unmixed copies), their soft labels and their weights, which are drawn from Beta(alpha, alpha).
 
     Args:
         images: float32 [n, |S|, C, H, W].
@@ -164,6 +165,9 @@ def _mixtures(
         [n, m, C, H, W], [n, m, classes], and float32 [n, m], the weight of each pair's first member.
     """
     drawn = random.beta(stream, settings.alpha, pairs.shape[1])
+    if settings.mixing == "unmixed":
+        weights, rows = torch.from_numpy(drawn).float(), torch.arange(len(images), device=images.device)[:, None]
+        return images[rows, pairs[..., 0].to(images.device)], mix(targets, pairs, weights), weights
     if settings.mixing == "mixup":
         weights = torch.from_numpy(drawn).float()
         return mix(images, pairs, weights), mix(targets, pairs, weights), weights
@@ -277,6 +281,10 @@ def _without_replacement(random: KeyedRandom, stream: str, population: int, coun
 
 
 def _draw_pairs(random: KeyedRandom, members: int, settings: ViewSettings) -> Tensor:
+    if settings.mixing == "unmixed":
+        # The released program draws both by themselves, and below |S| - 1: never the last of S.
+        drawn = [random.integers(name, members - 1, settings.k_self) for name in ("first", "second")]
+        return torch.from_numpy(np.stack(drawn, axis=-1))
     first = random.integers("first", members, settings.k_self)
     if settings.pairs == "independent":
         second = random.integers("second", members, settings.k_self)

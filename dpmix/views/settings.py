@@ -13,7 +13,7 @@ from dpmix.views.transforms import INDEX_TRANSFORMS
 _NAMES = {
     "pairs": ("distinct", "independent"),
     "microbatch_mixup": ("none", "added", "alone"),
-    "mixing": ("mixup", "cutmix"),
+    "mixing": ("mixup", "cutmix", "unmixed"),
 }
 
 
@@ -32,7 +32,8 @@ class ViewSettings:
         augment_synthetic: whether T also applies to the images drawn from D.
         microbatch_size: examples of one unit of sampling; above 1, `microbatch_mixup` says whether their mixture is
             `added` to the unit's views or is its only view (`alone`).
-        mixing: what is done to a pair, of S or of a microbatch: `mixup` (Eq. 3) or `cutmix` (Yun et al., ICCV 2019).
+        mixing: what is done to a pair, of S or of a microbatch: `mixup` (Eq. 3) or `cutmix` (Yun et al., ICCV 2019); or
+            `unmixed` copies of S, as the released program makes them.
 
     Raises:
         ValueError: a value that is not allowed, or values that do not fit together.
@@ -53,7 +54,7 @@ class ViewSettings:
     augment_synthetic: bool = True
     microbatch_size: int = 1
     microbatch_mixup: Literal["none", "added", "alone"] = "none"
-    mixing: Literal["mixup", "cutmix"] = "mixup"
+    mixing: Literal["mixup", "cutmix", "unmixed"] = "mixup"
 
     def __post_init__(self) -> None:
         for name, least in (("k_base", 0), ("k_diff", 0), ("k_self", 0), ("padding", 0), ("microbatch_size", 1)):
@@ -68,8 +69,10 @@ class ViewSettings:
         members = self.k_base + self.k_diff
         if members == 0:
             raise ValueError("S is empty, so there is nothing to mix; raise k_base or k_diff")
-        if self.k_self and self.pairs == "distinct" and members < 2:
+        if self.k_self and (self.pairs == "distinct" or self.mixing == "unmixed") and members < 2:
             raise ValueError("k_self > 0 needs at least two members in S; raise k_base or k_diff")
+        if self.microbatch_mixup != "none" and self.mixing == "unmixed":
+            raise ValueError("mixing: unmixed is of k_self views; set microbatch_mixup: none, or mixing: mixup")
         if self.microbatch_mixup != "none" and self.microbatch_size != 2:
             raise ValueError("microbatch_mixup needs microbatch_size: 2; set it, or remove microbatch_mixup")
         if self.microbatch_size > 1 and (self.k_self or self.k_diff):
@@ -94,12 +97,16 @@ class ViewSettings:
         transforms = (*moves, *changes) if transformed else ()
         # A pair of one member with itself is that member, however it is mixed.
         mixes = self.microbatch_mixup != "none" or (self.k_self > 0 and self.k_base + self.k_diff > 1)
+        # The weights of unmixed copies act on labels alone, and only where the two drawn can have different ones: the
+        # last member of S, an image of D if there are any, is never drawn.
+        unmixed = mixes and self.mixing == "unmixed"
+        weighs = mixes and not (unmixed and (self.k_diff < 2 or self.k_base + self.k_diff < 3))
         default = ViewSettings(k_base=1)
         return replace(
             self,
-            alpha=self.alpha if mixes else default.alpha,
+            alpha=self.alpha if weighs else default.alpha,
             mixing=self.mixing if mixes else default.mixing,
-            pairs=self.pairs if self.k_self else default.pairs,
+            pairs=self.pairs if self.k_self and not unmixed else default.pairs,
             transforms=transforms,
             padding=self.padding if "crop" in transforms else default.padding,
             augment_synthetic=self.augment_synthetic if self.k_diff and transforms else default.augment_synthetic,

@@ -57,6 +57,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "update": {"update": "model-mix", "model": NETWORK},
     "mix_width": {"mix_width": 0.3, "update": "model-mix", "model": NETWORK},
     "truncation": {"truncation": 4.0, "clipping": "coordinates"},
+    "batches": {"batches": "fixed-order"},
     "batch_size": {"batch_size": 51},
     "epochs": {"epochs": 4},
     "learning_rate": {"learning_rate": 0.25},
@@ -117,7 +118,16 @@ def test_labels_are_for_people() -> None:
         st.sampled_from(
             sorted(
                 set(CHANGES)
-                - {"microbatch_size", "microbatch_mixup", "bands", "precision", "engine", "update", "mix_width"}
+                - {
+                    "microbatch_size",
+                    "microbatch_mixup",
+                    "bands",
+                    "batches",
+                    "precision",
+                    "engine",
+                    "update",
+                    "mix_width",
+                }
             )
         ),
         unique=True,

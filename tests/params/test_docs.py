@@ -80,7 +80,11 @@ def test_a_line_says_what_may_be_written(sections: dict[str, list[str]], section
 
 @pytest.mark.parametrize(
     ("key", "determines"),
-    [("epochs", "yes"), ("padding", "yes, unless nothing is cropped"), ("mixup_pairs", "yes, unless k_self is 0")],
+    [
+        ("epochs", "yes"),
+        ("padding", "yes, unless nothing is cropped"),
+        ("mixup_pairs", "yes, unless k_self is 0 or its views are unmixed"),
+    ],
 )
 def test_a_line_says_what_determines_the_result(sections: dict[str, list[str]], key: str, determines: str) -> None:
     (line,) = (one for one in sections["Settings of a run"] if one.startswith(f"| `{key}` |"))

@@ -53,6 +53,7 @@ def test_a_setting_that_was_added_leaves_hashes_as_they_were_until_it_is_used() 
     for name, value in {"bands": 2, "clipping": "auto-s", "precision": "float16", "mixing": "cutmix"}.items():
         assert experiment(model=NETWORK, **{name: value}).key()[name] == value
     assert experiment(bands=2).plan().key()["bands"] == 2
+    assert experiment(batches="fixed-order").plan().key()["batches"] == "fixed-order"
 
 
 def test_settings_are_silent_until_they_are_given() -> None:

@@ -1,0 +1,204 @@
+"""Batches in a fixed order, as the program released for DP-Mix draws them, with the ε that they have.
+
+That program calibrates its noise for Poisson sampling, and then trains on one permutation of the records, cut into
+⌈N / B⌉ batches that are the same in each epoch. Who knows the permutation knows the batch of every record, so
+sampling hides nothing: a record is in E batches of E epochs, each a Gaussian mechanism, and these compose. Adjacency is
+zero-out: a record is blanked out and nobody moves.
+
+The plan here keeps two numbers apart: `nominal_epsilon`, for which noise was calibrated as if batches were Poisson
+samples, and which guarantees nothing; and `target_epsilon`, the worst case of what is executed, which the ledger holds
+the run to. It is for experiments on what was released, and no model for release is trained with it.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from typing_extensions import override
+
+from dpmix.errors import ParamsError, PrivacyError
+from dpmix.privacy.accounting import Steps, composed_epsilon, rounded_up
+from dpmix.privacy.plan import Plan
+from dpmix.privacy.sampling import Sample, Sampler, microbatches
+
+
+@dataclass(frozen=True)
+class FixedOrderSampler:
+    """Takes the units of a permutation batch by batch, and begins again where it ends.
+
+    Attributes:
+        population: number of units N.
+        batch_size: B, units of a batch; the last one of the permutation has what is left.
+        seed: of the permutation, which is public.
+
+    >>> sampler = FixedOrderSampler(population=5, batch_size=2, seed=0)
+    >>> [len(sampler.sample(step).units) for step in range(4)]
+    [2, 2, 1, 2]
+    >>> bool((sampler.sample(0).units == sampler.sample(3).units).all())
+    True
+    """
+
+    population: int
+    batch_size: int
+    seed: int
+
+    def sample(self, step: int) -> Sample:
+        """See `Sampler.sample`. Candidates are the batch itself, each of which is taken with certainty."""
+        order = microbatches(self.population, 1, self.seed)[:, 0]
+        start = step % batches(self.population, self.batch_size) * self.batch_size
+        units = np.sort(order[start : start + self.batch_size])
+        return Sample(units, 1.0, units)
+
+
+def batches(population: int, batch_size: int) -> int:
+    """⌈N / B⌉, the batches of one epoch.
+
+    >>> batches(3680, 1000)
+    4
+    """
+    return -(-population // batch_size)
+
+
+@dataclass(frozen=True)
+class FixedOrderPlan(Plan):
+    """The plan of a run on batches in a fixed order. `fixed_order_plan` makes it.
+
+    Attributes:
+        nominal_epsilon: the ε for which noise was calibrated as if batches were Poisson samples; no guarantee.
+            `target_epsilon` is that of what is executed.
+
+    Raises:
+        ParamsError: values that do not fit together; microbatches.
+    """
+
+    nominal_epsilon: float = math.inf
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.microbatch_size > 1:
+            raise ParamsError("batches in a fixed order are not accounted for with microbatches; use microbatch_size 1")
+        if not self.nominal_epsilon > 0:
+            raise ParamsError(f"nominal epsilon {self.nominal_epsilon} is not above 0; use inf to train without noise")
+
+    @property
+    def epoch_steps(self) -> int:
+        """The steps of one epoch, ⌈N / B⌉."""
+        return batches(self.population, self.batch_size)
+
+    @property
+    @override
+    def sampling_rate(self) -> float:
+        """1: whoever knows the order knows the batch of every record."""
+        return 1.0
+
+    @property
+    @override
+    def expected_units(self) -> float:
+        """⌊N / ⌈N / B⌉⌋, by which the released program divides every noisy sum, whatever the batch has."""
+        return self.population // self.epoch_steps
+
+    @property
+    @override
+    def least_gap(self) -> int:
+        return self.epoch_steps
+
+    @override
+    def sampler(self, seed: int | None) -> Sampler:
+        """The sampler of a run. The order is public: without a seed it is that of seed 0."""
+        return FixedOrderSampler(self.population, self.batch_size, seed or 0)
+
+    @override
+    def accounted(self, executed: Iterable[Steps]) -> list[Steps]:
+        """One Gaussian mechanism for each batch that a record can have been in: ⌈steps / ⌈N / B⌉⌉ of them.
+
+        Where steps differ, all are taken to have the smallest noise that occurs.
+        """
+        rows = [row for row in executed if row.steps]
+        if not rows:
+            return rows
+        taken = -(-sum(row.steps for row in rows) // self.epoch_steps)
+        return [Steps(min(row.noise_multiplier for row in rows), 1.0, taken)]
+
+    @override
+    def check(self) -> None:
+        """Also that the noise is that of `nominal_epsilon`.
+
+        Raises:
+            PrivacyError: if ε is above its target, or the noise too small for what the plan calls nominal.
+        """
+        super().check()
+        if self.nominal_epsilon == math.inf:
+            return
+        nominal = _nominal(self)
+        spent = composed_epsilon(
+            self.accountant, [Steps(self.noise_multiplier, nominal.step_rate, nominal.steps)], delta=self.delta
+        )
+        if not spent <= self.nominal_epsilon:
+            raise PrivacyError(
+                f"noise multiplier {self.noise_multiplier:g} is nominally epsilon {rounded_up(spent, 6)} "
+                f"({self.accountant}), above {self.nominal_epsilon:g}; make the plan again with fixed_order_plan"
+            )
+
+
+def fixed_order_plan(
+    *,
+    population: int,
+    batch_size: int,
+    epochs: int,
+    clip_norm: float,
+    epsilon: float,
+    delta: float,
+    accountant: str = "pld",
+    microbatch_size: int = 1,
+) -> FixedOrderPlan:
+    """The plan with the noise of `Plan.calibrated`, whose batches are in a fixed order.
+
+    Args:
+        epochs: E, whole passes over the records.
+        epsilon: nominal. The rest as of `Plan.calibrated`.
+
+    Raises:
+        ParamsError: values that do not fit together; microbatches; epochs that are no whole number.
+        PrivacyError: a nominal ε that the accountant cannot certify.
+
+    >>> plan = fixed_order_plan(
+    ...     population=300, batch_size=100, epochs=10, clip_norm=1.0, epsilon=2, delta=1e-5, accountant="pld"
+    ... )
+    >>> plan.steps, plan.nominal_epsilon, round(plan.target_epsilon, 1)
+    (30, 2, 3.5)
+    """
+    if epochs != int(epochs):
+        raise ParamsError(f"{epochs} epochs are no whole number of passes over the records; give one")
+    calibrated = Plan.calibrated(
+        population=population,
+        batch_size=batch_size,
+        epochs=epochs,
+        clip_norm=clip_norm,
+        epsilon=epsilon,
+        delta=delta,
+        accountant=accountant,
+        microbatch_size=microbatch_size,
+    )
+    values: dict[str, Any] = {each.name: getattr(calibrated, each.name) for each in fields(calibrated)}
+    values |= {"steps": int(epochs) * batches(population, batch_size), "target_epsilon": math.inf}
+    plan = FixedOrderPlan(**values, nominal_epsilon=epsilon)
+    if not plan.private:
+        return plan
+    _, spent = plan.stated([plan._planned()])
+    # Rounded up, because another processor may compute a little more when it checks the plan.
+    return FixedOrderPlan(**{**values, "target_epsilon": float(rounded_up(spent, 6))}, nominal_epsilon=epsilon)
+
+
+def _nominal(plan: FixedOrderPlan) -> Plan:
+    """The Poisson-sampled plan that the noise was calibrated for."""
+    return Plan.make(
+        population=plan.population,
+        batch_size=plan.batch_size,
+        epochs=plan.steps // plan.epoch_steps,
+        clip_norm=plan.clip_norm,
+        noise_multiplier=plan.noise_multiplier,
+        delta=plan.delta,
+        accountant=plan.accountant,
+    )

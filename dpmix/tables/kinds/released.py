@@ -1,0 +1,114 @@
+"""Runs as a program executed them beside runs as they are published: accuracies, differences, and the ε executed."""
+
+from collections.abc import Iterable
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+from typing_extensions import override
+
+from dpmix.artefacts.experiment import Experiment
+from dpmix.catalogue.catalogue import Catalogue
+from dpmix.catalogue.cells import CellSpec, Labels
+from dpmix.errors import known
+from dpmix.files import read_json
+from dpmix.params.declared import Declared, LabelKey, Some
+from dpmix.privacy.accounting import rounded_up
+from dpmix.tables.captions import ACCURACY
+from dpmix.tables.cells import Cell
+from dpmix.tables.kinds.differences import difference
+from dpmix.tables.kinds.grid import GridTable
+from dpmix.tables.statistics import mean
+
+# Which of a run's epochs a column shows, and what its record calls the accuracy.
+EPOCHS = {"last epoch": "accuracy", "best on test": "best_epoch_on_test"}
+LAST, BEST = EPOCHS
+
+
+class ReleasedTable(GridTable):
+    """A grid of runs with two columns for each: the last epoch, which is the result, and the best on the test set.
+
+    A cell whose batches were in a fixed order has the ε that was executed as a footnote: that of its row or column is
+    nominal.
+    """
+
+    unit: ClassVar[str] = ACCURACY
+
+    kind: Annotated[
+        Literal["released"],
+        Field(description="Test accuracy in % after the last epoch, beside that of the best one on the test set"),
+    ]
+    compare: Annotated[
+        dict[LabelKey, Some[LabelKey]],
+        Field(description="Rows by label, each with the rows that it is compared with below the table"),
+        Declared(determines=False),
+    ] = {}  # noqa: RUF012  # pydantic copies a default
+
+    @override
+    def level_names(self) -> tuple[Labels, Labels]:
+        rows, columns = super().level_names()
+        return rows, (*columns, "Epoch")
+
+    @override
+    def cells(self, where: str, catalogue: Catalogue) -> Iterable[CellSpec]:
+        cells = list(super().cells(where, catalogue))
+        rows = dict.fromkeys(_label(cell.row) for cell in cells)
+        for label, others in self.compare.items():
+            for one in (label, *others):
+                known(one, rows, "row", f"compare of {where}")
+        for cell in cells:
+            for epoch in EPOCHS:
+                yield CellSpec(cell.row, (*cell.column, epoch), cell.artefacts)
+
+    @override
+    def value(self, record: dict[str, Any]) -> float:
+        return float(record[EPOCHS[LAST]])
+
+    @override
+    def read(self, cell: CellSpec, scale: str) -> Cell:
+        found = super().read(cell, scale)
+        if not cell.artefacts:
+            return found
+        shown = EPOCHS[cell.column[-1]]
+        values = tuple(float(read_json(one.path(scale))[shown]) for one in cell.artefacts)
+        return Cell(cell.row, cell.column, values, epsilon=found.epsilon, note=_executed(cell, found.epsilon))
+
+    @override
+    def shown(self, catalogue: Catalogue) -> list[Any]:
+        return [*super().shown(catalogue), self.compare]
+
+    @override
+    def notes(self, name: str, catalogue: Catalogue) -> list[str]:
+        """Also the differences that `compare` asks for, after the last epoch, and what the best epoch adds."""
+        cells = [self.read(cell, catalogue.scale) for cell in catalogue.cells(name) if cell.artefacts]
+        last, best = (
+            {(_label(cell.row), _label(cell.column[:-1])): cell.values for cell in cells if cell.column[-1] == epoch}
+            for epoch in EPOCHS
+        )
+        columns = dict.fromkeys(column for _, column in last)
+        notes = [
+            difference(
+                row.replace(" | ", ", "),
+                other.replace(" | ", ", "),
+                {column: (last[row, column], last[other, column]) for column in columns},
+            )
+            for row, others in self.compare.items()
+            for other in others
+        ]
+        gained = [one - other for place, values in best.items() for one, other in zip(values, last[place], strict=True)]
+        gain = mean(gained)
+        chosen = "Best on test: the epoch with the best test accuracy, which test images chose"
+        more = "" if gain is None else f"; over all runs that adds {gain:.1f} points to the last epoch's"
+        return [*super().notes(name, catalogue), *notes, f"{chosen}{more}."]
+
+
+def _label(labels: Labels) -> str:
+    return " | ".join(labels)
+
+
+def _executed(cell: CellSpec, epsilon: float | None) -> str:
+    """A footnote with the executed ε of runs whose batches were in a fixed order; empty for others."""
+    run = cell.artefacts[0]
+    assert isinstance(run, Experiment)
+    if run.batches == "poisson" or epsilon is None:
+        return ""
+    return f"batches in a fixed order: ε executed is {rounded_up(epsilon, 2)}, and {run.epsilon:g} is nominal"
