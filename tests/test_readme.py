@@ -2,9 +2,12 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from dpmix.catalogue.catalogue import Catalogue
+from dpmix.params.read import read as read_params
 from dpmix.tables.render import read
 from dpmix.tables.statistics import paired_difference
 
@@ -72,3 +75,39 @@ def test_what_is_said_to_differ_differs_seed_by_seed(
     difference = paired_difference(grid[first].values, grid[second].values)
     assert difference.excludes_zero == settled
     assert not settled or difference.low > 0
+
+
+def systems(repository: Path) -> list[list[str]]:
+    """The rows of the list of systems, cell by cell."""
+    text = (
+        (repository / "README.md").read_text(encoding="utf-8").partition("\n## What works\n")[2].partition("\n## ")[0]
+    )
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in row.strip("|").split(" | ")] for row in rows[2:]]
+
+
+def test_every_system_names_a_test_that_exists(repository: Path) -> None:
+    rows = systems(repository)
+    assert len(rows) >= 15
+    for system, *_, by in rows:
+        file, _, name = by.strip("`").partition("::")
+        assert f"\ndef {name}(" in (repository / file).read_text(encoding="utf-8"), f"{system}: {by}"
+
+
+def test_every_system_stands_in_the_tables_that_are_named(repository: Path) -> None:
+    catalogue = Catalogue(read_params(repository / "params.yaml"), "demo")
+    methods = {spec.label: name for name, spec in catalogue.params.methods.items()}
+    named = 0
+    for system, where, *_ in systems(repository):
+        for first, last in re.findall(r"(\d+)(?: to (\d+))?", where):
+            for number in range(int(first), int(last or first) + 1):
+                assert str(number) in catalogue.spec.tables, system
+                runs: list[Any] = [one for cell in catalogue.cells(str(number)) for one in cell.artefacts]
+                views = [getattr(one, "views", None) or one for one in runs]
+                shown = {getattr(one, "method", None) for one in views}
+                if system in methods:
+                    assert methods[system] in shown, f"{system} is not in Table {number}"
+                    named += 1
+        for target in re.findall(r"`(table_\w+)`", where):
+            assert target in catalogue.targets, system
+    assert named >= 20
