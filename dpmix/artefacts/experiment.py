@@ -62,6 +62,18 @@ class Experiment(RunSettings, Artefact):
                 f"{where}: update: model-mix is for networks trained from scratch, with bands: 1 and microbatch_size: "
                 "1; set these, or update: sgd"
             )
+        if self.calibration == "accountant" and self.update != "model-mix":
+            raise ValueError(
+                f"{where}: calibration: accountant is for update: model-mix, as there is no other bound; remove it"
+            )
+        if self.calibration == "matched" and (
+            (self.update, self.bands, self.microbatch_size, self.batches) != ("sgd", 1, 1, "poisson")
+            or self.epsilon == math.inf
+        ):
+            raise ValueError(
+                f"{where}: calibration: matched is for update: sgd with a finite epsilon, bands: 1, batches: poisson "
+                "and microbatch_size: 1; set these, or remove it"
+            )
         for name in self.transforms:
             if name not in TRANSFORMS:
                 raise ValueError(f"{where}: unknown transform {name!r}; {suggestion(name, sorted(TRANSFORMS))}")
@@ -139,6 +151,11 @@ class Experiment(RunSettings, Artefact):
         return self.k_diff > 0 and self.mix_with == "synthetic"
 
     @property
+    def _reads_mixing(self) -> bool:
+        """Whether its plan depends on the width of ModelMix's mixing, also to match its noise by noise alone."""
+        return self.update == "model-mix" or self.calibration == "matched"
+
+    @property
     def uses_synthetic(self) -> bool:
         """Whether the result depends on D: through views, pretraining, or the standardisation of features."""
         standardized = isinstance(self.model, EncoderSpec) and self.model.standardize == "public"
@@ -160,7 +177,7 @@ class Experiment(RunSettings, Artefact):
             changes["clipping"] = "flat"  # a linear head is one layer
         if self.clipping != "coordinates":
             changes["truncation"] = default("truncation")
-        if self.update != "model-mix":
+        if not self._reads_mixing:
             changes["mix_width"] = default("mix_width")
         if all(getattr(self, field) == value for field, value in changes.items()):
             return self
@@ -210,7 +227,7 @@ class Experiment(RunSettings, Artefact):
     def plan(self) -> PlanFile:
         """The privacy plan of this run, shared by all runs with the same target."""
         values = values_of(PlanSettings, self)
-        if self.update != "model-mix":
+        if not self._reads_mixing:
             values |= {"mix_width": default("mix_width"), "truncation": default("truncation")}
         elif self.clipping != "coordinates":
             values["truncation"] = 1.0  # no entry exceeds C in any mode

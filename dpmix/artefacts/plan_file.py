@@ -1,5 +1,7 @@
 """A privacy plan as a file: the noise that meets a target (ε, δ), shared by all runs with this target."""
 
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -12,7 +14,9 @@ from dpmix.params.settings import PlanSettings
 
 _OF_MODEL_MIX = {"mix_width", "truncation"}
 
-_MAKES_A_PLAN = {"population", *PlanSettings.model_fields} - {"epsilon", "bands", "batches", "update", *_OF_MODEL_MIX}
+_MAKES_A_PLAN = {"population", *PlanSettings.model_fields} - {
+    "epsilon", "bands", "batches", "update", "calibration", *_OF_MODEL_MIX,
+}  # fmt: skip
 
 
 class PlanFile(PlanSettings, Artefact):
@@ -27,7 +31,10 @@ class PlanFile(PlanSettings, Artefact):
     population: int
 
     def calibrated(self) -> "Plan":
-        """The plan with the least noise that meets the target.
+        """The plan that meets the target with the least noise, or with the noise that `calibration` asks for.
+
+        With `matched` the noise multiplier is √(σ² + w² / 12), for ModelMix's own σ and the width w of its mixing in
+        units of C: as much variance as Gaussian noise and mixing have together. Its ε is smaller than the target.
 
         Raises:
             PrivacyError: a target that the accountant cannot certify.
@@ -40,8 +47,14 @@ class PlanFile(PlanSettings, Artefact):
         values = self.model_dump(include={*_MAKES_A_PLAN, "epsilon"})
         if self.batches == "fixed-order":
             return fixed_order_plan(**values)
-        if self.update == "model-mix":
-            return model_mix_plan(**values, **self.model_dump(include=_OF_MODEL_MIX))
+        if self.update == "model-mix" or self.calibration == "matched":
+            mixing = model_mix_plan(**values, **self.model_dump(include=_OF_MODEL_MIX))
+            if self.calibration == "least":
+                return mixing
+            plain = Plan.calibrated(**values)
+            if self.calibration == "accountant":
+                return replace(mixing, noise_multiplier=plain.noise_multiplier)
+            return replace(plain, noise_multiplier=math.hypot(mixing.noise_multiplier, mixing.width / math.sqrt(12)))
         return banded_plan(**values, bands=self.bands) if self.bands > 1 else Plan.calibrated(**values)
 
     def difference(self, plan: "Plan") -> str | None:

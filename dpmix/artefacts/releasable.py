@@ -41,6 +41,7 @@ SETTINGS: Mapping[str, Rule] = {
         lambda value: value == "poisson",
         "batches in a fixed order have another ε than the nominal one; set batches to poisson",
     ),
+    "calibration": _ANY,
     "batch_size": _ANY,
     "epochs": _ANY,
     "learning_rate": (

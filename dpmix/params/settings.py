@@ -71,7 +71,7 @@ class PlanSettings(Spec):
     mix_width: Annotated[
         PositiveFloat,
         Field(description="τ / η of ModelMix: each step mixes weights at least this times the learning rate apart"),
-        Declared(unit="gradient", unless="`update` is not `model-mix`", added=True),
+        Declared(unit="gradient", unless="neither `update` is `model-mix` nor `calibration` is `matched`", added=True),
     ] = 0.15
     truncation: Annotated[
         float,
@@ -88,6 +88,14 @@ class PlanSettings(Spec):
         ),
         Declared(added=True),
     ] = "poisson"
+    calibration: Annotated[
+        Literal["least", "accountant", "matched"],
+        Field(
+            description="How much noise: the least that meets ε; of ModelMix what `accountant` asks for, as if mixing "
+            "were worth nothing; or for SGD as much as noise and mixing of ModelMix have together, at a smaller ε"
+        ),
+        Declared(added=True),
+    ] = "least"
     microbatch_size: Annotated[
         int,
         Field(gt=0, description="Examples that are sampled and clipped as one unit, of networks from scratch"),

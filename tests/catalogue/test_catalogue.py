@@ -70,6 +70,11 @@ def test_the_papers_hyperparameters(paper: Catalogue) -> None:
     assert len(paper.of(Experiment)) > 100
     for run in (one for one in paper.of(Experiment) if isinstance(one, Experiment)):
         assert run.delta == 1e-5
+        if run.model.name == "resnet-20":  # of ModelMix's paper, appendix E
+            assert (run.batch_size, run.epochs, run.clip_norm) == (1500, 105, 20)
+            assert run.learning_rate == (0.15 if run.update == "model-mix" else 0.1)
+            assert (run.mix_width, run.truncation) == (0.15, 100)
+            continue
         assert run.clip_norm == (0.05 if run.method == "mixed-ghost" else 1)
         assert run.momentum == run.weight_decay == 0
         assert run.mixup_alpha == 0.2

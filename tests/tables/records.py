@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 
 from dpmix.artefacts.experiment import Experiment, Selection
-from dpmix.artefacts.measurements import Distance, ZeroShot
+from dpmix.artefacts.measurements import CanaryAttack, Distance, ZeroShot
 from dpmix.artefacts.published_privacy import PublishedPrivacy
 from dpmix.catalogue.catalogue import Catalogue
 from dpmix.files import write_json
@@ -33,6 +33,10 @@ def leave_records(catalogue: Catalogue, table: str) -> dict[Path, float]:
         numbers[path] = 10 + index / 8
         if isinstance(artefact, PublishedPrivacy):
             write_json(path, {"epsilon": dict.fromkeys(COLUMNS, numbers[path])})
+            continue
+        if isinstance(artefact, CanaryAttack):
+            bounds = {"accountant": artefact.epsilon, "at_least": numbers[path]}
+            write_json(path, {"epsilon": bounds, "confidence": 0.95})
             continue
         if isinstance(artefact, Distance):
             write_json(path, {"distance": numbers[path]})

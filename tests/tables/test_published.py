@@ -210,6 +210,16 @@ def test_what_docs_choices_says_of_table_7s_k_diff(repository: Path) -> None:
     assert f"the paper's DP-Mix_Diff is {listed(added)} above its DP-Mix_Self" in text
 
 
+def test_model_mix_prints_what_it_prints() -> None:
+    """CIFAR-10 in Table 2 of its paper: ModelMix is above DP-SGD everywhere, and both rise with ε."""
+    table = published("modelmix")
+    assert (table.row_names, table.column_names) == (("Method",), ("ε",))
+    assert table.rows == (("DP-SGD",), ("ModelMix (Theorem B)",))
+    plain, mixed = ([table.values[row, column].mean for column in table.columns] for row in table.rows)
+    assert plain == sorted(plain) == [47.3, 51.1, 53.2, 54.7, 56.1]  # type: ignore[type-var]
+    assert mixed == sorted(mixed) == [59.8, 64.6, 67.5, 69.3, 70.4]  # type: ignore[type-var]
+
+
 def test_an_unknown_table_is_named() -> None:
     with pytest.raises(ParamsError, match="no table 14"):
         published("14")

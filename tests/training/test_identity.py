@@ -39,6 +39,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "mix_width": {"mix_width": 0.3, "update": "model-mix"},
     "truncation": {"truncation": 4.0, "clipping": "coordinates"},
     "batches": {"batches": "fixed-order"},
+    "calibration": {"calibration": "matched"},
     "batch_size": {"batch_size": 23},
     "epochs": {"epochs": 4},
     "learning_rate": {"learning_rate": 0.25},

@@ -13,7 +13,7 @@ import pytest
 from dpmix.artefacts.base import Artefact
 from dpmix.artefacts.data import DiffusionModel, EncoderModel, ImageStore, SyntheticSet, SyntheticStore
 from dpmix.artefacts.experiment import Experiment, GradientRecord, Selection
-from dpmix.artefacts.measurements import Distance, ZeroShot
+from dpmix.artefacts.measurements import CanaryAttack, Distance, ZeroShot
 from dpmix.artefacts.plan_file import PlanFile
 from dpmix.artefacts.published_privacy import PublishedPrivacy
 from dpmix.catalogue.catalogue import Catalogue
@@ -33,6 +33,7 @@ STEPS: dict[type[Artefact], str] = {
     Selection: "train",
     ZeroShot: "zero-shot",
     Distance: "distances",
+    CanaryAttack: "attacks",
 }
 # Steps that compute on a GPU, of which those of training may use all of a node.
 ON_GPU = {"train": GPUS, "zero-shot": 1, "distances": 1, "synthetic": 1}

@@ -17,6 +17,7 @@ from dpmix.files import read_json
 from dpmix.params.attacks import AttackSpec
 from dpmix.params.declared import Declared, LabelKey, Some
 from dpmix.privacy.accounting import rounded_up
+from dpmix.privacy.model_mix_accounting import AMPLIFIED
 from dpmix.tables.captions import ACCURACY
 from dpmix.tables.cells import Cell
 from dpmix.tables.kinds.grid import GridTable
@@ -54,7 +55,7 @@ class ModelMixTable(GridTable):
         for label, attack in self.attacks.items():
             column = known(f"ε = {attack.epsilon:g}", columns, "column", f"attacks of {where}, {label}")
             artefact = made(CanaryAttack, f"{where}, {label}", **attack.model_dump())
-            yield CellSpec((label,), columns[column], (artefact,), end=True)
+            yield CellSpec((label,), columns[column], (artefact,))
 
     @override
     def value(self, record: dict[str, Any]) -> float:
@@ -62,10 +63,10 @@ class ModelMixTable(GridTable):
 
     @override
     def read(self, cell: CellSpec, scale: str) -> Cell:
-        if not cell.end:
+        if not _is_attack(cell):
             return super().read(cell, scale)
         (attack,) = cell.artefacts
-        return Cell(cell.row, cell.column, note=f"ε ≥ {_rounded_down(_at_least(attack.path(scale)))}", end=True)
+        return Cell(cell.row, cell.column, note=f"ε ≥ {_rounded_down(_at_least(attack.path(scale)))}")
 
     @override
     def shown(self, catalogue: Catalogue) -> list[Any]:
@@ -75,7 +76,7 @@ class ModelMixTable(GridTable):
     def notes(self, name: str, catalogue: Catalogue) -> list[str]:
         """Of each pair of rows the difference at each ε, which bound on ε the runs state, and what attacks found."""
         cells = [cell for cell in catalogue.cells(name) if cell.artefacts]
-        runs = [cell for cell in cells if not cell.end]
+        runs = [cell for cell in cells if not _is_attack(cell)]
         notes = super().notes(name, catalogue)
         notes += [
             self._difference(label, other, runs, catalogue)
@@ -83,39 +84,41 @@ class ModelMixTable(GridTable):
             for other in others
         ]
         notes += self._bounds(runs, catalogue)
-        attacks = [self._attacked(cell, catalogue) for cell in cells if cell.end]
+        attacks = [self._attacked(cell, catalogue) for cell in cells if _is_attack(cell)]
         how = "Attacks count true positives in simulated runs; false positives are bounded by proof."
         return [*notes, *attacks, *([how] if attacks else [])]
 
     def _difference(self, first: str, second: str, runs: list[CellSpec], catalogue: Catalogue) -> str:
         found = []
         for column in dict.fromkeys(cell.column for cell in runs):
-            one, other = (
+            values = [
                 self.read(cell, catalogue.scale).values
                 for label in (first, second)
                 for cell in runs
                 if cell.row[-1] == label and cell.column == column
-            )
-            at = paired_difference(one, other)
+            ]
+            if len(values) < 2:  # one of the two is omitted here
+                continue
+            at = paired_difference(values[0], values[1])
             found.append(f"{column[-1]}: {_signed(at.estimate)} [{_signed(at.low)}, {_signed(at.high)}]")
         return f"{first} minus {second}, mean over seeds and its 95 % interval: {'; '.join(found)}."
 
     def _bounds(self, runs: list[CellSpec], catalogue: Catalogue) -> list[str]:
-        """For each row that is not at its target: the ε that was spent, and by which bound it is stated."""
+        """For each row the largest ε spent, by its accountant (Theorem A), and by Theorem B where that is less."""
         said = []
         for row in dict.fromkeys(cell.row for cell in runs):
-            by, spent = dict[str, None](), []
-            for cell in runs:
-                if cell.row != row:
-                    continue
-                largest = self.read(cell, catalogue.scale).epsilon
-                spent.append(f"{cell.column[-1]}: {rounded_up(largest or math.inf, 2)}")
+            spent: dict[str, list[str]] = {}
+            for cell in (cell for cell in runs if cell.row == row):
+                largest: dict[str, float] = {}
                 for one in cell.artefacts:
                     assert isinstance(one, Experiment)
                     record = read_json(one.path(catalogue.scale))
-                    by[record.get("epsilon_by", one.accountant)] = None
-            names = " or ".join("Theorem B" if name == "model-mix" else f"Theorem A ({name})" for name in by)
-            said.append(f"{row[-1]}: ε executed is, by {names}, for {'; '.join(spent)}.")
+                    for name in {one.accountant, record.get("epsilon_by", one.accountant)}:
+                        largest[name] = max(largest.get(name, 0.0), float(record["epsilon"][name]))
+                for name, value in sorted(largest.items()):
+                    spent.setdefault(name, []).append(f"{rounded_up(value, 2)} ({cell.column[-1]})")
+            by = [f"by {_theorem(name)} {', '.join(values)}" for name, values in sorted(spent.items())]
+            said.append(f"{row[-1]}: ε executed {'; '.join(by)}.")
         return said
 
     def _attacked(self, cell: CellSpec, catalogue: Catalogue) -> str:
@@ -131,6 +134,14 @@ class ModelMixTable(GridTable):
             f"{attack.epsilon:g} is claimed (its accountant says {record['epsilon']['accountant']:.3g}). At δ = "
             f"{attack.delta:g} its ε is at least {_rounded_down(least)} with {confidence} confidence, {verdict}."
         )
+
+
+def _is_attack(cell: CellSpec) -> bool:
+    return any(isinstance(one, CanaryAttack) for one in cell.artefacts)
+
+
+def _theorem(name: str) -> str:
+    return "Theorem B" if name == AMPLIFIED else f"Theorem A ({name})"
 
 
 def _at_least(path: Any) -> float:

@@ -53,13 +53,13 @@ def catalogue(raw: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPat
         record: dict[str, Any] = {"accuracy": 80 + 10 * run.seed + mixed * run.seed + run.epsilon}
         record["epsilon"] = {"rdp": run.epsilon - run.seed / 16}
         if mixed:
-            record |= {"epsilon": {"rdp": run.epsilon / 2, "model-mix": run.epsilon / 2}, "epsilon_by": "model-mix"}
+            record |= {"epsilon": {"rdp": 90.0, "model-mix": run.epsilon / 2}, "epsilon_by": "model-mix"}
         write_json(run.path("demo"), record)
     return made
 
 
 def test_an_attack_is_made_and_shown_in_the_column_of_its_claim(catalogue: Catalogue) -> None:
-    attacks = {cell.row[0]: cell for cell in catalogue.cells(NAME) if cell.end}
+    attacks = {cell.row[0]: cell for cell in catalogue.cells(NAME) if cell.row[0] not in ("Plain", "Mixed")}
     assert list(attacks) == ["Leaks", "Unmixed", "Sound"]
     assert {cell.column for cell in attacks.values()} == {("ε = 8",)}
     build(*(one for cell in attacks.values() for one in cell.artefacts), scale="demo", quiet=True)
@@ -107,8 +107,10 @@ def test_rows_are_compared_seed_by_seed_and_the_bound_is_named(catalogue: Catalo
     assert "Mixed minus Plain, mean over seeds and its 95 % interval: ε = 4: +2.0 [−0.5, +4.5]; ε = 8: " in str(
         table.notes
     )
-    assert "Plain: ε executed is, by Theorem A (rdp), for ε = 4: 3.94; ε = 8: 7.94." in table.notes
-    assert "Mixed: ε executed is, by Theorem B, for ε = 4: 2.00; ε = 8: 4.00." in table.notes
+    assert "Plain: ε executed by Theorem A (rdp) 3.94 (ε = 4), 7.94 (ε = 8)." in table.notes
+    assert (
+        "Mixed: ε executed by Theorem B 2.00 (ε = 4), 4.00 (ε = 8); by Theorem A (rdp) 90.00 (ε = 4), 90.00 (ε = 8)."
+    ) in table.notes
     assert table.grid[("Mixed",), ("ε = 4",)].epsilon == 2
     assert table.grid[("Mixed",), ("ε = 4",)].values == (95.0, 106.0, 117.0)
 
