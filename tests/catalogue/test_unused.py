@@ -42,7 +42,7 @@ CASES: list[tuple[dict[str, Any], str, str, tuple[str, dict[str, Any]]]] = [
     (
         {"mixup_pairs": "independent"},
         "plain",
-        "mixup_pairs: independent changes no run, since k_self is 0 there",
+        "mixup_pairs: independent changes no run, since k_self is 0 or its views are unmixed there",
         ("self", {}),
     ),
     (

@@ -14,7 +14,7 @@ from dpmix.catalogue.catalogue import Catalogue
 from dpmix.data.images import Images
 from dpmix.models import encoder, encoder_files
 from dpmix.privacy.noise import SeededNoise
-from dpmix.training import heads, scratch
+from dpmix.training import heads, network, scratch
 from tests.cli.conftest import BATCH, TRAIN, of, step
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 def parts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many examples' views are made together, time after time; the real function makes them."""
     seen: list[int] = []
-    for module in (heads, scratch):
+    for module in (heads, network):
         original = module.make_views
 
         def counted(private: Images, indices: np.ndarray, *rest: Any, original: Any = original, **named: Any) -> Any:
