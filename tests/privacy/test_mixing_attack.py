@@ -141,6 +141,15 @@ def test_the_released_code_breaks_what_is_claimed_and_algorithm_1_does_not() -> 
     assert attack(MixedRun(RELEASED, mixed=False), 200, 8, DELTA).epsilon > 10 * claimed
 
 
+def test_runs_that_mixed_over_more_than_was_allowed_for_count_as_misses() -> None:
+    """Here noise alone drives iterates farther apart than the width, and the canary is plain to see."""
+    narrow = MixedRun(MixedSteps(0.2, 0.9, steps=100, width=0.02, truncation=4), momentum=0.9)
+    statistic, variance = simulate(narrow, np.ones((20, 100), dtype=bool), np.random.default_rng(9))
+    assert (variance > _variance_limit(narrow)).all()
+    assert (statistic > 8 * variance**0.5).all()
+    assert sum(attack(narrow, 20, 9, DELTA).hits) == 0
+
+
 def test_the_seed_decides() -> None:
     run = MixedRun(MixedSteps(0.5, 0.2, steps=100, width=1.0, truncation=9), mixed=False)
     first, again, other = (attack(run, 300, seed, DELTA) for seed in (1, 1, 2))
