@@ -32,6 +32,7 @@ from dpmix.privacy.noise import NoiseSource
 from dpmix.privacy.plan import Plan
 from dpmix.privacy.sampling import executed_rate, microbatches
 from dpmix.training import heads as head_module
+from dpmix.training import network as network_module
 from dpmix.training import scratch as scratch_module
 from dpmix.training.data import TrainingData
 from dpmix.training.heads import Head, train_heads
@@ -62,8 +63,14 @@ class Case:
     damaged: int | None = None  # the record whose features are not finite
 
     @property
-    def module(self) -> Any:
+    def clipping_module(self) -> Any:
+        """Which module clips and adds up."""
         return head_module if self.trainer == "head" else scratch_module
+
+    @property
+    def views_module(self) -> Any:
+        """Which module groups microbatches and makes views."""
+        return head_module if self.trainer == "head" else network_module
 
     @property
     def expected_units(self) -> float:
@@ -275,25 +282,25 @@ def _leave_out(patch: pytest.MonkeyPatch, case: Case, absent: Collection[int], s
 
         patch.setattr(PhysicalBatches, "run", without)
     if case.microbatch_size > 1:
-        group = case.module.microbatches
+        group = case.views_module.microbatches
 
         def with_empty_slots(population: int, size: int, seed: int) -> np.ndarray:
             units = group(population, size, seed)
             return np.where(np.isin(units, list(absent)), -1, units)
 
-        patch.setattr(case.module, "microbatches", with_empty_slots)
+        patch.setattr(case.views_module, "microbatches", with_empty_slots)
 
 
 def _look_at_views(patch: pytest.MonkeyPatch, case: Case, seen: Run) -> None:
     name = "make_microbatch_views" if case.microbatch_size > 1 else "make_views"
-    make = getattr(case.module, name)
+    make = getattr(case.views_module, name)
 
     def kept(private: Images, units: np.ndarray, *args: Any, **kwargs: Any) -> Views:
         views = make(private, units, *args, **kwargs)
         seen.views.append((len(seen.rates) - 1, np.array(units), views))
         return views
 
-    patch.setattr(case.module, name, kept)
+    patch.setattr(case.views_module, name, kept)
 
 
 def _look_at_heads(patch: pytest.MonkeyPatch, seen: Run) -> None:

@@ -67,7 +67,7 @@ def audited(
         present = np.random.default_rng(seed).random(plan.population) < 0.5
         with pytest.MonkeyPatch.context() as patch:
             case = checks.Case(trainer, (plan.clip_norm,), plan.population, plan.batch_size, plan.steps, k=(2, 0, 2))
-            broken(patch, case.module)
+            broken(patch, case.clipping_module)
             checks._leave_out(patch, case, np.flatnonzero(~present), checks.Run([], [], [], [plan], None))
             transcript = Transcript(noise(seed))
             experiment = checks.experiment(case, 0.5).model_copy(update={"seed": seed})

@@ -17,7 +17,7 @@ from dpmix.privacy import modes, sampling
 from dpmix.privacy.noise import SeededNoise
 from dpmix.privacy.plan import Plan
 from dpmix.random import KeyedRandom
-from dpmix.training import heads, scratch
+from dpmix.training import heads, network, scratch
 from dpmix.training.data import TrainingData
 from dpmix.training.physical_batches import PhysicalBatches
 from dpmix.views import mixing
@@ -147,7 +147,7 @@ def a_lost_physical_batch(patch: Patch) -> None:
 
 def mixing_across_examples(patch: Patch) -> None:
     """Mixup as it is usual without privacy: with the next image of the batch."""
-    for module in (scratch, heads):
+    for module in (network, heads):
         real = module.make_views
 
         def mixed(*args: Any, real: Callable[..., Any] = real, **kwargs: Any) -> mixing.Views:
@@ -170,7 +170,7 @@ def statistics_of_the_batch(patch: Patch) -> None:
 
 def statistics_of_the_private_set(patch: Patch) -> None:
     """Centres images by the mean of all private ones, sampled or not."""
-    for module in (scratch, heads):
+    for module in (network, heads):
         real = module.make_views
 
         def centred(private: Any, *args: Any, real: Callable[..., Any] = real, **kwargs: Any) -> mixing.Views:
@@ -182,7 +182,7 @@ def statistics_of_the_private_set(patch: Patch) -> None:
 
 def random_numbers_by_position(patch: Patch) -> None:
     """Draws that depend on the place in the batch, so that one removal changes everybody behind it."""
-    for module in (scratch, heads):
+    for module in (network, heads):
         patch.setattr(
             module, "KeyedRandom", lambda seed, step, indices: KeyedRandom(seed, step, np.arange(len(indices)))
         )
@@ -226,7 +226,7 @@ def divided_by_what_was_sampled(patch: Patch) -> None:
 
 def regrouped_microbatches(patch: Patch) -> None:
     """Microbatches are formed of the records that are there, so that one removal shifts all others."""
-    real = scratch.make_microbatch_views
+    real = network.make_microbatch_views
 
     def regrouped(private: Any, units: np.ndarray, *args: Any) -> mixing.Views:
         present = units[units >= 0]
@@ -234,7 +234,7 @@ def regrouped_microbatches(patch: Patch) -> None:
         slots[: len(present)] = present
         return real(private, slots.reshape(units.shape), *args)
 
-    patch.setattr(scratch, "make_microbatch_views", regrouped)
+    patch.setattr(network, "make_microbatch_views", regrouped)
 
 
 # What each check says, so that one that fails for another reason does not count.
