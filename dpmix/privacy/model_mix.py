@@ -159,7 +159,7 @@ class SecureMixing:
     """
 
     def draw(self, shape: Sequence[int], *, step: int, name: str) -> Tensor:
-        """See `MixingSource.draw`. Of 53 random bits each, in the middle of its interval."""
+        """See `MixingSource.draw`. Of 52 random bits each, in the middle of its interval."""
         count = math.prod(shape)
         if not count:
             return torch.zeros(tuple(shape), dtype=torch.float64)

@@ -137,7 +137,12 @@ def test_the_seeds_that_decide_are_those_of_the_part_that_needs_most() -> None:
     # A part whose mean is not as claimed must be contradicted, at the level of one of two parts.
     wrong = (-0.6, 0.2, -0.7)
     found = judged(claim(**PARTS), grid(lifted(*strong), PLAIN), grid(lifted(*wrong), PLAIN))
-    assert found.needed == seeds_needed(-sum((0.6, -0.2, 0.7)) / 3, sd_of(*wrong), bounds("greater"), 0.975)
+    needed = seeds_needed(-sum((0.6, -0.2, 0.7)) / 3, sd_of(*wrong), bounds("greater"), 0.975)
+    assert found.needed == needed
+    # Of several such parts one is enough, and the first that is decides.
+    slower = (-0.6, 0.5, -0.7)
+    found = judged(claim(**PARTS), grid(lifted(*slower), PLAIN), grid(lifted(*wrong), PLAIN))
+    assert found.needed == needed < seeds_needed(-0.8 / 3, sd_of(*slower), bounds("greater"), 0.975)
 
 
 def test_no_effect_needs_more_seeds_than_anyone_runs() -> None:

@@ -32,6 +32,7 @@ def mixed_run(
     source: MixingSource | None = None,
     rule: Callable[[int], MixRule] | None = None,
     unmeasured: str = "",
+    since: int = 0,
     largest: float | None = None,
 ) -> Ledger:
     """The ledger of a run of `plan`.
@@ -42,6 +43,7 @@ def mixed_run(
         source: of α; seeded by default.
         rule: what the update of each step says of itself; by default as planned.
         unmeasured: a parameter that is not mixed, nor said to be.
+        since: the first step at which it is not.
         largest: the largest entry of clipped gradients, as the clipping mode says; by default the plan's C / sqrt(p).
     """
     said = MixRule(plan.mix_width * RATE, RATE, plan.expected_units)
@@ -57,7 +59,7 @@ def mixed_run(
             now = rule(step) if rule else said
             alpha = source.draw(shape, step=step, name=name)
             after = update(last[name], before[name], noisy, alpha, now, step, name)
-            if name != unmeasured:
+            if name != unmeasured or step < since:
                 ledger.measure_mixing(name, last[name], before[name], noisy, after, now)
             before[name], last[name] = last[name], after
         ledger.close_step(sample, plan.sensitivity, plan.clip_norm / 10 if largest is None else largest)

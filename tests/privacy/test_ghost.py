@@ -121,6 +121,21 @@ def test_views_that_cancel() -> None:
         assert float(flat(found.total).norm()) <= 1e-9 * (1 + 1e-6)
 
 
+def test_an_example_that_one_layer_leaves_out_is_left_out_of_all() -> None:
+    module = nn.Sequential(nn.Linear(40, 30), nn.Tanh(), nn.Linear(30, 3))
+    loss, params, views, targets = exact(module, torch.zeros(40), n=3, k=2, seed=0)
+
+    def factors(squares: Tensor) -> Tensor:
+        one = torch.ones_like(squares)
+        one[2, 1] = 0.0
+        return one
+
+    found, _ = ghost.ghost_sum(loss, params, views, targets, "float32", factors)
+    expected, _ = ghost.ghost_sum(loss, params, views[::2], targets[::2], "float32", torch.ones_like)
+    assert ghost.gram_pays(module[0], torch.zeros(3, 2, 30))
+    assert off(flat(found), flat(expected)) <= 1e-6
+
+
 class Dropped(nn.Module):
     """A layer called twice, of which one call does not reach the loss."""
 

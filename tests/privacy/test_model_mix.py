@@ -99,6 +99,9 @@ def test_released_states_lie_on_a_grid_of_the_width() -> None:
     alpha = SeededMixing(0).draw((1000,), step=0, name="a")
     states = mix(torch.zeros(1000), torch.zeros(1000), total, alpha, rule).double() / 2.0**-26
     assert torch.equal(states, states.round())
+    # On its nearest points, above and below what was computed alike.
+    exact = ((alpha - 0.5) * WIDTH - total.double() / 10) / 2.0**-26
+    assert float((states - exact).abs().max()) <= 0.5 + 1e-6
 
 
 @pytest.mark.parametrize("width", [0.0, -1.0, math.inf, math.nan])

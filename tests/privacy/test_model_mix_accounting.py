@@ -122,6 +122,17 @@ def test_without_mixing_it_is_the_subsampled_gaussian() -> None:
     assert amplified_epsilon([MixedSteps(1.3, 0.05, 500, 0, 1)], delta=1e-5) == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.parametrize("best", range(2, 65))
+def test_every_whole_order_is_tried(best: int) -> None:
+    """Without sampling and mixing, T / 2σ² = s has ε = s a + log(1 / δ) / (a - 1), least at `best` for this s."""
+    orders, log = np.arange(2, 65), math.log(1e5)
+    s = log / (best - 1) / math.sqrt(best * max(1, best - 2))
+    spent = s * orders + log / (orders - 1)
+    assert orders[spent.argmin()] == best
+    row = MixedSteps(math.sqrt(1 / (2 * s)), 1.0, 1, 0, 1)
+    assert amplified_epsilon([row], delta=1e-5) == pytest.approx(spent.min(), rel=1e-9)
+
+
 def test_at_equal_variance_plain_noise_needs_no_more() -> None:
     """The noise of width L has the variance of Gaussian noise sqrt(1 + L² / 12) times as wide, whose ε is smaller."""
     for sigma, length, truncation in [(0.335, 33.58, 100), (1.0, 4.0, 100), (0.6, 10.0, 1000)]:

@@ -132,6 +132,24 @@ def test_the_realised_noise_is_uniform_with_the_claimed_width() -> None:
     assert float(others.abs().max()) > 0.25
 
 
+@pytest.mark.parametrize("size", [0.1, 100.0])
+@pytest.mark.parametrize(("end", "outwards"), [(0.0, -1), (1.0, 1)])
+def test_alpha_may_leave_its_interval_by_rounding_and_no_more(size: float, end: float, outwards: int) -> None:
+    """By ten roundings of float32, of the weights or of the width, whichever is larger."""
+    rule, zeros, last = MixRule(0.3, 1.0, 10), torch.zeros(1000), torch.full((1000,), size)
+
+    def measured(first: float) -> MixingMeasurement:
+        alpha = SeededMixing(6).draw((1000,), step=0, name="weight")
+        alpha[0] = first
+        measurement = MixingMeasurement()
+        measurement.add("weight", last, last, zeros, mix(last, last, zeros, alpha, rule), rule)
+        return measurement
+
+    measured(end).verify()
+    with pytest.raises(PrivacyError, match="weight was moved by something else"):
+        measured(end + outwards * 10 * 2.0**-23 * max(1, size / rule.width)).verify()
+
+
 def test_nothing_is_measured_of_empty_parameters() -> None:
     measurement, empty = MixingMeasurement(), torch.zeros(0)
     measurement.add("empty", empty, empty, empty, empty, MixRule(1.0, 1.0, 10))

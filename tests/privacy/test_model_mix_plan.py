@@ -97,6 +97,14 @@ def test_one_parameter_that_is_not_mixed_unmixes_the_step(left_out: str) -> None
         mixed_run(update=update, unmeasured=left_out).certify(PLAN)
 
 
+def test_a_parameter_that_is_frozen_out_of_the_mixing_later_unmixes_those_steps() -> None:
+    """Its widths of earlier steps are not those of later ones."""
+    ledger = mixed_run(unmeasured="norm.bias", since=PLAN.steps - 1)
+    assert [row.steps for row in ledger.mixed()] == [PLAN.steps - 1]
+    with pytest.raises(PrivacyError, match="a step left some parameter unmixed"):
+        ledger.certify(PLAN)
+
+
 def test_a_learning_rate_that_rises_alone_narrows_the_mixing() -> None:
     """τ stays and η doubles at step 10: τ / η is what hides the gradient."""
     width, units = PLAN.mix_width * RATE, PLAN.expected_units

@@ -97,6 +97,14 @@ def test_from_scratch_with_a_loader() -> None:
     assert 16 < spent["undoubled_exact"] < 17
 
 
+def test_only_poisson_samples_are_amplified() -> None:
+    """A new order in each epoch is accounted as the same one in all."""
+    ways = [Procedure(1000, 100, 2, 1, 1e-3, batches=way) for way in ("poisson", "fixed-order", "reshuffled")]
+    poisson, fixed, reshuffled = (way.epsilons(2.0) for way in ways)
+    assert poisson["executed"] == poisson["pld"] < fixed["executed"] == reshuffled["executed"]
+    assert fixed["executed"] == pytest.approx(worst_case(2.0, 2, 1e-3), rel=2e-4)
+
+
 def test_without_microbatches_nothing_is_said_of_them() -> None:
     spent = Procedure(1000, 100, 2, 1, 1e-3).epsilons(2.0)
     assert set(spent) == {"rdp", "prv", "pld", "taken", "printed", "executed"}

@@ -1,12 +1,14 @@
 """OpenCLIP's encoders: their names without importing it, and weights that a person puts there."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import open_clip
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dpmix.models.encoder_files import load_encoder
 from dpmix.models.libraries import open_clip as library
@@ -35,19 +37,43 @@ def test_a_version_that_keeps_them_in_another_way_is_asked_itself(
     assert library._tags() == expected
 
 
-def test_weights_put_there_by_hand_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, images: Tensor) -> None:
-    """A small model under a published name: what lies at <out>.safetensors is taken, with the tag's own colours."""
+@pytest.fixture
+def by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[nn.Module, dict[str, Any]]]:
+    """Puts a small model's weights at <out>.safetensors, and gives its architecture and tag a published name."""
     from open_clip import factory, pretrained
     from safetensors.torch import save_file
 
-    model, config = build(VISION["vit"])
-    monkeypatch.setitem(factory._MODEL_CONFIGS, "ViT-B-16", config)
-    tag = {**pretrained.get_pretrained_cfg("ViT-B-16", "laion2b_s34b_b88k"), "mean": MEAN, "std": STD}
-    monkeypatch.setattr(pretrained, "get_pretrained_cfg", lambda *names: tag)
-    save_file(model.state_dict(), tmp_path / "out.safetensors")
+    def put(**told: Any) -> tuple[nn.Module, dict[str, Any]]:
+        model, config = build(VISION["vit"])
+        monkeypatch.setitem(factory._MODEL_CONFIGS, "ViT-B-16", config)
+        tag = {**pretrained.get_pretrained_cfg("ViT-B-16", "laion2b_s34b_b88k"), "mean": MEAN, "std": STD, **told}
+        monkeypatch.setattr(pretrained, "get_pretrained_cfg", lambda *names: tag)
+        save_file(model.state_dict(), tmp_path / "out.safetensors")
+        return model, config
+
+    return put
+
+
+def test_weights_put_there_by_hand_are_read(by_hand: Callable[..., Any], tmp_path: Path, images: Tensor) -> None:
+    """With the tag's own colours."""
+    model, config = by_hand()
     fetch("ViT-B-16", "laion2b_s34b_b88k", tmp_path / "out")
     written = json.loads((tmp_path / "out" / "open_clip_config.json").read_text())["preprocess_cfg"]
     assert tuple(written["mean"]) == MEAN
     save_open_clip(model, config, PREPROCESS, tmp_path / "direct")
     torch.testing.assert_close(load_encoder(tmp_path / "out")(images), load_encoder(tmp_path / "direct")(images))
     assert "ViT-B-16" in open_clip.list_models()
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_weights_are_run_with_the_activation_that_they_were_trained_with(
+    by_hand: Callable[..., Any], tmp_path: Path, images: Tensor, quick: bool
+) -> None:
+    """The tag alone says it, and the other one is as quiet as it is wrong."""
+    model, config = by_hand(quick_gelu=quick)
+    fetch("ViT-B-16", "laion2b_s34b_b88k", tmp_path / "out")
+    found = load_encoder(tmp_path / "out")(images)
+    for one in (True, False):
+        save_open_clip(model, {**config, "quick_gelu": one}, PREPROCESS, tmp_path / f"{one}")
+    torch.testing.assert_close(found, load_encoder(tmp_path / f"{quick}")(images))
+    assert float((found - load_encoder(tmp_path / f"{not quick}")(images)).abs().max()) > 1e-4
