@@ -71,6 +71,12 @@ class FixedOrderPlan(Plan):
 
     Raises:
         ParamsError: values that do not fit together; microbatches.
+
+    >>> plan = FixedOrderPlan(
+    ...     population=3680, batch_size=1000, steps=40, clip_norm=1.0, noise_multiplier=2.0, delta=1e-5
+    ... )
+    >>> plan.epoch_steps, plan.expected_units, plan.sampling_rate
+    (4, 920, 1.0)
     """
 
     nominal_epsilon: float = math.inf
