@@ -1,10 +1,38 @@
-"""Differences of two rows of a table, seed by seed, as a sentence below it."""
+"""Differences of rows of a table, seed by seed, as sentences below it."""
 
 from collections.abc import Mapping, Sequence
 
 from dpmix.tables.statistics import paired_difference
 
 Values = Sequence[float]
+
+
+def differences(compare: Mapping[str, Sequence[str]], values: Mapping[tuple[str, str], Values]) -> list[str]:
+    """A `difference` for each row and each of those that it is compared with, in the columns that both rows have.
+
+    Args:
+        compare: by a row's label, the labels of the rows that are subtracted from it.
+        values: by the labels of row and column, one for each seed; without the cells that a table leaves empty.
+
+    Returns:
+        The sentences in the order of `compare`; none for two rows that have no column in common.
+
+    >>> cells = {("Mixed", "ε = 1"): [81.0], ("Mixed", "ε = 8"): [90.0], ("Plain", "ε = 8"): [90.5]}
+    >>> differences({"Mixed": ["Plain"]}, cells)
+    ['Mixed minus Plain, mean over seeds and its 95 % interval: ε = 8: −0.5 (one seed).']
+    """
+    columns = list(dict.fromkeys(column for _, column in values))
+    found = []
+    for first, others in compare.items():
+        for second in others:
+            both = {
+                column: (values[first, column], values[second, column])
+                for column in columns
+                if (first, column) in values and (second, column) in values
+            }
+            if both:
+                found.append(difference(first.replace(" | ", ", "), second.replace(" | ", ", "), both))
+    return found
 
 
 def difference(first: str, second: str, columns: Mapping[str, tuple[Values, Values]]) -> str:

@@ -20,8 +20,8 @@ from dpmix.privacy.accounting import rounded_up
 from dpmix.privacy.model_mix_accounting import AMPLIFIED
 from dpmix.tables.captions import ACCURACY
 from dpmix.tables.cells import Cell
+from dpmix.tables.kinds.differences import differences
 from dpmix.tables.kinds.grid import GridTable
-from dpmix.tables.statistics import paired_difference
 
 
 class ModelMixTable(GridTable):
@@ -49,7 +49,7 @@ class ModelMixTable(GridTable):
         cells = list(super().cells(where, catalogue))
         yield from cells
         columns = {cell.column[-1]: cell.column for cell in cells}
-        rows = dict.fromkeys(cell.row[-1] for cell in cells)
+        rows = dict.fromkeys(" | ".join(cell.row) for cell in cells)
         for label in itertools.chain(self.compare, *self.compare.values()):
             known(label, rows, "row", f"compare of {where}")
         for label, attack in self.attacks.items():
@@ -78,30 +78,14 @@ class ModelMixTable(GridTable):
         cells = [cell for cell in catalogue.cells(name) if cell.artefacts]
         runs = [cell for cell in cells if not _is_attack(cell)]
         notes = super().notes(name, catalogue)
-        notes += [
-            self._difference(label, other, runs, catalogue)
-            for label, others in self.compare.items()
-            for other in others
-        ]
+        values = {
+            (" | ".join(cell.row), " | ".join(cell.column)): self.read(cell, catalogue.scale).values for cell in runs
+        }
+        notes += differences(self.compare, values)
         notes += self._bounds(runs, catalogue)
         attacks = [self._attacked(cell, catalogue) for cell in cells if _is_attack(cell)]
         how = "Attacks count true positives in simulated runs; false positives are bounded by proof."
         return [*notes, *attacks, *([how] if attacks else [])]
-
-    def _difference(self, first: str, second: str, runs: list[CellSpec], catalogue: Catalogue) -> str:
-        found = []
-        for column in dict.fromkeys(cell.column for cell in runs):
-            values = [
-                self.read(cell, catalogue.scale).values
-                for label in (first, second)
-                for cell in runs
-                if cell.row[-1] == label and cell.column == column
-            ]
-            if len(values) < 2:  # one of the two is omitted here
-                continue
-            at = paired_difference(values[0], values[1])
-            found.append(f"{column[-1]}: {_signed(at.estimate)} [{_signed(at.low)}, {_signed(at.high)}]")
-        return f"{first} minus {second}, mean over seeds and its 95 % interval: {'; '.join(found)}."
 
     def _bounds(self, runs: list[CellSpec], catalogue: Catalogue) -> list[str]:
         """For each row the largest ε spent, by its accountant (Theorem A), and by Theorem B where that is less."""
@@ -116,9 +100,9 @@ class ModelMixTable(GridTable):
                     for name in {one.accountant, record.get("epsilon_by", one.accountant)}:
                         largest[name] = max(largest.get(name, 0.0), float(record["epsilon"][name]))
                 for name, value in sorted(largest.items()):
-                    spent.setdefault(name, []).append(f"{rounded_up(value, 2)} ({cell.column[-1]})")
+                    spent.setdefault(name, []).append(f"{rounded_up(value, 2)} ({', '.join(cell.column)})")
             by = [f"by {_theorem(name)} {', '.join(values)}" for name, values in sorted(spent.items())]
-            said.append(f"{row[-1]}: ε executed {'; '.join(by)}.")
+            said.append(f"{', '.join(row)}: ε executed {'; '.join(by)}.")
         return said
 
     def _attacked(self, cell: CellSpec, catalogue: Catalogue) -> str:
@@ -150,7 +134,3 @@ def _at_least(path: Any) -> float:
 
 def _rounded_down(value: float) -> str:
     return f"{math.floor(value * 10) / 10:.1f}"
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.1f}".replace("-", "−")

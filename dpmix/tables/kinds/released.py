@@ -15,7 +15,7 @@ from dpmix.params.declared import Declared, LabelKey, Some
 from dpmix.privacy.accounting import rounded_up
 from dpmix.tables.captions import ACCURACY
 from dpmix.tables.cells import Cell
-from dpmix.tables.kinds.differences import difference
+from dpmix.tables.kinds.differences import differences
 from dpmix.tables.kinds.grid import GridTable
 from dpmix.tables.statistics import mean
 
@@ -84,16 +84,7 @@ class ReleasedTable(GridTable):
             {(_label(cell.row), _label(cell.column[:-1])): cell.values for cell in cells if cell.column[-1] == epoch}
             for epoch in EPOCHS
         )
-        columns = dict.fromkeys(column for _, column in last)
-        notes = [
-            difference(
-                row.replace(" | ", ", "),
-                other.replace(" | ", ", "),
-                {column: (last[row, column], last[other, column]) for column in columns},
-            )
-            for row, others in self.compare.items()
-            for other in others
-        ]
+        notes = differences(self.compare, last)
         gained = [one - other for place, values in best.items() for one, other in zip(values, last[place], strict=True)]
         gain = mean(gained)
         chosen = "Best on test: the epoch with the best test accuracy, which test images chose"

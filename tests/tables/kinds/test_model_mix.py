@@ -35,6 +35,9 @@ TABLE = {
 }
 
 
+HOW = "Mixed minus Plain, mean over seeds and its 95 % interval: "
+
+
 @pytest.fixture
 def raw(repository: Path) -> dict[str, Any]:
     params: dict[str, Any] = yaml.safe_load((repository / "params.yaml").read_text(encoding="utf-8"))
@@ -113,6 +116,46 @@ def test_rows_are_compared_seed_by_seed_and_the_bound_is_named(catalogue: Catalo
     ) in table.notes
     assert table.grid[("Mixed",), ("ε = 4",)].epsilon == 2
     assert table.grid[("Mixed",), ("ε = 4",)].values == (95.0, 106.0, 117.0)
+
+
+def test_one_seed_or_no_common_column_or_no_difference_is_said_and_no_failure(
+    raw: dict[str, Any], catalogue: Catalogue
+) -> None:
+    table = raw["scales"]["demo"]["tables"][NAME]
+    del table["attacks"]
+    table["seeds"] = [1]
+    notes = table_of(NAME, Catalogue(parse(raw))).notes
+    assert [note for note in notes if "minus" in note] == [f"{HOW}ε = 4: +1.0 (one seed); ε = 8: +1.0 (one seed)."]
+    table["omit"] = [{"Method": "Plain", "ε": "ε = 4"}, {"Method": "Mixed", "ε": "ε = 8"}]
+    notes = table_of(NAME, Catalogue(parse(raw))).notes
+    assert notes
+    assert not [note for note in notes if "minus" in note]
+    del table["omit"]
+    for run in catalogue.of(Experiment):
+        path = run.path("demo")
+        write_json(path, {**read_json(path), "accuracy": 80.0})
+    table["seeds"] = [1, 2, 3]
+    notes = table_of(NAME, Catalogue(parse(raw))).notes
+    assert f"{HOW}ε = 4: the same at each seed; ε = 8: the same at each seed." in notes
+
+
+def test_rows_with_two_labels_are_compared_within_their_own(raw: dict[str, Any], catalogue: Catalogue) -> None:
+    """Of two data sets, Mixed is higher by 1, 2 and 3 points on one, and as much lower on the other."""
+    table = raw["scales"]["demo"]["tables"][NAME]
+    del table["attacks"]
+    table["rows"].insert(0, {"axis": "Dataset", "dataset": ["digits", "digits-300"]})
+    del table["fixed"]["dataset"]
+    table["compare"] = {f"{name} | Mixed": [f"{name} | Plain"] for name in ("digits", "digits (300)")}
+    both = Catalogue(parse(raw))
+    for run in both.of(Experiment):
+        assert isinstance(run, Experiment)
+        more = (run.method == "self-aug") * run.seed * (1 if run.dataset.name == "digits" else -1)
+        write_json(run.path("demo"), {"accuracy": 80.0 + more, "epsilon": {"rdp": 1.0}})
+    notes = table_of(NAME, both).notes
+    for name, words in (("digits", "+2.0 [−0.5, +4.5]"), ("digits (300)", "−2.0 [−4.5, +0.5]")):
+        (note,) = [note for note in notes if note.startswith(f"{name}, Mixed minus {name}, Plain")]
+        assert note.count(words) == 2
+        assert f"{name}, Plain: ε executed by Theorem A (rdp) 1.00 (ε = 4), 1.00 (ε = 8)." in notes
 
 
 @pytest.mark.parametrize(

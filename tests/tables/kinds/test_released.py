@@ -80,6 +80,19 @@ def test_what_is_shown(raw: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "adds 0.5 points to the last epoch's" in text
 
 
+def test_rows_are_compared_where_both_have_a_cell(raw: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    raw["scales"]["demo"]["tables"]["mine"]["omit"] = [
+        {"Method": "Self", "As": "copied", "Nominal": "ε = 2"},
+        {"Method": "Self", "As": "ordered"},
+    ]
+    catalogue = Catalogue(parse(raw))
+    leave(catalogue, fixed_order=10.0)
+    notes = [note for note in build("mine", catalogue).notes if "minus" in note]
+    how = "mean over seeds and its 95 % interval"
+    assert notes == [f"Self, mixed minus Self, copied, {how}: ε = 8: +2.0 [−0.5, +4.5]."]
+
+
 def test_nothing_is_tuned_for_what_was_released(raw: Params) -> None:
     """So that runs differ in the views and the order alone."""
     catalogue = Catalogue(parse(raw))
