@@ -57,10 +57,15 @@ class Experiment(RunSettings, Artefact):
                 f"{where}: {self.bands} bands sample from {self.population // self.bands} images at a time, fewer than "
                 f"batch_size {self.batch_size}; lower one of them"
             )
-        if self.update == "model-mix" and (self.model.frozen or self.bands > 1 or self.microbatch_size > 1):
+        if self.update == "model-mix" and self.model.frozen:
             raise ValueError(
-                f"{where}: update: model-mix is for networks trained from scratch, with bands: 1 and microbatch_size: "
-                "1; set these, or update: sgd"
+                f"{where}: update: model-mix is for networks trained from scratch, and {self.model.name} is a frozen "
+                "encoder; set update: sgd, or another model"
+            )
+        if self.update == "model-mix" and (self.bands > 1 or self.microbatch_size > 1):
+            raise ValueError(
+                f"{where}: update: model-mix is accounted for with independent noise and single examples alone; set "
+                "bands: 1 and microbatch_size: 1, or update: sgd"
             )
         if self.calibration == "accountant" and self.update != "model-mix":
             raise ValueError(

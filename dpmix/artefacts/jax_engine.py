@@ -12,7 +12,7 @@ def objection(model: ModelSpec, settings: RunSettings) -> str | None:
         settings: of the run.
     """
     if model.frozen:
-        return "is for networks from scratch, and a head on an encoder is trained in closed form; remove it"
+        return "is for networks from scratch, and a head on an encoder has clipped sums in closed form; remove it"
     if getattr(model, "jax_logits", None) is None:
         return f"has no network of kind {model.kind}; set engine: torch, or write its logits (docs/add-a-method.md)"
     if settings.microbatch_size > 1:

@@ -299,12 +299,12 @@ def test_one_process_of_several_that_has_all_their_sums_is_one_alone(world: Worl
 
 @pytest.mark.parametrize("change", [{"bands": 2}, {"microbatch_size": 2, "k_self": 0}])
 def test_what_amplification_is_not_known_for_is_refused(world: World, change: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match="model-mix is for networks trained from scratch, with bands: 1"):
+    with pytest.raises(ValueError, match="single examples alone; set bands: 1 and microbatch_size: 1, or update: sgd"):
         run_of(world, **change)
 
 
 def test_heads_are_refused(world: World) -> None:
-    with pytest.raises(ValueError, match="model-mix is for networks trained from scratch"):
+    with pytest.raises(ValueError, match=r"networks trained from scratch, and .* is a frozen encoder; set update: sgd"):
         world.experiment(**MIXED)
 
 
