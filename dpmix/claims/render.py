@@ -188,6 +188,7 @@ HOW = (
     "then Student's t over seeds. Of several parts, each must hold; the one shown is furthest from it. Each claim is "
     "judged by itself: of claims that are not true, up to one in forty would still be called supported, and of claims "
     "that are true, as many contradicted.",
+    "Effects are differences, of accuracy in percentage points; with × they are ratios.",
     "To decide: the seeds with which four of five repetitions would decide, were mean and spread as observed; from "
     "three seeds this is a rough guess.",
     "The paper's own numbers: intervals from its printed means, standard deviations and three runs, as if runs were "
