@@ -1,22 +1,22 @@
 """ModelMix (Xiao, Wan, Devadas, arXiv:2210.03843), Algorithm 1: each step mixes the last two released states.
 
-With the weights w_{k-1} and w_{k-2} that were released last, and G the clipped sum of the gradients at w_{k-1}, step k
-releases for each coordinate j
+Every step releases the weights. With w_{k-1} and w_{k-2} those of the last two steps, G the sum of clipped gradients at
+w_{k-1}, Δ the Gaussian noise on it, B the expected batch size and η the learning rate, step k releases
 
-    w_k = α w_{k-1} + (1 - α) w_{k-2} - η (G + Δ) / B        α ~ U[0, 1], drawn for this j and k alone, and kept secret
+    w_k = α w_{k-1} + (1 - α) w_{k-2} - η (G + Δ) / B        α ~ U[0, 1], fresh for each coordinate and step, and secret
 
-after the two have been pushed apart where they are closer than τ. So w_k is a midpoint that anybody can compute, plus
-noise that is uniform on an interval as long as their distance, plus the noisy gradient step.
+after the two have been pushed apart, to a distance of at least τ in each coordinate. So w_k is their midpoint, which
+anybody can compute, plus noise that is uniform on an interval as long as their distance, plus DP-SGD's noisy step.
 `dpmix.privacy.model_mix_accounting` says what that is worth. Pushed copies exist inside the step only: w_{k-1}, as it
 was released, is the next w_{k-2}.
 
-**The push.** With d = w_{k-1}(j) - w_{k-2}(j), both move by the same amount away from their midpoint until their
-distance is τ ⌈|d| / τ⌉, and τ if they are equal, when sign(0) counts as +1. The paper moves both by τ / 2 where
-|d| < τ, so that the distance becomes |d| + τ; its released code moves them to a distance of max(|d|, τ) and leaves
-equal coordinates where they are, without any mixing noise. Distances that are whole multiples of τ are here for the
-proof: noise that is uniform over m τ is noise uniform over τ with a random shift, one of m, that depends on nothing
-private, so that by joint convexity it reveals no more. For other distances above τ the same is only seen in numbers.
-This push adds less noise than the paper's where |d| < τ, and at most τ more than is there where |d| > τ.
+**The push.** With d = w_{k-1}(j) - w_{k-2}(j) in coordinate j, both move by the same amount away from their midpoint
+until their distance is τ ⌈|d| / τ⌉, and τ if they are equal, when sign(0) counts as +1. The paper moves both by τ / 2
+where |d| < τ, so that the distance becomes |d| + τ; its released code moves them to a distance of max(|d|, τ) and
+leaves equal coordinates where they are, without any mixing noise. Here distances are whole multiples of τ because the
+proof needs it: noise that is uniform over m τ is noise uniform over τ with a random shift, one of m, that depends on
+nothing private, so that by joint convexity it reveals no more. For other distances above τ the same is only seen in
+numbers. This push adds less noise than the paper's where |d| < τ, and at most τ more than is there where |d| > τ.
 
 Arithmetic is in float64, and only the result is rounded: to float32, and to a grid that depends on τ alone, so that its
 low bits betray nothing (see `dpmix.privacy.noise`).
