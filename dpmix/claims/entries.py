@@ -102,7 +102,7 @@ class Part(Spec):
 
     @model_validator(mode="after")
     def _one_form(self) -> "Part":
-        given = self.model_fields_set
+        given = {name for name in self.model_fields_set if getattr(self, name) is not None}
         if given not in ({"higher", "lower"}, {"cells", "along", "rising"}, {"points"}):
             raise ValueError(
                 "a part has higher and lower, or cells, along and rising, or points, and no others; "

@@ -9,6 +9,7 @@ from dpmix.claims import printed
 from dpmix.claims.entries import Claim
 from dpmix.claims.pairs import Contrast, Pair
 from dpmix.claims.verdicts import Bounds, Estimate, Verdict, bounds, of_claim, of_part, seeds_needed
+from dpmix.errors import DataError
 from dpmix.tables.cells import PaperValue
 from dpmix.tables.statistics import CONFIDENCE, Interval, sample_sd
 
@@ -18,6 +19,12 @@ Values = Callable[[T], Mapping[int, float]]
 
 SAME_EPSILON = 1e-9
 """The largest relative difference of two ε that are the same."""
+
+NO_SPREAD = 1e-6
+"""Differences whose standard deviation is at most this part of what is compared are the same but for rounding: records
+keep accuracies to six digits after the point."""
+
+_NO_ORDER = "no two of its points differ in what they should be ordered by"
 
 
 @dataclass(frozen=True)
@@ -109,6 +116,8 @@ def of_runs(claim: Claim, contrasts: Sequence[Contrast[T]], values: Values[T], e
         return Finding(of_claim([part.verdict for part in parts]), parts)
     oriented = [_oriented(contrast, values) for contrast in contrasts]
     allowed, pairs = bounds(claim.expects, claim.margin), sum(len(one.pairs) for one in oriented)
+    if not pairs:
+        return Finding("undecided", why=_NO_ORDER)
     parts = tuple(_of_seeds(one, claim, values, allowed, len(oriented), pairs) for one in oriented if one.pairs)
     return _finding(parts, allowed, len(oriented))
 
@@ -122,8 +131,12 @@ def of_paper(claim: Claim, contrasts: Sequence[Contrast[PaperValue]]) -> Finding
     ratio, allowed = claim.compare == "ratio", bounds(claim.expects, claim.margin)
     oriented = [_oriented(contrast, lambda value: {0: _printed_mean(value)}) for contrast in contrasts]
     pairs = sum(len(one.pairs) for one in oriented)
+    if not pairs:
+        return Finding("undecided", why=_NO_ORDER)
     parts = []
     for contrast in oriented:
+        if not contrast.pairs:
+            continue
         estimate = printed.estimate(contrast.pairs, ratio)
         each = []
         for pair, center in zip(contrast.pairs, printed.centers(contrast.pairs, ratio), strict=True):
@@ -169,12 +182,14 @@ def _needed(parts: Sequence[PartResult], allowed: Bounds, count: int) -> float |
 def _oriented(contrast: Contrast[T], values: Values[T]) -> Contrast[T]:
     """The contrast, with the pairs of points turned so that the cell with the smaller `by` is the higher one.
 
-    Points with the same `by` have no order, and are left out.
+    Points with the same `by`, or without one, have no order, and are left out.
     """
     turned: list[Pair[T]] = []
     for pair in contrast.pairs:
         if not pair.by:
             turned.append(pair)
+            continue
+        if not all(map(values, pair.by)):
             continue
         first, second = (_mean(values(one).values()) for one in pair.by)
         if first < second:
@@ -202,29 +217,37 @@ def _of_seeds(
     if not seeds:
         nan = math.nan
         return PartResult(contrast.label, "undecided", nan, None, None, 0, "its cells have no seed in common", ())
+    compared = [abs(one[seed]) for side in sides for one in side for seed in seeds]
+    least = NO_SPREAD * (1.0 if ratio else max(compared))
     each = tuple(
-        _pair(pair.place, _mean(row), _estimate(row), allowed, pairs)
+        _pair(pair.place, _mean(row), _estimate(row, least), allowed, pairs)
         for pair, row in zip(contrast.pairs, differences, strict=True)
     )
     means = [_mean([row[at] for row in differences]) for at in range(len(seeds))]
-    estimate = _estimate(means)
+    estimate = _estimate(means, least)
     if estimate is None:
         return PartResult(contrast.label, "undecided", means[0], None, None, 1, "one seed has no spread", each)
     why = "" if estimate.error else "every seed gives the same difference, which has no spread to judge by"
     verdict = of_part(estimate, allowed, parts)
-    return PartResult(
-        contrast.label, verdict, estimate.value, estimate.interval(), sample_sd(means), len(seeds), why, each
-    )
+    sd = sample_sd(means) if estimate.error else 0.0
+    return PartResult(contrast.label, verdict, estimate.value, estimate.interval(), sd, len(seeds), why, each)
 
 
 def _difference(higher: float, lower: float, ratio: bool) -> float:
+    if ratio and not min(higher, lower) > 0:
+        raise DataError(
+            f"a ratio of {higher:g} and {lower:g} says nothing; delete the runs that claim to have taken no time, and "
+            "make them again"
+        )
     return math.log(higher / lower) if ratio else higher - lower
 
 
-def _estimate(values: Sequence[float]) -> Estimate | None:
-    """The mean over seeds; None for one seed."""
+def _estimate(values: Sequence[float], least: float) -> Estimate | None:
+    """The mean over seeds; None for one seed. A standard deviation of `least` or less is rounding, and counts as 0."""
     sd = sample_sd(values)
-    return None if sd is None else Estimate(_mean(values), sd / math.sqrt(len(values)), len(values) - 1)
+    if sd is None:
+        return None
+    return Estimate(_mean(values), sd / math.sqrt(len(values)) if sd > least else 0.0, len(values) - 1)
 
 
 def _pair(label: str, center: float, estimate: Estimate | None, allowed: Bounds, pairs: int) -> PairResult:
@@ -236,14 +259,25 @@ def _pair(label: str, center: float, estimate: Estimate | None, allowed: Bounds,
 
 def _same_epsilon(contrast: Contrast[T], epsilons: Values[T]) -> PartResult:
     """Whether every pair of runs with the same seed spent the same ε; this is not random."""
-    each, seeds, same = [], set[int](), True
+    each, seeds, lacking = [], set[int](), False
     for pair in contrast.pairs:
         higher, lower = epsilons(pair.higher), epsilons(pair.lower)
         common = higher.keys() & lower.keys()
-        apart = max((abs(higher[seed] - lower[seed]) / lower[seed] for seed in common), default=math.inf)
-        same &= apart <= SAME_EPSILON
+        lacking |= not common
+        apart = max((_apart(higher[seed], lower[seed]) for seed in common), default=math.nan)
         seeds |= common
         each.append(PairResult(pair.label, apart, against=apart > SAME_EPSILON))
-    largest = max(one.estimate for one in each)
-    verdict: Verdict = "supported" if same else "contradicted"
-    return PartResult(contrast.label, verdict, largest, None, None, len(seeds), "", tuple(each))
+    largest = max((one.estimate for one in each if not math.isnan(one.estimate)), default=math.nan)
+    if any(one.against for one in each):
+        verdict: Verdict = "contradicted"
+    else:
+        verdict = "undecided" if lacking else "supported"
+    why = "its cells have no seed in common" if verdict == "undecided" else ""
+    return PartResult(contrast.label, verdict, largest, None, None, len(seeds), why, tuple(each))
+
+
+def _apart(one: float, other: float) -> float:
+    """The relative difference of two ε; 0 for two that are infinite."""
+    if one == other:
+        return 0.0
+    return abs(one - other) / other if 0 < other < math.inf else math.inf

@@ -146,9 +146,9 @@ def summary(claim: Mapping[str, Any], whose: str) -> str:
     if part is None:
         return finding["why"] if whose == "runs" else "–"
     if claim["expects"] == "same-epsilon":
-        count = sum(len(one["pairs"]) for one in finding["parts"])
-        wrong = sum(pair["against"] for one in finding["parts"] for pair in one["pairs"])
-        return f"the same in {count - wrong} of {count} pairs of cells"
+        pairs = [pair for one in finding["parts"] for pair in one["pairs"]]
+        same = sum(pair["estimate"] is not None and not pair["against"] for pair in pairs)
+        return f"the same in {same} of {len(pairs)} pairs of cells"
     text = effect(part, claim["unit"])
     return f"{text}, {part['label']}" if len(finding["parts"]) > 1 else text
 

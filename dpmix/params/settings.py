@@ -107,6 +107,11 @@ class PlanSettings(Spec):
         """What `epsilon` is called in paths: `eps`, or `nominal` where it is no guarantee."""
         return "eps" if self.batches == "poisson" else "nominal"
 
+    @property
+    def epsilon_text(self) -> str:
+        """ε for people: `ε=8`, or `nominal ε=8` where it is no guarantee."""
+        return f"{'' if self.batches == 'poisson' else 'nominal '}ε={self.epsilon:g}"
+
 
 class RunSettings(PlanSettings):
     """The settings of a complete run. Those with a default have it where no part of the params sets them."""

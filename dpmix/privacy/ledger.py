@@ -283,9 +283,16 @@ class Ledger:
 
     @classmethod
     def from_json(cls, rows: list[list[float]], column: Sequence[float] = (1.0,)) -> Self:
-        """The ledger that `to_json` described, with its counts and without measurements."""
+        """The ledger that `to_json` described, with its counts and without measurements.
+
+        Raises:
+            ValueError: for rows that `to_json` does not make.
+        """
         ledger = cls(column)
-        for sigma, rate, steps, *mixed in rows:
+        for row in rows:
+            if len(row) not in (3, 5) or row[2] != int(row[2]):
+                raise ValueError(f"{row} is no row of a ledger")
+            sigma, rate, steps, *mixed = row
             ledger.add(sigma, rate, int(steps), mixed=(mixed[0], mixed[1]) if mixed else None)
         ledger._noise = NoiseMeasurement(column, fresh=ledger.steps == 0)
         return ledger

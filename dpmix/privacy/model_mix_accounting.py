@@ -38,15 +38,17 @@ Poisson sampling.
 characteristic function at y of a normal variable truncated to an interval, whose variance is at most 1. So for |y| <= 1
 the integrand is analytic, and its modulus integrates to at most M = e^(1/2) 2^(k-1) e^(h_k) along each line; the sum is
 off by at most 2 M / (e^(32 π) - 1) (Trefethen and Weideman, SIAM Review 2014, Theorem 5.1), a part 10⁻²⁴ of e^(h_k) at
-k = 64. What is cut off at either end is a part of some e^(-128). Rounding in float64 is covered by 10⁻¹² of the result
+k = 64. What is cut off at either end is a part of some e^(-128). For a large L the flat part is not summed: within it
+both densities are 1 / L but for a part of e^(-128), so that with a smaller L_0 whose ends are as far apart,
+L (e^(h_k(v; L)) - 1) = L_0 (e^(h_k(v; L_0)) - 1). Rounding in float64 is covered by 10⁻¹² of the result
 and 10⁻¹⁴ k, which are added. The supremum over v is the largest of eight values: h_k(v) / v² has never been seen to
 fall in v (`tests/privacy/test_model_mix_accounting.py` looks over k, L and v), so that it is that at b.
 """
 
 import functools
 import math
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -61,6 +63,7 @@ MOST_ORDER = 64
 
 _STEP = 1 / 16
 _REACH = 16.0  # beyond either end of the noise's flat part, in standard deviations
+_LONGEST = 100.0  # of the flat part that is summed: 2 (_REACH + 20) and more keep its ends apart
 _SHIFTS = 8
 _ROUNDING = 1e-12
 _TOLERANCE = 1e-4
@@ -91,6 +94,24 @@ class MixedSteps(NamedTuple):
     truncation: float
 
 
+def mixed_from_rows(rows: list[Mapping[str, Any]]) -> list[MixedSteps]:
+    """The steps of ModelMix that a list of `MixedSteps._asdict()` in a JSON file describes.
+
+    Raises:
+        LookupError, TypeError, ValueError: if a value is missing or no number, or there is another.
+
+    >>> row = {"noise_multiplier": 1.0, "sampling_rate": 0.5, "steps": 3, "width": 2.0, "truncation": 4}
+    >>> mixed_from_rows([row])
+    [MixedSteps(noise_multiplier=1.0, sampling_rate=0.5, steps=3, width=2.0, truncation=4.0)]
+    """
+    found = []
+    for row in rows:
+        whole = int(row["steps"])
+        numbers = {name: float(value) for name, value in row.items() if name != "steps"}
+        found.append(MixedSteps(**numbers, steps=whole))
+    return found
+
+
 def shift_moments(shift: float, width: float, orders: Sequence[int]) -> Floats:
     """h_k(v) for each order k (see the module): how far a shift by v moves N(0, 1) + U[-L / 2, L / 2].
 
@@ -111,9 +132,15 @@ def shift_moments(shift: float, width: float, orders: Sequence[int]) -> Floats:
     # Uniform noise on top only helps. Below 0.01 differences of Φ would cancel; 20 standard deviations are no privacy.
     if width < 0.01 or shift > 20:
         return np.asarray(gaussian)
-    x = np.arange(-width / 2 - _REACH, width / 2 + k.max() * shift + _REACH, _STEP)
-    shifted, centred = _log_density(x - shift, width), _log_density(x, width)
+    summed = min(width, _LONGEST)
+    x = np.arange(-summed / 2 - _REACH, summed / 2 + k.max() * shift + _REACH, _STEP)
+    shifted, centred = _log_density(x - shift, summed), _log_density(x, summed)
     logarithms = logsumexp(k[:, None] * shifted - (k[:, None] - 1) * centred, axis=1) + math.log(_STEP)
+    if width > summed:
+        share = summed / width
+        # The logarithm of 1 + share (e^h - 1), without overflow where h is large.
+        small = np.log1p(share * np.expm1(np.minimum(logarithms, 1)))
+        logarithms = np.where(logarithms < 1, small, np.logaddexp(math.log(share) + logarithms, np.log1p(-share)))
     return np.asarray(np.minimum(logarithms * (1 + _ROUNDING) + _ROUNDING / 100 * k, gaussian))
 
 

@@ -6,6 +6,7 @@ through the normal distribution's quantiles. Something else that moves the weigh
 it out of [0, 1].
 """
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 _DISCARD = "; discard the model and mend the update"
 # Around α = 1/2, where coordinates are that were not mixed; far wider than what float32 moves α by.
 _MIDDLE = 2.0**-10
+# How far float32 may move α before the tests could not tell that from a fault.
+_COARSEST = 2.0**-8
 
 
 @dataclass
@@ -51,6 +54,9 @@ class MixingMeasurement:
             noisy: the noisy sum of this step.
             after: w_k, as released.
             rule: what the step says of itself.
+
+        Raises:
+            PrivacyError: if weights are not finite, or so large beside the width that float32 cannot hold α.
         """
         import torch
         from scipy.stats import binom
@@ -58,15 +64,25 @@ class MixingMeasurement:
         last, before, noisy, after = (tensor.detach().cpu() for tensor in (last, before, noisy, after))
         if not after.numel():
             return
+        largest = max(float(tensor.abs().amax()) for tensor in (last, before, after))
+        if not math.isfinite(largest):
+            raise PrivacyError(f"weights of {name} are no longer finite; discard the model and lower learning_rate")
+        rounding = 2.0**-22 * max(largest / rule.width, 1)
+        if rounding > _COARSEST:
+            raise PrivacyError(
+                f"float32 rounds mixing over a width of {rule.width:g} away in {name}, whose weights go up to "
+                f"{largest:g}; discard the model and raise learning_rate or mix_width"
+            )
         gaps = signed_gaps(last, before, rule.width)
         offset = (after.double() - centres(last, before, noisy, rule)) / gaps
-        rounding = 2.0**-22 * float((after.abs().amax() / rule.width).clamp_min(1))
         if not bool((offset.abs() <= 0.5 + rounding).all()):
             self._flaw = self._flaw or f"{name} was moved by something else than its mixing and its noisy sum"
         unmixed = int((offset.abs() < _MIDDLE).sum())
-        if binom.sf(unmixed - 1, offset.numel(), 2 * _MIDDLE) < _CHANCE / _MOST_STEPS:
+        if binom.sf(unmixed - 1, offset.numel(), 2 * (_MIDDLE + rounding)) < _CHANCE / _MOST_STEPS:
             self._flaw = self._flaw or f"coordinates of {name} were not mixed"
-        drawn = torch.special.ndtri((offset + 0.5).clamp(1e-12, 1 - 1e-12))
+        # Where rounding takes α to an end, this is what the square of its quantile is in the mean.
+        end = max(1e-12, rounding / 4 / math.e)
+        drawn = torch.special.ndtri((offset + 0.5).clamp(end, 1 - end))
         self._noise.add(name, torch.zeros_like(drawn), drawn, 1.0)
 
     def close_step(self) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from dpmix.errors import DataError, ParamsError
 from dpmix.privacy.accounting import Steps, composed_epsilons
 from dpmix.privacy.ledger import from_rows
-from dpmix.privacy.model_mix_accounting import AMPLIFIED, MixedSteps, amplified_epsilon
+from dpmix.privacy.model_mix_accounting import AMPLIFIED, MixedSteps, amplified_epsilon, mixed_from_rows
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def statement_from(said: Mapping[str, str]) -> Statement:
     mechanism = from_rows(json.loads(said["mechanism"]))
     if not mechanism or any(row.steps < 1 or not 0 < row.noise_multiplier < math.inf for row in mechanism):
         raise ValueError("a release has steps, and each has noise")
-    mixed = [MixedSteps(**row) for row in json.loads(said.get("mixed", "[]"))]
+    mixed = mixed_from_rows(json.loads(said.get("mixed", "[]")))
     if mixed and _steps_of(mixed) != _steps_of(mechanism):
         raise ValueError("the steps that mixed are those that were taken")
     return Statement(

@@ -67,3 +67,14 @@ class Checkpoint:
         for leftover in self.path.parent.glob(f".{self.path.stem}-*{self.path.suffix}"):
             leftover.unlink(missing_ok=True)
         self.path.unlink(missing_ok=True)
+
+
+def put_back(value: Tensor, saved: Tensor) -> None:
+    """Copy what a checkpoint kept into a tensor of the run.
+
+    Raises:
+        ValueError: if its shape is another, which a copy would stretch.
+    """
+    if value.shape != saved.shape:
+        raise ValueError(f"a tensor of {list(saved.shape)} is in the place of one of {list(value.shape)}")
+    value.copy_(saved)

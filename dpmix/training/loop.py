@@ -22,7 +22,7 @@ from dpmix.privacy.noise import NoiseSource
 from dpmix.privacy.sampling import Sample, Sampler
 from dpmix.progress import progress
 from dpmix.training.averaging import update_average
-from dpmix.training.checkpoint import Checkpoint
+from dpmix.training.checkpoint import Checkpoint, put_back
 from dpmix.training.learner import Diagnostics, Learner
 from dpmix.training.outcome import Outcome
 from dpmix.training.physical_batches import PhysicalBatches
@@ -70,9 +70,9 @@ class _State:
     def restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
         # In place, because the learner holds the same tensors.
         for name, value in self.learner.params.items():
-            value.copy_(tensors[f"params/{name}"])
+            put_back(value, tensors[f"params/{name}"])
         for name, value in self.average.items():
-            value.copy_(tensors[f"average/{name}"])
+            put_back(value, tensors[f"average/{name}"])
         self.updates.restore(tensors)
         self.step, self.accuracies = values["step"], [list(epoch) for epoch in values["accuracies"]]
         members = self.learner.members

@@ -114,7 +114,7 @@ def train_from_scratch(
         diagnostics=None if experiment.release else Diagnostics(learner, experiment.epochs),
         workers=workers,
         checkpoint=checkpoint,
-        label=f"{experiment.dataset.name} {experiment.method} ε={experiment.epsilon:g} seed {experiment.seed}",
+        label=f"{experiment.dataset.name} {experiment.method} {experiment.epsilon_text} seed {experiment.seed}",
         device=device,
     )
     return outcome

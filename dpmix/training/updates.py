@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dpmix.privacy.ledger import Ledger
 from dpmix.privacy.model_mix import MixingSource, MixRule, mix
+from dpmix.training.checkpoint import put_back
 from dpmix.training.learner import Learner
 from dpmix.training.workers import Workers
 
@@ -140,7 +141,7 @@ class ModelMix:
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """See `Update.restore`."""
         for name, value in self._mixing.before.items():
-            value.copy_(tensors[f"before/{name}"])
+            put_back(value, tensors[f"before/{name}"])
 
     def _draw(self, like: Tensor, step: int, name: str) -> Tensor:
         if self._workers.is_main:

@@ -96,6 +96,7 @@ CELLS = {"table": "2"}
     ("change", "said"),
     [
         (put("expect", "greater"), "mine: expect: unknown key; did you mean 'expects'?"),
+        (part(higher=CELLS, lower=None), "mine: parts.0: a part has higher and lower, or cells"),
         (drop("says"), "mine: says: is needed, but not there; add it"),
         (drop("id"), "entry 1: id: is needed, but not there; add it"),
         (put("id", "My claim"), "My claim: id: should be lower-case words joined by hyphens, not 'My claim'"),

@@ -8,6 +8,7 @@ from dpmix.claims.entries import Claim
 from dpmix.claims.judge import Finding, of_paper, of_runs
 from dpmix.claims.pairs import Grid, contrasts
 from dpmix.claims.verdicts import MOST_SEEDS, bounds, seeds_needed
+from dpmix.errors import DataError
 from dpmix.tables.cells import PaperValue
 from dpmix.tables.statistics import mean_interval, paired_difference
 from tests.claims.made_up import HIGHER, LOWER, Values, by_seed, claim, grid, place
@@ -98,6 +99,32 @@ def test_the_same_difference_in_every_seed_decides_nothing() -> None:
     found = one_table(lifted(2.0, 2.0, 2.0), PLAIN)
     assert (found.verdict, found.needed) == ("undecided", None)
     assert "every seed gives the same difference" in found.why
+
+
+@pytest.mark.parametrize("changes", [{}, {"compare": "ratio"}, EQUAL])
+def test_a_spread_of_rounding_is_none(changes: dict[str, Any]) -> None:
+    """A third and a sixth of the images, as records keep them: the difference is one sixth at every seed."""
+    found = one_table([by_seed(33.333333, 50.0)], [by_seed(16.666667, 33.333333)])
+    assert (found.verdict, found.needed) == ("undecided", None)
+    assert "every seed gives the same difference" in found.why
+    same = one_table([by_seed(66.666667, 66.666666)], [by_seed(33.333333, 33.333333)], **changes)
+    assert same.verdict == "undecided"
+
+
+def test_points_without_an_order_decide_nothing() -> None:
+    """A distance that is the same for all, or that no run left."""
+    points = [{"value": {"table": name, "Method": "Mixed"}, "by": {"table": name, "Method": "Plain"}} for name in "23"]
+    mine = claim(expects="falling", parts=[{"points": points}])
+    for by in (by_seed(4.0, 4.0), {}):
+        tables = [grid([by_seed(80.0 + at, 81.0)], [by]) for at in range(2)]
+        found = judged(mine, *tables)
+        assert (found.verdict, found.parts) == ("undecided", ())
+        assert found.why == "no two of its points differ in what they should be ordered by"
+
+
+def test_a_ratio_of_no_time_is_one_line() -> None:
+    with pytest.raises(DataError, match=r"a ratio of 0 and 3 says nothing; delete the runs"):
+        one_table([by_seed(0.0, 1.0)], [by_seed(3.0, 2.0)], compare="ratio")
 
 
 def test_a_scale_without_its_cells_has_no_verdict() -> None:
@@ -197,7 +224,11 @@ def test_the_same_epsilon_is_the_same_for_every_seed() -> None:
     found = one_table(spent, more, **SAME)
     assert found.verdict == "contradicted"
     assert [pair.against for pair in found.parts[0].pairs] == [False, True]
-    assert one_table([{1: 1.0}], [{2: 1.0}], **SAME).verdict == "contradicted"
+    found = one_table([{1: 1.0}], [{2: 1.0}], **SAME)
+    assert (found.verdict, found.parts[0].why) == ("undecided", "its cells have no seed in common")
+    assert one_table([by_seed(math.inf, 0.0)], [by_seed(math.inf, 0.0)], **SAME).verdict == "supported"
+    assert one_table([by_seed(1.0)], [by_seed(0.0)], **SAME).verdict == "contradicted"
+    assert one_table([by_seed(math.inf)], [by_seed(8.0)], **SAME).verdict == "contradicted"
 
 
 # The paper's numbers --------------------------------------------------------------------------------------------------

@@ -112,3 +112,9 @@ def test_views_have_the_choices_and_defaults_of_the_settings_that_make_them(fiel
         assert of_run.is_required()
     else:
         assert of_run.default == field.default
+
+
+def test_what_is_nominal_is_said_to_be() -> None:
+    values = {"epsilon": 8, "delta": 1e-5, "accountant": "rdp", "clip_norm": 1, "batch_size": 10, "epochs": 1}
+    said = [PlanSettings(**values, batches=batches).epsilon_text for batches in ("poisson", "fixed-order")]
+    assert said == ["ε=8", "nominal ε=8"]

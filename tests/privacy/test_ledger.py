@@ -162,3 +162,11 @@ def test_a_ledger_from_a_file_is_a_claim(rows: list[list[float]], steps: int) ->
     rows = [[sigma, executed_rate(rate), count] for sigma, rate, count in rows]
     with pytest.raises(PrivacyError):
         Ledger.from_json(rows).refuse_another(plan, steps)
+
+
+@pytest.mark.parametrize(
+    "row", [[1.0, 0.2], [1.0, 0.2, 5, 3.0], [1.0, 0.2, 5, 3.0, 1.0, 1.0], [1.0, 0.2, 4.9], [1.0, 0.2, "x"]]
+)
+def test_a_row_that_no_ledger_wrote_is_refused(row: list[float]) -> None:
+    with pytest.raises(ValueError, match=r"is no row of a ledger|could not convert|invalid literal"):
+        Ledger.from_json([row])

@@ -198,3 +198,21 @@ def test_what_cannot_be_accounted_for_is_one_line() -> None:
         amplified_noise(epsilon=0.1, **mechanism)
     with pytest.raises(PrivacyError, match=r"not in \(0, 100\]"):
         amplified_noise(epsilon=101, **mechanism)
+
+
+@pytest.mark.parametrize("order", [2, 5, 20])
+@pytest.mark.parametrize(("shift", "width"), [(0.3, 101.0), (1.0, 400.0), (0.5, 900.0)])
+def test_wide_noise_is_summed_at_its_ends_alone(shift: float, width: float, order: int) -> None:
+    low, high = bracket(shift, width, order, step=1e-3)
+    (found,) = shift_moments(shift, width, [order])
+    assert low - 1e-12 <= found <= high
+    assert high < 1.2 * low
+
+
+def test_noise_of_any_width_is_accounted_for_at_once() -> None:
+    """Also where the flat part has more points than fit into memory, and where its moments would overflow."""
+    spent = [amplified_epsilon([PAPER._replace(width=width)], delta=1e-5) for width in (1e3, 1e6, 1e12, 1e300)]
+    assert all(wider < narrower for narrower, wider in pairwise(spent))
+    assert spent[-1] == pytest.approx(math.log(1e5) / 63, rel=1e-6)
+    tiny = amplified_noise(epsilon=8, delta=1e-5, sampling_rate=0.03, steps=3400, width=1e9, truncation=100)
+    assert amplified_epsilon([PAPER._replace(noise_multiplier=tiny, width=1e9)], delta=1e-5) <= 8

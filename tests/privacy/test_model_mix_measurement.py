@@ -156,3 +156,32 @@ def test_nothing_is_measured_of_empty_parameters() -> None:
     measurement.close_step()
     measurement.verify()
     assert measurement._noise.count == 0
+
+
+@pytest.mark.parametrize(
+    ("width", "weight", "said"),
+    [
+        (1e-8, 0.3, "float32 rounds mixing over a width of 1e-08 away in a, .* raise learning_rate or mix_width"),
+        (1e-300, 0.3, "float32 rounds mixing"),
+        (1e-2, 1e6, "float32 rounds mixing"),
+        (0.1, float("inf"), "weights of a are no longer finite; discard the model and lower learning_rate"),
+        (0.1, float("nan"), "no longer finite"),
+    ],
+)
+def test_mixing_that_float32_cannot_hold_is_refused_with_a_remedy(width: float, weight: float, said: str) -> None:
+    """Nothing can be measured then. The remedy is another setting: the update itself is right."""
+    rule, zeros, last = MixRule(width, 1.0, 10), torch.zeros(1000), torch.full((1000,), weight)
+    alpha = SeededMixing(0).draw((1000,), step=0, name="a")
+    with pytest.raises(PrivacyError, match=said) as caught:
+        MixingMeasurement().add("a", last, last, zeros, mix(last, last, zeros, alpha, rule), rule)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_width_that_float32_just_holds_passes() -> None:
+    """Some α are rounded to 0 or 1 then, whose quantiles are infinite."""
+    count, zeros, last = 500_000, torch.zeros(500_000), torch.full((500_000,), 0.9)
+    rule = MixRule(0.9 / 16_000, 1.0, 10)
+    alpha = SeededMixing(0).draw((count,), step=0, name="a")
+    measurement = MixingMeasurement()
+    measurement.add("a", last, last, zeros, mix(last, last, zeros, alpha, rule), rule)
+    measurement.verify()

@@ -272,3 +272,27 @@ def test_a_file_that_lists_fewer_steps_is_refused(
     fewer = mechanism or json.dumps(as_rows([row._replace(steps=row.steps // 2)]))
     save_file(load_file(two[0]), two[0], {**said, "mechanism": fewer})
     assert words in stated(monkeypatch, str(two[0]))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"width": "wide"}, "is not a whole released model"),
+        ({"more": 1}, "is not a whole released model"),
+        ({"steps": None}, "is not a whole released model"),
+        ({"width": float("nan")}, "mixing width nan is not a finite number"),
+        ({"truncation": 0.5}, "truncation 0.5 is not a finite number >= 1"),
+    ],
+)
+def test_damaged_steps_of_model_mix_are_one_line(
+    two: list[Path], monkeypatch: pytest.MonkeyPatch, change: dict[str, object], words: str
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    with safe_open(two[0], framework="pt") as file:
+        said = file.metadata()
+    row = {**statement.read_statement(two[0]).mechanism[0]._asdict(), "width": 2.0, "truncation": 4.0}
+    save_file(load_file(two[0]), two[0], {**said, "mixed": json.dumps([{**row, **change}])})
+    found = stated(monkeypatch, str(two[0]))
+    assert words in found
+    assert "\n" not in found.strip()

@@ -252,7 +252,7 @@ def test_a_resumed_run_is_bit_for_bit_the_same(
         assert torch.equal(resumed.weights[name], value), name
 
 
-@pytest.mark.parametrize("edit", ["other state", "narrower", "plain"])
+@pytest.mark.parametrize("edit", ["other state", "another shape", "half a row", "narrower", "plain"])
 def test_a_checkpoint_that_is_not_of_the_run_is_refused(
     world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, edit: str
 ) -> None:
@@ -267,6 +267,10 @@ def test_a_checkpoint_that_is_not_of_the_run_is_refused(
     ((row,),) = values["ledgers"]
     if edit == "other state":
         tensors = {name: value for name, value in tensors.items() if not name.startswith("before/")}
+    elif edit == "another shape":
+        tensors = {name: value[:1] if name.startswith("before/") else value for name, value in tensors.items()}
+    elif edit == "half a row":
+        values["ledgers"] = [[row[:4]]]
     elif edit == "narrower":
         values["ledgers"] = [[[*row[:3], row[3] / 2, row[4]]]]
     else:

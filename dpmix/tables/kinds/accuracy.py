@@ -15,12 +15,11 @@ from dpmix.catalogue.catalogue import Catalogue
 from dpmix.catalogue.cells import CellSpec
 from dpmix.catalogue.unused import refuse_unused
 from dpmix.errors import ParamsError
-from dpmix.files import read_json
 from dpmix.params.models import EncoderSpec
 from dpmix.params.settings import Settings
 from dpmix.params.tables import Axis
 from dpmix.tables.captions import ACCURACY
-from dpmix.tables.kinds.base import place
+from dpmix.tables.kinds.base import finite, place, read_part
 from dpmix.tables.kinds.grid import GridTable, axis_names, points
 from dpmix.tables.rates import Choice, footer
 
@@ -163,6 +162,7 @@ def _choices(name: str, catalogue: Catalogue) -> list[Choice]:
         if isinstance(first, Experiment) and isinstance(first.learning_rate, Selection):
             selection = first.learning_rate
             grid = tuple(rate * selection.experiment.clip_norm for rate in selection.learning_rates)
-            chosen = float(read_json(first.path(catalogue.scale))["learning_rate"]) * first.clip_norm
+            chosen = read_part(first.path(catalogue.scale), lambda record: finite(record["learning_rate"]))
+            chosen *= first.clip_norm
             choices.append(Choice(cell.row, cell.column, chosen, grid))
     return choices

@@ -1,16 +1,19 @@
 """What all kinds of tables share: title and caption, checks of the labels, and reading a cell's numbers."""
 
+import functools
+import math
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
 
 from typing_extensions import override
 
 from dpmix.artefacts.base import Artefact
 from dpmix.catalogue.catalogue import Catalogue
 from dpmix.catalogue.cells import CellSpec, Labels, TableKind
-from dpmix.errors import ParamsError
+from dpmix.errors import DataError, ParamsError, one_line
 from dpmix.files import read_json
 from dpmix.tables.captions import TABLES, Layout
 from dpmix.tables.cells import Cell
@@ -127,11 +130,62 @@ class Measured(Kind):
     def read(self, cell: CellSpec, scale: str) -> Cell:
         if not cell.artefacts:
             return Cell(cell.row, cell.column, note="N/A")
-        records = [(artefact, read_json(artefact.path(scale))) for artefact in cell.artefacts]
-        values = tuple(self.value(record) for _, record in records)
-        spent = [self.epsilon(artefact, record, scale) for artefact, record in records]
-        largest = max((epsilon for epsilon in spent if epsilon is not None), default=None)
-        return Cell(cell.row, cell.column, values, epsilon=largest, end=cell.end)
+        values, epsilons = [], list[float]()
+        for artefact in cell.artefacts:
+            path = artefact.path(scale)
+            values.append(read_part(path, lambda record: finite(self.value(record))))
+            epsilon = read_part(path, functools.partial(self._spent, artefact, scale))
+            if epsilon is not None:
+                epsilons.append(epsilon)
+        return Cell(cell.row, cell.column, tuple(values), epsilon=max(epsilons, default=None), end=cell.end)
+
+    def _spent(self, artefact: Artefact, scale: str, record: dict[str, Any]) -> float | None:
+        found = self.epsilon(artefact, record, scale)
+        return None if found is None else spent(found)
+
+
+T = TypeVar("T")
+
+
+def read_part(path: Path, get: Callable[[Any], T]) -> T:
+    """A part of a JSON record.
+
+    Args:
+        path: the record.
+        get: takes the part from what the file holds, and raises a `ValueError` if it cannot be that.
+
+    Raises:
+        DpmixError: if the file is missing, lacks the part, or has something else in its place.
+    """
+    record = read_json(path)
+    try:
+        return get(record)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(f"{path} is not a whole record ({one_line(error)}); delete it and make it again") from error
+
+
+def finite(value: Any) -> float:
+    """A number of a record, which is a number and finite.
+
+    >>> finite(80)
+    80.0
+    """
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{number:g} is no finite number")
+    return number
+
+
+def spent(value: Any) -> float:
+    """An ε of a record: 0 or more, and perhaps infinite.
+
+    >>> spent("inf")
+    inf
+    """
+    number = float(value)
+    if not number >= 0:
+        raise ValueError(f"{number:g} is no epsilon")
+    return number
 
 
 def place(row: Labels, column: Labels, table: str = "") -> str:

@@ -20,12 +20,17 @@ from dpmix.params.declared import Declared, Seeds
 from dpmix.params.scales import Params
 from dpmix.params.settings import Settings
 from dpmix.params.tables import Axis
+from dpmix.privacy.accounting import rounded_up
 from dpmix.tables.cells import Cell
 from dpmix.tables.kinds.base import Measured, place
 
 
 class GridTable(Measured):
-    """A grid of experiments: one cell for each row and column, the mean or median over the seeds."""
+    """A grid of experiments: one cell for each row and column, the mean or median over the seeds.
+
+    A cell whose batches were in a fixed order has the ε that was executed as a footnote: that of its row or column is
+    nominal.
+    """
 
     rows: Annotated[tuple[Axis, ...], Field(description="Axes that span the rows, outermost first")] = ()
     columns: Annotated[tuple[Axis, ...], Field(description="Axes that span the columns, outermost first")] = ()
@@ -49,7 +54,8 @@ class GridTable(Measured):
 
     @override
     def read(self, cell: CellSpec, scale: str) -> Cell:
-        return replace(super().read(cell, scale), statistic=self.statistic)
+        found = super().read(cell, scale)
+        return replace(found, statistic=self.statistic, note=found.note or _executed(cell, found.epsilon))
 
     @override
     def shown(self, catalogue: Catalogue) -> list[Any]:
@@ -174,3 +180,11 @@ def split_labels(label: str) -> Labels:
 def axis_names(axes: tuple[Axis, ...]) -> Labels:
     """The names of the label columns (or header lines) of these axes."""
     return tuple(name for axis in axes for name in split_labels(axis.axis))
+
+
+def _executed(cell: CellSpec, epsilon: float | None) -> str:
+    """A footnote with the executed ε of runs whose batches were in a fixed order; empty for others."""
+    ordered = [run for run in cell.artefacts if isinstance(run, Experiment) and run.batches == "fixed-order"]
+    if not ordered or epsilon is None or epsilon == math.inf:
+        return ""
+    return f"batches in a fixed order: ε executed is {rounded_up(epsilon, 2)}, and {ordered[0].epsilon:g} is nominal"

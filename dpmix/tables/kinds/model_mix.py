@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -20,6 +21,7 @@ from dpmix.privacy.accounting import rounded_up
 from dpmix.privacy.model_mix_accounting import AMPLIFIED
 from dpmix.tables.captions import ACCURACY
 from dpmix.tables.cells import Cell
+from dpmix.tables.kinds.base import finite, read_part, spent
 from dpmix.tables.kinds.differences import differences
 from dpmix.tables.kinds.grid import GridTable
 
@@ -91,31 +93,35 @@ class ModelMixTable(GridTable):
         """For each row the largest ε spent, by its accountant (Theorem A), and by Theorem B where that is less."""
         said = []
         for row in dict.fromkeys(cell.row for cell in runs):
-            spent: dict[str, list[str]] = {}
+            found: dict[str, list[str]] = {}
             for cell in (cell for cell in runs if cell.row == row):
                 largest: dict[str, float] = {}
                 for one in cell.artefacts:
                     assert isinstance(one, Experiment)
-                    record = read_json(one.path(catalogue.scale))
-                    for name in {one.accountant, record.get("epsilon_by", one.accountant)}:
-                        largest[name] = max(largest.get(name, 0.0), float(record["epsilon"][name]))
+                    path = one.path(catalogue.scale)
+                    by = read_json(path).get("epsilon_by", one.accountant)
+                    for name in {one.accountant, by}:
+                        largest[name] = max(largest.get(name, 0.0), _spent(path, name))
                 for name, value in sorted(largest.items()):
-                    spent.setdefault(name, []).append(f"{rounded_up(value, 2)} ({', '.join(cell.column)})")
-            by = [f"by {_theorem(name)} {', '.join(values)}" for name, values in sorted(spent.items())]
-            said.append(f"{', '.join(row)}: ε executed {'; '.join(by)}.")
+                    found.setdefault(name, []).append(f"{rounded_up(value, 2)} ({', '.join(cell.column)})")
+            bounds = [f"by {_theorem(name)} {', '.join(values)}" for name, values in sorted(found.items())]
+            said.append(f"{', '.join(row)}: ε executed {'; '.join(bounds)}.")
         return said
 
     def _attacked(self, cell: CellSpec, catalogue: Catalogue) -> str:
         (attack,) = cell.artefacts
         assert isinstance(attack, CanaryAttack)
-        record = read_json(attack.path(catalogue.scale))
-        least = float(record["epsilon"]["at_least"])
+        path = attack.path(catalogue.scale)
+        least = _at_least(path)
+        said, accounted = read_part(
+            path, lambda record: (f"{record['confidence']:.0%}", finite(record["epsilon"]["accountant"]))
+        )
         verdict = "so the claim is false" if least > attack.epsilon else "which does not contradict the claim"
         where = "" if attack.coordinates == "mixed" else " on coordinates that are not mixed"
-        confidence = f"{record['confidence']:.0%}".replace("%", " %")
+        confidence = said.replace("%", " %")
         return (
             f"{cell.row[-1]}: attack on a run with momentum {attack.momentum:g}{where}, for which ε = "
-            f"{attack.epsilon:g} is claimed (its accountant says {record['epsilon']['accountant']:.3g}). At δ = "
+            f"{attack.epsilon:g} is claimed (its accountant says {accounted:.3g}). At δ = "
             f"{attack.delta:g} its ε is at least {_rounded_down(least)} with {confidence} confidence, {verdict}."
         )
 
@@ -128,8 +134,13 @@ def _theorem(name: str) -> str:
     return "Theorem B" if name == AMPLIFIED else f"Theorem A ({name})"
 
 
-def _at_least(path: Any) -> float:
-    return float(read_json(path)["epsilon"]["at_least"])
+def _spent(path: Path, name: str) -> float:
+    """The ε of a run by one of its bounds; infinite without noise, and where an accountant has no bound on it."""
+    return read_part(path, lambda record: spent(record["epsilon"].get(name, math.inf)))
+
+
+def _at_least(path: Path) -> float:
+    return read_part(path, lambda record: finite(record["epsilon"]["at_least"]))
 
 
 def _rounded_down(value: float) -> str:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 from typing_extensions import override
@@ -11,13 +11,12 @@ from dpmix.artefacts.published_privacy import PublishedPrivacy
 from dpmix.catalogue.catalogue import Catalogue
 from dpmix.catalogue.cells import CellSpec, Labels
 from dpmix.errors import ParamsError, known
-from dpmix.files import read_json
 from dpmix.params.declared import Declared, LabelKey, PositiveInt, Some, Spec
 from dpmix.params.settings import Epsilon
 from dpmix.privacy.published_procedure import Batches, RateOf
 from dpmix.tables.captions import EPSILON
 from dpmix.tables.cells import Cell
-from dpmix.tables.kinds.base import Kind, place
+from dpmix.tables.kinds.base import Kind, place, read_part, spent
 from dpmix.tables.kinds.grid import split_labels
 
 # The columns, by what `Procedure.epsilons` calls them.
@@ -112,10 +111,10 @@ class PrivacyTable(Kind):
         (published,) = cell.artefacts
         assert isinstance(published, PublishedPrivacy)
         counted = next(name for name, column in COLUMNS.items() if column == cell.column)
-        record: dict[str, Any] = read_json(published.path(scale))
+        value = read_part(published.path(scale), lambda record: spent(record["epsilon"][counted]))
         bound = counted == "executed" and published.batches == "reshuffled"
         note = "an upper bound: the program draws a new order in each epoch" if bound else ""
-        return Cell(cell.row, cell.column, (float(record["epsilon"][counted]),), note=note)
+        return Cell(cell.row, cell.column, (value,), note=note)
 
     @override
     def notes(self, name: str, catalogue: Catalogue) -> list[str]:

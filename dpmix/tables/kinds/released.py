@@ -1,20 +1,19 @@
 """Runs as a program executed them beside runs as they are published: accuracies, differences, and the ε executed."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 from typing_extensions import override
 
-from dpmix.artefacts.experiment import Experiment
 from dpmix.catalogue.catalogue import Catalogue
 from dpmix.catalogue.cells import CellSpec, Labels
 from dpmix.errors import known
-from dpmix.files import read_json
 from dpmix.params.declared import Declared, LabelKey, Some
-from dpmix.privacy.accounting import rounded_up
 from dpmix.tables.captions import ACCURACY
 from dpmix.tables.cells import Cell
+from dpmix.tables.kinds.base import finite, read_part
 from dpmix.tables.kinds.differences import differences
 from dpmix.tables.kinds.grid import GridTable
 from dpmix.tables.statistics import mean
@@ -27,8 +26,7 @@ LAST, BEST = EPOCHS
 class ReleasedTable(GridTable):
     """A grid of runs with two columns for each: the last epoch, which is the result, and the best on the test set.
 
-    A cell whose batches were in a fixed order has the ε that was executed as a footnote: that of its row or column is
-    nominal.
+    A cell whose batches were in a fixed order has the ε that was executed as a footnote, as in every grid.
     """
 
     unit: ClassVar[str] = ACCURACY
@@ -69,8 +67,8 @@ class ReleasedTable(GridTable):
         if not cell.artefacts:
             return found
         shown = EPOCHS[cell.column[-1]]
-        values = tuple(float(read_json(one.path(scale))[shown]) for one in cell.artefacts)
-        return Cell(cell.row, cell.column, values, epsilon=found.epsilon, note=_executed(cell, found.epsilon))
+        values = tuple(read_part(one.path(scale), lambda record: finite(record[shown])) for one in cell.artefacts)
+        return replace(found, values=values)
 
     @override
     def shown(self, catalogue: Catalogue) -> list[Any]:
@@ -94,12 +92,3 @@ class ReleasedTable(GridTable):
 
 def _label(labels: Labels) -> str:
     return " | ".join(labels)
-
-
-def _executed(cell: CellSpec, epsilon: float | None) -> str:
-    """A footnote with the executed ε of runs whose batches were in a fixed order; empty for others."""
-    run = cell.artefacts[0]
-    assert isinstance(run, Experiment)
-    if run.batches == "poisson" or epsilon is None:
-        return ""
-    return f"batches in a fixed order: ε executed is {rounded_up(epsilon, 2)}, and {run.epsilon:g} is nominal"

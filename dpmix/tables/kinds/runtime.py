@@ -6,8 +6,8 @@ from pydantic import Field
 from typing_extensions import override
 
 from dpmix.catalogue.catalogue import Catalogue
-from dpmix.files import read_json
 from dpmix.tables.captions import MINUTES
+from dpmix.tables.kinds.base import read_part
 from dpmix.tables.kinds.grid import GridTable
 
 
@@ -26,7 +26,7 @@ class RuntimeTable(GridTable):
     @override
     def notes(self, name: str, catalogue: Catalogue) -> list[str]:
         used = {
-            read_json(artefact.path(catalogue.scale))["times"]["hardware"]
+            read_part(artefact.path(catalogue.scale), lambda record: str(record["times"]["hardware"]))
             for cell in catalogue.cells(name)
             for artefact in cell.artefacts
         }

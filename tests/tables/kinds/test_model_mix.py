@@ -178,3 +178,24 @@ def test_what_does_not_fit_is_one_line(raw: dict[str, Any], change: dict[str, An
 def test_other_words_are_another_page(raw: dict[str, Any], catalogue: Catalogue) -> None:
     raw["scales"]["demo"]["tables"][NAME]["compare"] = {"Plain": ["Mixed"]}
     assert Catalogue(parse(raw)).fingerprint(f"table_{NAME}") != catalogue.fingerprint(f"table_{NAME}")
+
+
+def test_one_seed_no_noise_and_an_accountant_that_gave_no_bound(
+    raw: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    raw["scales"]["demo"]["seeds"] = [1]
+    raw["scales"]["demo"]["tables"][NAME] |= {"attacks": {}, "columns": [{"axis": "ε", "epsilon": [8, float("inf")]}]}
+    made = Catalogue(parse(raw))
+    for run in made.of(Experiment):
+        assert isinstance(run, Experiment)
+        mixed = run.method == "self-aug"
+        record: dict[str, Any] = {"accuracy": 81.5 if mixed else 80.0, "epsilon": {}}
+        if run.epsilon == 8:
+            record |= {"epsilon": {"model-mix": 7.9}, "epsilon_by": "model-mix"} if mixed else {"epsilon": {"rdp": 8}}
+        write_json(run.path("demo"), record)
+    notes = table_of(NAME, made).notes
+    how = "mean over seeds and its 95 % interval"
+    assert f"Mixed minus Plain, {how}: ε = 8: +1.5 (one seed); ε = ∞: +1.5 (one seed)." in notes
+    assert "Mixed: ε executed by Theorem B 7.90 (ε = 8); by Theorem A (rdp) ∞ (ε = 8), ∞ (ε = ∞)." in notes
+    assert "Plain: ε executed by Theorem A (rdp) 8.00 (ε = 8), ∞ (ε = ∞)." in notes
