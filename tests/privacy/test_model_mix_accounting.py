@@ -1,6 +1,7 @@
 """Theorem B's ε: against published and independent numbers, and never below the truth."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
