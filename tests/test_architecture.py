@@ -28,9 +28,7 @@ ELSEWHERE = {
     "makers": "test_build.py",
     # Kinds of tables are tried on tables: the paper's, and one that is added of each kind.
     "tables/kinds/accuracy.py": "catalogue/test_reference_rows.py",
-    "tables/kinds/base.py": "tables/test_added.py",
     "tables/kinds/fid.py": "tables/test_added.py",
-    "tables/kinds/grid.py": "catalogue/test_reference_rows.py",
     "tables/kinds/privacy.py": "tables/test_privacy.py",
     "tables/kinds/runtime.py": "tables/test_added.py",
     "training/network.py": "training/test_measures.py",

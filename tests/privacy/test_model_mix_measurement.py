@@ -182,6 +182,8 @@ def test_a_width_that_float32_just_holds_passes() -> None:
     count, zeros, last = 500_000, torch.zeros(500_000), torch.full((500_000,), 0.9)
     rule = MixRule(0.9 / 16_000, 1.0, 10)
     alpha = SeededMixing(0).draw((count,), step=0, name="a")
+    released = mix(last, last, zeros, alpha, rule)
+    assert float(((released.double() - last.double()) / rule.width).abs().max()) >= 0.4999
     measurement = MixingMeasurement()
-    measurement.add("a", last, last, zeros, mix(last, last, zeros, alpha, rule), rule)
+    measurement.add("a", last, last, zeros, released, rule)
     measurement.verify()
