@@ -1,17 +1,18 @@
-"""Plans of banded matrix factorization: calibrated, accounted, read from files."""
+"""Plans of banded matrix factorization, calibrated and accounted.
+
+The data are in b parts that take turns, so that a record can be sampled in ⌈steps / b⌉ of the steps and no more
+(`least_gap` is b): as many are composed.
+"""
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Literal
 
 from typing_extensions import override
 
 from dpmix.errors import ParamsError
-from dpmix.privacy.accounting import Steps
 from dpmix.privacy.calibration import noise_multiplier
-from dpmix.privacy.fixed_order import FixedOrderPlan
 from dpmix.privacy.matrix_factorization import (
     BandedNoise,
     CyclicSampler,
@@ -21,13 +22,11 @@ from dpmix.privacy.matrix_factorization import (
     prefix_rmse,
     strategy,
 )
-from dpmix.privacy.model_mix_plan import ModelMixPlan
 from dpmix.privacy.noise import NoiseSource
-from dpmix.privacy.plan import Plan
+from dpmix.privacy.plan import Plan, Target, any_noise
 from dpmix.privacy.sampling import Sampler
 
 
-# --- Plans -----------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class BandedPlan(Plan):
     """The plan of a run with banded noise: a `Plan` whose sampler is a `CyclicSampler` and whose noise a `BandedNoise`.
@@ -46,6 +45,7 @@ class BandedPlan(Plan):
     ... )
     >>> plan.bands, plan.step_rate, plan.participations
     (4, 0.4, 5)
+    >>> from dpmix.privacy.accounting import Steps
     >>> plan.accounted([Steps(noise_multiplier=2.0, sampling_rate=0.4, steps=20)])
     [Steps(noise_multiplier=2.0, sampling_rate=0.4, steps=5)]
     """
@@ -94,21 +94,6 @@ class BandedPlan(Plan):
         """⌈T / b⌉, the largest number of participations: steps at which one record may be sampled."""
         return -(-self.steps // self.bands)
 
-    def accounted(self, executed: Iterable[Steps]) -> list[Steps]:
-        """What an accountant composes for the steps that were executed: as many as one record can have been sampled in.
-
-        The data are in b parts that take turns, so a record can be sampled in ⌈steps / b⌉ of the steps and no more. If
-        the executed steps differ in noise or rate, each is counted with the smallest noise and the highest rate among
-        them. That can only overstate ε.
-        """
-        rows = [row for row in executed if row.steps]
-        if self.bands == 1 or not rows:
-            return rows
-        participations = -(-sum(row.steps for row in rows) // self.bands)
-        return [
-            Steps(min(row.noise_multiplier for row in rows), max(row.sampling_rate for row in rows), participations)
-        ]
-
 
 def banded_plan(
     *,
@@ -137,7 +122,7 @@ def banded_plan(
     (20, 5, 0.68)
     """
     _check_bands(bands)
-    target: dict[str, Any] = {
+    target: Target = {
         "population": population,
         "batch_size": batch_size,
         "epochs": epochs,
@@ -148,8 +133,8 @@ def banded_plan(
         "microbatch_size": microbatch_size,
     }
     if bands == 1:
-        return BandedPlan(**_values(Plan.calibrated(**target)))
-    plain = _values(Plan.make(**target, noise_multiplier=0.0 if epsilon == math.inf else 1.0))
+        return BandedPlan(**asdict(Plan.calibrated(**target)))
+    plain = asdict(Plan.make(**target, noise_multiplier=any_noise(epsilon)))
     # Everything is checked with a strategy that takes no time before the better one is computed.
     plan = BandedPlan(**plain, coefficients=strategy(bands, plain["steps"], "sqrt"))
     plan = replace(plan, coefficients=strategy(bands, plan.steps, kind))
@@ -158,24 +143,6 @@ def banded_plan(
     rate, participations = plan.part_rate, plan.participations
     sigma = noise_multiplier(accountant, epsilon=epsilon, delta=delta, sampling_rate=rate, steps=participations)
     return replace(plan, noise_multiplier=sigma)
-
-
-def plan_from_json(values: Mapping[str, Any]) -> Plan:
-    """The `Plan`, or the plan of a kind below it, whose `to_json` gave these values.
-
-    Raises:
-        ParamsError: missing or unknown fields, or values that do not fit together.
-
-    >>> plan = Plan.make(population=100, batch_size=10, epochs=2, clip_norm=1.0, noise_multiplier=2.0, delta=1e-3)
-    >>> plan_from_json(plan.to_json()) == plan
-    True
-    """
-    kinds: dict[str, type[Plan]] = {
-        "coefficients": BandedPlan,
-        "mix_width": ModelMixPlan,
-        "nominal_epsilon": FixedOrderPlan,
-    }
-    return next((kind for name, kind in kinds.items() if name in values), Plan).from_json(values)
 
 
 def relative_rmse(plan: BandedPlan) -> float:
@@ -203,7 +170,3 @@ def relative_rmse(plan: BandedPlan) -> float:
     )
     banded = plan.noise_multiplier * prefix_rmse(plan.coefficients, plan.steps)
     return banded / (white * prefix_rmse((1.0,), plan.steps))
-
-
-def _values(plan: Plan) -> dict[str, Any]:
-    return {each.name: getattr(plan, each.name) for each in fields(plan)}

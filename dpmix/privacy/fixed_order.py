@@ -10,17 +10,17 @@ samples, and which guarantees nothing; and `target_epsilon`, the worst case of w
 the run to. It is for experiments on what was released, and no model for release is trained with it.
 """
 
+import functools
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import Unpack
 
 import numpy as np
 from typing_extensions import override
 
 from dpmix.errors import ParamsError, PrivacyError
 from dpmix.privacy.accounting import Steps, composed_epsilon, rounded_up
-from dpmix.privacy.plan import Plan
+from dpmix.privacy.plan import Plan, Target
 from dpmix.privacy.sampling import Sample, Sampler, microbatches
 
 
@@ -46,10 +46,15 @@ class FixedOrderSampler:
 
     def sample(self, step: int) -> Sample:
         """See `Sampler.sample`. Candidates are the batch itself, each of which is taken with certainty."""
-        order = microbatches(self.population, 1, self.seed)[:, 0]
+        order = _order(self.population, self.seed)
         start = step % batches(self.population, self.batch_size) * self.batch_size
         units = np.sort(order[start : start + self.batch_size])
         return Sample(units, 1.0, units)
+
+
+@functools.lru_cache(maxsize=4)
+def _order(population: int, seed: int) -> np.ndarray:
+    return microbatches(population, 1, seed)[:, 0]
 
 
 def batches(population: int, batch_size: int) -> int:
@@ -108,24 +113,13 @@ class FixedOrderPlan(Plan):
     @property
     @override
     def least_gap(self) -> int:
+        """⌈N / B⌉: of that many steps a record is in one, so that an accountant counts one of them."""
         return self.epoch_steps
 
     @override
     def sampler(self, seed: int | None) -> Sampler:
         """The sampler of a run. The order is public: without a seed it is that of seed 0."""
         return FixedOrderSampler(self.population, self.batch_size, seed or 0)
-
-    @override
-    def accounted(self, executed: Iterable[Steps]) -> list[Steps]:
-        """One Gaussian mechanism for each batch that a record can have been in: ⌈steps / ⌈N / B⌉⌉ of them.
-
-        Where steps differ, all are taken to have the smallest noise that occurs.
-        """
-        rows = [row for row in executed if row.steps]
-        if not rows:
-            return rows
-        taken = -(-sum(row.steps for row in rows) // self.epoch_steps)
-        return [Steps(min(row.noise_multiplier for row in rows), 1.0, taken)]
 
     @override
     def check(self) -> None:
@@ -149,21 +143,13 @@ class FixedOrderPlan(Plan):
 
 
 def fixed_order_plan(
-    *,
-    population: int,
-    batch_size: int,
-    epochs: int,
-    clip_norm: float,
-    epsilon: float,
-    delta: float,
-    accountant: str = "pld",
-    microbatch_size: int = 1,
+    **target: Unpack[Target],
 ) -> FixedOrderPlan:
     """The plan with the noise of `Plan.calibrated`, whose batches are in a fixed order.
 
     Args:
-        epochs: E, whole passes over the records.
-        epsilon: nominal. The rest as of `Plan.calibrated`.
+        **target: the arguments of `Plan.calibrated`; `epochs` is E, whole passes over the records, and `epsilon` is
+            nominal.
 
     Raises:
         ParamsError: values that do not fit together; microbatches; epochs that are no whole number.
@@ -175,26 +161,18 @@ def fixed_order_plan(
     >>> plan.steps, plan.nominal_epsilon, round(plan.target_epsilon, 1)
     (30, 2, 3.5)
     """
+    epochs = target["epochs"]
     if epochs != int(epochs):
         raise ParamsError(f"{epochs} epochs are no whole number of passes over the records; give one")
-    calibrated = Plan.calibrated(
-        population=population,
-        batch_size=batch_size,
-        epochs=epochs,
-        clip_norm=clip_norm,
-        epsilon=epsilon,
-        delta=delta,
-        accountant=accountant,
-        microbatch_size=microbatch_size,
-    )
-    values: dict[str, Any] = {each.name: getattr(calibrated, each.name) for each in fields(calibrated)}
-    values |= {"steps": int(epochs) * batches(population, batch_size), "target_epsilon": math.inf}
-    plan = FixedOrderPlan(**values, nominal_epsilon=epsilon)
+    calibrated = Plan.calibrated(**target)
+    steps = int(epochs) * batches(calibrated.population, calibrated.batch_size)
+    values = {**asdict(calibrated), "steps": steps, "target_epsilon": math.inf}
+    plan = FixedOrderPlan(**values, nominal_epsilon=target["epsilon"])
     if not plan.private:
         return plan
     _, spent = plan.stated([plan._planned()])
     # Rounded up, because another processor may compute a little more when it checks the plan.
-    return FixedOrderPlan(**{**values, "target_epsilon": float(rounded_up(spent, 6))}, nominal_epsilon=epsilon)
+    return replace(plan, target_epsilon=float(rounded_up(spent, 6)))
 
 
 def _nominal(plan: FixedOrderPlan) -> Plan:

@@ -11,8 +11,7 @@ import contextlib
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from typing_extensions import override
 
@@ -20,7 +19,7 @@ from dpmix.errors import ParamsError, PrivacyError
 from dpmix.privacy.accounting import Steps
 from dpmix.privacy.calibration import noise_multiplier
 from dpmix.privacy.model_mix_accounting import AMPLIFIED, MixedSteps, amplified_epsilon, amplified_noise
-from dpmix.privacy.plan import Plan
+from dpmix.privacy.plan import Plan, Target, any_noise
 
 if TYPE_CHECKING:
     from dpmix.privacy.model_mix import MixingSource
@@ -102,23 +101,16 @@ class ModelMixPlan(Plan):
 
 def model_mix_plan(
     *,
-    population: int,
-    batch_size: int,
-    epochs: float | Fraction,
-    clip_norm: float,
-    epsilon: float,
-    delta: float,
     mix_width: float,
     truncation: float = 1.0,
-    accountant: str = "pld",
-    microbatch_size: int = 1,
+    **target: Unpack[Target],
 ) -> ModelMixPlan:
     """The plan of ModelMix with the least noise that meets (`epsilon`, `delta`), by Theorem A or by Theorem B.
 
     Args:
         mix_width: τ / η.
         truncation: p.
-        accountant: of Theorem A. The rest as of `Plan.calibrated`.
+        **target: the arguments of `Plan.calibrated`; its accountant is that of Theorem A.
 
     Raises:
         ParamsError: values that do not fit together.
@@ -134,28 +126,17 @@ def model_mix_plan(
     >>> plan.noise_multiplier < plain.noise_multiplier
     True
     """
-    # Built once before the search, with any noise, so that what does not fit together is told at once.
-    plain = Plan.make(
-        population=population,
-        batch_size=batch_size,
-        epochs=epochs,
-        clip_norm=clip_norm,
-        noise_multiplier=0.0 if epsilon == math.inf else 1.0,
-        delta=delta,
-        epsilon=epsilon,
-        accountant=accountant,
-        microbatch_size=microbatch_size,
-    )
+    plain = Plan.make(**target, noise_multiplier=any_noise(target["epsilon"]))
     plan = ModelMixPlan(**asdict(plain), mix_width=float(mix_width), truncation=float(truncation))
-    if epsilon == math.inf:
+    if not plan.private:
         return plan
     mechanism: dict[str, Any] = {
-        "epsilon": epsilon,
-        "delta": delta,
+        "epsilon": plan.target_epsilon,
+        "delta": plan.delta,
         "sampling_rate": plan.sampling_rate,
         "steps": plan.steps,
     }
-    enough = noise_multiplier(accountant, **mechanism)
+    enough = noise_multiplier(plan.accountant, **mechanism)
     # A target below what whole orders can certify is met by the accountant's noise.
     with contextlib.suppress(PrivacyError):
         enough = min(enough, amplified_noise(**mechanism, width=plan.width, truncation=plan.truncation))

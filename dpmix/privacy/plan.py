@@ -33,7 +33,7 @@ import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NotRequired, Self, TypedDict
 
 from dpmix.errors import ParamsError, PrivacyError, suggestion
 from dpmix.privacy.accounting import (
@@ -51,6 +51,26 @@ if TYPE_CHECKING:
     from dpmix.privacy.model_mix_accounting import MixedSteps
     from dpmix.privacy.noise import NoiseSource
     from dpmix.privacy.sampling import Sampler
+
+
+class Target(TypedDict):
+    """What noise is calibrated for: the arguments of `Plan.calibrated`.
+
+    >>> target: Target = {
+    ...     "population": 100, "batch_size": 50, "epochs": 2, "clip_norm": 1.0, "epsilon": 4, "delta": 1e-3
+    ... }
+    >>> Plan.calibrated(**target).target_epsilon
+    4
+    """
+
+    population: int
+    batch_size: int
+    epochs: float | Fraction
+    clip_norm: float
+    epsilon: float
+    delta: float
+    accountant: NotRequired[str]
+    microbatch_size: NotRequired[int]
 
 
 _USUAL = {"population": 50_000, "batch_size": 256, "steps": 1000, "microbatch_size": 1}
@@ -192,9 +212,9 @@ class Plan:
             batch_size=batch_size,
             epochs=epochs,
             clip_norm=clip_norm,
-            noise_multiplier=0.0 if epsilon == math.inf else 1.0,
-            delta=delta,
+            noise_multiplier=any_noise(epsilon),
             epsilon=epsilon,
+            delta=delta,
             accountant=accountant,
             microbatch_size=microbatch_size,
         )
@@ -281,11 +301,19 @@ class Plan:
         return None
 
     def accounted(self, executed: Iterable[Steps]) -> list[Steps]:
-        """The mechanisms that an accountant composes for the steps executed: here these steps themselves.
+        """The mechanisms that an accountant composes for the steps executed: as many as one record can have been in.
 
-        A plan under which one record takes part in fewer steps, as `BandedPlan`, counts fewer.
+        Those are all of them, where a record may be taken in every step, and else one in `least_gap`, rounded up. If
+        the steps then differ in noise or rate, each is counted with the smallest noise and the highest rate among them,
+        which can only overstate ε.
         """
-        return list(executed)
+        rows = [row for row in executed if row.steps]
+        if self.least_gap == 1 or not rows:
+            return rows
+        participations = -(-sum(row.steps for row in rows) // self.least_gap)
+        return [
+            Steps(min(row.noise_multiplier for row in rows), max(row.sampling_rate for row in rows), participations)
+        ]
 
     def epsilons(self) -> dict[str, float]:
         """ε by accountant of the planned steps, without accountants that cannot evaluate them; infinite without noise.
@@ -366,6 +394,15 @@ class Plan:
             return cls(**given)
         except (TypeError, KeyError, ValueError, AttributeError) as error:
             raise ParamsError(f"this is not a privacy plan ({error}); delete its file and make it again") from error
+
+
+def any_noise(epsilon: float) -> float:
+    """The noise multiplier of a plan before it is calibrated for ε: any, or none for an infinite ε.
+
+    >>> any_noise(4), any_noise(math.inf)
+    (1.0, 0.0)
+    """
+    return 0.0 if epsilon == math.inf else 1.0
 
 
 def _steps(population: int, batch_size: int, epochs: float | Fraction) -> int:

@@ -65,7 +65,7 @@ def load_plan(experiment: Experiment, scale: str) -> Plan:
         ParamsError: if the plan has another target than the experiment.
         PrivacyError: if its ε, computed again, exceeds the target.
     """
-    from dpmix.privacy.banded_plan import plan_from_json
+    from dpmix.privacy.plan_json import plan_from_json
 
     spec = experiment.plan()
     path = spec.path(scale)

@@ -13,7 +13,7 @@ from dpmix.artefacts.plan_file import PlanFile
 from dpmix.catalogue.catalogue import Catalogue
 from dpmix.files import read_json
 from dpmix.models.libraries.open_clip import OpenClip
-from dpmix.privacy.banded_plan import plan_from_json
+from dpmix.privacy.plan_json import plan_from_json
 from tests.cli.conftest import BATCH, PIXELS, TRAIN, D, of, params, step, write_params
 
 pytestmark = pytest.mark.filterwarnings("ignore")

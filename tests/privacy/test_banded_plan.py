@@ -1,6 +1,5 @@
 """Banded plans: accounted as fewer steps at a higher rate, and what banding gains."""
 
-import json
 import math
 
 import numpy as np
@@ -10,7 +9,7 @@ import torch
 from dpmix.errors import ParamsError, PrivacyError
 from dpmix.privacy.accounting import epsilon
 from dpmix.privacy.audit import epsilon_lower_bound
-from dpmix.privacy.banded_plan import BandedPlan, banded_plan, plan_from_json, relative_rmse
+from dpmix.privacy.banded_plan import BandedPlan, banded_plan, relative_rmse
 from dpmix.privacy.calibration import noise_multiplier
 from dpmix.privacy.ledger import Ledger
 from dpmix.privacy.matrix_factorization import BandedNoise, cyclic_poisson_sample, prefix_rmse, strategy
@@ -90,19 +89,6 @@ def test_ledgers_count_turns(banded):
     mixed.add(sigma, 0.4, 2)
     assert banded.accounted(mixed.history()) == [(sigma, 0.4, 2)]
     assert banded.accounted([]) == []
-
-
-def test_plans_survive_json(banded):
-    values = json.loads(json.dumps(banded.to_json()))
-    assert plan_from_json(values) == banded
-    assert hash(plan_from_json(values)) == hash(banded)
-    plain = Plan(1000, 100, 62, 0.5, 1.0, DELTA)
-    assert type(plan_from_json(json.loads(json.dumps(plain.to_json())))) is Plan
-    # Code that knows nothing of bands refuses the file.
-    with pytest.raises(ParamsError, match="unknown coefficients"):
-        Plan.from_json(values)
-    with pytest.raises(ParamsError, match="not a privacy plan"):
-        plan_from_json({**values, "coefficients": ["much"]})
 
 
 def test_no_privacy_no_noise():

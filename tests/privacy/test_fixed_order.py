@@ -1,6 +1,5 @@
 """Batches in a fixed order: the same in each epoch, accounted by the worst case, and never by the nominal ε."""
 
-import json
 import math
 from dataclasses import replace
 
@@ -11,7 +10,6 @@ from scipy.special import ndtr
 
 from dpmix.errors import ParamsError, PrivacyError
 from dpmix.privacy.accounting import Steps, epsilon
-from dpmix.privacy.banded_plan import plan_from_json
 from dpmix.privacy.fixed_order import FixedOrderPlan, FixedOrderSampler, fixed_order_plan
 from dpmix.privacy.ledger import Ledger
 from dpmix.privacy.plan import Plan
@@ -110,20 +108,10 @@ def test_a_plan_that_claims_its_nominal_epsilon_is_refused(plan: FixedOrderPlan)
         replace(plan, nominal_epsilon=1.0).check()
 
 
-def test_plans_survive_json(plan: FixedOrderPlan) -> None:
-    values = json.loads(json.dumps(plan.to_json()))
-    assert plan_from_json(values) == plan
-    # Code that knows nothing of fixed orders refuses the file.
-    with pytest.raises(ParamsError, match="unknown nominal_epsilon"):
-        Plan.from_json(values)
-
-
 def test_without_noise_there_is_no_epsilon() -> None:
     plan = fixed_order_plan(**{**TARGET, "epsilon": math.inf})
     assert (plan.noise_std, plan.target_epsilon, plan.nominal_epsilon) == (0, math.inf, math.inf)
     plan.check()
-    values = json.loads(json.dumps(plan.to_json()))
-    assert plan_from_json(values) == plan
 
 
 @pytest.mark.parametrize(

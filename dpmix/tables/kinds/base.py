@@ -116,6 +116,10 @@ class Measured(Kind):
     def value(self, record: dict[str, Any]) -> float:
         """The number that one artefact's JSON record has for the table, in `unit`."""
 
+    def value_in(self, cell: CellSpec, record: dict[str, Any]) -> float:
+        """`value`, for kinds whose cells show different numbers of the same record."""
+        return self.value(record)
+
     def epsilon(self, artefact: Artefact, record: dict[str, Any], scale: str) -> float | None:
         """The ε that the artefact's executed steps spent; None if the table states no ε.
 
@@ -130,18 +134,20 @@ class Measured(Kind):
     def read(self, cell: CellSpec, scale: str) -> Cell:
         if not cell.artefacts:
             return Cell(cell.row, cell.column, note="N/A")
-        values, epsilons = [], list[float]()
-        for artefact in cell.artefacts:
-            path = artefact.path(scale)
-            values.append(read_part(path, lambda record: finite(self.value(record))))
-            epsilon = read_part(path, functools.partial(self._spent, artefact, scale))
-            if epsilon is not None:
-                epsilons.append(epsilon)
-        return Cell(cell.row, cell.column, tuple(values), epsilon=max(epsilons, default=None), end=cell.end)
+        found = [
+            read_part(artefact.path(scale), functools.partial(self._shown_of, cell, artefact, scale))
+            for artefact in cell.artefacts
+        ]
+        epsilons = [epsilon for _, epsilon in found if epsilon is not None]
+        values = tuple(value for value, _ in found)
+        return Cell(cell.row, cell.column, values, epsilon=max(epsilons, default=None), end=cell.end)
 
-    def _spent(self, artefact: Artefact, scale: str, record: dict[str, Any]) -> float | None:
-        found = self.epsilon(artefact, record, scale)
-        return None if found is None else spent(found)
+    def _shown_of(
+        self, cell: CellSpec, artefact: Artefact, scale: str, record: dict[str, Any]
+    ) -> tuple[float, float | None]:
+        """The value and the ε that one of a cell's artefacts has, by its record."""
+        epsilon = self.epsilon(artefact, record, scale)
+        return finite(self.value_in(cell, record)), None if epsilon is None else spent(epsilon)
 
 
 T = TypeVar("T")

@@ -177,6 +177,15 @@ def split_labels(label: str) -> Labels:
     return tuple(part.strip() for part in label.split("|"))
 
 
+def joined_labels(labels: Labels) -> str:
+    """The labels of several label columns as one: what `split_labels` takes apart.
+
+    >>> joined_labels(("Self-Aug", "16"))
+    'Self-Aug | 16'
+    """
+    return " | ".join(labels)
+
+
 def axis_names(axes: tuple[Axis, ...]) -> Labels:
     """The names of the label columns (or header lines) of these axes."""
     return tuple(name for axis in axes for name in split_labels(axis.axis))

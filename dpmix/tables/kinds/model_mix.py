@@ -1,10 +1,9 @@
 """Tables of ModelMix beside DP-SGD: test accuracy, what amplification is worth, and attacks on what others released."""
 
-import itertools
 import math
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from typing_extensions import override
@@ -14,25 +13,22 @@ from dpmix.artefacts.measurements import CanaryAttack
 from dpmix.catalogue.catalogue import Catalogue
 from dpmix.catalogue.cells import CellSpec, made
 from dpmix.errors import known
-from dpmix.files import read_json
 from dpmix.params.attacks import AttackSpec
-from dpmix.params.declared import Declared, LabelKey, Some
+from dpmix.params.declared import LabelKey
 from dpmix.privacy.accounting import rounded_up
 from dpmix.privacy.model_mix_accounting import AMPLIFIED
-from dpmix.tables.captions import ACCURACY
 from dpmix.tables.cells import Cell
 from dpmix.tables.kinds.base import finite, read_part, spent
+from dpmix.tables.kinds.compared import ComparedTable
 from dpmix.tables.kinds.differences import differences
-from dpmix.tables.kinds.grid import GridTable
+from dpmix.tables.kinds.grid import joined_labels
 
 
-class ModelMixTable(GridTable):
+class ModelMixTable(ComparedTable):
     """Test accuracy in per cent of methods in rows at each ε in a column, with attacks as further rows.
 
     An attack stands in the column of the ε that is claimed, and shows the ε that is there at least.
     """
-
-    unit: ClassVar[str] = ACCURACY
 
     kind: Annotated[
         Literal["model-mix"], Field(description="Test accuracy in %, with differences of rows and canary attacks")
@@ -40,28 +36,16 @@ class ModelMixTable(GridTable):
     attacks: Annotated[
         dict[LabelKey, AttackSpec], Field(description="Attacks on released runs of ModelMix, by the row's label")
     ] = {}  # noqa: RUF012
-    compare: Annotated[
-        dict[LabelKey, Some[LabelKey]],
-        Field(description="Rows by label, each with the rows that it is compared with below the table"),
-        Declared(determines=False),
-    ] = {}  # noqa: RUF012  # pydantic copies a default
 
     @override
     def cells(self, where: str, catalogue: Catalogue) -> Iterable[CellSpec]:
         cells = list(super().cells(where, catalogue))
         yield from cells
         columns = {cell.column[-1]: cell.column for cell in cells}
-        rows = dict.fromkeys(" | ".join(cell.row) for cell in cells)
-        for label in itertools.chain(self.compare, *self.compare.values()):
-            known(label, rows, "row", f"compare of {where}")
         for label, attack in self.attacks.items():
             column = known(f"ε = {attack.epsilon:g}", columns, "column", f"attacks of {where}, {label}")
             artefact = made(CanaryAttack, f"{where}, {label}", **attack.model_dump())
             yield CellSpec((label,), columns[column], (artefact,))
-
-    @override
-    def value(self, record: dict[str, Any]) -> float:
-        return float(record["accuracy"])
 
     @override
     def read(self, cell: CellSpec, scale: str) -> Cell:
@@ -71,17 +55,14 @@ class ModelMixTable(GridTable):
         return Cell(cell.row, cell.column, note=f"ε ≥ {_rounded_down(_at_least(attack.path(scale)))}")
 
     @override
-    def shown(self, catalogue: Catalogue) -> list[Any]:
-        return [*super().shown(catalogue), self.compare]
-
-    @override
     def notes(self, name: str, catalogue: Catalogue) -> list[str]:
         """Of each pair of rows the difference at each ε, which bound on ε the runs state, and what attacks found."""
         cells = [cell for cell in catalogue.cells(name) if cell.artefacts]
         runs = [cell for cell in cells if not _is_attack(cell)]
         notes = super().notes(name, catalogue)
         values = {
-            (" | ".join(cell.row), " | ".join(cell.column)): self.read(cell, catalogue.scale).values for cell in runs
+            (joined_labels(cell.row), joined_labels(cell.column)): self.read(cell, catalogue.scale).values
+            for cell in runs
         }
         notes += differences(self.compare, values)
         notes += self._bounds(runs, catalogue)
@@ -98,10 +79,8 @@ class ModelMixTable(GridTable):
                 largest: dict[str, float] = {}
                 for one in cell.artefacts:
                     assert isinstance(one, Experiment)
-                    path = one.path(catalogue.scale)
-                    by = read_json(path).get("epsilon_by", one.accountant)
-                    for name in {one.accountant, by}:
-                        largest[name] = max(largest.get(name, 0.0), _spent(path, name))
+                    for name, epsilon in _bounds_of(one, catalogue.scale).items():
+                        largest[name] = max(largest.get(name, 0.0), epsilon)
                 for name, value in sorted(largest.items()):
                     found.setdefault(name, []).append(f"{rounded_up(value, 2)} ({', '.join(cell.column)})")
             bounds = [f"by {_theorem(name)} {', '.join(values)}" for name, values in sorted(found.items())]
@@ -134,9 +113,17 @@ def _theorem(name: str) -> str:
     return "Theorem B" if name == AMPLIFIED else f"Theorem A ({name})"
 
 
-def _spent(path: Path, name: str) -> float:
-    """The ε of a run by one of its bounds; infinite without noise, and where an accountant has no bound on it."""
-    return read_part(path, lambda record: spent(record["epsilon"].get(name, math.inf)))
+def _bounds_of(run: Experiment, scale: str) -> dict[str, float]:
+    """The ε of a run by its accountant, and by the bound that it says is the smaller.
+
+    Infinite without noise, and where an accountant has no bound on it.
+    """
+
+    def bounds(record: dict[str, Any]) -> dict[str, float]:
+        names = {run.accountant, record.get("epsilon_by", run.accountant)}
+        return {name: spent(record["epsilon"].get(name, math.inf)) for name in names}
+
+    return read_part(run.path(scale), bounds)
 
 
 def _at_least(path: Path) -> float:

@@ -1,21 +1,16 @@
 """Runs as a program executed them beside runs as they are published: accuracies, differences, and the ε executed."""
 
 from collections.abc import Iterable
-from dataclasses import replace
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from typing_extensions import override
 
 from dpmix.catalogue.catalogue import Catalogue
 from dpmix.catalogue.cells import CellSpec, Labels
-from dpmix.errors import known
-from dpmix.params.declared import Declared, LabelKey, Some
-from dpmix.tables.captions import ACCURACY
-from dpmix.tables.cells import Cell
-from dpmix.tables.kinds.base import finite, read_part
+from dpmix.tables.kinds.compared import ComparedTable
 from dpmix.tables.kinds.differences import differences
-from dpmix.tables.kinds.grid import GridTable
+from dpmix.tables.kinds.grid import joined_labels
 from dpmix.tables.statistics import mean
 
 # Which of a run's epochs a column shows, and what its record calls the accuracy.
@@ -23,23 +18,16 @@ EPOCHS = {"last epoch": "accuracy", "best on test": "best_epoch_on_test"}
 LAST, BEST = EPOCHS
 
 
-class ReleasedTable(GridTable):
+class ReleasedTable(ComparedTable):
     """A grid of runs with two columns for each: the last epoch, which is the result, and the best on the test set.
 
     A cell whose batches were in a fixed order has the ε that was executed as a footnote, as in every grid.
     """
 
-    unit: ClassVar[str] = ACCURACY
-
     kind: Annotated[
         Literal["released"],
         Field(description="Test accuracy in % after the last epoch, beside that of the best one on the test set"),
     ]
-    compare: Annotated[
-        dict[LabelKey, Some[LabelKey]],
-        Field(description="Rows by label, each with the rows that it is compared with below the table"),
-        Declared(determines=False),
-    ] = {}  # noqa: RUF012  # pydantic copies a default
 
     @override
     def level_names(self) -> tuple[Labels, Labels]:
@@ -48,38 +36,24 @@ class ReleasedTable(GridTable):
 
     @override
     def cells(self, where: str, catalogue: Catalogue) -> Iterable[CellSpec]:
-        cells = list(super().cells(where, catalogue))
-        rows = dict.fromkeys(_label(cell.row) for cell in cells)
-        for label, others in self.compare.items():
-            for one in (label, *others):
-                known(one, rows, "row", f"compare of {where}")
-        for cell in cells:
+        for cell in super().cells(where, catalogue):
             for epoch in EPOCHS:
                 yield CellSpec(cell.row, (*cell.column, epoch), cell.artefacts)
 
     @override
-    def value(self, record: dict[str, Any]) -> float:
-        return float(record[EPOCHS[LAST]])
-
-    @override
-    def read(self, cell: CellSpec, scale: str) -> Cell:
-        found = super().read(cell, scale)
-        if not cell.artefacts:
-            return found
-        shown = EPOCHS[cell.column[-1]]
-        values = tuple(read_part(one.path(scale), lambda record: finite(record[shown])) for one in cell.artefacts)
-        return replace(found, values=values)
-
-    @override
-    def shown(self, catalogue: Catalogue) -> list[Any]:
-        return [*super().shown(catalogue), self.compare]
+    def value_in(self, cell: CellSpec, record: dict[str, Any]) -> float:
+        return float(record[EPOCHS[cell.column[-1]]])
 
     @override
     def notes(self, name: str, catalogue: Catalogue) -> list[str]:
         """Also the differences that `compare` asks for, after the last epoch, and what the best epoch adds."""
         cells = [self.read(cell, catalogue.scale) for cell in catalogue.cells(name) if cell.artefacts]
         last, best = (
-            {(_label(cell.row), _label(cell.column[:-1])): cell.values for cell in cells if cell.column[-1] == epoch}
+            {
+                (joined_labels(cell.row), joined_labels(cell.column[:-1])): cell.values
+                for cell in cells
+                if cell.column[-1] == epoch
+            }
             for epoch in EPOCHS
         )
         notes = differences(self.compare, last)
@@ -88,7 +62,3 @@ class ReleasedTable(GridTable):
         chosen = "Best on test: the epoch with the best test accuracy, which test images chose"
         more = "" if gain is None else f"; over all runs that adds {gain:.1f} points to the last epoch's"
         return [*super().notes(name, catalogue), *notes, f"{chosen}{more}."]
-
-
-def _label(labels: Labels) -> str:
-    return " | ".join(labels)

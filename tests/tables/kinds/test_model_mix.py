@@ -161,7 +161,6 @@ def test_rows_with_two_labels_are_compared_within_their_own(raw: dict[str, Any],
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"compare": {"Mixt": ["Plain"]}}, "unknown row 'Mixt' in compare of table mixed; did you mean 'Mixed'?"),
         ({"attacks": {"A": {**LEAKS, "epsilon": 7}}}, "unknown column 'ε = 7' in attacks of table mixed, A; "),
         ({"attacks": {"A": {**LEAKS, "steps": 10}}}, "steps"),
         ({"attacks": {"Plain": LEAKS}}, "two cells are labelled Plain / ε = 8; rename one"),
