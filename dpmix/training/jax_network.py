@@ -7,6 +7,7 @@ shape is compiled once; `clipped_grad` is told which examples are padding, and a
 """
 
 import functools
+import pkgutil
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,12 +18,12 @@ from typing_extensions import override
 
 from dpmix.artefacts.experiment import Experiment
 from dpmix.errors import PrivacyError
+from dpmix.execution import Execution
 from dpmix.params.models import NetworkSpec
-from dpmix.params.registries import registered
 from dpmix.privacy.plan import Plan
 from dpmix.training.data import TrainingData
 from dpmix.training.jax_start import start
-from dpmix.training.network import Computing, Network, measure
+from dpmix.training.network import Network, measure
 from dpmix.training.physical_batches import is_out_of_memory
 from dpmix.training.workers import Workers
 from dpmix.views.mixing import Views
@@ -44,13 +45,13 @@ class JaxNetwork(Network):
     """
 
     def __init__(
-        self, experiment: Experiment, plan: Plan, data: TrainingData, module: nn.Module, computing: Computing
+        self, experiment: Experiment, plan: Plan, data: TrainingData, module: nn.Module, execution: Execution
     ) -> None:
-        super().__init__(experiment, plan, data, module, computing)
+        super().__init__(experiment, plan, data, module, execution)
         assert isinstance(experiment.model, NetworkSpec)
-        self._where = start(computing.device)
+        self._where = start(execution.where())
         self._together = _TOGETHER.get(self._where.platform, _TOGETHER_ON_A_GPU)
-        self._size = computing.physical_batch
+        self._size = execution.physical_batch
         self._gradients = clipped_gradients(experiment.model, plan.clip_norm, self._together)
         if (found := sensitivity(experiment.model, plan.clip_norm)) != plan.sensitivity:
             raise PrivacyError(
@@ -70,7 +71,7 @@ class JaxNetwork(Network):
             with _on(self._where):
                 return torch.from_numpy(np.array(classify(arrays, padded))[: len(images)])
 
-        device = self._computing.device
+        device = self._execution.where()
         return [measure(predict, self._data, device, workers, together=_EVALUATION_BATCH)]
 
     @override
@@ -88,7 +89,7 @@ class JaxNetwork(Network):
         images, targets, real = self._padded(views)
         with _on(self._where):
             total, norms = self._gradients(_arrays(self.params), images, targets, is_padding_example=~real)
-        device = self._computing.device
+        device = self._execution.where()
         # Copies, because an array of JAX cannot be written to; in torch's order, because JAX sorts names.
         totals = {name: torch.from_numpy(np.array(total[name])).to(device) for name in self.params}
         return totals, torch.from_numpy(np.asarray(norms)[real]).to(device)
@@ -127,7 +128,7 @@ def example_loss(spec: NetworkSpec) -> Callable[[Any, Any, Any], Any]:
     import jax
     import optax
 
-    logits = registered({spec.kind: str(spec.jax_logits)}, spec.kind)
+    logits = pkgutil.resolve_name(str(spec.jax_logits))
 
     def loss(params: Any, views: Any, targets: Any) -> Any:
         # On a GPU too in float32, where JAX would else round products to 10 bits.
@@ -197,5 +198,5 @@ def classifier(spec: NetworkSpec) -> Callable[[Any, Any], Any]:
     """The compiled classifier: parameters and images, float32 [m, C, R, R] in [0, 1], to classes, int32 [m]."""
     import jax
 
-    logits = registered({spec.kind: str(spec.jax_logits)}, spec.kind)
+    logits = pkgutil.resolve_name(str(spec.jax_logits))
     return jax.jit(lambda params, images: logits(spec, params, images).argmax(axis=1))

@@ -2,13 +2,13 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from dpmix.artefacts.experiment import Experiment
+from dpmix.execution import Execution
 from dpmix.privacy.clipping import zero_sum
 from dpmix.privacy.plan import Plan
 from dpmix.privacy.sampling import microbatches
@@ -22,21 +22,6 @@ from dpmix.training.workers import Workers
 from dpmix.views.mixing import Views, make_microbatch_views, make_views
 
 
-@dataclass(frozen=True)
-class Computing:
-    """How an engine computes; none of it changes a result beyond rounding.
-
-    Attributes:
-        device: where the loop's tensors and the views are.
-        physical_batch: the most units whose gradients are computed together.
-        backend: of `dpmix.privacy.clipping.clipped_sum`, for the engine that uses it.
-    """
-
-    device: str
-    physical_batch: int
-    backend: str
-
-
 class Network(ABC):
     """A network as a `dpmix.training.learner.Learner` with one member; an engine is a subclass.
 
@@ -45,7 +30,7 @@ class Network(ABC):
         plan: its sampling, noise and steps.
         data: what is trained on and what accuracy is measured on.
         module: the network, with its initial weights; `params` share memory with its parameters.
-        computing: where and how.
+        execution: where, and how many units at a time; for an engine that uses it, the backend of `clipped_sum`.
 
     Attributes:
         computed_by: what computes the clipped gradients, in one line for a log.
@@ -54,7 +39,7 @@ class Network(ABC):
     computed_by: str
 
     def __init__(
-        self, experiment: Experiment, plan: Plan, data: TrainingData, module: nn.Module, computing: Computing
+        self, experiment: Experiment, plan: Plan, data: TrainingData, module: nn.Module, execution: Execution
     ) -> None:
         assert isinstance(experiment.learning_rate, float)
         self.params = {name: value.detach() for name, value in module.named_parameters()}
@@ -62,7 +47,7 @@ class Network(ABC):
         rates = experiment.learning_rate, experiment.momentum, experiment.weight_decay
         self.members: Sequence[Member] = [Member(plan, *rates, self._mode.largest(list(self.params), plan.clip_norm))]
         self._experiment, self._plan, self._data = experiment, plan, data
-        self.module, self._computing = module, computing
+        self.module, self._execution = module, execution
         self._units = microbatches(plan.population, plan.microbatch_size, seed=0)
 
     def of_member(self, tensors: Mapping[str, Tensor], member: int) -> dict[str, Tensor]:
@@ -93,7 +78,7 @@ class Network(ABC):
         return Sums(totals, (norms > self._plan.clip_norm).sum()[None])
 
     def _views(self, units: np.ndarray, step: int) -> Views:
-        experiment, data, device = self._experiment, self._data, self._computing.device
+        experiment, data, device = self._experiment, self._data, self._execution.where()
         members, settings = self._units[units], view_settings(experiment)
         if experiment.microbatch_size > 1:
             return make_microbatch_views(data.private, members, settings, experiment.seed, step, device)

@@ -10,6 +10,7 @@ from torch.func import functional_call
 from typing_extensions import override
 
 from dpmix.artefacts.experiment import Experiment
+from dpmix.execution import Execution
 from dpmix.models.networks import build_network
 from dpmix.params.models import NetworkSpec
 from dpmix.params.registries import ENGINES, registered
@@ -23,7 +24,7 @@ from dpmix.training.checkpoint import Checkpoint
 from dpmix.training.data import TrainingData, view_settings
 from dpmix.training.learner import Diagnostics
 from dpmix.training.loop import train
-from dpmix.training.network import Computing, Network, measure
+from dpmix.training.network import Network, measure
 from dpmix.training.outcome import Outcome
 from dpmix.training.updates import Mixing
 from dpmix.training.workers import ALONE, Workers
@@ -36,18 +37,18 @@ class TorchNetwork(Network):
     """A network whose gradients PyTorch computes and `clipped_sum` clips."""
 
     def __init__(
-        self, experiment: Experiment, plan: Plan, data: TrainingData, module: nn.Module, computing: Computing
+        self, experiment: Experiment, plan: Plan, data: TrainingData, module: nn.Module, execution: Execution
     ) -> None:
-        super().__init__(experiment, plan, data, module, computing)
+        super().__init__(experiment, plan, data, module, execution)
         self._loss = ExampleLoss(module)
         example = torch.zeros(
-            1, view_settings(experiment).views, *data.private.images.shape[1:], device=computing.device
+            1, view_settings(experiment).views, *data.private.images.shape[1:], device=execution.where()
         )
-        self.computed_by = explain_backend(module, example, computing.backend, self._mode)
+        self.computed_by = explain_backend(module, example, execution.backend, self._mode)
 
     @override
     def accuracies(self, weights: Mapping[str, Tensor], workers: Workers) -> list[float]:
-        return [evaluate(self.module, weights, self._data, self._computing.device, workers)]
+        return [evaluate(self.module, weights, self._data, self._execution.where(), workers)]
 
     @override
     def clipped(self, views: Views) -> tuple[dict[str, Tensor], Tensor]:
@@ -57,7 +58,7 @@ class TorchNetwork(Network):
             views.images,
             views.targets,
             self._plan.clip_norm,
-            backend=self._computing.backend,
+            backend=self._execution.backend,
             mode=self._mode,
             precision=self._experiment.precision,
         )
@@ -99,8 +100,8 @@ def train_from_scratch(
     model = model.to(device).train()
     # A black image of the right shape, so that no record is read before the first noisy step.
     check_examples_independent(model, torch.zeros(data.private.images.shape[1:], device=device))
-    computing = Computing(device, physical_batch, backend)
-    learner: Network = registered(ENGINES, experiment.engine)(experiment, plan, data, model, computing)
+    execution = Execution(device=device, physical_batch=physical_batch, backend=backend)
+    learner: Network = registered(ENGINES, experiment.engine)(experiment, plan, data, model, execution)
     if workers.is_main:
         _say(f"clipped gradients: {learner.computed_by}")
     (outcome,) = train(

@@ -23,7 +23,6 @@ from dpmix.training import jax_network
 from dpmix.training.checkpoint import Checkpoint
 from dpmix.training.data import TrainingData, load_data
 from dpmix.training.jax_network import JaxNetwork, clipped_gradients, sensitivity
-from dpmix.training.network import Computing
 from dpmix.training.outcome import Outcome
 from dpmix.training.runner import make
 from dpmix.training.scratch import train_from_scratch
@@ -71,7 +70,7 @@ def apart(found: dict[str, Tensor], expected: dict[str, Tensor]) -> float:
 def learner(experiment: Experiment, physical_batch: int = PHYSICAL) -> JaxNetwork:
     network = build_network(experiment.model, 3, CLASSES, experiment.seed)
     plan, data = plan_for(experiment.plan(), 0.5), load_data(experiment, "demo")
-    return JaxNetwork(experiment, plan, data, network, Computing("cpu", physical_batch, "auto"))
+    return JaxNetwork(experiment, plan, data, network, Execution("cpu", physical_batch, "auto"))
 
 
 def some_views(count: int) -> Views:
@@ -278,4 +277,4 @@ def test_a_plan_for_another_sensitivity_is_refused(world: World, run: Experiment
     plan = plan_for(pairs.plan(), 0.5)
     assert plan.sensitivity == 2 * C
     with pytest.raises(PrivacyError, match=r"has sensitivity 4\.5, and the plan's noise is for 9; set engine: torch"):
-        JaxNetwork(run, plan, load_data(run, "demo"), network, Computing("cpu", PHYSICAL, "auto"))
+        JaxNetwork(run, plan, load_data(run, "demo"), network, Execution("cpu", PHYSICAL, "auto"))
