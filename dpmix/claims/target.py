@@ -63,12 +63,14 @@ def on_paper(params: Params) -> list[tuple[Claim, list[Contrast[PaperValue]]]]:
 
 def artefacts(catalogue: Catalogue) -> list[Artefact]:
     """What must exist before a scale's claims can be judged; nothing, if it has none of their cells."""
-    found: dict[str, Artefact] = {}
-    for _, parts in on_runs(catalogue):
-        for part in parts:
-            for pair in part.pairs:
-                for side in (pair.higher, pair.lower, *pair.by):
-                    found |= {catalogue.path(artefact): artefact for artefact in side.cell.artefacts}
+    pairs = [pair for _, parts in on_runs(catalogue) for part in parts for pair in part.pairs]
+    # Most cells stand in several pairs.
+    cells = {
+        (side.table, side.cell.row, side.cell.column): side.cell
+        for pair in pairs
+        for side in (pair.higher, pair.lower, *pair.by)
+    }
+    found = {catalogue.path(artefact): artefact for cell in cells.values() for artefact in cell.artefacts}
     return [found[path] for path in sorted(found)]
 
 

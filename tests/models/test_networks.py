@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 from pydantic import TypeAdapter, ValidationError
@@ -11,6 +13,23 @@ def spec() -> WideResNetSpec:
     return WideResNetSpec(
         kind="wide-resnet", name="wrn", label="WRN", depth=10, width=1, groups=2, base_channels=4, resolution=8
     )
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(("size", "stride"), [(8, 1), (16, 2), (9, 1)])
+@pytest.mark.parametrize(
+    "network",
+    [
+        {"kind": "wide-resnet", "depth": 10, "width": 2, "groups": 4, "base_channels": 4},
+        {"kind": "resnet", "depth": 8, "groups": 2, "base_channels": 4},
+    ],
+    ids=lambda network: network["kind"],
+)
+def test_shapes(network: dict[str, Any], size: int, stride: int, channels: int) -> None:
+    read = TypeAdapter(ModelSpec).validate_python(
+        {**network, "name": "net", "label": "Net", "resolution": size, "stem_stride": stride}
+    )
+    assert build_network(read, channels, 5, seed=0)(torch.rand(3, channels, size, size)).shape == (3, 5)
 
 
 def test_the_seed_alone_decides() -> None:

@@ -11,6 +11,16 @@ from dpmix.params.keys import check_name, with_text_keys
 from dpmix.params.read import parse
 
 
+def changed(repository: Path, place: tuple[Any, ...], key: str, value: Any) -> dict[str, Any]:
+    """The raw params with one key changed, which lies below others."""
+    raw: dict[str, Any] = yaml.safe_load((repository / "params.yaml").read_text(encoding="utf-8"))
+    here: Any = raw
+    for part in place:
+        here = here[part]
+    here[key] = value
+    return raw
+
+
 def test_two_keys_of_the_same_text_are_refused_at_their_place() -> None:
     with pytest.raises(ParamsError) as caught:
         with_text_keys({"scales": [{"tables": {9: 1, "9": 2}}]})
@@ -54,13 +64,8 @@ def test_a_name_that_would_leave_its_folder_is_refused(name: str) -> None:
     ],
 )
 def test_true_is_no_number(repository: Path, place: tuple[Any, ...], key: str, value: Any) -> None:
-    raw = yaml.safe_load((repository / "params.yaml").read_text(encoding="utf-8"))
-    here = raw
-    for part in place:
-        here = here[part]
-    here[key] = value
     with pytest.raises(ParamsError) as caught:
-        parse(raw)
+        parse(changed(repository, place, key, value))
     assert str(caught.value).startswith(f"params.yaml: {'.'.join(map(str, (*place, key)))}")
     assert str(caught.value).endswith(f"should be a number, not {'false' if value is False else 'true'}")
 
@@ -71,23 +76,16 @@ def test_true_is_no_number(repository: Path, place: tuple[Any, ...], key: str, v
     [(("methods", "self-aug"), "augment_synthetic"), (("scales", "demo", "tables", "9", "fixed"), "release")],
 )
 def test_a_number_or_a_text_is_not_true(repository: Path, place: tuple[str, ...], key: str, value: Any) -> None:
-    raw = yaml.safe_load((repository / "params.yaml").read_text(encoding="utf-8"))
-    here = raw
-    for part in place:
-        here = here[part]
-    here[key] = value
     with pytest.raises(ParamsError) as caught:
-        parse(raw)
+        parse(changed(repository, place, key, value))
     assert str(caught.value) == f"params.yaml: {'.'.join((*place, key))}: should be true or false, not {value!r}"
 
 
 @pytest.mark.parametrize("rates", [{"1": 0.5, 1.0: 0.25}, {"1": 0.5, "2": 1, "1.0": 0.25}, {0.5: 1, "5e-1": 2}])
 def test_one_number_is_one_key(repository: Path, rates: dict[Any, float]) -> None:
     """Else the later of two rates for one ε would be taken, and nothing said."""
-    raw = yaml.safe_load((repository / "params.yaml").read_text(encoding="utf-8"))
-    raw["scales"]["demo"]["scratch"]["learning_rate"] = rates
     with pytest.raises(ParamsError) as caught:
-        parse(raw)
+        parse(changed(repository, ("scales", "demo", "scratch"), "learning_rate", rates))
     first, *_, last = map(str, rates)
     assert str(caught.value) == (
         f"params.yaml: scales.demo.scratch.learning_rate: {first} and {last} are the same number; remove one"
