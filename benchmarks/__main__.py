@@ -156,6 +156,7 @@ def main() -> None:
     elif options.gpu:
         problem = Problem(64, K, device="cuda", precision="bfloat16")
         print(gpu.run(problem, (4, 8, 16, 32, 64), rounds=options.rounds or 5, product=8192))
+        gpu.run_libraries(Problem(16, K, device="cuda"), rounds=options.rounds or 5)
     else:
         print(run(options.rounds))
 

@@ -120,22 +120,30 @@ def clipped(problem: Problem, backend: str, physical: int) -> Step:
     return step
 
 
-def jax_privacy(problem: Problem) -> Step:
-    """The clipped sum of `engine: jax`: compiled at the first call, so that it is timed after warming up."""
+def jax_privacy(problem: Problem, together: int = 1) -> Step:
+    """The clipped sum of `engine: jax`: compiled at the first call, so that it is timed after warming up.
+
+    `together` gradients exist at the same time.
+    """
     import numpy as np
 
     from dpmix.training.jax_network import clipped_gradients
     from dpmix.training.jax_start import start
 
-    start(problem.device)
-    module, (views, targets) = problem.network(), problem.examples()
+    device = start(problem.device)
+    import jax
+
+    module = problem.network()
     names = [name for name, _ in module.named_parameters()]
-    params = {name: value.detach().numpy() for name, value in module.named_parameters()}
-    compute = clipped_gradients(problem.spec(), CLIP_NORM, 1)
-    no_padding = np.zeros(problem.n, dtype=bool)
+    compute = clipped_gradients(problem.spec(), CLIP_NORM, together)
+    given = {name: value.detach() for name, value in module.named_parameters()}, *problem.examples()
+    params, views, targets, no_padding = jax.device_put(
+        (*jax.tree.map(lambda tensor: tensor.cpu().numpy(), given), np.zeros(problem.n, dtype=bool)), device
+    )
 
     def step() -> dict[str, Tensor]:
-        total, _ = compute(params, views.numpy(), targets.numpy(), is_padding_example=no_padding)
+        with jax.default_device(device):
+            total, _ = compute(params, views, targets, is_padding_example=no_padding)
         return {name: torch.from_numpy(np.array(total[name])) for name in names}
 
     return step

@@ -1,14 +1,17 @@
-"""`python -m benchmarks --gpu`: the clipped step beside the non-private one, each as fast as it gets."""
+"""`python -m benchmarks --gpu`: the clipped step beside the non-private one, each as fast as it gets.
+
+And beside other libraries' in float32 with all its bits, which all of them have, each with all examples at once.
+"""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
 
 from benchmarks import cases
 from benchmarks.cases import Problem
-from benchmarks.measure import fastest, machine, ratio, tell, times, write_table
+from benchmarks.measure import fastest, machine, peak_on_gpu, ratio, tell, times, write_table
 from dpmix.privacy.clipping import _multiply_adds, explain_backend
 
 FORMATS = {"NCHW": torch.contiguous_format, "NHWC": torch.channels_last}
@@ -51,6 +54,34 @@ def step_flops(problem: Problem) -> float:
     return 6.0 * _multiply_adds(problem.network(), image) * problem.n * problem.k
 
 
+def libraries(problem: Problem, rounds: int) -> list[list[str]]:
+    """A row for each library's step on the same examples, all at once: seconds, images a second and memory.
+
+    Memory is the most MiB that torch held beyond what it held before; JAX holds its own, which is not counted.
+    """
+    makers: dict[str, Callable[[], cases.Step]] = {
+        "ours (auto)": lambda: cases.clipped(problem, "auto", problem.n),
+        "ours, ghost": lambda: cases.clipped(problem, "ghost", problem.n),
+        "ours (engine: jax)": lambda: cases.jax_privacy(problem, problem.n),
+        "vmap over views, mean over K": lambda: cases.vmap_per_view(problem),
+        "Opacus hooks, mean over K": lambda: cases.opacus(problem),
+    }
+    steps, peaks = dict[str, cases.Step](), dict[str, str]()
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        for name, make in makers.items():
+            step = make()
+            try:
+                peak = peak_on_gpu(step, problem.device)
+            except torch.OutOfMemoryError:
+                tell(f"  {name}: out of memory")
+                continue
+            steps[name], peaks[name] = step, "" if "jax" in name else f"{peak:.0f}"
+        seconds = times(steps, rounds, problem.device)
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    images = problem.n * problem.k
+    return [[name, f"{median:.4f}", f"{images / median:.0f}", peaks[name]] for name, median in medians.items()]
+
+
 def run(problem: Problem, physical: Sequence[int], rounds: int, product: int) -> str:
     """Measure, write the table, and give the line of ratios."""
     tell(explain_backend(problem.network(), problem.examples()[0]))
@@ -61,11 +92,20 @@ def run(problem: Problem, physical: Sequence[int], rounds: int, product: int) ->
     for name, values in seconds.items():
         median = statistics.median(values)
         rows.append([name, f"{median:.4f}", f"{images / median:.0f}", f"{flops / median / peak:.3f}"])
-    title = f"{machine()}-{problem.precision}-n-{problem.n}-K-{problem.k}"
-    write_table(title, ["case", "seconds", "images_per_second", "fraction_of_matmul_rate"], rows)
+    write_table(_title(problem), ["case", "seconds", "images_per_second", "fraction_of_matmul_rate"], rows)
     ours, others = fastest(seconds, "clipped"), fastest(seconds, "non-private")
     return (
         f"clipped/non-private = {ratio(seconds[ours], seconds[others]):.2f}"
         f"  images/s = {images / statistics.median(seconds[ours]):.0f}"
         f"  fraction of {peak / 1e12:.3g} TFLOP/s = {flops / statistics.median(seconds[ours]) / peak:.2f}"
     )
+
+
+def run_libraries(problem: Problem, rounds: int) -> None:
+    """Measure the libraries and write their table."""
+    rows = libraries(problem, rounds)
+    write_table(f"{_title(problem)}-libraries", ["case", "seconds", "images_per_second", "peak_mib"], rows)
+
+
+def _title(problem: Problem) -> str:
+    return f"{machine()}-{problem.precision}-n-{problem.n}-K-{problem.k}"

@@ -71,6 +71,18 @@ def memory_of(step: Step) -> float:
     return _status_mib("VmHWM") - before
 
 
+def peak_on_gpu(step: Callable[[], object], device: str) -> float:
+    """MiB that torch held on the GPU at the peak of one call beyond what it held before; 0 on a processor."""
+    if not device.startswith("cuda"):
+        step()
+        return 0.0
+    torch.cuda.empty_cache()
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    step()
+    return (torch.cuda.max_memory_allocated() - before) / 2**20
+
+
 def _status_mib(field: str) -> float:
     """A figure of this process's memory. Linux inherits `ru_maxrss` from a parent, but not what /proc tells."""
     status = Path("/proc/self/status")

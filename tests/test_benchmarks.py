@@ -167,6 +167,17 @@ def test_the_gpu_section_in_miniature(results, capsys):
     assert "vectorized: " in capsys.readouterr().err
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_other_libraries_beside_it_in_miniature(results):
+    module("jax_privacy", JAX_PRIVACY)
+    gpu.run_libraries(replace(TINY, device="cpu"), rounds=1)
+    of = {row["case"]: row for row in table(results)}
+    assert len(of) == 5
+    assert all(float(row["images_per_second"]) > 0 for row in of.values())
+    assert of["ours (engine: jax)"]["peak_mib"] == ""  # torch does not see it
+
+
 def test_the_stream_in_miniature(results, repository, monkeypatch):
     """The same experiment with a tiny tower: the encoder's calls are the test images, then K views of each example."""
     monkeypatch.chdir(repository)

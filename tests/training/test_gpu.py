@@ -11,8 +11,9 @@ from dpmix.privacy.noise import SeededNoise
 from dpmix.training.checkpoint import Checkpoint
 from dpmix.training.data import load_data
 from dpmix.training.heads import Head, train_heads
+from dpmix.training.jax_start import start
 from dpmix.training.scratch import train_from_scratch
-from tests.needs import GPU, needs
+from tests.needs import GPU, JAX_GPU, JAX_PRIVACY, lacks, module, needs
 from tests.training.conftest import Recorder, World, plan_for
 
 pytestmark = [
@@ -55,6 +56,19 @@ def test_from_scratch(world: World, changes: dict) -> None:
             recorders.append(Moved([]))
             plan, data = world.plan(experiment), load_data(experiment, "demo")
             train_from_scratch(experiment, plan, data, device=device, noise=recorders[-1])
+    agree(recorders, 1e-3)
+
+
+@pytest.mark.slow
+def test_from_scratch_in_jax(world: World) -> None:
+    module("jax_privacy", JAX_PRIVACY)
+    experiment, recorders = world.scratch(engine="jax"), []
+    for device in reversed(DEVICES):  # JAX that was started for a processor stays there
+        if start(device).platform != ("gpu" if device == "cuda" else "cpu"):
+            lacks(JAX_GPU)
+        recorders.append(Moved([]))
+        plan, data = world.plan(experiment), load_data(experiment, "demo")
+        train_from_scratch(experiment, plan, data, device=device, noise=recorders[-1])
     agree(recorders, 1e-3)
 
 
