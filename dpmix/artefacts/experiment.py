@@ -41,6 +41,11 @@ class Experiment(RunSettings, Artefact):
             _ = self.view_settings
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from error
+        if self.dataset.train is None:
+            raise ValueError(
+                f"{where}: {self.dataset.name} publishes no number of images to sample from; give it: train, under "
+                f"datasets"
+            )
         if self.batch_size > self.population:
             of = "images that the tuning run trains on" if self.holdout else "training images"
             raise ValueError(f"{where}: batch_size {self.batch_size} exceeds the {self.population} {of}; lower it")
@@ -84,7 +89,7 @@ class Experiment(RunSettings, Artefact):
                 raise ValueError(f"{where}: unknown transform {name!r}; {suggestion(name, sorted(TRANSFORMS))}")
         if self.mixes_in_synthetic and self.synthetic is None:
             raise ValueError(f"{where}: k_diff > 0 needs a synthetic set; name one: synthetic, under the scale")
-        pool = self.dataset.train // 2 if self.mix_with == "S2" else self.synthetic_size
+        pool = self.dataset.records // 2 if self.mix_with == "S2" else self.synthetic_size
         if self.k_diff > pool:
             raise ValueError(f"{where}: k_diff {self.k_diff} exceeds the {pool} images to draw from; lower it")
         if self.k_diff and self.mix_with == "S2" and self.subset != "S1":
@@ -112,7 +117,7 @@ class Experiment(RunSettings, Artefact):
     @property
     def subset_size(self) -> int:
         """The published number of training records, of all or of the half S1, before any are held out."""
-        return self.dataset.train // 2 if self.subset == "S1" else self.dataset.train
+        return self.dataset.records // 2 if self.subset == "S1" else self.dataset.records
 
     @property
     def held_out_size(self) -> int:

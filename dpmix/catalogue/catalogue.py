@@ -269,7 +269,7 @@ class Catalogue:
         if spec.parent is not None:
             return self.synthetic(known(spec.parent, self.params.datasets, f"parent of {dataset}"), where)
         diffusion = self.params.diffusion[known(self.spec.synthetic, self.params.diffusion, "diffusion model")]
-        size = self.spec.synthetic_size.get(dataset, spec.train)
+        size = self.spec.synthetic_size.get(dataset, spec.records)
         if isinstance(diffusion, GivenImagesSpec):
             smallest = min(model.resolution for model in self.params.models.values())
         else:

@@ -55,10 +55,10 @@ def evaluation_passes(experiment: Experiment) -> int:
 def distance_passes(distance: Distance) -> int:
     """The number of images that go through the extractor for a Fréchet distance, of both sets together."""
     sizes = {
-        "train": distance.dataset.train,
+        "train": distance.dataset.records,
         "test": distance.dataset.test,
         "synthetic": distance.synthetic.size if distance.synthetic else 0,
-        "views": distance.dataset.train,
+        "views": distance.dataset.records,
     }
     first, second = (min(sizes[side], distance.samples or sizes[side]) for side in (distance.first, distance.second))
     return first * (distance.views.views if distance.views else 1) + second
@@ -72,7 +72,7 @@ def disk(artefact: Artefact) -> tuple[str, int]:
     """
     if isinstance(artefact, ImageStore):
         dataset = artefact.dataset
-        return "images", (dataset.train + dataset.test) * _record(dataset.channels, artefact.resolution)
+        return "images", (dataset.records + dataset.test) * _record(dataset.channels, artefact.resolution)
     if isinstance(artefact, SyntheticStore):
         d = artefact.synthetic
         return "images", d.size * _record(d.dataset.channels, artefact.resolution)

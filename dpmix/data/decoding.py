@@ -33,11 +33,13 @@ class Part(NamedTuple):
         labels: int64 [N].
         open: from an index in [0, N) to the opened image.
         file: from an index to the path of the image's file; None if the images are not files.
+        persons: int64 [N], whose image each is, persons being numbered from 0; None where that is not known.
     """
 
     labels: npt.NDArray[np.int64]
     open: Callable[[int], "Image.Image"]
     file: Callable[[int], Path] | None = None
+    persons: npt.NDArray[np.int64] | None = None
 
     def only(self, indices: npt.NDArray[np.int64]) -> "Part":
         """The images at these indices, int64 [m]."""
@@ -47,7 +49,8 @@ class Part(NamedTuple):
             return self.file(int(indices[index]))
 
         of_file = file if self.file is not None else None
-        return Part(self.labels[indices], lambda index: self.open(int(indices[index])), of_file)
+        persons = self.persons[indices] if self.persons is not None else None
+        return Part(self.labels[indices], lambda index: self.open(int(indices[index])), of_file, persons)
 
 
 class Pool(NamedTuple):

@@ -2,6 +2,7 @@
 
     <split>_images.npy   uint8 [N, C, R, R]
     <split>_labels.npy   int64 [N]
+    <split>_persons.npy  int64 [N], only where it is known who is on which image
     meta.json            classes, resolution, channels, sizes of the splits, source, digest of a drawn split
 
 with the splits `train` and `test`, or `train` alone for a synthetic set D.
@@ -28,9 +29,11 @@ class Images:
         images: uint8 [N, C, R, R], memory-mapped and read-only.
         labels: int64 [N], indices into `classes`.
         classes: the names of the classes.
+        persons: int64 [N], whose image each is, persons being numbered from 0; None where that is not known.
 
     Raises:
-        DataError: for arrays of other types or dimensions, of different lengths, or a label that is no class.
+        DataError: for arrays of other types or dimensions, of different lengths, a label that is no class, or a person
+            below 0.
 
     >>> Images(np.zeros((2, 1, 8, 8), dtype=np.uint8), np.array([0, 3]), ("cat", "dog"))
     Traceback (most recent call last):
@@ -40,6 +43,7 @@ class Images:
     images: npt.NDArray[np.uint8]
     labels: npt.NDArray[np.int64]
     classes: tuple[str, ...]
+    persons: npt.NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         pixels, labels = (getattr(one, "dtype", type(one).__name__) for one in (self.images, self.labels))
@@ -60,6 +64,8 @@ class Images:
                 f"labels go from {self.labels.min()} to {self.labels.max()}, but there are {len(self.classes)} "
                 "classes; number them from 0, or name all classes"
             )
+        if self.persons is not None:
+            _check_persons(self.persons, len(self.images))
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -68,6 +74,17 @@ class Images:
     def num_classes(self) -> int:
         """The number of classes, those without an image included."""
         return len(self.classes)
+
+
+def _check_persons(persons: npt.NDArray[np.int64], images: int) -> None:
+    kind = getattr(persons, "dtype", type(persons).__name__)
+    if getattr(kind, "kind", "") not in ("i", "u") or np.shape(persons) != (images,):
+        raise DataError(
+            f"persons are {kind} {list(np.shape(persons))}, not whole numbers [{images}]; give a NumPy array with the "
+            "number of the person of each image"
+        )
+    if len(persons) and persons.min() < 0:
+        raise DataError(f"persons go down to {persons.min()}; number them from 0")
 
 
 def check_alike(private: Images, public: Images) -> None:
@@ -122,10 +139,15 @@ def load(directory: Path, split: str = "train") -> Images:
             and labels.dtype == np.int64
             and (len(labels) == 0 or (labels.min() >= 0 and labels.max() < len(classes)))
         )
+        known = directory / f"{split}_persons.npy"
+        persons = np.load(known, allow_pickle=False) if known.is_file() else None
+        whole &= persons is None or (
+            persons.shape == shape[:1] and persons.dtype == np.int64 and (len(persons) == 0 or persons.min() >= 0)
+        )
     except DataError:
         raise
     except (DpmixError, OSError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{directory} is damaged ({one_line(error)}); delete it and make it again") from error
     if not whole:
         raise DataError(f"{directory} disagrees with its meta.json about split {split!r}; delete it and make it again")
-    return Images(images, labels, classes)
+    return Images(images, labels, classes, persons)

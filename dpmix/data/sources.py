@@ -45,12 +45,24 @@ def prepare(spec: "DatasetSpec", resolution: int, raw: Path, out: Path) -> None:
         pool = pool_of_folder(Path(spec.path or "."), spec.test)
     sizes = {split: len(part.labels) for split, part in pool.parts.items()}
     found = (len(pool.classes), sizes["train"], sizes["test"])
-    if found != (spec.classes, spec.train, spec.test):
+    train = "any number" if spec.train is None else spec.train
+    if found != (spec.classes, sizes["train"] if spec.train is None else train, spec.test):
         raise DataError(
             f"{spec.name}: {pool.origin} holds {found[0]} classes, {found[1]} training and {found[2]} test images, but "
-            f"its sizes are given as {spec.classes}, {spec.train} and {spec.test}; {pool.remedy}"
+            f"its sizes are given as {spec.classes}, {train} and {spec.test}; {pool.remedy}"
+        )
+    if spec.persons is not None and (persons := _persons(pool)) != spec.persons:
+        raise DataError(
+            f"{spec.name}: {pool.origin} holds training images of {persons} persons, but persons is given as "
+            f"{spec.persons}; {pool.remedy}"
         )
     write_store(Path(out), pool, resolution, spec.channels, spec.name)
+
+
+def _persons(pool: Pool) -> int:
+    """How many persons have training images; 0 where it is not known whose they are."""
+    known = pool.parts["train"].persons
+    return 0 if known is None else len(np.unique(known))
 
 
 # Published data sets
@@ -63,7 +75,7 @@ def _from_scikit_learn(spec: "DatasetSpec") -> Pool:
     pixels = np.rint(digits.images * (255 / 16)).astype(np.uint8)
     whole = Part(digits.target.astype(np.int64), lambda index: Image.fromarray(pixels[index]))
     parts, drawn = split_parts(whole, DIGITS_TEST, "digits", "digits: ")
-    if spec.train < DIGITS_TRAIN:
+    if spec.train is not None and spec.train < DIGITS_TRAIN:
         _, subset = stratified_split(parts["train"].labels, spec.train, "digits/subset")
         parts["train"] = parts["train"].only(subset)
     classes = tuple(str(name) for name in digits.target_names)

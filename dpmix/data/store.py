@@ -82,6 +82,8 @@ def write_store(out: Path, pool: Pool, resolution: int, channels: int, name: str
         for split, part in pool.parts.items():
             _write_images(folder / f"{split}_images.npy", part, (channels, resolution, resolution), f"{name} {split}")
             np.save(folder / f"{split}_labels.npy", part.labels, allow_pickle=False)
+            if part.persons is not None:
+                np.save(folder / f"{split}_persons.npy", part.persons, allow_pickle=False)
         write_json(folder / "meta.json", meta)
         for leftover in (*folder.glob("*.progress"), folder / _SETTINGS):
             leftover.unlink()

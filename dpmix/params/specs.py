@@ -32,7 +32,7 @@ Resolution = Annotated[
 
 
 class DatasetSpec(Spec):
-    """A private data set. `train` and `test` are its published sizes: public constants, never counted at run time."""
+    """A private data set. `train`, `persons` and `test` are its published sizes, never counted at run time."""
 
     name: EntryName
     label: Label
@@ -41,7 +41,11 @@ class DatasetSpec(Spec):
         Field(description="Which library fetches it, or `folder` for images that are at `path`"),
     ]
     classes: Annotated[PositiveInt, Field(description="How many classes it has"), Declared(unit="classes")]
-    train: Annotated[PositiveInt, Field(description="N: published size of its training set"), Declared(unit="images")]
+    train: Annotated[
+        PositiveInt | None,
+        Field(description="N: published size of its training set; may be left out where `persons` is given"),
+        Declared(unit="images"),
+    ] = None
     test: Annotated[PositiveInt, Field(description="Published size of its test set"), Declared(unit="images")]
     channels: Annotated[
         Literal[1, 3], Field(description="1 of grey images, 3 of colour images"), Declared(unit="channels")
@@ -52,6 +56,11 @@ class DatasetSpec(Spec):
             description="Of a folder data set: a folder of class folders, a zip archive of one, or a folder with "
             "archives `train*.zip` and `test*.zip`"
         ),
+    ] = None
+    persons: Annotated[
+        PositiveInt | None,
+        Field(description="Published number of persons whose images are its training set; N with `unit: person`"),
+        Declared(unit="persons", added=True),
     ] = None
     parent: Annotated[
         str | None,
@@ -67,7 +76,19 @@ class DatasetSpec(Spec):
             )
         if self.source == "torchvision" and self.name not in DATA_SETS:
             raise ValueError(f"no published data set is called {self.name!r}; {suggestion(self.name, DATA_SETS)}")
+        if self.train is None and self.persons is None:
+            raise ValueError(
+                "its size is missing; add train, the published number of training images, or persons, that of the "
+                "persons whose images they are"
+            )
         return self
+
+    @property
+    def records(self) -> int:
+        """The published size of its training set: in images, or in persons if the number of images is not published."""
+        size = self.persons if self.train is None else self.train
+        assert size is not None
+        return size
 
 
 class DiffusionSpec(Spec):

@@ -46,7 +46,7 @@ def load_data(experiment: Experiment, scale: str) -> TrainingData:
     store = Path(experiment.images().path(scale)).parent
     train, test = load(store, "train"), load(store, "test")
     for split, images, published in (
-        ("train", train, experiment.dataset.train),
+        ("train", train, experiment.dataset.records),
         ("test", test, experiment.dataset.test),
     ):
         if len(images) != published:

@@ -32,6 +32,14 @@ def _shorten(store: Path) -> None:
     np.save(store / "train_labels.npy", np.zeros(3, dtype=np.int64))
 
 
+def _number_persons_from_minus_one(store: Path) -> None:
+    np.save(store / "train_persons.npy", np.arange(4) - 1)
+
+
+def _lose_a_person(store: Path) -> None:
+    np.save(store / "train_persons.npy", np.arange(3))
+
+
 def _retype(store: Path) -> None:
     np.save(store / "train_images.npy", np.zeros((4, 3, 12, 12), dtype=np.float32))
 
@@ -53,7 +61,19 @@ def _lose_images(store: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "damage", [_truncate, _relabel, _shorten, _retype, _pickle, _break_meta, _empty_meta, _lose_images]
+    "damage",
+    [
+        _truncate,
+        _relabel,
+        _shorten,
+        _number_persons_from_minus_one,
+        _lose_a_person,
+        _retype,
+        _pickle,
+        _break_meta,
+        _empty_meta,
+        _lose_images,
+    ],
 )
 def test_a_damaged_store_says_to_make_it_again(damage, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     out = tmp_path / "out"
@@ -89,11 +109,18 @@ PIXELS, LABELS = np.zeros((24, 1, 8, 8), dtype=np.uint8), np.arange(24) % 3
         ({"labels": LABELS.tolist()}, "labels are list"),
         ({"labels": LABELS + 1}, "labels go from 1 to 3, but there are 3 classes"),
         ({"labels": LABELS - 1}, "labels go from -1 to 1, but there are 3 classes"),
+        (
+            {"persons": LABELS[:5]},
+            r"persons are int64 \[5\], not whole numbers \[24\]; give a NumPy array with the number",
+        ),
+        ({"persons": LABELS.astype(np.float32)}, r"persons are float32 \[24\], not whole numbers"),
+        ({"persons": LABELS.tolist()}, "persons are list"),
+        ({"persons": LABELS - 1}, "persons go down to -1; number them from 0"),
         ({"classes": ("a", "b")}, "labels go from 0 to 2, but there are 2 classes"),
     ],
 )
 def test_arrays_that_are_no_labelled_images_are_named(changes: dict[str, Any], words: str) -> None:
-    given = {"images": PIXELS, "labels": LABELS, "classes": ("a", "b", "c")}
+    given = {"images": PIXELS, "labels": LABELS, "classes": ("a", "b", "c"), "persons": LABELS + 4}
     assert len(Images(**given)) == 24
     with pytest.raises(DataError, match=words) as caught:
         Images(**{**given, **changes})

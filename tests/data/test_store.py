@@ -11,9 +11,10 @@ from PIL import Image
 
 from dpmix.data import decoding, folders
 from dpmix.data import store as data_store
+from dpmix.data.decoding import Part, Pool
 from dpmix.data.images import load
 from dpmix.data.sources import prepare
-from dpmix.data.store import pack_images
+from dpmix.data.store import pack_images, write_store
 from dpmix.errors import DataError, DpmixError
 from dpmix.params.specs import DatasetSpec
 from tests.data.conftest import assert_unfinished, folder_of, picture, save, spec_of
@@ -193,3 +194,14 @@ def test_a_synthetic_set_is_stored_class_by_class(channels: int, tmp_path: Path)
     assert np.array_equal(images.images, np.stack(expected))
     with pytest.raises(DataError, match="has no split 'test'"):
         load(tmp_path / "out", "test")
+
+
+def test_whose_images_they_are_is_kept_beside_the_labels(tmp_path: Path) -> None:
+    persons = np.array([2, 0, 2, 1, 0])
+    part = Part(np.array([0, 0, 1, 1, 1]), picture, persons=persons)
+    out = tmp_path / "out"
+    write_store(out, Pool(("a", "b"), {"train": part, "test": part.only(np.array([3, 0]))}, "", "", {}), 12, 3, "mine")
+    assert load(out).persons.tolist() == persons.tolist()  # type: ignore[union-attr]
+    assert load(out, "test").persons.tolist() == [1, 2]  # type: ignore[union-attr]
+    pack_images([save(picture(0), tmp_path / "0.png")], np.array([0]), ["a"], 12, tmp_path / "d")
+    assert load(tmp_path / "d").persons is None

@@ -34,8 +34,16 @@ def test_a_typo_in_a_text_to_image_model_is_still_named(raw: Raw) -> None:
     ("place", "value", "words"),
     [
         ("datasets/digits-300/parent", "digits-300", "digits-300 is itself a part of digits-300"),
+        ("datasets/digits/train", None, "its size is missing; add train, the published number of training images"),
         ("datasets/digits/source", "folder", "a folder data set needs `path`"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_one_line(raw: Raw, place: str, value: Any, words: str) -> None:
     assert words in message(put(raw, place, value))
+
+
+def test_a_data_set_may_publish_how_many_persons_it_has_and_not_how_many_images(raw: Raw) -> None:
+    digits = parse(raw).datasets["digits"]
+    assert digits.records == digits.train == 1437
+    put(raw, "datasets/digits", {**raw["datasets"]["digits"], "train": None, "persons": 144})
+    assert parse(raw).datasets["digits"].records == 144

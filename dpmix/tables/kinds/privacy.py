@@ -91,7 +91,7 @@ class PrivacyTable(Kind):
                 if epsilon == math.inf:
                     raise ParamsError(f"params.yaml: {where}, {label}: no noise is calibrated for ε = .inf; remove it")
                 published = PublishedPrivacy(
-                    population=dataset.train,
+                    population=dataset.records,
                     epsilon=epsilon,
                     delta=self.delta,
                     **training.model_dump(exclude={"dataset"}),
