@@ -70,7 +70,10 @@ class PlanSettings(Spec):
     ] = "sgd"
     mix_width: Annotated[
         PositiveFloat,
-        Field(description="τ / η of ModelMix: each step mixes weights at least this times the learning rate apart"),
+        Field(
+            le=1000,
+            description="τ / η of ModelMix: each step mixes weights at least this times the learning rate apart",
+        ),
         Declared(unit="gradient", unless="neither `update` is `model-mix` nor `calibration` is `matched`", added=True),
     ] = 0.15
     truncation: Annotated[

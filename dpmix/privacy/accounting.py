@@ -87,10 +87,10 @@ def composed_epsilon(accountant: str, history: Iterable[Steps], *, delta: float)
     2.93
     """
     _check_accountant(accountant)
-    _check_delta(delta)
+    check_delta(delta)
     merged: dict[tuple[float, float], int] = {}
     for sigma, rate, steps in history:
-        _check_mechanism(rate, steps)
+        check_mechanism(rate, steps)
         if not 0 <= sigma < math.inf:
             raise ParamsError(f"noise multiplier {sigma} is not a finite number >= 0; give one, such as 1")
         if steps and rate:
@@ -109,7 +109,7 @@ def composed_epsilons(history: Iterable[Steps], *, delta: float) -> dict[str, fl
     >>> {accountant: round(value, 2) for accountant, value in spent.items()}
     {'rdp': 3.51, 'prv': 2.94, 'pld': 2.93}
     """
-    _check_delta(delta)
+    check_delta(delta)
     kept = list(history)
     spent = {}
     for accountant in ACCOUNTANTS:
@@ -155,8 +155,8 @@ def replacement_epsilon(*, noise_multiplier: float, sampling_rate: float, steps:
     from dp_accounting import NeighboringRelation
     from dp_accounting.pld import privacy_loss_distribution
 
-    _check_delta(delta)
-    _check_mechanism(sampling_rate, steps)
+    check_delta(delta)
+    check_mechanism(sampling_rate, steps)
     if not 0 < noise_multiplier < math.inf:
         raise ParamsError(f"noise multiplier {noise_multiplier} is not a finite number above 0; give one, such as 1")
     if not (steps and sampling_rate):
@@ -290,12 +290,14 @@ def _check_accountant(accountant: str) -> None:
         raise ParamsError(f"unknown accountant {accountant!r}; {suggestion(accountant, ACCOUNTANTS)}")
 
 
-def _check_delta(delta: float) -> None:
+def check_delta(delta: float) -> None:
+    """Refuse, by a `PrivacyError`, a δ that is no probability."""
     if not 0 < delta < 1:
         raise PrivacyError(f"delta {delta} is not between 0 and 1; choose one well below 1 / N, such as 1e-5")
 
 
-def _check_mechanism(sampling_rate: float, steps: int) -> None:
+def check_mechanism(sampling_rate: float, steps: int) -> None:
+    """Refuse, by a `ParamsError`, a sampling rate that is no probability, or what is no number of steps."""
     if not 0 <= sampling_rate <= 1:
         raise ParamsError(f"sampling rate {sampling_rate} is not between 0 and 1; the batch must not exceed the data")
     if steps < 0 or steps != int(steps):

@@ -16,9 +16,9 @@ from dpmix.privacy.calibration import noise_multiplier
 from dpmix.privacy.matrix_factorization import (
     BandedNoise,
     CyclicSampler,
-    _check_bands,
     _check_coefficients,
     _check_part,
+    check_bands,
     prefix_rmse,
     strategy,
 )
@@ -121,7 +121,7 @@ def banded_plan(
     >>> plan.steps, plan.participations, round(plan.noise_multiplier, 2)
     (20, 5, 0.68)
     """
-    _check_bands(bands)
+    check_bands(bands)
     target: Target = {
         "population": population,
         "batch_size": batch_size,

@@ -9,12 +9,12 @@ from dpmix.privacy.accounting import (
     MAX_EPSILON,
     Steps,
     _check_accountant,
-    _check_delta,
-    _check_mechanism,
     _epsilon,
     _rdp_orders,
     _rdp_over,
     _rough_epsilon,
+    check_delta,
+    check_mechanism,
 )
 
 _TOLERANCE = 1e-3
@@ -41,8 +41,8 @@ def noise_multiplier(accountant: str, *, epsilon: float, delta: float, sampling_
     0.85
     """
     _check_accountant(accountant)
-    _check_delta(delta)
-    _check_mechanism(sampling_rate, steps)
+    check_delta(delta)
+    check_mechanism(sampling_rate, steps)
     if not epsilon > 0:
         raise PrivacyError(f"epsilon {epsilon} is not above 0 and cannot be met; ask for more, such as epsilon 1")
     if epsilon > MAX_EPSILON:

@@ -54,7 +54,7 @@ def strategy(bands: int, steps: int, kind: Literal["optimal", "sqrt"] = "optimal
     >>> [round(one, 3) for one in strategy(bands=2, steps=10, kind="sqrt")]
     [0.894, 0.447]
     """
-    _check_bands(bands)
+    check_bands(bands)
     if bands > steps:
         raise ParamsError(f"{bands} bands exceed the {steps} steps, so that some records are never used; use fewer")
     k = np.arange(1, bands)
@@ -186,7 +186,7 @@ def cyclic_part(step: int, population: int, batch_size: int, bands: int) -> npt.
     >>> parts[0] == parts[3], sorted(map(len, parts[:3]))
     (True, [3, 3, 4])
     """
-    _check_bands(bands)
+    check_bands(bands)
     _check_part(population, batch_size, bands)
     return _parts(population, bands)[step % bands]
 
@@ -316,7 +316,8 @@ def _normalized(column: npt.NDArray[np.float64]) -> tuple[float, ...]:
     return tuple((column / np.linalg.norm(column)).tolist())
 
 
-def _check_bands(bands: int) -> None:
+def check_bands(bands: int) -> None:
+    """Refuse, by a `ParamsError`, what is no number of bands."""
     if not isinstance(bands, int) or isinstance(bands, bool) or bands < 1:
         raise ParamsError(f"{bands!r} is not a number of bands; it must be a whole number above 0")
 

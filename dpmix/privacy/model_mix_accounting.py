@@ -54,7 +54,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dpmix.errors import ParamsError, PrivacyError
-from dpmix.privacy.accounting import MAX_EPSILON, _check_delta, _check_mechanism
+from dpmix.privacy.accounting import MAX_EPSILON, check_delta, check_mechanism
 
 AMPLIFIED = "model-mix"
 """What ε by Theorem B is called beside those of the accountants."""
@@ -158,7 +158,7 @@ def amplified_epsilon(history: Iterable[MixedSteps], *, delta: float) -> float:
     >>> round(amplified_epsilon([paper], delta=1e-5), 3)
     8.0
     """
-    _check_delta(delta)
+    check_delta(delta)
     rows = []
     for row in history:
         _check(row)
@@ -260,7 +260,7 @@ def _log_density(x: Floats, width: float) -> Floats:
 
 
 def _check(row: MixedSteps) -> None:
-    _check_mechanism(row.sampling_rate, row.steps)
+    check_mechanism(row.sampling_rate, row.steps)
     if not 0 <= row.noise_multiplier < math.inf:
         raise ParamsError(f"noise multiplier {row.noise_multiplier} is not a finite number >= 0; 1 is usual")
     if not 0 <= row.width < math.inf:

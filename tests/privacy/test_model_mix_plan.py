@@ -57,12 +57,9 @@ def test_a_target_below_the_whole_orders_is_met_by_the_accountant() -> None:
     assert plan.noise_multiplier == Plan.calibrated(**TARGET, epsilon=0.15).noise_multiplier
 
 
-def test_a_calibrated_plan_passes_its_check() -> None:
-    PLAN.check()
-
-
 @pytest.mark.parametrize("change", [{"noise_multiplier": 0.3}, {"mix_width": 0.01}, {"truncation": 1.0}])
 def test_a_plan_that_was_edited_is_refused(change: dict) -> None:
+    PLAN.check()
     edited = ModelMixPlan.from_json({**PLAN.to_json(), **change})
     with pytest.raises(PrivacyError, match=r"spends epsilon .* above the target 3"):
         edited.check()

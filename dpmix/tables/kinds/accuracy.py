@@ -19,7 +19,7 @@ from dpmix.params.models import EncoderSpec
 from dpmix.params.settings import Settings
 from dpmix.params.tables import Axis
 from dpmix.tables.captions import ACCURACY
-from dpmix.tables.kinds.base import finite, place, read_part
+from dpmix.tables.kinds.base import finite, percent, place, read_part
 from dpmix.tables.kinds.grid import GridTable, axis_names, points
 from dpmix.tables.rates import Choice, footer
 
@@ -47,7 +47,7 @@ class AccuracyTable(GridTable):
 
     @override
     def value(self, record: dict[str, Any]) -> float:
-        return float(record["accuracy"])
+        return percent(record["accuracy"])
 
     @override
     def shown(self, catalogue: Catalogue) -> list[Any]:

@@ -182,6 +182,18 @@ def finite(value: Any) -> float:
     return number
 
 
+def percent(value: Any) -> float:
+    """An accuracy of a record, between 0 and 100.
+
+    >>> percent("97.5")
+    97.5
+    """
+    number = float(value)
+    if not 0 <= number <= 100:
+        raise ValueError(f"{number:g} is no accuracy in per cent")
+    return number
+
+
 def spent(value: Any) -> float:
     """An ε of a record: 0 or more, and perhaps infinite.
 

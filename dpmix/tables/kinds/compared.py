@@ -11,6 +11,7 @@ from dpmix.catalogue.cells import CellSpec
 from dpmix.errors import ParamsError, known
 from dpmix.params.declared import Declared, LabelKey, Some
 from dpmix.tables.captions import ACCURACY
+from dpmix.tables.kinds.base import percent
 from dpmix.tables.kinds.grid import GridTable, joined_labels
 
 
@@ -38,7 +39,7 @@ class ComparedTable(GridTable):
 
     @override
     def value(self, record: dict[str, Any]) -> float:
-        return float(record["accuracy"])
+        return percent(record["accuracy"])
 
     @override
     def shown(self, catalogue: Catalogue) -> list[Any]:

@@ -8,6 +8,7 @@ from typing_extensions import override
 
 from dpmix.catalogue.catalogue import Catalogue
 from dpmix.catalogue.cells import CellSpec, Labels
+from dpmix.tables.kinds.base import percent
 from dpmix.tables.kinds.compared import ComparedTable
 from dpmix.tables.kinds.differences import differences
 from dpmix.tables.kinds.grid import joined_labels
@@ -42,7 +43,7 @@ class ReleasedTable(ComparedTable):
 
     @override
     def value_in(self, cell: CellSpec, record: dict[str, Any]) -> float:
-        return float(record[EPOCHS[cell.column[-1]]])
+        return percent(record[EPOCHS[cell.column[-1]]])
 
     @override
     def notes(self, name: str, catalogue: Catalogue) -> list[str]:
