@@ -291,13 +291,23 @@ def _check_accountant(accountant: str) -> None:
 
 
 def check_delta(delta: float) -> None:
-    """Refuse, by a `PrivacyError`, a δ that is no probability."""
+    """Refuse, by a `PrivacyError`, a δ that is no probability.
+
+    >>> check_delta(2)
+    Traceback (most recent call last):
+    dpmix.errors.PrivacyError: delta 2 is not between 0 and 1; choose one well below 1 / N, such as 1e-5
+    """
     if not 0 < delta < 1:
         raise PrivacyError(f"delta {delta} is not between 0 and 1; choose one well below 1 / N, such as 1e-5")
 
 
 def check_mechanism(sampling_rate: float, steps: int) -> None:
-    """Refuse, by a `ParamsError`, a sampling rate that is no probability, or what is no number of steps."""
+    """Refuse, by a `ParamsError`, a sampling rate that is no probability, or what is no number of steps.
+
+    >>> check_mechanism(1.5, 10)
+    Traceback (most recent call last):
+    dpmix.errors.ParamsError: sampling rate 1.5 is not between 0 and 1; the batch must not exceed the data
+    """
     if not 0 <= sampling_rate <= 1:
         raise ParamsError(f"sampling rate {sampling_rate} is not between 0 and 1; the batch must not exceed the data")
     if steps < 0 or steps != int(steps):

@@ -317,7 +317,12 @@ def _normalized(column: npt.NDArray[np.float64]) -> tuple[float, ...]:
 
 
 def check_bands(bands: int) -> None:
-    """Refuse, by a `ParamsError`, what is no number of bands."""
+    """Refuse, by a `ParamsError`, what is no number of bands.
+
+    >>> check_bands(0)
+    Traceback (most recent call last):
+    dpmix.errors.ParamsError: 0 is not a number of bands; it must be a whole number above 0
+    """
     if not isinstance(bands, int) or isinstance(bands, bool) or bands < 1:
         raise ParamsError(f"{bands!r} is not a number of bands; it must be a whole number above 0")
 
