@@ -23,6 +23,9 @@ from dpmix.errors import one_line
 
 _DECODED_AT_A_TIME = 256
 
+# How many times as long as wide an image may be before its ends are cut off.
+_LONGEST = 64
+
 _ORIENTATION = 0x0112
 
 
@@ -82,12 +85,12 @@ def open_image(path: Path, file: IO[bytes] | None = None) -> "Image.Image":
     Raises:
         DataError: if it cannot be read as an image.
     """
-    from PIL import Image, ImageOps
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
         with Image.open(file or path) as image:
             image.load()
-            if image.mode.startswith("I;16"):
+            if image.mode.startswith("I;16") or (image.mode, image.format) == ("I", "PPM"):
                 # Pillow clips 16-bit grey at 255 when it converts; scans and X-rays would come out white.
                 return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
             if image.mode in ("I", "F"):
@@ -97,15 +100,24 @@ def open_image(path: Path, file: IO[bytes] | None = None) -> "Image.Image":
                     return ImageOps.exif_transpose(image)
             return image
     except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
-        raise DataError(f"{path} cannot be read as an image ({one_line(error)}); replace or remove it") from error
+        # Pillow names the file, which here may be bytes without a name.
+        unknown = isinstance(error, UnidentifiedImageError)
+        reason = "it is in no format that Pillow reads" if unknown else one_line(error)
+        raise DataError(f"{path} cannot be read as an image ({reason}); replace or remove it") from error
 
 
-def _fit(image: "Image.Image", resolution: int, channels: int) -> npt.NDArray[np.uint8]:
+def fit(image: "Image.Image", resolution: int, channels: int) -> npt.NDArray[np.uint8]:
     """Resize the shorter side to R (bicubic, antialiased), crop the centre: uint8 [C, R, R]."""
     from PIL import Image
 
-    image = image.convert("L" if channels == 1 else "RGB")
     width, height = image.size
+    if max(width, height) > _LONGEST * min(width, height):
+        # A line of pixels, resized whole before it is cropped, would fill the memory.
+        half = _LONGEST * min(width, height) // 2
+        left, top = max(width // 2 - half, 0), max(height // 2 - half, 0)
+        image = image.crop((left, top, min(left + 2 * half, width), min(top + 2 * half, height)))
+        width, height = image.size
+    image = image.convert("L" if channels == 1 else "RGB")
     if (width, height) != (resolution, resolution):
         # Sizes and offsets are rounded as torchvision's Resize and CenterCrop do, which OpenCLIP's preprocessing uses.
         shorter = min(width, height)
@@ -134,7 +146,7 @@ def decode(part: Part, resolution: int, channels: int, first: int = 0) -> Iterat
     """
 
     def one(index: int) -> npt.NDArray[np.uint8]:
-        return _fit(part.open(index), resolution, channels)
+        return fit(part.open(index), resolution, channels)
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with ThreadPoolExecutor(max_workers=min(cores, 16)) as workers:

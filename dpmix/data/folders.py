@@ -1,6 +1,5 @@
 """Images in class folders, on disk or in zip archives: finds the image files, their classes and their splits."""
 
-import functools
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -10,30 +9,14 @@ import numpy.typing as npt
 
 from dpmix.data import zips
 from dpmix.data.decoding import Part, Pool, decode, open_image
+from dpmix.data.file_names import LITTER, suffixes
 from dpmix.data.images import SPLITS, Images
 from dpmix.data.splits import split_parts
 from dpmix.errors import DataError, suggestion
 from dpmix.progress import progress
 
-# Files that operating systems put into folders of images, in lower case; they are ignored.
-_LITTER = frozenset({"thumbs.db", "desktop.ini"})
-
-# Formats that Pillow passes to other programs, or lists without being able to decode them.
-_NOT_PICTURES = frozenset({"EPS", "WMF", "MPEG", "HDF5", "GRIB", "BUFR", "FITS"})
-
 
 # Folders of images
-@functools.cache
-def _suffixes() -> frozenset[str]:
-    from PIL import Image
-
-    return frozenset(
-        suffix
-        for suffix, kind in Image.registered_extensions().items()
-        if kind in Image.OPEN and kind not in _NOT_PICTURES
-    )
-
-
 def _class_folders(root: Path) -> list[Path]:
     """The class folders of a folder, sorted by name."""
     if not root.is_dir():
@@ -45,18 +28,18 @@ def _class_folders(root: Path) -> list[Path]:
 
 
 def _image_files(folder: Path) -> list[Path]:
-    """All images below a folder, sorted by path. Hidden files and `_LITTER` are ignored.
+    """All images below a folder, sorted by path. Hidden files and `LITTER` are ignored.
 
     Raises:
         DataError: for any other file that is no image, and for a folder without images.
     """
-    suffixes = _suffixes()
+    known = suffixes()
     files = []
     for path in sorted(folder.rglob("*")):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if hidden or path.name.lower() in _LITTER or path.is_dir():
+        if hidden or path.name.lower() in LITTER or path.is_dir():
             continue
-        if path.suffix.lower() not in suffixes:
+        if path.suffix.lower() not in known:
             # Were such files skipped, a format that Pillow does not read would make the data set smaller unnoticed.
             raise DataError(f"{path} is not an image that Pillow reads; convert or remove it")
         files.append(path)
@@ -114,7 +97,7 @@ def pool_of_folder(root: Path, test: int) -> Pool:
 
 
 def _from_zips(root: Path, test: int, remedy: str) -> Pool:
-    splits = zips.listing(root, _suffixes(), _LITTER)
+    splits = zips.listing(root, suffixes(), LITTER)
     source = {"source": "folder"}
     if "all" in splits:
         by_class = splits["all"]
@@ -130,12 +113,19 @@ def _from_zips(root: Path, test: int, remedy: str) -> Pool:
 def _of_files(by_class: Iterable[Sequence[zips.File]]) -> Part:
     """The images of classes, class by class; those in archives are read without unpacking."""
     listed = [list(files) for files in by_class]
-    files = [file for of_class in listed for file in of_class]
-    labels = np.repeat(np.arange(len(listed)), [len(of_class) for of_class in listed]).astype(np.int64)
+    labels = np.repeat(np.arange(len(listed)), [len(of_class) for of_class in listed])
+    return part_of_files([file for of_class in listed for file in of_class], labels)
+
+
+def part_of_files(
+    files: Sequence[zips.File], labels: npt.ArrayLike, persons: npt.NDArray[np.int64] | None = None
+) -> Part:
+    """Image files, on disk or in archives, as a part; their labels int64 [N], and their persons if these are known."""
     return Part(
-        labels,
+        np.asarray(labels, dtype=np.int64),
         lambda index: open_image(files[index].path, io.BytesIO(files[index].read())),
         lambda index: files[index].on_disk,
+        persons,
     )
 
 
@@ -150,7 +140,7 @@ def class_files(source: Path) -> dict[str, list[zips.File]]:
     """
     source = Path(source)
     if zips.find(source):
-        splits = zips.listing(source, _suffixes(), _LITTER)
+        splits = zips.listing(source, suffixes(), LITTER)
         return splits.get("all") or splits["train"]
     root = source / "train" if _has_split(source) else source
     return {folder.name: [zips.File(path) for path in _image_files(folder)] for folder in _class_folders(root)}

@@ -1,4 +1,4 @@
-"""Makes the image store of a private data set, from scikit-learn, torchvision, or folders and zip archives.
+"""Makes the image store of a private data set, from scikit-learn, torchvision, folders, archives or a manifest.
 
 CIFAR and Oxford-IIIT Pet come with a split into training and test images. EuroSAT, Caltech 256 and SUN397 have none,
 and the paper (appendix C) does not publish its own, so theirs are drawn here (`dpmix.data.splits`), as are those of
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from dpmix.params.specs import DatasetSpec
 from dpmix.data.decoding import Part, Pool
 from dpmix.data.folders import part_of_paths, pool_of_folder
+from dpmix.data.inspection import damaged, refuse_damaged
+from dpmix.data.manifest import pool_of_manifest, read_manifest
 from dpmix.data.splits import split_parts, stratified_split
 from dpmix.data.store import write_store
 
@@ -41,6 +43,8 @@ def prepare(spec: "DatasetSpec", resolution: int, raw: Path, out: Path) -> None:
         pool = _from_torchvision(spec, Path(raw))
     elif spec.source == "scikit-learn":
         pool = _from_scikit_learn(spec)
+    elif spec.source == "listed":
+        pool = pool_of_manifest(Path(spec.path or "."))
     else:
         pool = pool_of_folder(Path(spec.path or "."), spec.test)
     sizes = {split: len(part.labels) for split, part in pool.parts.items()}
@@ -56,7 +60,13 @@ def prepare(spec: "DatasetSpec", resolution: int, raw: Path, out: Path) -> None:
             f"{spec.name}: {pool.origin} holds training images of {persons} persons, but persons is given as "
             f"{spec.persons}; {pool.remedy}"
         )
-    write_store(Path(out), pool, resolution, spec.channels, spec.name)
+    try:
+        write_store(Path(out), pool, resolution, spec.channels, spec.name)
+    except DataError:
+        if spec.source == "listed":  # whoever mends one damaged image would meet the next one only after hours
+            listing = read_manifest(Path(spec.path or "."))
+            refuse_damaged(damaged(listing.files, [image.place for image in listing.images]))
+        raise
 
 
 def _persons(pool: Pool) -> int:

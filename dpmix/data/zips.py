@@ -93,13 +93,13 @@ def listing(
     """
     splits: dict[str, dict[str, list[File]]] = {}
     for split, archives in find(path).items():
-        members = [member for one in archives for member in _members(one) if member[0].name.lower() not in litter]
-        if not members:
+        listed = [member for one in archives for member in _seen(one) if member[0].name.lower() not in litter]
+        if not listed:
             raise DataError(f"{' and '.join(map(str, archives))} holds no image; put each class's images into a folder")
-        for _, file in members:
+        for _, file in listed:
             if file.path.suffix.lower() not in suffixes:
                 raise DataError(f"{file.path} is not an image that Pillow reads; convert or remove it")
-        parts = [(name.parts, file) for name, file in members]
+        parts = [(name.parts, file) for name, file in listed]
         while min(len(each) for each, _ in parts) > 2 and len({each[0] for each, _ in parts}) == 1:
             parts = [(each[1:], file) for each, file in parts]
         if split == "all" and {each[0] for each, _ in parts} == {"train", "test"}:
@@ -122,22 +122,47 @@ def _by_class(parts: Sequence[tuple[tuple[str, ...], File]]) -> dict[str, list[F
     return {name: [file for _, file in sorted(classes[name].items())] for name in sorted(classes)}
 
 
-def _members(path: Path) -> list[tuple[PurePosixPath, File]]:
+def members(path: Path) -> list[tuple[PurePosixPath, File]]:
+    """All files in an archive, hidden ones included, in its order; a name that begins with `/` is taken without it.
+
+    Raises:
+        DataError: if it cannot be read.
+    """
     try:
         archive = zipfile.ZipFile(path)
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}); give a zip archive of class folders") from error
     except zipfile.BadZipFile as error:
         raise DataError(f"{path} is not a whole zip archive ({error}); fetch it again") from error
-    members = []
-    for info in archive.infolist():
-        name = PurePosixPath(info.filename.replace("\\", "/").lstrip("/"))
-        if info.is_dir() or any(part.startswith(".") or part == "__MACOSX" for part in name.parts):
-            continue
-        where = path / name
-        if info.flag_bits & 0x1:
-            raise DataError(f"{where} is encrypted; give an archive without a password")
-        if info.file_size > LARGEST_IMAGE:
-            raise DataError(f"{where} would take {info.file_size} bytes, too many for an image; remove it")
-        members.append((name, File(where, archive, info)))
-    return members
+    named = [
+        (PurePosixPath(info.filename.replace("\\", "/").lstrip("/")), info)
+        for info in archive.infolist()
+        if not info.is_dir()
+    ]
+    return [(name, File(path / name, archive, info)) for name, info in named]
+
+
+def refuse_unreadable(file: File) -> None:
+    """Refuse a file in an archive that needs a password, or unpacks to more than an image can have.
+
+    Raises:
+        DataError: one line that names it.
+    """
+    if file.member is None:
+        return
+    if file.member.flag_bits & 0x1:
+        raise DataError(f"{file.path} is encrypted; give an archive without a password")
+    if file.member.file_size > LARGEST_IMAGE:
+        raise DataError(f"{file.path} would take {file.member.file_size} bytes, too many for an image; remove it")
+
+
+def _seen(path: Path) -> list[tuple[PurePosixPath, File]]:
+    """The files in an archive but for hidden ones."""
+    seen = [
+        (name, file)
+        for name, file in members(path)
+        if not any(part.startswith(".") or part == "__MACOSX" for part in name.parts)
+    ]
+    for _, file in seen:
+        refuse_unreadable(file)
+    return seen

@@ -37,8 +37,11 @@ class DatasetSpec(Spec):
     name: EntryName
     label: Label
     source: Annotated[
-        Literal["torchvision", "scikit-learn", "folder"],
-        Field(description="Which library fetches it, or `folder` for images that are at `path`"),
+        Literal["torchvision", "scikit-learn", "folder", "listed"],
+        Field(
+            description="Which library fetches it, or `folder` for images that are at `path`, or `listed` for those of "
+            "a manifest, which `dpmix.data.manifest` writes"
+        ),
     ]
     classes: Annotated[PositiveInt, Field(description="How many classes it has"), Declared(unit="classes")]
     train: Annotated[
@@ -54,7 +57,7 @@ class DatasetSpec(Spec):
         str | None,
         Field(
             description="Of a folder data set: a folder of class folders, a zip archive of one, or a folder with "
-            "archives `train*.zip` and `test*.zip`"
+            "archives `train*.zip` and `test*.zip`; of a listed one: its manifest, `file_name,label,split[,person]`"
         ),
     ] = None
     persons: Annotated[
@@ -74,6 +77,8 @@ class DatasetSpec(Spec):
             raise ValueError(
                 "a folder data set needs `path`; add it: a folder or zip archive with a folder for each class"
             )
+        if self.source == "listed" and self.path is None:
+            raise ValueError("a listed data set needs `path`; add it: the manifest of its images")
         if self.source == "torchvision" and self.name not in DATA_SETS:
             raise ValueError(f"no published data set is called {self.name!r}; {suggestion(self.name, DATA_SETS)}")
         if self.train is None and self.persons is None:

@@ -1,5 +1,7 @@
 """Small pictures in folders, and the specifications of their data sets."""
 
+import zipfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +32,23 @@ def folder_of(root: Path, counts: dict[str, int], size: tuple[int, int] = (12, 1
         for index in range(count):
             save(picture(1000 * number + index, size), root / name / f"{index:03d}.png")
     return root
+
+
+def lay(root: Path, *places: str) -> Path:
+    """Empty files at these places below a folder."""
+    for place in places:
+        (root / place).parent.mkdir(parents=True, exist_ok=True)
+        (root / place).touch()
+    return root
+
+
+def archive(path: Path, members: Mapping[str, bytes] | Iterable[tuple[str, bytes]]) -> Path:
+    """A zip archive with these members."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w") as file:
+        for name, content in members.items() if isinstance(members, Mapping) else members:
+            file.writestr(name, content)
+    return path
 
 
 def spec_of(path: Path, classes: int, train: int, test: int, channels: int = 3) -> DatasetSpec:

@@ -59,7 +59,7 @@ def test_resize_and_crop_are_torchvisions(width: int, height: int, resolution: i
     if (width, height) != (resolution, resolution):
         expected = reference.resize(expected, [resolution], interpolation=InterpolationMode.BICUBIC)
         expected = reference.center_crop(expected, [resolution, resolution])
-    actual = decoding._fit(image, resolution, channels)
+    actual = decoding.fit(image, resolution, channels)
     assert np.array_equal(actual, np.asarray(expected).reshape(resolution, resolution, channels).transpose(2, 0, 1))
 
 

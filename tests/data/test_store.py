@@ -190,7 +190,7 @@ def test_a_synthetic_set_is_stored_class_by_class(channels: int, tmp_path: Path)
     images = load(tmp_path / "out")
     assert images.classes == ("forest", "sea lake")
     assert images.labels.tolist() == [0, 0, 1, 1]
-    expected = [decoding._fit(picture(seed, size=(10, 10)), 10, channels) for seed in (1, 0, 3, 2)]
+    expected = [decoding.fit(picture(seed, size=(10, 10)), 10, channels) for seed in (1, 0, 3, 2)]
     assert np.array_equal(images.images, np.stack(expected))
     with pytest.raises(DataError, match="has no split 'test'"):
         load(tmp_path / "out", "test")

@@ -1,8 +1,6 @@
 """Zip archives of class folders: what is listed, in which order, and what is refused."""
 
 import io
-import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +13,7 @@ from dpmix.data.images import load
 from dpmix.data.sources import prepare
 from dpmix.errors import DataError
 from dpmix.params.specs import DatasetSpec
+from tests.data.conftest import archive
 
 SUFFIXES = frozenset({".png", ".webp"})
 
@@ -24,13 +23,6 @@ def picture(seed: int, kind: str = "PNG", side: int = 8) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format=kind, lossless=True)
     return buffer.getvalue()
-
-
-def archive(path: Path, members: Mapping[str, bytes]) -> Path:
-    with zipfile.ZipFile(path, "w") as file:
-        for name, content in members.items():
-            file.writestr(name, content)
-    return path
 
 
 def names(listed: dict[str, list[zips.File]]) -> dict[str, list[str]]:

@@ -1,0 +1,121 @@
+"""Tables that say what is on images: `file_name,label[,split][,person]` as CSV, TSV or JSON lines.
+
+They are those of Hugging Face's image folders (`metadata.csv`, `metadata.jsonl`): file names are relative to the folder
+of the table, and columns that are not known here are not read.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from dpmix.errors import DataError, one_line
+
+# What each column may be called.
+COLUMNS = {
+    "file_name": ("file_name", "filename"),
+    "label": ("label",),
+    "split": ("split",),
+    "person": ("person",),
+}
+
+
+_HEADER = 2**16  # bytes in which the names of the columns are looked for
+
+
+class Row(NamedTuple):
+    """What a table says of one image; None where it has no such column."""
+
+    line: int
+    file_name: str
+    label: str | None
+    split: str | None
+    person: str | None
+
+
+class LabelTable(NamedTuple):
+    """One table.
+
+    Attributes:
+        where: its path, for messages.
+        columns: the keys of `COLUMNS` that it has.
+        named: what all its columns are called, for messages.
+        rows: in its order.
+    """
+
+    where: str
+    columns: frozenset[str]
+    named: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+
+def read_table(where: str, content: bytes) -> LabelTable | None:
+    """Read a table; None if it has no column `file_name`, and so is about something else.
+
+    Args:
+        where: its path; the end says of which kind it is.
+        content: the file.
+
+    Raises:
+        DataError: one line, if it is damaged, a file is named twice, or a cell that is needed is empty.
+    """
+    # Looked at before all else: a folder may hold any other table, in any encoding.
+    if not any(name in content[:_HEADER].lower() for name in (b"file_name", b"filename")):
+        return None
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{where} is not UTF-8 ({error.reason}); save it as CSV in UTF-8") from error
+    try:
+        named, records = _of_json(text) if where.lower().endswith(".jsonl") else _of_csv(text)
+        listed = list(records) if named else []
+    except (csv.Error, ValueError, AttributeError) as error:
+        raise DataError(f"{where} is damaged ({one_line(error, 200)}); correct it") from error
+    found = {column: name for column, names in COLUMNS.items() for name in named if name.strip().lower() in names}
+    if "file_name" not in found:
+        return None
+    rows, seen = [], dict[str, int]()
+    for line, record in listed:
+        cells = {column: _cell(record.get(name)) for column, name in found.items()}
+        for column, cell in cells.items():
+            if not cell:
+                raise DataError(f"{where}, line {line}: {column} is empty; fill it in or remove the line")
+        row = Row(line, cells["file_name"], cells.get("label"), cells.get("split"), cells.get("person"))
+        if (first := seen.setdefault(row.file_name, line)) != line:
+            raise DataError(
+                f"{where}: lines {first} and {line} are about the same file {row.file_name}; keep one (an image has "
+                "one label here)"
+            )
+        rows.append(row)
+    return LabelTable(where, frozenset(found), tuple(named), tuple(rows))
+
+
+def _cell(value: Any) -> str:
+    """A cell as text. Whole numbers that a table keeps as such, as labels often are, become their digits."""
+    if isinstance(value, list | dict):
+        raise DataError(f"{json.dumps(value)[:60]} is more than one value; give one label for each image")
+    return "" if value is None else str(value).strip()
+
+
+def _of_csv(text: str) -> tuple[list[str], Iterator[tuple[int, dict[str, Any]]]]:
+    """The columns' names, and each line's number and cells. Commas, semicolons or tabs stand between cells."""
+    header = text.partition("\n")[0]
+    between = max(",;\t", key=header.count)
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=between, strict=True)
+    named = next(lines, [])
+
+    def records() -> Iterator[tuple[int, dict[str, Any]]]:
+        for cells in lines:
+            if not any(cells):
+                continue
+            if len(cells) != len(named):
+                raise ValueError(f"line {lines.line_num} has {len(cells)} cells, not {len(named)}")
+            yield lines.line_num, dict(zip(named, cells, strict=True))
+
+    return named, records()
+
+
+def _of_json(text: str) -> tuple[list[str], Iterator[tuple[int, dict[str, Any]]]]:
+    records = [(number, json.loads(line)) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    return list(dict.fromkeys(name for _, record in records for name in record.keys())), iter(records)  # noqa: SIM118

@@ -1,0 +1,223 @@
+"""Lists the images of a folder, zip archive or table as people have them: label, split and person of each.
+
+Nothing is decoded. Where no split is given, an image's side is a function of a public key and its own name (or its
+person's) alone. It depends neither on its content nor on what else there is: with one image more or less the others
+stay where they are, as ε for one image needs it. So a class has `test_share` of its images in the test set on average,
+and not exactly.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+from dpmix.data.file_names import suffix
+from dpmix.data.inspection import damaged
+from dpmix.data.label_table import Row
+from dpmix.data.layout import NOT_NEEDED, VALID_IS_TEST, Placed, composed, lay_out, split_word, with_archives
+from dpmix.data.table_rows import Tables, given_table, rows_by_place, table_beside, tables_in
+from dpmix.data.tree import TABLES, Files, Skipped, Tree, read_tree
+from dpmix.errors import DataError
+
+__all__ = ["ListedImage", "Listing", "Skipped", "read_listing"]
+
+KEY = "dpmix"
+
+
+class ListedImage(NamedTuple):
+    """One image.
+
+    Attributes:
+        place: its name below the listing's root, with slashes, also inside a zip archive.
+        label: the place of its class in the listing's `classes`.
+        split: "train" or "test".
+        person: whose image it is, by a folder or a table; None where that is not said.
+    """
+
+    place: str
+    label: int
+    split: str
+    person: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Listing:
+    """The images of a data set.
+
+    Attributes:
+        root: the folder or zip archive that they are in.
+        images: sorted by class, then by place.
+        classes: their names, sorted.
+        skipped: what is not used, and why.
+        split: "given", or how it was drawn.
+        notes: what was decided about the layout, a sentence each.
+    """
+
+    root: Path
+    images: tuple[ListedImage, ...]
+    classes: tuple[str, ...]
+    skipped: tuple[Skipped, ...] = ()
+    split: str = "given"
+    notes: tuple[str, ...] = ()
+
+    @cached_property
+    def files(self) -> Files:
+        """The image files by their places."""
+        return Files(self.root)
+
+    def of(self, split: str) -> tuple[ListedImage, ...]:
+        """The images of a split, in order."""
+        return tuple(image for image in self.images if image.split == split)
+
+    def persons(self, split: str) -> tuple[str, ...]:
+        """The persons with images in a split, sorted; none where persons are not known."""
+        return tuple(sorted({image.person for image in self.of(split) if image.person is not None}))
+
+    def without(self, leave_out: Iterable[Skipped]) -> "Listing":
+        """The listing without some of its images; classes that lose all theirs remain."""
+        out = tuple(leave_out)
+        places = {one.place for one in out}
+        images = tuple(image for image in self.images if image.place not in places)
+        return replace(self, images=images, skipped=tuple(sorted((*self.skipped, *out))))
+
+
+class _Found(NamedTuple):
+    """What folders and tables say of an image; `name` decides on its side if no split is given."""
+
+    place: str
+    label: str
+    split: str | None
+    person: str | None
+    name: str
+
+
+def read_listing(
+    path: str | Path, *, persons: bool = False, test_share: float = 0.2, key: str = KEY, skip_damaged: bool = False
+) -> Listing:
+    """List the images of a data set.
+
+    Understood are: a folder or zip archive with a folder for each class, within `train` and `test` (also
+    `training_set`, `Test`, …) or not; a folder of archives `train*.zip` and `test*.zip`; a table
+    `file_name,label[,split][,person]`, given by its path, or in the folder, or beside it with the folder's name; and
+    Hugging Face's image folders.
+
+    Args:
+        path: the folder, archive or table.
+        persons: whether it must be known whose each image is: by a table's column `person`, or by folders
+            `<class>/<person>/`, where the same name in several classes is the same person.
+        test_share: the probability with which an image, or a person with all their images, is in the test set, if no
+            split is given.
+        key: public; another one draws another split.
+        skip_damaged: whether to decode all images now and leave out those that cannot be read; `skipped` then has them.
+
+    Raises:
+        DataError: one line, for a layout that leaves open what is meant.
+    """
+    if not 0 < test_share < 1:
+        raise DataError(f"the share of test images is {test_share:g}; give one above 0 and below 1, such as 0.2")
+    path = Path(path)
+    tree, archives, tables = _read(path)
+    rows, unlisted = rows_by_place(tree, tables)
+    columns = {column for table in tables.values() for column in table.columns}
+    by_folder = persons and "person" not in columns
+    out = {one.place for one in unlisted}
+    folders = 0 if "label" in columns else 1 + by_folder
+    laid = lay_out(path, (place for place in tree.images if place not in out), archives, folders)
+    skipped, found = [*tree.skipped, *unlisted, *laid.skipped], []
+    for image in laid.images:
+        row = rows.get(image.place)
+        if len(image.parts) < 2 and (row is None or row.label is None):
+            skipped.append(Skipped(image.place, "in no class folder"))
+        else:
+            found.append(_found(path, image, row, persons, by_folder))
+    _refuse_some_persons(path, found)
+    found, notes = _two_splits(found, skipped)
+    images, split = _split(path, found, test_share, key)
+    if not images:
+        reason = f"; {skipped[0].place} is {skipped[0].why}" if skipped else ""
+        raise DataError(f"{path} holds no image in a class folder{reason}; put each class's images into a folder")
+    classes = tuple(sorted({one.label for one in found}))
+    numbers = {name: number for number, name in enumerate(classes)}
+    listed = sorted(
+        (ListedImage(one.place, numbers[one.label], side, one.person) for one, side in images),
+        key=lambda image: (image.label, image.place),
+    )
+    listing = Listing(tree.root, tuple(listed), classes, tuple(sorted(skipped)), split, (*laid.notes, *notes))
+    if skip_damaged:
+        listing = listing.without(damaged(listing.files, [image.place for image in listing.images]))
+    return listing
+
+
+def _read(path: Path) -> tuple[Tree, dict[str, str], Tables]:
+    """The files, the archives among them with their splits, and the tables that say what is on images."""
+    if suffix(path.name) in TABLES and not path.is_dir():
+        tree, tables = given_table(path)
+        return tree, {}, tables
+    tree, archives = with_archives(read_tree(path))
+    tables, others = tables_in(tree)
+    if not tables and (beside := table_beside(path)) is not None:
+        tables = {"": beside}
+    return tree._replace(skipped=(*tree.skipped, *others)), archives, tables
+
+
+def _found(path: Path, image: Placed, row: Row | None, persons: bool, by_folder: bool) -> _Found:
+    person = row.person if row is not None else None
+    if by_folder and len(image.parts) > 2:
+        person = image.parts[1]
+    if persons and person is None:
+        where = "in no person's folder" if by_folder else "in no table with a column person"
+        raise DataError(
+            f"{path}: {image.place} is {where}; lay images as class/person/image, or name the person of each"
+        )
+    label = composed(row.label if row is not None and row.label is not None else image.parts[0])
+    split = image.split
+    if row is not None and row.split is not None:
+        split = split_word(row.split)
+        if split is None:
+            raise DataError(
+                f"{path}: line {row.line} of its table has the split {row.split!r}; write train or test, or remove the "
+                "column to have the split drawn"
+            )
+    name = "/".join(image.parts) if person is None else person
+    return _Found(image.place, label, split, person and composed(person), composed(name))
+
+
+def _refuse_some_persons(path: Path, found: list[_Found]) -> None:
+    unknown = [one for one in found if one.person is None]
+    if 0 < len(unknown) < len(found):
+        raise DataError(
+            f"{path}: nothing says whose image {unknown[0].place} is, but others' persons are named; say it of each "
+            "image, or of none"
+        )
+
+
+def _two_splits(found: list[_Found], skipped: list[Skipped]) -> tuple[list[_Found], tuple[str, ...]]:
+    """Take validation images of a table as test images if there are no others, and else away, as `lay_out` does."""
+    splits = {one.split for one in found}
+    if "valid" not in splits:
+        return found, ()
+    if "test" in splits:
+        skipped += [Skipped(one.place, NOT_NEEDED) for one in found if one.split == "valid"]
+        return [one for one in found if one.split != "valid"], ()
+    return [one._replace(split="test") if one.split == "valid" else one for one in found], (VALID_IS_TEST,)
+
+
+def _split(path: Path, found: list[_Found], share: float, key: str) -> tuple[list[tuple[_Found, str]], str]:
+    """Each image with its side, and how these came about."""
+    given = [one for one in found if one.split is not None]
+    if len(given) < len(found):
+        if given:
+            one = next(one for one in found if one.split is None)
+            raise DataError(f"{path}: {one.place} is in no split, but others are; say for each image, or for none")
+        sides = [(one, "test" if in_test(one.name, key, share) else "train") for one in found]
+        by = "person" if any(one.person is not None for one in found) else "image"
+        return sides, f"drawn by the key {key!r}, a {by} being tested on with probability {share:g}"
+    return [(one, str(one.split)) for one in found], "given"
+
+
+def in_test(name: str, key: str, share: float) -> bool:
+    """Whether an image, or person, of this name is in the test set: SHA-256(key, name) in [0, 1) is below the share."""
+    drawn = hashlib.sha256(f"{key}\0{name}".encode()).digest()[:8]
+    return int.from_bytes(drawn, "big") < share * 2**64

@@ -1,0 +1,101 @@
+"""Damaged files are all found at once; every kind of picture that Pillow reads is whole."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dpmix.data.inspection import damaged, inspect, refuse_damaged
+from dpmix.data.tree import Files, Skipped
+from dpmix.errors import DataError
+from tests.data.conftest import archive, picture, save
+
+
+def sixteen_bits(path: Path) -> None:
+    Image.fromarray(np.full((9, 9), 40000, dtype=np.uint16)).save(path)
+
+
+def turned(path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture(1, (20, 10)).save(path, exif=exif)
+
+
+def animated(path: Path) -> None:
+    frames = [picture(seed).convert("P") for seed in range(3)]
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+
+
+KINDS: dict[str, Callable[[Path], object]] = {
+    "grey.png": lambda path: picture(1, mode="L").save(path),
+    "one-bit.png": lambda path: picture(1, mode="1").save(path),
+    "transparent.png": lambda path: picture(1, mode="RGBA").save(path),
+    "grey-transparent.png": lambda path: picture(1, mode="LA").save(path),
+    "palette.gif": lambda path: picture(1).convert("P").save(path),
+    "cmyk.jpg": lambda path: picture(1).convert("CMYK").save(path),
+    "16-bit.png": sixteen_bits,
+    "16-bit.tif": sixteen_bits,
+    "16-bit.pgm": lambda path: path.write_bytes(b"P5 2 1 65535\n\x9c\x40\x9c\x40"),
+    "turned.jpg": turned,
+    "animated.gif": animated,
+    "animated.webp": animated,
+    "one pixel.png": lambda path: picture(1, (1, 1)).save(path),
+    "a line of pixels.png": lambda path: Image.new("RGB", (60000, 1), (9, 9, 9)).save(path),
+    "wide.png": lambda path: picture(1, (300, 5)).save(path),
+    "large.png": lambda path: Image.new("L", (6000, 5000)).save(path),
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_kind_of_picture_is_whole(name: str, tmp_path: Path) -> None:
+    KINDS[name](tmp_path / name)
+    (found,) = inspect(Files(tmp_path), [name], side=8)
+    assert found.why is None
+    assert found.digest == hashlib.sha256((tmp_path / name).read_bytes()).digest()
+    assert found.thumbnail is not None
+    assert found.thumbnail.shape == (3, 8, 8)
+    if name.startswith("16-bit"):
+        assert set(found.thumbnail.ravel().tolist()) == {40000 >> 8}
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda path: path.write_text("a text"), "it is in no format that Pillow reads"),
+        (lambda path: path.touch(), "it is in no format that Pillow reads"),
+        (lambda path: path.write_bytes(save(picture(1), path).read_bytes()[:120]), "cannot be read as an image"),
+        (lambda path: Image.new("1", (20000, 20000)).save(path), "exceeds limit"),
+        (lambda path: path.mkdir(), "cannot be read"),
+        (lambda path: None, "cannot be read"),
+    ],
+    ids=["text", "empty", "cut off", "a bomb", "a folder", "gone"],
+)
+def test_what_is_damaged_is_said(make: Callable[[Path], object], words: str, tmp_path: Path) -> None:
+    make(tmp_path / "1.png")
+    (found,) = damaged(Files(tmp_path), ["1.png"])
+    assert found.place == "1.png"
+    assert words in found.why
+    assert "\n" not in found.why
+    assert "0x" not in found.why
+    with pytest.raises(DataError, match=r"1 image is damaged: 1\.png \(.*\); replace .*--skip-damaged"):
+        refuse_damaged([found])
+
+
+def test_order_is_kept_and_archives_are_read(tmp_path: Path) -> None:
+    files = [save(picture(seed), tmp_path / f"{seed}.png") for seed in range(600)]
+    path = archive(tmp_path / "d.zip", {file.name: file.read_bytes() for file in files})
+    names = [file.name for file in files][::-1]
+    digests = [hashlib.sha256((tmp_path / name).read_bytes()).digest() for name in names]
+    assert [one.digest for one in inspect(Files(tmp_path), names)] == digests
+    assert [one.digest for one in inspect(Files(path), names)] == digests
+
+
+def test_many_are_named_in_one_line() -> None:
+    refuse_damaged([])
+    with pytest.raises(
+        DataError, match=r"7 images are damaged: 0 \(x\), .*4 \(x\) and 2 more, which dpmix check lists;"
+    ):
+        refuse_damaged([Skipped(str(number), "x") for number in range(7)])
