@@ -90,11 +90,12 @@ class Distance(Artefact):
 
     @override
     def key(self) -> dict[str, Any]:
-        # Of an experiment only its view settings matter here, and of an extractor only its weights.
+        # Of an experiment only its view settings matter here, and of an extractor only its weights and what it sees.
         views = asdict(self.views.view_settings.canonical()) if self.views else None
         key = {**super().key(), "views": views}
         if self.extractor:
-            key["extractor"] = encoder_key(self.extractor)
+            seen = {} if self.extractor.side is None else {"side": self.extractor.side}
+            key["extractor"] = encoder_key(self.extractor) | seen
         if not self.uses_synthetic:
             key.pop("synthetic")
         return key

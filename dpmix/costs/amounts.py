@@ -8,6 +8,7 @@ from dpmix.artefacts.experiment import Experiment
 from dpmix.artefacts.measurements import Distance
 from dpmix.costs.operations import DIFFUSION, encoder_parameters
 from dpmix.data.archives import source_of
+from dpmix.models.photographs import CROPS
 from dpmix.params.models import EncoderSpec
 from dpmix.params.specs import DatasetSpec, GivenImagesSpec
 from dpmix.privacy.plan import Plan
@@ -42,14 +43,16 @@ def _views_of_a_unit(experiment: Experiment) -> int:
 def evaluation_passes(experiment: Experiment) -> int:
     """The number of images without augmentation that go through the model, in addition to the views.
 
-    A frozen encoder sees the test set once, D once if features are standardised by it, and D once more if the head is
-    pretrained on it (its features are not kept); a network from scratch sees the test set after each epoch.
+    A frozen encoder sees the test set once, D or public photographs once if features are standardised by them, and D
+    once more if the head is pretrained on it (its features are not kept); a network from scratch sees the test set
+    after each epoch.
     """
     tested = experiment.held_out_size or experiment.dataset.test
     if not isinstance(experiment.model, EncoderSpec):
         return tested * experiment.epochs
     of_d = (experiment.model.standardize == "public") + (experiment.pretrain_epochs > 0)
-    return tested + of_d * experiment.synthetic_size
+    photographs = CROPS if experiment.model.standardize == "encoder" else 0
+    return tested + of_d * experiment.synthetic_size + photographs
 
 
 def distance_passes(distance: Distance) -> int:

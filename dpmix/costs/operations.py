@@ -73,7 +73,7 @@ class Costs:
             return None if flops is None else Cost(flops, flops)
         spec = self._models[model]
         if isinstance(spec, EncoderSpec):
-            return encoder_cost(spec.architecture)
+            return encoder_cost(spec.architecture, spec.side)
         # The numbers of channels and classes hardly change the cost.
         return network_cost(spec, channels=3, classes=10)
 
@@ -111,16 +111,20 @@ def network_cost(spec: NetworkSpec, channels: int, classes: int) -> Cost:
 
 
 @functools.cache
-def encoder_cost(architecture: str) -> Cost:
+def encoder_cost(architecture: str, side: int | None = None) -> Cost:
     """The cost of one image through an encoder's image tower, which is only run forward.
+
+    Args:
+        architecture: as in params.yaml.
+        side: of the image that it sees, in pixels; None is its own.
 
     Raises:
         ParamsError: no such architecture.
     """
     import torch
 
-    visual, side, _ = _encoder(architecture)
-    image = torch.empty(1, 3, side, side, device="meta")
+    visual, seen, _ = _encoder(architecture, side)
+    image = torch.empty(1, 3, seen, seen, device="meta")
     forward = _count(lambda: visual(image))
     return Cost(forward, forward)
 
@@ -131,12 +135,12 @@ def encoder_parameters(architecture: str) -> int:
 
 
 @functools.cache
-def _encoder(architecture: str) -> tuple[Any, int, int]:
+def _encoder(architecture: str, side: int | None = None) -> tuple[Any, int, int]:
     """The image tower on the meta device, the side in pixels that it sees, and the whole model's parameters."""
     import torch
 
-    model, visual, side = encoder_library(architecture).skeleton(architecture, torch.device("meta"))
-    return visual, side, sum(parameter.numel() for parameter in model.parameters())
+    model, visual, seen = encoder_library(architecture).skeleton(architecture, torch.device("meta"), side)
+    return visual, seen, sum(parameter.numel() for parameter in model.parameters())
 
 
 @functools.cache

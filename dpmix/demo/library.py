@@ -50,14 +50,19 @@ class TrainedHere(OpenClip):
             train_encoder(encoder.architecture, public.images, public.labels, public.classes, out, _SEED)
 
     @override
-    def skeleton(self, architecture: str, device: "torch.device") -> "tuple[nn.Module, nn.Module, int]":
+    def skeleton(
+        self, architecture: str, device: "torch.device", side: int | None = None
+    ) -> "tuple[nn.Module, nn.Module, int]":
         import open_clip
 
         import dpmix.models.small_repvgg
         import dpmix.models.tiny_convnext  # noqa: F401  # registered with timm
 
+        arguments = configuration(architecture)
+        if side is not None:
+            arguments["vision_cfg"] = {**arguments["vision_cfg"], "image_size": side}
         with quiet(), device:
-            model = open_clip.CLIP(**configuration(architecture))
+            model = open_clip.CLIP(**arguments)
         return towers(model)
 
 

@@ -6,10 +6,11 @@ from typing import Any
 
 import torch
 
-from dpmix.errors import DataError, one_line
+from dpmix.errors import DataError, ParamsError, one_line
 from dpmix.execution import Execution, Precision
 from dpmix.files import read_json
-from dpmix.models.encoder import Encoder
+from dpmix.models.encoder import Encoder, embedding_length
+from dpmix.models.libraries.base import EncoderLibrary
 from dpmix.params.registries import encoder_libraries
 
 
@@ -22,25 +23,27 @@ def _dtype(precision: Precision, device: torch.device) -> torch.dtype | None:
     return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
 
 
-def shared_encoder(directory: Path, execution: Execution) -> Encoder:
-    """The encoder in a folder. A process loads it once for each device, precision and use of `torch.compile`.
+def shared_encoder(directory: Path, execution: Execution, side: int | None = None) -> Encoder:
+    """The encoder in a folder. A process loads it once for each side, device, precision and use of `torch.compile`.
 
     Args:
         directory: as for `load_encoder`.
         execution: device, precision, and whether to compile. The precision `auto` is float32 on the CPU, and on a GPU
             bfloat16, or float16 if it has no bfloat16. Embeddings are float32 in any case.
+        side: as for `load_encoder`.
 
     Raises:
         DataError: as `load_encoder`.
+        ParamsError: as `load_encoder`.
     """
     how = (execution.where(), execution.encoder_precision, execution.compile_encoder)
-    return _loaded(directory.resolve(), *how)
+    return _loaded(directory.resolve(), *how, side)
 
 
 @functools.cache
-def _loaded(directory: Path, device: str, precision: Precision, compiled: bool) -> Encoder:
+def _loaded(directory: Path, device: str, precision: Precision, compiled: bool, side: int | None) -> Encoder:
     dtype = _dtype(precision, torch.device(device)) or torch.float32
-    return load_encoder(directory, device=device, dtype=dtype, compiled=compiled)
+    return load_encoder(directory, device=device, dtype=dtype, compiled=compiled, side=side)
 
 
 def load_encoder(
@@ -49,6 +52,7 @@ def load_encoder(
     dtype: torch.dtype | None = None,
     batch_size: int = 512,
     compiled: bool = False,
+    side: int | None = None,
 ) -> Encoder:
     """Read an encoder from a folder; the network is not used.
 
@@ -59,8 +63,10 @@ def load_encoder(
             float32 in any case.
         batch_size: images in a forward pass.
         compiled: whether to use `torch.compile`, which takes a minute; on a GPU only.
+        side: of the images that it sees, in pixels; None is its own. Position embeddings are interpolated.
 
     Raises:
+        ParamsError: if it cannot see images of this side.
         DataError: if files are missing, damaged or do not fit together (missing weights are never left random), or an
             image's embedding depends on other images of its batch.
     """
@@ -73,10 +79,27 @@ def load_encoder(
     if not (directory / library.weights_file).is_file():
         raise DataError(f"{directory / library.weights_file} does not exist; fetch or train the encoder again")
     read_json(directory / library.config_file)
+    arguments = _whole(library, directory, None) if side is None else _at_side(library, directory, side)
+    how: dict[str, Any] = {"device": device, "dtype": dtype, "batch_size": batch_size, "compiled": compiled}
+    return Encoder(**arguments, **how, name=str(directory))
+
+
+def _whole(library: EncoderLibrary, directory: Path, side: int | None) -> dict[str, Any]:
     try:
-        arguments = library.load(directory)
+        return library.load(directory, side)
     except Exception as error:  # each library has its own errors for a folder that does not fit together
         reason = one_line(error, 200)
         raise DataError(f"{directory} is not a whole encoder ({reason}); fetch or train it again") from error
-    how: dict[str, Any] = {"device": device, "dtype": dtype, "batch_size": batch_size, "compiled": compiled}
-    return Encoder(**arguments, **how, name=str(directory))
+
+
+def _at_side(library: EncoderLibrary, directory: Path, side: int) -> dict[str, Any]:
+    try:
+        arguments = library.load(directory, side)
+        embedding_length(arguments["visual"].eval(), side, torch.device("cpu"), str(directory))
+    except Exception as error:
+        _whole(library, directory, None)  # a folder that is damaged says so
+        reason = one_line(error, 120)
+        raise ParamsError(
+            f"{directory} cannot see images of {side} pixels ({reason}); give another side, or leave it out"
+        ) from error
+    return arguments

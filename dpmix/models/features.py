@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from dpmix.data.images import Images
+from dpmix.models.encoder import Encoder
+from dpmix.models.photographs import crops
 from dpmix.privacy.linear_heads import append_one
 
 Encode = Callable[[Tensor], Tensor]
@@ -71,3 +73,18 @@ class Featurizer:
         raw = Featurizer(encode).of(public, device)[:, :-1]
         deviation = raw.std(dim=0).clamp_min(1e-6)
         return Featurizer(encode, raw.mean(dim=0), 1 / (deviation * raw.shape[1] ** 0.5))
+
+    @staticmethod
+    def standardized_by_photographs(encode: Encoder) -> "Featurizer":
+        """A featurizer whose features are 0 on average and of norm 1 in the median over crops of public photographs.
+
+        From each feature its own mean is subtracted; all are divided by the same number, because two photographs say
+        little about one feature's deviation. `docs/choices.md` has what this was compared with.
+
+        Args:
+            encode: the frozen encoder.
+        """
+        raw = encode(crops(encode.resolution)).float()
+        shift = raw.mean(dim=0)
+        norm = (raw - shift).norm(dim=1).quantile(0.5).clamp_min(1e-6)
+        return Featurizer(encode, shift, torch.full_like(shift, 1 / float(norm)))

@@ -102,7 +102,8 @@ class EncoderSpec(Spec):
     `weights` names a pretrained tag of either library, or `strokes` for the demo's encoders, which are trained on drawn
     digits, or `public` for one that is trained here on the public images at `images`, class folders on disk or in a zip
     archive. Images are stored, cropped and mixed at `resolution`; an encoder that sees another side resizes the views.
-    `standardize: public` centres and scales features by the statistics of D, which is public.
+    `side` lets it see images of another side than its own, which costs less or shows more. `standardize` centres and
+    scales features by public statistics: `public` by those of D, `encoder` by those of photographs that come with it.
     """
 
     frozen: ClassVar[bool] = True
@@ -119,13 +120,18 @@ class EncoderSpec(Spec):
     ]
     resolution: Resolution
     standardize: Annotated[
-        Literal["none", "public"],
-        Field(description="Whether features are centred and scaled by the statistics of D"),
+        Literal["none", "public", "encoder"],
+        Field(description="By what features are centred and scaled: `public`: D; `encoder`: two public photographs"),
     ] = "none"
     images: Annotated[
         str | None,
         Field(description="With `weights: public`: folder or zip archive of class folders of public images"),
         Declared(added=True),
+    ] = None
+    side: Annotated[
+        PositiveInt | None,
+        Field(description="Side of the images that the encoder sees; by default its own, such as 224"),
+        Declared(unit="pixels", added=True),
     ] = None
 
     @model_validator(mode="after")

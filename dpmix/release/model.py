@@ -134,7 +134,7 @@ def _featurizer(
         raise DataError(
             f"{folder} does not exist; fetch {spec.architecture} / {spec.weights} into it, or name one: --encoder"
         )
-    return Featurizer(load_encoder(folder, device), weights.get("shift"), weights.get("scale"))
+    return Featurizer(load_encoder(folder, device, side=spec.side), weights.get("shift"), weights.get("scale"))
 
 
 def classify(model: Released, files: Sequence[Path], batch: int, device: str = "cpu") -> Iterator[tuple[str, float]]:

@@ -68,7 +68,10 @@ def _featurizer(experiment: Experiment, data: TrainingData, scale: str, executio
     from dpmix.models.encoder_files import shared_encoder
 
     assert isinstance(experiment.model, EncoderSpec)
-    encode = shared_encoder(EncoderModel(encoder=experiment.model).path(scale).parent, execution)
+    folder = EncoderModel(encoder=experiment.model).path(scale).parent
+    encode = shared_encoder(folder, execution, experiment.model.side)
+    if experiment.model.standardize == "encoder":
+        return Featurizer.standardized_by_photographs(encode)
     if experiment.model.standardize == "public":
         assert data.public is not None
         return Featurizer.standardized(encode, data.public, execution.where())

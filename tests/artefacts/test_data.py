@@ -6,7 +6,7 @@ from tests.artefacts.test_experiment import DATASET, ENCODER, SYNTHETIC, experim
 
 
 def test_an_encoder_is_fetched_once_for_all_its_uses() -> None:
-    again = ENCODER.model_copy(update={"standardize": "public", "resolution": 32})
+    again = ENCODER.model_copy(update={"standardize": "public", "resolution": 32, "side": 96})
     assert EncoderModel(encoder=again).path("demo") == EncoderModel(encoder=ENCODER).path("demo")
 
 

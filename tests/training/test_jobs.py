@@ -14,10 +14,11 @@ from dpmix.data.images import load
 from dpmix.files import read_json
 from dpmix.models.encoder_files import load_encoder
 from dpmix.models.features import Featurizer
+from dpmix.models.photographs import crops
 from dpmix.training.data import load_data
 from dpmix.training.heads import Head, train_heads
 from dpmix.training.runner import make
-from tests.training.conftest import ENCODER, World, plan_for
+from tests.training.conftest import ENCODER, TEST, TRAIN, World, draw, plan_for, write_store
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -87,6 +88,23 @@ def test_features_are_standardised_by_d_alone(world: World) -> None:
     features = encode(torch.from_numpy(np.array(public.images)).float() / 255).double().numpy()
     np.testing.assert_allclose(found["shift"], features.mean(axis=0), rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(found["scale"], 1 / (features.std(axis=0, ddof=1) * 8**0.5), rtol=1e-4)
+
+
+def test_features_are_standardised_by_photographs_and_by_no_image_of_anybody(world: World) -> None:
+    """As they leave the house: the photographs' mean and typical norm, whatever the private images are."""
+    model = ENCODER.model_copy(update={"standardize": "encoder"})
+    run = world.experiment(model=model, release=True, epochs=1, k_diff=0, synthetic=None)
+    encode = load_encoder(EncoderModel(encoder=ENCODER).path("demo").parent)
+    features = encode(crops(16)).double().numpy()
+    shift = features.mean(axis=0)
+    norm = np.median(np.linalg.norm(features - shift, axis=1))
+    for seed in (0, 50):  # other private images
+        write_store(run.images().path("demo").parent, train=draw(TRAIN, seed), test=draw(TEST, seed + 1))
+        make([run], "demo")
+        found = load_file(run.directory("demo") / "model.safetensors")
+        run.path("demo").unlink()
+        np.testing.assert_allclose(found["shift"], shift, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(found["scale"], np.full(8, 1 / norm), rtol=1e-3)
 
 
 def test_the_choice_is_by_held_out_accuracy_after_the_last_epoch(world: World) -> None:

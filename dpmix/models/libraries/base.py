@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from dpmix.errors import DataError, ParamsError, nearest
+from dpmix.errors import DataError, ParamsError, nearest, one_line
 from dpmix.network import full_disk
 from dpmix.params.models import EncoderSpec
 from dpmix.params.registries import encoder_libraries
@@ -61,24 +61,32 @@ class EncoderLibrary(ABC):
         """
 
     @abstractmethod
-    def load(self, directory: Path) -> dict[str, Any]:
+    def load(self, directory: Path, side: int | None = None) -> dict[str, Any]:
         """Read a folder that `fetch` wrote, on the CPU and without network.
+
+        Args:
+            directory: the folder.
+            side: of the images that the encoder is to see, in pixels; None is the encoder's own.
 
         Returns:
             The arguments of `dpmix.models.encoder.Encoder` that come from the files: `visual`, `resolution`, `mean`,
             `std`, `interpolation`, and `text` if there is a text tower.
 
         Raises:
-            Exception: whatever the library raises for files that are damaged or do not fit together.
+            Exception: whatever the library raises for files that are damaged or do not fit together, or an encoder that
+                cannot see that side.
         """
 
     @abstractmethod
-    def skeleton(self, architecture: str, device: "torch.device") -> "tuple[nn.Module, nn.Module, int]":
+    def skeleton(
+        self, architecture: str, device: "torch.device", side: int | None = None
+    ) -> "tuple[nn.Module, nn.Module, int]":
         """Build an architecture without weights, to count its operations and parameters.
 
         Args:
             architecture: as in params.yaml, with the prefix.
             device: where parameters are; on torch's meta device they take no memory.
+            side: as for `load`.
 
         Returns:
             The whole model, its image tower, and the side in pixels of the images that it takes.
@@ -87,36 +95,59 @@ class EncoderLibrary(ABC):
             ParamsError: if there is no such architecture.
         """
 
-    def check(self, encoder: EncoderSpec) -> None:
+    def check(self, encoder: EncoderSpec, said: str = "") -> None:
         """Check that an encoder's architecture and weights exist, before anything is downloaded or trained for it.
 
+        Also that it can see images of its `side`, if it has one.
+
+        Args:
+            encoder: as params.yaml or a command describes it.
+            said: the option that named it, for messages; by default they name its keys in params.yaml.
+
         Raises:
-            ParamsError: if they do not; the message lists the nearest names.
+            ParamsError: if not; for a name that there is not, the message lists the nearest.
         """
-        self.check_architecture(encoder.architecture, f"models.{encoder.name}.architecture")
+        place = said or f"params.yaml: models.{encoder.name}"
+        self.check_architecture(encoder.architecture, said or f"{place}.architecture")
         tags = self.weights(encoder.architecture.removeprefix(self.prefix))
         if encoder.weights not in tags:
-            place, name = f"params.yaml: models.{encoder.name}.weights", encoder.architecture
+            where, name = said or f"{place}.weights", encoder.architecture
             if not tags:
-                raise ParamsError(f"{place}: {name} has no pretrained weights; choose another architecture")
+                raise ParamsError(f"{where}: {name} has no pretrained weights; choose another architecture")
             raise ParamsError(
-                f"{place}: {name} has no weights called {encoder.weights!r}; "
+                f"{where}: {name} has no weights called {encoder.weights!r}; "
                 f"the nearest are {', '.join(_near(encoder.weights, tags))}; correct it"
             )
+        if encoder.side is not None:
+            self._check_side(encoder, said or f"{place}.side")
+
+    def _check_side(self, encoder: EncoderSpec, where: str) -> None:
+        """Check that the architecture can be built for images of the encoder's `side`, and run on them."""
+        import torch
+
+        try:
+            _, visual, side = self.skeleton(encoder.architecture, torch.device("meta"), encoder.side)
+            with torch.no_grad():
+                visual(torch.empty(2, 3, side, side, device="meta"))
+        except Exception as error:  # each architecture has its own words for a side that it cannot see
+            raise ParamsError(
+                f"{where}: {encoder.architecture} cannot see images of {encoder.side} "
+                f"pixels ({one_line(error, 120)}); give another side, or leave it out"
+            ) from error
 
     def check_architecture(self, architecture: str, where: str = "") -> None:
         """Check that an architecture exists.
 
         Args:
             architecture: as in params.yaml, with the prefix.
-            where: the key in params.yaml that says so, if one does, for the message.
+            where: the place that says so, such as a key in params.yaml, if one does, for the message.
 
         Raises:
             ParamsError: if it does not; the message lists the nearest names.
         """
         name, names = architecture.removeprefix(self.prefix), self.architectures()
         if name not in names:
-            place, remedy = (f"params.yaml: {where}: ", "correct it") if where else ("", "correct params.yaml")
+            place, remedy = (f"{where}: ", "correct it") if where else ("", "correct params.yaml")
             near = ", ".join(_near(name, names) if self.prefix else _near(name, _all_names(name)))
             raise ParamsError(f"{place}no {self.what} is called {name!r}; the nearest are {near}; {remedy}")
 

@@ -75,7 +75,7 @@ class OpenClip(EncoderLibrary):
         save_open_clip(model, model_cfg, preprocess_cfg, out)
 
     @override
-    def load(self, directory: Path) -> dict[str, Any]:
+    def load(self, directory: Path, side: int | None = None) -> dict[str, Any]:
         import open_clip
 
         import dpmix.models.small_repvgg
@@ -84,7 +84,7 @@ class OpenClip(EncoderLibrary):
 
         source = f"local-dir:{directory}"
         with quiet():
-            model = open_clip.create_model(source, require_pretrained=True)
+            model = open_clip.create_model(source, require_pretrained=True, force_image_size=side)
         preprocess: dict[str, Any] = open_clip.get_model_preprocess_cfg(model)
         size = preprocess["size"]
         return {
@@ -97,12 +97,16 @@ class OpenClip(EncoderLibrary):
         }
 
     @override
-    def skeleton(self, architecture: str, device: "torch.device") -> "tuple[nn.Module, nn.Module, int]":
+    def skeleton(
+        self, architecture: str, device: "torch.device", side: int | None = None
+    ) -> "tuple[nn.Module, nn.Module, int]":
         self.check_architecture(architecture)
         import open_clip
 
         with quiet(), device:
-            model = open_clip.create_model(architecture, load_weights=False, pretrained_text=False, device=device)
+            model = open_clip.create_model(
+                architecture, load_weights=False, pretrained_text=False, device=device, force_image_size=side
+            )
         return towers(model)
 
 

@@ -1,4 +1,7 @@
-"""timm's backbones, `timm/<model>`: a folder has `config.json` and `model.safetensors`, timm's own format."""
+"""timm's backbones, `timm/<model>`: a folder has `config.json` and `model.safetensors`, timm's own format.
+
+The weights of one of them come with an installed package (`dpmix.models.efficientnet_lite0`), as a tag like any other.
+"""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -7,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from dpmix.files import atomic_directory
+from dpmix.files import atomic_directory, read_json
+from dpmix.models import efficientnet_lite0
 from dpmix.models.libraries.base import EncoderLibrary, not_fetched, put_by_hand
 from dpmix.network import retried
 from dpmix.params.models import EncoderSpec
@@ -35,14 +39,19 @@ class Timm(EncoderLibrary):
         import timm
 
         start = f"{architecture}."
-        return [name.removeprefix(start) for name in timm.list_models(f"{start}*", pretrained=True)]
+        installed = [efficientnet_lite0.WEIGHTS] if architecture == efficientnet_lite0.ARCHITECTURE else []
+        return [*installed, *(name.removeprefix(start) for name in timm.list_models(f"{start}*", pretrained=True))]
 
     @override
     def fetch(self, encoder: EncoderSpec, out: Path) -> None:
         self.check(encoder)
+        architecture = encoder.architecture.removeprefix(self.prefix)
+        if (architecture, encoder.weights) == (efficientnet_lite0.ARCHITECTURE, efficientnet_lite0.WEIGHTS):
+            save_timm(efficientnet_lite0.backbone(), out)
+            return
         import timm
 
-        name = f"{encoder.architecture.removeprefix(self.prefix)}.{encoder.weights}"
+        name = f"{architecture}.{encoder.weights}"
         by_hand = put_by_hand(out)
         overlay = {"file": str(by_hand)} if by_hand.is_file() else None
         try:
@@ -57,27 +66,31 @@ class Timm(EncoderLibrary):
         save_timm(model, out)
 
     @override
-    def load(self, directory: Path) -> dict[str, Any]:
+    def load(self, directory: Path, side: int | None = None) -> dict[str, Any]:
         import timm
 
-        model = timm.create_model(f"local-dir:{directory}", pretrained=True, num_classes=0)
+        sized = _sized(read_json(directory / self.config_file)["architecture"], side)
+        model = timm.create_model(f"local-dir:{directory}", pretrained=True, num_classes=0, **sized)
         data = timm.data.resolve_model_data_config(model)
         return {
             "visual": model,
-            "resolution": data["input_size"][-1],
+            "resolution": side or data["input_size"][-1],
             "mean": data["mean"],
             "std": data["std"],
             "interpolation": data["interpolation"],
         }
 
     @override
-    def skeleton(self, architecture: str, device: "torch.device") -> "tuple[nn.Module, nn.Module, int]":
+    def skeleton(
+        self, architecture: str, device: "torch.device", side: int | None = None
+    ) -> "tuple[nn.Module, nn.Module, int]":
         self.check_architecture(architecture)
         import timm
 
+        name = architecture.removeprefix(self.prefix)
         with device:
-            model = timm.create_model(architecture.removeprefix(self.prefix), pretrained=False, num_classes=0).eval()
-        return model, model, timm.data.resolve_model_data_config(model)["input_size"][-1]
+            model = timm.create_model(name, pretrained=False, num_classes=0, **_sized(name, side)).eval()
+        return model, model, side or timm.data.resolve_model_data_config(model)["input_size"][-1]
 
 
 TIMM = Timm()
@@ -89,6 +102,18 @@ def save_timm(model: "nn.Module", out: Path) -> None:
 
     with atomic_directory(Path(out)) as folder:
         save_for_hf(model, str(folder), safe_serialization=True)
+
+
+def _sized(architecture: str, side: int | None) -> dict[str, int]:
+    """The argument by which timm builds a model for images of this side; a convolutional one takes any and needs none.
+
+    Models with fixed position embeddings or windows are those that timm marks with `fixed_input_size`; their weights
+    are interpolated when they are loaded.
+    """
+    import timm
+
+    known = timm.get_pretrained_cfg(architecture)
+    return {"img_size": side} if side is not None and known is not None and known.fixed_input_size else {}
 
 
 @contextlib.contextmanager

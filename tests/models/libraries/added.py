@@ -41,19 +41,22 @@ class Torchvision(EncoderLibrary):
             save_file(weights, folder / self.weights_file)
 
     @override
-    def load(self, directory: Path) -> dict[str, Any]:
+    def load(self, directory: Path, side: int | None = None) -> dict[str, Any]:
         from safetensors.torch import load_file
 
-        model, _, side = self.skeleton(read_json(directory / self.config_file)["architecture"], torch.device("cpu"))
+        architecture = read_json(directory / self.config_file)["architecture"]
+        model, _, side = self.skeleton(architecture, torch.device("cpu"), side)
         model.load_state_dict(load_file(directory / self.weights_file))
         return {"visual": model, "resolution": side, "mean": (0.5,) * 3, "std": (0.25,) * 3}
 
     @override
-    def skeleton(self, architecture: str, device: torch.device) -> tuple[nn.Module, nn.Module, int]:
+    def skeleton(
+        self, architecture: str, device: torch.device, side: int | None = None
+    ) -> tuple[nn.Module, nn.Module, int]:
         self.check_architecture(architecture)
         with device:
             model = torchvision.models.get_model(architecture.removeprefix(self.prefix), weights=None).eval()
-        return model, model, 224
+        return model, model, side or 224
 
 
 TORCHVISION = Torchvision()
