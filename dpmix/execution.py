@@ -1,7 +1,8 @@
 """How work is executed: device, batch sizes, precision. None of it is part of a hash."""
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, Self
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 if TYPE_CHECKING:
     from dpmix.params.scales import Bundling
@@ -9,6 +10,21 @@ if TYPE_CHECKING:
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 CHECKPOINT_SECONDS = 300.0
+
+
+class Watcher(Protocol):
+    """Follows a training run step by step, and shows its progress in place of the usual bar.
+
+    A run for release tells it of steps alone: all else that could be told has no noise, or reads the test images.
+    """
+
+    def step(self, step: int, steps: int) -> None:
+        """Called before step `step`, from 0, of `steps` is executed. An error raised here ends the run before it."""
+        ...
+
+    def epoch(self, epoch: int, accuracies: Sequence[float]) -> None:
+        """Called after an epoch, from 1, of a run that is not for release, with each model's accuracy in per cent."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -22,6 +38,7 @@ class Execution:
         threads: of the processor; None is what torch chooses.
         checkpoint_seconds: time between two checkpoints of an unfinished run; infinite for none.
         encoder_precision: of a frozen encoder's forward pass; `auto` is float32 on the CPU and half precision on a GPU.
+        watcher: follows training runs, in place of a progress bar; None shows the bar.
         compile_encoder: whether `torch.compile` makes kernels for encoders, which takes a minute each; on a GPU only.
     """
 
@@ -32,6 +49,7 @@ class Execution:
     checkpoint_seconds: float = CHECKPOINT_SECONDS
     encoder_precision: Precision = "auto"
     compile_encoder: bool = False
+    watcher: Watcher | None = field(default=None, compare=False)
 
     @classmethod
     def of(cls, bundle: "Bundling", **changes: Any) -> Self:

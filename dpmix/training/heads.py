@@ -16,6 +16,7 @@ from torch import Tensor
 
 from dpmix.artefacts.experiment import Experiment
 from dpmix.errors import PrivacyError
+from dpmix.execution import Watcher
 from dpmix.models.features import Featurizer
 from dpmix.privacy.linear_heads import head_clipped_sum, head_magnitudes
 from dpmix.privacy.noise import NoiseSource
@@ -129,6 +130,7 @@ def train_heads(
     noise: NoiseSource | None = None,
     workers: Workers = ALONE,
     checkpoint: Checkpoint | None = None,
+    watcher: Watcher | None = None,
 ) -> list[Outcome]:
     """Train all heads of one stream.
 
@@ -143,6 +145,7 @@ def train_heads(
         noise: the source of all heads' Gaussian noise, keyed by the head's name; by default `plan.noise` of each head.
         workers: the processes that share the work. The result is that of one process, up to rounding.
         checkpoint: the file for the state of the unfinished stream; if it exists, training continues from it.
+        watcher: follows the run in place of a progress bar.
 
     Returns:
         An outcome for each head, in order, with `weight` [classes, d], `bias` [classes] and, for standardised features,
@@ -176,6 +179,7 @@ def train_heads(
         checkpoint=checkpoint,
         label=f"{label}, {len(heads)} heads",
         device=device,
+        watcher=watcher,
     )
     for index, (head, outcome) in enumerate(zip(heads, outcomes, strict=True)):
         (matrix,) = outcome.weights.values()

@@ -56,6 +56,7 @@ def train_stream(wanted: Sequence[Artefact], scale: str, execution: Execution, w
         physical_batch=execution.physical_batch,
         workers=workers,
         checkpoint=checkpoint,
+        watcher=execution.watcher,
     )
     if workers.is_main:
         _write(wanted, rates, dict(zip(heads, trained, strict=True)), scale, data.private.classes)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from dpmix.errors import PrivacyError
+from dpmix.execution import Watcher
 from dpmix.privacy.ledger import Ledger
 from dpmix.privacy.noise import NoiseSource
 from dpmix.privacy.sampling import Sample, Sampler
@@ -102,6 +103,7 @@ def train(
     checkpoint: Checkpoint | None = None,
     label: str,
     device: str,
+    watcher: Watcher | None = None,
 ) -> list[Outcome]:
     """Train all members of a learner as their plans say (Algorithm 1, with Eq. 4's noisy gradient).
 
@@ -119,6 +121,8 @@ def train(
         checkpoint: the file for the state of the unfinished run; if it exists, the run continues from it.
         label: of the progress bar.
         device: where the learner's tensors are.
+        watcher: is told of each step on the main process, and then there is no bar; of accuracies only in a run that
+            has diagnostics, as they are not covered by ε.
 
     Returns:
         An outcome for each member. Ledgers are filled on the main process only.
@@ -139,7 +143,7 @@ def train(
                 f"{checkpoint.path} is not of this run ({error}); delete it, and the run starts afresh"
             ) from error
     started = time.perf_counter() - (diagnostics.seconds if diagnostics else 0.0)
-    for step in _remaining(state.step, steps, label, workers):
+    for step in _remaining(state.step, steps, label, workers, watcher):
         sample = _shared(sampler, step, workers, device)
         sums = learner.zero_sums()
         for part in batches.run(workers.shard(sample.units), functools.partial(learner.sums, step=step)):
@@ -160,6 +164,8 @@ def train(
         state.step = step + 1
         if state.step in ends:
             state.accuracies.append(learner.accuracies(state.weights, workers))
+            if watcher and diagnostics and workers.is_main:
+                watcher.epoch(len(state.accuracies), state.accuracies[-1])
         if diagnostics:
             diagnostics.seconds = time.perf_counter() - started
         if checkpoint and workers.is_main and checkpoint.due and state.step < steps:
@@ -188,9 +194,15 @@ def _shared(sampler: Sampler, step: int, workers: Workers, device: str) -> Sampl
     return sample._replace(units=np.flatnonzero(workers.broadcast(taken).cpu().numpy()))
 
 
-def _remaining(start: int, steps: int, label: str, workers: Workers) -> Iterator[int]:
-    """The steps from `start` on; the main process shows a progress bar."""
-    yield from progress(range(start, steps), label) if workers.is_main else range(start, steps)
+def _remaining(start: int, steps: int, label: str, workers: Workers, watcher: Watcher | None) -> Iterator[int]:
+    """The steps from `start` on; the main process tells the watcher of each before it begins, or shows a bar."""
+    if watcher is None:
+        yield from progress(range(start, steps), label) if workers.is_main else range(start, steps)
+        return
+    for step in range(start, steps):
+        if workers.is_main:
+            watcher.step(step, steps)
+        yield step
 
 
 def epoch_ends(steps: int, epochs: int) -> set[int]:

@@ -38,6 +38,7 @@ def train_network(wanted: Sequence[Artefact], scale: str, execution: Execution, 
         backend=execution.backend,
         workers=workers,
         checkpoint=checkpoint,
+        watcher=execution.watcher,
     )
     if workers.is_main:
         write_run(experiment, plan, outcome, scale, data.private.classes)

@@ -10,7 +10,7 @@ from torch.func import functional_call
 from typing_extensions import override
 
 from dpmix.artefacts.experiment import Experiment
-from dpmix.execution import Execution
+from dpmix.execution import Execution, Watcher
 from dpmix.models.networks import build_network
 from dpmix.params.models import NetworkSpec
 from dpmix.params.registries import ENGINES, registered
@@ -76,6 +76,7 @@ def train_from_scratch(
     noise: NoiseSource | None = None,
     workers: Workers = ALONE,
     checkpoint: Checkpoint | None = None,
+    watcher: Watcher | None = None,
 ) -> Outcome:
     """Train a network from scratch with Eq. 4's noisy gradient, by plain SGD or by ModelMix, as the plan says.
 
@@ -90,6 +91,7 @@ def train_from_scratch(
         noise: the source of the Gaussian noise; by default `plan.noise`.
         workers: the processes that share the work. The result is that of one process, up to rounding.
         checkpoint: the file for the state of the unfinished run; if it exists, the run continues from it.
+        watcher: follows the run in place of a progress bar.
 
     Raises:
         ParamsError: if the engine is not installed.
@@ -117,6 +119,7 @@ def train_from_scratch(
         checkpoint=checkpoint,
         label=f"{experiment.dataset.name} {experiment.method} {experiment.epsilon_text} seed {experiment.seed}",
         device=device,
+        watcher=watcher,
     )
     return outcome
 
