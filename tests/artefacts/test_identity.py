@@ -128,7 +128,7 @@ EVERY: dict[str, tuple[Artefact, set[str]]] = {
     "attack": (ATTACK, set()),
     "distance": (
         Distance(dataset=DATASET, extractor=ENCODER, first="train", second="test", synthetic=SYNTHETIC, resolution=16),
-        {f"extractor.{name}" for name in ENCODER_FREE} | SYNTHETIC_PLACES,
+        {f"extractor.{name}" for name in ENCODER_FREE - {"side"}} | SYNTHETIC_PLACES,
     ),
     "distance of D": (
         Distance(
