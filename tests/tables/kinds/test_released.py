@@ -80,6 +80,20 @@ def test_what_is_shown(raw: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "adds 0.5 points to the last epoch's" in text
 
 
+def test_a_median_is_shown_where_it_is_asked_for(raw: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    raw["scales"]["demo"]["tables"]["mine"]["statistic"] = "median"
+    catalogue = Catalogue(parse(raw))
+    for run in catalogue.of(Experiment):
+        assert isinstance(run, Experiment)
+        accuracy = {1: 10.0, 2: 20.0, 3: 90.0}[run.seed]
+        write_json(
+            run.path("demo"), {"accuracy": accuracy, "best_epoch_on_test": accuracy + 1, "epsilon": {"rdp": 1.0}}
+        )
+    cells = build("mine", catalogue).cells
+    assert {(cell.column[1], cell.center) for cell in cells} == {("last epoch", 20.0), ("best on test", 21.0)}
+
+
 def test_rows_are_compared_where_both_have_a_cell(raw: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     raw["scales"]["demo"]["tables"]["mine"]["omit"] = [
