@@ -23,8 +23,6 @@ from dpmix.catalogue.catalogue import Catalogue
 from dpmix.catalogue.jobs import needed_for
 from dpmix.params.read import parse, read
 
-BIN = Path(sys.executable).parent
-
 # What Snakemake says first.
 PROFILE = "Using workflow specific profile workflow/profiles/default for setting default command line arguments.\n"
 
@@ -78,7 +76,8 @@ def environment(repository: Path) -> dict[str, str]:
     paths = os.pathsep.join(filter(None, [str(repository), os.environ.get("PYTHONPATH")]))
     # Without bytecode on disk every process would compile anew whatever it imports.
     inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    return {**inherited, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": paths}
+    # No environment is activated: jobs find the Python of Snakemake.
+    return {**inherited, "PATH": os.defpath, "PYTHONPATH": paths}
 
 
 class Clone:

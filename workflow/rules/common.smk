@@ -2,6 +2,7 @@ import json
 import os
 import re
 import shlex
+import sys
 
 from dpmix.artefacts.data import SyntheticStore
 from dpmix.artefacts.experiment import Experiment, GradientRecord, Selection
@@ -14,6 +15,9 @@ from dpmix.errors import DpmixError, one_line
 from dpmix.params.registries import encoder_libraries
 from snakemake.cli import get_argument_parser
 from snakemake.exceptions import WorkflowError
+
+# Jobs run the Python that runs Snakemake, also where no environment is activated.
+shell.prefix(f"export PATH={shlex.quote(os.path.dirname(sys.executable))}:$PATH; ")
 
 PARAMS = os.path.relpath(workflow.configfiles[-1])
 
