@@ -2,13 +2,13 @@
 
 import functools
 from collections.abc import Callable
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
 from dpmix.cli.account import account
 from dpmix.cli.agree import agree, reference
+from dpmix.cli.check import check
 from dpmix.cli.classify import classify
 from dpmix.cli.plan import plan
 from dpmix.cli.statement import statement
@@ -24,6 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(account)
+app.command()(check)
 app.command()(plan)
 app.command()(synthesize)
 app.command()(classify)
@@ -31,35 +32,6 @@ app.command()(agree)
 app.command()(reference)
 app.command()(statement)
 app.add_typer(steps, name="step", help="What the workflow's rules run: each makes the files that it is given.")
-
-
-@app.command()
-def check(
-    params: Annotated[Path, typer.Option(help="The parameters to check.")] = Path("params.yaml"),
-) -> None:
-    """Check a params file at every scale and say what each asks for."""
-    from dpmix.artefacts.experiment import Experiment, Selection
-    from dpmix.artefacts.measurements import Distance
-    from dpmix.catalogue.catalogue import Catalogue
-    from dpmix.params.models import EncoderSpec
-    from dpmix.params.read import read
-    from dpmix.wording import counted
-
-    parsed = read(params)
-    for model in parsed.models.values():
-        if isinstance(model, EncoderSpec):
-            model.library.check(model)
-    for scale in parsed.scales:
-        catalogue = Catalogue(parsed, scale)
-        rates = counted(len(catalogue.of(Selection)), "learning rate")
-        counts = (
-            counted(len(catalogue.spec.tables), "table"),
-            counted(len(catalogue.of(Experiment)), "run"),
-            f"{rates} to choose",
-            counted(len(catalogue.of(Distance)), "distance"),
-        )
-        chosen = " (chosen)" if scale == parsed.scale else ""
-        typer.echo(f"{scale}{chosen}: {', '.join(counts)}")
 
 
 def _naming_its_params(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -109,7 +109,9 @@ def _archive_split(place: str) -> str | None:
     return _SPLITS.get(word) or split_word(place[:-4])
 
 
-def lay_out(root: object, places: Iterable[str], archives: Mapping[str, str], folders_of_class: int) -> Layout:
+def lay_out(
+    root: object, places: Iterable[str], archives: Mapping[str, str], folders_of_class: int, splits: bool = True
+) -> Layout:
     """Find the split of each image, and take away folders that say nothing.
 
     Args:
@@ -118,6 +120,7 @@ def lay_out(root: object, places: Iterable[str], archives: Mapping[str, str], fo
         archives: the archives among the first folders and their splits (`with_archives`), or none.
         folders_of_class: how many folders an image lies in within its split: 1 (class), 2 (class and person), or 0 if
             a table says what it is.
+        splits: whether folders may name splits; not if a table does.
 
     Raises:
         DataError: for folders of splits that leave open what is meant.
@@ -126,6 +129,8 @@ def lay_out(root: object, places: Iterable[str], archives: Mapping[str, str], fo
     if archives:
         return _splits_done(everything, archives, folders_of_class, archives)
     everything = _unwrapped(everything, folders_of_class)
+    if not splits:
+        return Layout(tuple(Placed(place, None, parts) for place, parts in everything), (), ())
     firsts = sorted({parts[0] for _, parts in everything if len(parts) > 1})
     words = {name: word for name in firsts if (word := split_word(name))}
     split_names = set(words.values())

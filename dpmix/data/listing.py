@@ -25,6 +25,8 @@ __all__ = ["ListedImage", "Listing", "Skipped", "read_listing"]
 
 KEY = "dpmix"
 
+PERSONS_PERHAPS = "Images lie in folders below those of their classes; if each is a person's, say so: --unit person."
+
 
 class ListedImage(NamedTuple):
     """One image.
@@ -124,7 +126,8 @@ def read_listing(
     by_folder = persons and "person" not in columns
     out = {one.place for one in unlisted}
     folders = 0 if "label" in columns else 1 + by_folder
-    laid = lay_out(path, (place for place in tree.images if place not in out), archives, folders)
+    split_by_folder = any("split" not in table.columns for table in tables.values()) or not tables
+    laid = lay_out(path, (place for place in tree.images if place not in out), archives, folders, split_by_folder)
     skipped, found = [*tree.skipped, *unlisted, *laid.skipped], []
     for image in laid.images:
         row = rows.get(image.place)
@@ -134,6 +137,8 @@ def read_listing(
             found.append(_found(path, image, row, persons, by_folder))
     _refuse_some_persons(path, found)
     found, notes = _two_splits(found, skipped)
+    if "label" not in columns and not persons and any(len(image.parts) > 2 for image in laid.images):
+        notes = (*notes, PERSONS_PERHAPS)
     images, split = _split(path, found, test_share, key)
     if not images:
         reason = f"; {skipped[0].place} is {skipped[0].why}" if skipped else ""
