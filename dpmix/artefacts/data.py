@@ -103,17 +103,20 @@ class SyntheticStore(Artefact):
 
 
 def encoder_key(encoder: EncoderSpec) -> dict[str, Any]:
-    """The values that determine an encoder's weights, for hashes."""
+    """The values that determine an encoder's weights and what it sees, for hashes."""
     # An encoder that is trained here depends on its training images and the resolution at which they are decoded.
     # Downloaded weights are the same whatever the resolution of the images that are later given to them.
-    given = {"images": encoder.images, "resolution": encoder.resolution} if encoder.images else {}
+    given: dict[str, Any] = {"images": encoder.images, "resolution": encoder.resolution} if encoder.images else {}
+    if encoder.side is not None:
+        given["side"] = encoder.side
     return {"architecture": encoder.architecture, "weights": encoder.weights, **given}
 
 
 class EncoderModel(Artefact):
     """A frozen image encoder on disk, downloaded or trained on public images.
 
-    Runs that use the same weights at different resolutions, or under different labels, share one file.
+    Runs that use the same weights on images stored at different resolutions, or under different labels, share one file;
+    an encoder that sees another side is another, which says so.
     """
 
     folder: ClassVar[str] = "data/encoders"

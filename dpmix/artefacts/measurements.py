@@ -94,8 +94,7 @@ class Distance(Artefact):
         views = asdict(self.views.view_settings.canonical()) if self.views else None
         key = {**super().key(), "views": views}
         if self.extractor:
-            seen = {} if self.extractor.side is None else {"side": self.extractor.side}
-            key["extractor"] = encoder_key(self.extractor) | seen
+            key["extractor"] = encoder_key(self.extractor)
         if not self.uses_synthetic:
             key.pop("synthetic")
         return key

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
+from dpmix.files import atomic_directory
+from dpmix.models.libraries.base import write_side
 from dpmix.models.libraries.open_clip import OpenClip, quiet, towers
 from dpmix.models.small_encoders import ARCHITECTURES, configuration
 from dpmix.params.models import EncoderSpec
@@ -39,15 +41,17 @@ class TrainedHere(OpenClip):
         self.check(encoder)
         from dpmix.demo.encoder import train_encoder
 
-        if encoder.images is None:
-            from dpmix.demo.strokes import training_set
+        with atomic_directory(out) as folder:
+            if encoder.images is None:
+                from dpmix.demo.strokes import training_set
 
-            train_encoder(encoder.architecture, *training_set(), out, _SEED)
-        else:
-            from dpmix.data.folders import read_public
+                train_encoder(encoder.architecture, *training_set(), folder, _SEED)
+            else:
+                from dpmix.data.folders import read_public
 
-            public = read_public(Path(encoder.images), encoder.resolution)
-            train_encoder(encoder.architecture, public.images, public.labels, public.classes, out, _SEED)
+                public = read_public(Path(encoder.images), encoder.resolution)
+                train_encoder(encoder.architecture, public.images, public.labels, public.classes, folder, _SEED)
+            write_side(folder, encoder.side)
 
     @override
     def skeleton(

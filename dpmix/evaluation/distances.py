@@ -64,7 +64,7 @@ def _extractor(distance: Distance, scale: str, execution: Execution) -> Any:
         return "inception"
     from dpmix.models.encoder_files import shared_encoder
 
-    return shared_encoder(_folder(distance, scale), execution, distance.extractor.side)
+    return shared_encoder(_folder(distance, scale), execution)
 
 
 def _images(distance: Distance, what: str, scale: str) -> Callable[[str], Iterator[Tensor]]:

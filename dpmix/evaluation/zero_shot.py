@@ -38,7 +38,7 @@ def measure(wanted: Sequence[ZeroShot], scale: str, execution: Execution = DEFAU
     device = execution.where()
     for one in wanted:
         started = time.perf_counter()
-        encoder = shared_encoder(EncoderModel(encoder=one.model).path(scale).parent, execution, one.model.side)
+        encoder = shared_encoder(EncoderModel(encoder=one.model).path(scale).parent, execution)
         test = load(one.images().path(scale).parent, "test")
         weights = encoder.zero_shot_weights([prompt_name(name) for name in test.classes], one.prompts)
         predictions = []

@@ -10,7 +10,7 @@ from dpmix.errors import DataError, ParamsError, one_line
 from dpmix.execution import Execution, Precision
 from dpmix.files import read_json
 from dpmix.models.encoder import Encoder, embedding_length
-from dpmix.models.libraries.base import EncoderLibrary
+from dpmix.models.libraries.base import EncoderLibrary, noted_side
 from dpmix.params.registries import encoder_libraries
 
 
@@ -23,27 +23,26 @@ def _dtype(precision: Precision, device: torch.device) -> torch.dtype | None:
     return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
 
 
-def shared_encoder(directory: Path, execution: Execution, side: int | None = None) -> Encoder:
-    """The encoder in a folder. A process loads it once for each side, device, precision and use of `torch.compile`.
+def shared_encoder(directory: Path, execution: Execution) -> Encoder:
+    """The encoder in a folder. A process loads it once for each device, precision and use of `torch.compile`.
 
     Args:
         directory: as for `load_encoder`.
         execution: device, precision, and whether to compile. The precision `auto` is float32 on the CPU, and on a GPU
             bfloat16, or float16 if it has no bfloat16. Embeddings are float32 in any case.
-        side: as for `load_encoder`.
 
     Raises:
         DataError: as `load_encoder`.
         ParamsError: as `load_encoder`.
     """
     how = (execution.where(), execution.encoder_precision, execution.compile_encoder)
-    return _loaded(directory.resolve(), *how, side)
+    return _loaded(directory.resolve(), *how)
 
 
 @functools.cache
-def _loaded(directory: Path, device: str, precision: Precision, compiled: bool, side: int | None) -> Encoder:
+def _loaded(directory: Path, device: str, precision: Precision, compiled: bool) -> Encoder:
     dtype = _dtype(precision, torch.device(device)) or torch.float32
-    return load_encoder(directory, device=device, dtype=dtype, compiled=compiled, side=side)
+    return load_encoder(directory, device=device, dtype=dtype, compiled=compiled)
 
 
 def load_encoder(
@@ -63,7 +62,8 @@ def load_encoder(
             float32 in any case.
         batch_size: images in a forward pass.
         compiled: whether to use `torch.compile`, which takes a minute; on a GPU only.
-        side: of the images that it sees, in pixels; None is its own. Position embeddings are interpolated.
+        side: of the images that it sees, in pixels; by default that for which it was fetched. Position embeddings are
+            interpolated.
 
     Raises:
         ParamsError: if it cannot see images of this side.
@@ -79,6 +79,7 @@ def load_encoder(
     if not (directory / library.weights_file).is_file():
         raise DataError(f"{directory / library.weights_file} does not exist; fetch or train the encoder again")
     read_json(directory / library.config_file)
+    side = noted_side(directory) if side is None else side
     arguments = _whole(library, directory, None) if side is None else _at_side(library, directory, side)
     how: dict[str, Any] = {"device": device, "dtype": dtype, "batch_size": batch_size, "compiled": compiled}
     return Encoder(**arguments, **how, name=str(directory))

@@ -69,8 +69,7 @@ def _featurizer(experiment: Experiment, data: TrainingData, scale: str, executio
     from dpmix.models.encoder_files import shared_encoder
 
     assert isinstance(experiment.model, EncoderSpec)
-    folder = EncoderModel(encoder=experiment.model).path(scale).parent
-    encode = shared_encoder(folder, execution, experiment.model.side)
+    encode = shared_encoder(EncoderModel(encoder=experiment.model).path(scale).parent, execution)
     if experiment.model.standardize == "encoder":
         return Featurizer.standardized_by_photographs(encode)
     if experiment.model.standardize == "public":

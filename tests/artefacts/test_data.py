@@ -6,8 +6,14 @@ from tests.artefacts.test_experiment import DATASET, ENCODER, SYNTHETIC, experim
 
 
 def test_an_encoder_is_fetched_once_for_all_its_uses() -> None:
-    again = ENCODER.model_copy(update={"standardize": "public", "resolution": 32, "side": 96})
+    again = ENCODER.model_copy(update={"standardize": "public", "resolution": 32})
     assert EncoderModel(encoder=again).path("demo") == EncoderModel(encoder=ENCODER).path("demo")
+
+
+def test_an_encoder_of_another_side_is_another_folder() -> None:
+    """Which says its side, so that nobody who reads it need be told."""
+    other = ENCODER.model_copy(update={"side": 96})
+    assert EncoderModel(encoder=other).path("demo") != EncoderModel(encoder=ENCODER).path("demo")
 
 
 def test_a_synthetic_set_does_not_depend_on_where_class_names_are_looked_up() -> None:

@@ -77,7 +77,7 @@ ATTACK = CanaryAttack(
 # how many images are drawn at a time.
 NOWHERE = ("label", "names_from", "parent", "diffusion.batch_size")
 
-ENCODER_FREE = {"kind", "resolution", "side", "standardize"}
+ENCODER_FREE = {"kind", "resolution", "standardize"}
 
 VIEWS = {
     "k_base", "k_self", "k_diff", "mixup_alpha", "mixup_pairs", "mixing", "transforms", "padding", "augment_synthetic",
@@ -94,7 +94,7 @@ EVERY: dict[str, tuple[Artefact, set[str]]] = {
     "store of D": (SyntheticStore(synthetic=SYNTHETIC, resolution=16), set()),
     "diffusion": (DiffusionModel(name="brush", model="someone/brush"), set()),
     "encoder": (EncoderModel(encoder=ENCODER), {f"encoder.{name}" for name in ENCODER_FREE}),
-    "encoder of ours": (EncoderModel(encoder=OURS), {"encoder.kind", "encoder.side", "encoder.standardize"}),
+    "encoder of ours": (EncoderModel(encoder=OURS), {"encoder.kind", "encoder.standardize"}),
     "plan": (experiment().plan(), set()),
     "run": (experiment(), set()),
     "run from scratch": (
@@ -128,7 +128,7 @@ EVERY: dict[str, tuple[Artefact, set[str]]] = {
     "attack": (ATTACK, set()),
     "distance": (
         Distance(dataset=DATASET, extractor=ENCODER, first="train", second="test", synthetic=SYNTHETIC, resolution=16),
-        {f"extractor.{name}" for name in ENCODER_FREE - {"side"}} | SYNTHETIC_PLACES,
+        {f"extractor.{name}" for name in ENCODER_FREE} | SYNTHETIC_PLACES,
     ),
     "distance of D": (
         Distance(

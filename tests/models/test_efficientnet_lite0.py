@@ -12,7 +12,7 @@ from dpmix.errors import DataError
 from dpmix.models import efficientnet_lite0
 from dpmix.models.encoder_files import load_encoder
 from dpmix.models.features import Featurizer
-from tests.models.conftest import fetch
+from tests.models.conftest import fetch, spec
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -93,6 +93,16 @@ def test_it_sees_the_side_that_is_asked_for(folder: Path, side: int | None) -> N
         expected = efficientnet_lite0.backbone()((images - 0.5) / 0.5)
     torch.testing.assert_close(encoder(images), expected, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(encoder(images[1:]), expected[1:], rtol=1e-4, atol=1e-4)
+
+
+def test_a_folder_says_which_side_it_was_fetched_for(tmp_path: Path) -> None:
+    """Whoever reads it need not know."""
+    asked = spec("timm/tf_efficientnet_lite0", TAG).model_copy(update={"side": 64})
+    asked.library.fetch(asked, tmp_path / "lite0")
+    assert load_encoder(tmp_path / "lite0").resolution == 64
+    (tmp_path / "lite0" / "side.json").write_text('{"side": "large"}')
+    with pytest.raises(DataError, match=r"side\.json does not say how many pixels a side .*; fetch the encoder again"):
+        load_encoder(tmp_path / "lite0")
 
 
 @pytest.mark.slow

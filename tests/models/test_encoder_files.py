@@ -99,3 +99,35 @@ def test_another_working_directory_has_other_encoders(tmp_path: Path, monkeypatc
         found.append(encoder_files.shared_encoder(Path("encoder"), Execution(device="cpu")))
     assert found == [1, 2, 1]
     assert loaded == [tmp_path / "a" / "encoder", tmp_path / "b" / "encoder"]
+
+
+# The side that an encoder sees ---------------------------------------------------------------------------------------
+def test_an_encoder_sees_another_side(folder: Path) -> None:
+    """Images of that side are not resized, others are; a transformer's position embeddings are interpolated."""
+    own, larger = load_encoder(folder), load_encoder(folder, side=32)
+    assert (own.resolution, larger.resolution, larger.dim) == (16, 32, own.dim)
+    fine = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    seen = []
+    larger._visual.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape[-1]))
+    found = larger(fine)
+    assert seen == [32]
+    assert float((found - own(fine)).abs().max()) > 1e-4
+    coarse = torch.nn.functional.interpolate(fine, size=(16, 16), mode="bicubic", antialias=True).clamp(0, 1)
+    torch.testing.assert_close(own(fine), own(coarse), rtol=1e-4, atol=1e-5)
+
+
+def test_a_vision_transformer_of_timm_sees_another_side(tmp_path: Path) -> None:
+    import timm
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = timm.create_model("test_vit", num_classes=0)
+    save_timm(model, tmp_path / "vit")
+    encoder = load_encoder(tmp_path / "vit", side=96)
+    assert (encoder.resolution, encoder.dim) == (96, 64)
+    with pytest.raises(ParamsError, match=r"vit cannot see images of 90 pixels \(.*\); give another side") as caught:
+        load_encoder(tmp_path / "vit", side=90)
+    assert "\n" not in str(caught.value)
+    (tmp_path / "vit" / "model.safetensors").write_bytes(b"cut")
+    with pytest.raises(DataError, match="not a whole encoder"):
+        load_encoder(tmp_path / "vit", side=90)

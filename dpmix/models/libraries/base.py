@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from dpmix.errors import DataError, ParamsError, nearest, one_line
+from dpmix.files import read_json, write_json
 from dpmix.network import full_disk
 from dpmix.params.models import EncoderSpec
 from dpmix.params.registries import encoder_libraries
@@ -17,6 +18,8 @@ from dpmix.params.registries import encoder_libraries
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+_SIDE_FILE = "side.json"
 
 
 class EncoderLibrary(ABC):
@@ -52,8 +55,8 @@ class EncoderLibrary(ABC):
     def fetch(self, encoder: EncoderSpec, out: Path) -> None:
         """Download an encoder, or train it, and write it to the folder `out`, which then needs no network to be read.
 
-        If a file `<out>.safetensors` exists, libraries that download take the weights from there, for machines without
-        network.
+        The folder says the side that the encoder sees (`write_side`), if it is not its own. If a file
+        `<out>.safetensors` exists, libraries that download take the weights from there, for machines without network.
 
         Raises:
             ParamsError: as `check`.
@@ -164,6 +167,28 @@ def _all_names(name: str) -> list[str]:
 def _near(name: str, names: Sequence[str]) -> list[str]:
     """The five of `names`, of which there may be a thousand, that are nearest to `name`; any five if none is near."""
     return nearest(name, names, most=5, likeness=0.3) or list(names)[:5]
+
+
+def write_side(folder: Path, side: int | None) -> None:
+    """Note in an encoder's folder the side in pixels of the images that it sees; None, its own, needs no note."""
+    if side is not None:
+        write_json(folder / _SIDE_FILE, {"side": side})
+
+
+def noted_side(folder: Path) -> int | None:
+    """What `write_side` noted.
+
+    Raises:
+        DataError: if the note is damaged.
+    """
+    note = folder / _SIDE_FILE
+    if not note.is_file():
+        return None
+    said = read_json(note)
+    side = said.get("side") if isinstance(said, dict) else None
+    if not isinstance(side, int) or side < 1:
+        raise DataError(f"{note} does not say how many pixels a side the encoder sees; fetch the encoder again")
+    return side
 
 
 def put_by_hand(out: Path) -> Path:

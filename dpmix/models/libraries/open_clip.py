@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import override
 
 from dpmix.files import atomic_directory, write_json
-from dpmix.models.libraries.base import EncoderLibrary, not_fetched, put_by_hand
+from dpmix.models.libraries.base import EncoderLibrary, not_fetched, put_by_hand, write_side
 from dpmix.network import retried
 from dpmix.params.models import EncoderSpec
 
@@ -72,7 +72,7 @@ class OpenClip(EncoderLibrary):
             raise not_fetched(error, name, source, out) from error
         used = open_clip.get_model_preprocess_cfg(model)
         preprocess_cfg = {key: used[key] for key in ("mean", "std", "interpolation", "resize_mode") if key in used}
-        save_open_clip(model, model_cfg, preprocess_cfg, out)
+        save_open_clip(model, model_cfg, preprocess_cfg, out, encoder.side)
 
     @override
     def load(self, directory: Path, side: int | None = None) -> dict[str, Any]:
@@ -120,7 +120,9 @@ def towers(model: "nn.Module") -> "tuple[nn.Module, nn.Module, int]":
     return model.eval(), visual, size if isinstance(size, int) else size[0]
 
 
-def save_open_clip(model: "nn.Module", model_cfg: dict[str, Any], preprocess_cfg: dict[str, Any], out: Path) -> None:
+def save_open_clip(
+    model: "nn.Module", model_cfg: dict[str, Any], preprocess_cfg: dict[str, Any], out: Path, side: int | None = None
+) -> None:
     """Write an OpenCLIP model as a folder in OpenCLIP's format, whole or not at all.
 
     Args:
@@ -128,6 +130,7 @@ def save_open_clip(model: "nn.Module", model_cfg: dict[str, Any], preprocess_cfg
         model_cfg: arguments of `open_clip.CLIP` that build it.
         preprocess_cfg: how images are resized and normalised.
         out: the folder.
+        side: of the images that it is to see, in pixels; None is its own.
     """
     from safetensors.torch import save_file
 
@@ -135,6 +138,7 @@ def save_open_clip(model: "nn.Module", model_cfg: dict[str, Any], preprocess_cfg
         write_json(folder / OpenClip.config_file, {"model_cfg": model_cfg, "preprocess_cfg": preprocess_cfg})
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
         save_file(weights, folder / OpenClip.weights_file, metadata={"format": "pt"})
+        write_side(folder, side)
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from dpmix.files import atomic_directory, read_json
 from dpmix.models import efficientnet_lite0
-from dpmix.models.libraries.base import EncoderLibrary, not_fetched, put_by_hand
+from dpmix.models.libraries.base import EncoderLibrary, not_fetched, put_by_hand, write_side
 from dpmix.network import retried
 from dpmix.params.models import EncoderSpec
 
@@ -47,7 +47,7 @@ class Timm(EncoderLibrary):
         self.check(encoder)
         architecture = encoder.architecture.removeprefix(self.prefix)
         if (architecture, encoder.weights) == (efficientnet_lite0.ARCHITECTURE, efficientnet_lite0.WEIGHTS):
-            save_timm(efficientnet_lite0.backbone(), out)
+            save_timm(efficientnet_lite0.backbone(), out, encoder.side)
             return
         import timm
 
@@ -63,7 +63,7 @@ class Timm(EncoderLibrary):
         except Exception as error:
             source = f"{self.weights_file} of timm/{name} on the Hugging Face hub"
             raise not_fetched(error, name, source, out) from error
-        save_timm(model, out)
+        save_timm(model, out, encoder.side)
 
     @override
     def load(self, directory: Path, side: int | None = None) -> dict[str, Any]:
@@ -96,12 +96,19 @@ class Timm(EncoderLibrary):
 TIMM = Timm()
 
 
-def save_timm(model: "nn.Module", out: Path) -> None:
-    """Write a timm backbone (made with `num_classes=0`) as a folder in timm's format, whole or not at all."""
+def save_timm(model: "nn.Module", out: Path, side: int | None = None) -> None:
+    """Write a timm backbone (made with `num_classes=0`) as a folder in timm's format, whole or not at all.
+
+    Args:
+        model: with its weights.
+        out: the folder.
+        side: of the images that it is to see, in pixels; None is its own.
+    """
     from timm.models import save_for_hf
 
     with atomic_directory(Path(out)) as folder:
         save_for_hf(model, str(folder), safe_serialization=True)
+        write_side(folder, side)
 
 
 def _sized(architecture: str, side: int | None) -> dict[str, int]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from dpmix.models.encoder_files import load_encoder
 from dpmix.models.libraries import open_clip as library
 from dpmix.models.libraries.open_clip import OPEN_CLIP, save_open_clip
-from tests.models.conftest import MEAN, PREPROCESS, STD, VISION, build, fetch
+from tests.models.conftest import MEAN, PREPROCESS, STD, VISION, build, fetch, spec
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -63,6 +63,17 @@ def test_weights_put_there_by_hand_are_read(by_hand: Callable[..., Any], tmp_pat
     save_open_clip(model, config, PREPROCESS, tmp_path / "direct")
     torch.testing.assert_close(load_encoder(tmp_path / "out")(images), load_encoder(tmp_path / "direct")(images))
     assert "ViT-B-16" in open_clip.list_models()
+
+
+def test_a_folder_says_which_side_it_was_fetched_for(
+    by_hand: Callable[..., Any], tmp_path: Path, images: Tensor
+) -> None:
+    by_hand()
+    asked = spec("ViT-B-16", "laion2b_s34b_b88k").model_copy(update={"side": 32})
+    asked.library.fetch(asked, tmp_path / "out")
+    encoder = load_encoder(tmp_path / "out")
+    assert encoder.resolution == 32
+    assert encoder(images).shape == (len(images), 8)
 
 
 @pytest.mark.parametrize("quick", [True, False])
