@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # for type checkers and editors; a test holds them against `_
     from dpmix.data.images import Images
     from dpmix.data.images import load as load_images
     from dpmix.errors import DataError, DpmixError, ParamsError, PrivacyError
+    from dpmix.own.predict import predict
     from dpmix.privacy.accounting import epsilons
     from dpmix.privacy.audit import Transcript, epsilon_lower_bound
     from dpmix.privacy.banded_plan import banded_plan
@@ -62,6 +63,7 @@ __all__ = [
     "load_public_images",
     "load_released",
     "make_views",
+    "predict",
     "read_statement",
     "synthesize",
 ]
@@ -96,6 +98,7 @@ _HOMES = {
     "load_public_images": ("dpmix.data.folders", "read_public"),
     "load_released": ("dpmix.release.model", "load"),
     "make_views": ("dpmix.views.mixing", "make_views"),
+    "predict": ("dpmix.own.predict", "predict"),
     "read_statement": ("dpmix.release.statement", "read_statement"),
     "synthesize": ("dpmix.synthesis.draw", "synthesize"),
 }

@@ -11,6 +11,7 @@ from dpmix.cli.agree import agree, reference
 from dpmix.cli.check import check
 from dpmix.cli.classify import classify
 from dpmix.cli.plan import plan
+from dpmix.cli.predict import predict
 from dpmix.cli.statement import statement
 from dpmix.cli.steps import steps
 from dpmix.cli.synthesize import synthesize
@@ -27,7 +28,8 @@ app.command()(account)
 app.command()(check)
 app.command()(plan)
 app.command()(synthesize)
-app.command()(classify)
+app.command()(predict)
+app.command(hidden=True)(classify)  # what predict was called when a model was one file
 app.command()(agree)
 app.command()(reference)
 app.command()(statement)

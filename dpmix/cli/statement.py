@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 def statement(
     released: Annotated[
-        list[Path], typer.Argument(help="model.safetensors of runs with release: true, or folders of them.")
+        list[Path],
+        typer.Argument(help="Models' folders, model.safetensors of runs with release: true, or folders of them."),
     ],
 ) -> None:
     """Compute ε again from the steps that released models say were executed; of several, also of all together.
@@ -23,6 +24,7 @@ def statement(
     Whoever is given several models can combine them: name all files and folders that were handed out. Each has a secret
     sample and noise of its own, so what all reveal is the composition of all their steps: less than the sum of their ε.
     """
+    from dpmix.own import privacy_record
     from dpmix.release.statement import read_statement
 
     # One file that is named twice is one model.
@@ -36,7 +38,11 @@ def statement(
                 raise PrivacyError(f"{file} claims less than its own steps spend ({_text(again)}); do not trust it")
             if claimed > value * 1.01 + 1e-3:
                 raise PrivacyError(f"{file} lists fewer steps than its ε is of ({_text(again)}); do not trust it")
-        typer.echo(f"{file}: ε = {_text(again)}, δ = {one.delta:g}, one image of {one.population} of {one.dataset}")
+        if (file.parent / "privacy.json").is_file():  # a model's folder, which says more
+            privacy_record.check(privacy_record.of_folder(file.parent), file)
+        typer.echo(
+            f"{file}: ε = {_text(again)}, δ = {one.delta:g}, one {one.unit} of {one.population} of {one.dataset}"
+        )
     names = list(dict.fromkeys(one.dataset for one in statements.values()))
     for name in names:
         together = [one for one in statements.values() if one.dataset == name]

@@ -121,6 +121,16 @@ class Encoder:
         images = (images - self._mean) / self._std  # broadcasting also turns one channel into three
         return cast_images(images, self._dtype) if self._cast and self._dtype is not None else images
 
+    @property
+    def visual(self) -> nn.Module:
+        """The network itself: maps normalised images [m, 3, R, R] of side `resolution` to embeddings [m, dim]."""
+        return self._visual
+
+    @property
+    def normalization(self) -> tuple[list[float], list[float]]:
+        """What each channel is reduced by, and then divided by."""
+        return self._mean.flatten().tolist(), self._std.flatten().tolist()
+
     def zero_shot_weights(self, classes: Sequence[str], template: str | Sequence[str] = "a photo of a {}") -> Tensor:
         """The weights of the zero-shot classifier (Radford et al., 2021): normalised text embeddings of the classes.
 

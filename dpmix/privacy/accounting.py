@@ -16,7 +16,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from decimal import ROUND_CEILING, Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from dpmix.errors import ParamsError, PrivacyError, suggestion
 
@@ -161,7 +161,7 @@ def replacement_epsilon(*, noise_multiplier: float, sampling_rate: float, steps:
         raise ParamsError(f"noise multiplier {noise_multiplier} is not a finite number above 0; give one, such as 1")
     if not (steps and sampling_rate):
         return 0.0
-    interval = _interval((Steps(noise_multiplier, sampling_rate, steps),), delta)
+    interval = pld_interval((Steps(noise_multiplier, sampling_rate, steps),), delta)
     with _quiet():
         step = privacy_loss_distribution.from_gaussian_mechanism(
             2 * noise_multiplier,
@@ -242,9 +242,26 @@ def _prv(history: tuple[Steps, ...], delta: float) -> float:
 
 
 def _pld(history: tuple[Steps, ...], delta: float) -> float:
+    whole = loss_distribution(history, pld_interval(history, delta))
+    with _quiet():
+        return float(whole.get_epsilon_for_delta(delta))
+
+
+def loss_distribution(history: Iterable[Steps], interval: float) -> Any:
+    """The distribution of the privacy loss of a history, discretised pessimistically: its ε and δ are upper bounds.
+
+    Args:
+        history: steps, each with noise.
+        interval: to whose multiples losses are rounded.
+
+    Returns:
+        A `PrivacyLossDistribution` of dp-accounting, which gives δ for ε and ε for δ.
+
+    >>> round(loss_distribution([Steps(1.0, 0.01, 1000)], 1e-3).get_epsilon_for_delta(1e-5), 2)
+    1.83
+    """
     from dp_accounting.pld import privacy_loss_distribution
 
-    interval = _interval(history, delta)
     with _quiet():
         whole = privacy_loss_distribution.identity(value_discretization_interval=interval)
         for sigma, rate, steps in history:
@@ -253,11 +270,15 @@ def _pld(history: tuple[Steps, ...], delta: float) -> float:
                 sigma, sampling_prob=rate, value_discretization_interval=interval, pessimistic_estimate=True
             )
             whole = whole.compose(step.self_compose(steps))
-        return float(whole.get_epsilon_for_delta(delta))
+    return whole
 
 
-def _interval(history: tuple[Steps, ...], delta: float) -> float:
-    """How finely to discretise privacy losses: rounding up then costs less than 1e-4 of ε (measured)."""
+def pld_interval(history: tuple[Steps, ...], delta: float) -> float:
+    """How finely to discretise privacy losses: rounding up then costs less than 1e-4 of ε (measured).
+
+    >>> pld_interval((Steps(1.0, 0.01, 1000),), 1e-5) < 1e-3
+    True
+    """
     rough = _rough_epsilon(history, delta)
     _check_size("pld", rough)
     # The second bound keeps the interval well inside one step's own loss when there are very many steps.

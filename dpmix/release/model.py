@@ -74,6 +74,7 @@ def save(
         "population": str(statement.population),
         "mechanism": json.dumps(as_rows(list(statement.mechanism))),
         "delta": repr(statement.delta),
+        **({"unit": statement.unit} if statement.unit != "image" else {}),
         **({"mixed": json.dumps([row._asdict() for row in statement.mixed])} if statement.mixed else {}),
         # Rounded up: what is said must not be less than what was spent.
         **{

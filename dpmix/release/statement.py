@@ -1,9 +1,9 @@
 """The statement of ε in a released model's file, and the ε of several models together.
 
 The metadata of `model.safetensors` states the ε spent (`epsilon_rdp`, `epsilon_prv`, `epsilon_pld`, with `delta`) and
-what it was computed from: `mechanism` (noise multiplier, sampling rate and number of the executed steps), `dataset` and
-`population`; of ModelMix also `epsilon_model-mix`, from `mixed` (the same steps, with width and truncation). So anybody
-can compute it again, and the ε of several models together (`joint_epsilons`).
+what it was computed from: `mechanism` (noise multiplier, sampling rate and number of the executed steps), `dataset`,
+`population`, and `unit` where it is not an image; of ModelMix also `epsilon_model-mix`, from `mixed` (the same steps,
+with width and truncation). So anybody can compute it again, and the ε of several models together (`joint_epsilons`).
 """
 
 import contextlib
@@ -19,18 +19,21 @@ from dpmix.privacy.accounting import Steps, composed_epsilons
 from dpmix.privacy.ledger import from_rows
 from dpmix.privacy.model_mix_accounting import AMPLIFIED, MixedSteps, amplified_epsilon, mixed_from_rows
 
+UNITS = ("image", "person")
+
 
 @dataclass(frozen=True)
 class Statement:
-    """What a released model states about the privacy of its training: (ε, δ) for adding or removing one image.
+    """What a released model states about the privacy of its training: (ε, δ) for adding or removing one unit.
 
     Attributes:
         dataset: the private data set's name in the params.
-        population: N, the published number of training images that steps sampled from.
+        population: N, the published number of units that steps sampled from.
         mechanism: the executed steps, as Poisson-subsampled Gaussian mechanisms, for an accountant to compose.
         epsilons: ε at `delta`, by accountant.
         delta: δ.
         mixed: the same steps, as steps of ModelMix, if they were; else empty.
+        unit: what is sampled and protected: an `image`, or a `person` with all their images.
     """
 
     dataset: str
@@ -39,6 +42,7 @@ class Statement:
     epsilons: Mapping[str, float]
     delta: float
     mixed: Sequence[MixedSteps] = ()
+    unit: str = "image"
 
     def computed_again(self) -> dict[str, float]:
         """ε by accountant from the steps alone, whatever `epsilons` says."""
@@ -123,7 +127,14 @@ def statement_from(said: Mapping[str, str]) -> Statement:
         epsilons={key.removeprefix("epsilon_"): float(said[key]) for key in said if key.startswith("epsilon_")},
         delta=float(said["delta"]),
         mixed=mixed,
+        unit=_unit(said.get("unit", "image")),
     )
+
+
+def _unit(said: str) -> str:
+    if said not in UNITS:
+        raise ValueError(f"{said} is nothing that is protected")
+    return said
 
 
 def _steps_of(rows: Sequence[Steps] | Sequence[MixedSteps]) -> Counter[tuple[float, float]]:

@@ -1,0 +1,296 @@
+"""`privacy.json`: what somebody who is handed a model needs to know of its privacy, for programs and for its card.
+
+It answers what "How to DP-fy ML" (Ponomareva et al., 2023, section 5.3.3) asks to be reported (setting, definition,
+accounting, code) and, beyond ε and its unit, what NIST SP 800-226 asks about: the algorithm's correctness, side
+channels, and the data that went in otherwise. All that depends on the executed steps is computed from the statement in
+`model.safetensors` and can be computed again by anyone (`check`); what only the trainer can know are `Facts`.
+"""
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from dpmix.errors import DataError, ParamsError, PrivacyError, suggestion
+from dpmix.params.declared import Spec
+from dpmix.privacy.accounting import MAX_EPSILON, rounded_up
+from dpmix.privacy.gaussian_dp import gaussian_mu
+from dpmix.privacy.group_privacy import group_epsilon
+from dpmix.privacy.ledger import as_rows
+from dpmix.release.statement import Statement, read_statement
+
+FORMAT = 1
+PERSONS_IMAGES = (2, 5, 10)
+_DIGITS = 4  # of every ε and μ, which are rounded up
+_ACCOUNTED = ("guarantee.epsilon", "guarantee.gdp_mu", "guarantee.persons")
+_RULE = "none: it follows from public numbers by a rule, and no training image was looked at for it"
+_GIVEN = (
+    "given by the user, and this program did not choose it. Where it came from is the user's statement; a rate chosen "
+    "by results on the private images is not covered by epsilon"
+)
+
+
+class Evaluation(Spec):
+    """An accuracy on test images that was released with noise.
+
+    Attributes:
+        accuracy: in per cent, with its noise.
+        images: how many test images it is of.
+        epsilon: what it spent on them.
+    """
+
+    accuracy: float
+    images: int
+    epsilon: float
+
+
+class Facts(Spec):
+    """What only the trainer knows; every entry may be left out.
+
+    Attributes:
+        learning_rate: `rule` if it follows from public numbers, `given` if the user gave it.
+        population_public: why N may be known to everybody.
+        public_data: further public data that were used, in words.
+        base_model: the encoder's name on the Hugging Face hub, `owner/name`.
+        evaluation: a result on test images that may be known: `accuracy` in per cent, `images`, and the `epsilon` that
+            it spent on them.
+        audit: what an audit of this configuration found, such as `epsilon_lower_bound` and `confidence`.
+        together: ε of this and all earlier models of the same images, such as `epsilon`, `delta` and `models`.
+        command: the command that trained it.
+    """
+
+    learning_rate: Literal["rule", "given"] = "given"
+    population_public: str = "it is published here, by the choice of whoever publishes the model"
+    public_data: tuple[str, ...] = ()
+    base_model: str | None = None
+    evaluation: Evaluation | None = None
+    audit: dict[str, Any] | None = None
+    together: dict[str, Any] | None = None
+    command: str | None = None
+
+
+def facts_of(values: Mapping[str, Any]) -> Facts:
+    """These values as `Facts`.
+
+    Raises:
+        ParamsError: for a key that there is not, or a value of another type.
+    """
+    from pydantic import ValidationError
+
+    try:
+        return Facts.model_validate(dict(values))
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        where = ".".join(map(str, wrong["loc"]))
+        raise ParamsError(
+            f"facts for privacy.json: {where}: {wrong['msg']}; {suggestion(where, Facts.model_fields)}"
+        ) from error
+
+
+def record(model: Path, run: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What `privacy.json` says of a released model.
+
+    Args:
+        model: its `model.safetensors`.
+        run: the run's `metrics.json`.
+        facts: what only the trainer knows.
+
+    Raises:
+        DataError: if the file is no whole released model.
+        ParamsError: for facts that are none.
+        PrivacyError: if the run's record is of other steps than the model's file, or its ε is no promise.
+    """
+    known = facts_of(facts)
+    statement = read_statement(model)
+    experiment, versions = run["experiment"], run["versions"]
+    alike = _steps_are_alike(experiment)
+    computed = from_file(model, statement, alike)
+    executed = sum(row.steps for row in statement.mechanism)
+    if run["steps"]["executed"] != executed or run["delta"] != statement.delta:
+        raise PrivacyError(f"{model} is of {executed} steps and its run's record of others; train it again")
+    unit = statement.unit
+    return {
+        "format": FORMAT,
+        **computed,
+        "setting": "central: one trusted party holds the images and trains",
+        "definition": {
+            **computed["definition"],
+            "adjacency": f"add or remove one {unit}" + (" with all their images" if unit == "person" else ""),
+            "covers": "one training run, from the first step to the last",
+            "released": "the weights after the last step; epsilon would cover those after each step too",
+        },
+        "population": {
+            **computed["population"],
+            "public_because": known.population_public,
+        },
+        "mechanism": {
+            **computed["mechanism"],
+            "name": "DP-SGD: Poisson-sampled, per-unit clipping, Gaussian noise",
+            "bound_of_one_image": not alike,
+            "clip_norm": experiment["clip_norm"],
+            "expected_batch": experiment["batch_size"],
+            "steps": {"planned": run["steps"]["planned"], "executed": executed},
+            "sampling": {
+                "assumed": "Poisson, independently at each step",
+                "executed": "the same, tested as it was drawn",
+            },
+            "noise": {"assumed": "Gaussian, independent", "executed": "the same, tested as it was added"},
+        },
+        "randomness": {
+            "sample_and_noise": "the operating system's cryptographic generator; seeds are written nowhere",
+            "initial_weights_and_views": f"seed {experiment['seed']}, public",
+        },
+        "tuning": {
+            "learning_rate": run["learning_rate"],
+            "private_choice": _RULE if known.learning_rate == "rule" else _GIVEN,
+        },
+        "public_data": _public(experiment, known),
+        "base_model": known.base_model,
+        "evaluation": known.evaluation.model_dump() if known.evaluation else None,
+        "audit": known.audit,
+        "together": known.together,
+        "not_covered": [
+            "who was sampled and how long a step took can be seen by whoever watches the machine while it trains",
+            "names of classes, N and settings are taken as public",
+            "what the public encoder saw when it was trained",
+        ],
+        "code": {**versions, "source_sha256": source_digest(), "lock_sha256": lock_digest()},
+        "command": known.command,
+    }
+
+
+def from_file(model: Path, statement: Statement, alike: bool = True) -> dict[str, Any]:
+    """The part of `privacy.json` that `model.safetensors` alone decides.
+
+    Args:
+        model: the file.
+        statement: the one in it.
+        alike: whether the mechanism's steps are what was executed, and not a bound of it for one image, so that ε of
+            several images of a person can be computed from them.
+
+    Raises:
+        PrivacyError: if ε is beyond what a promise can be made of.
+    """
+    steps = list(statement.mechanism)
+    spent = statement.computed_again()
+    finite = {name: value for name, value in sorted(spent.items()) if value < math.inf}
+    if not finite or min(finite.values()) > MAX_EPSILON:
+        raise PrivacyError(f"{model} has spent more than epsilon {MAX_EPSILON:g}, which promises nothing; add noise")
+    guarantee: dict[str, Any] = {
+        "delta": statement.delta,
+        "epsilon": {name: _up(value) for name, value in finite.items()},
+        "gdp_mu": _up(gaussian_mu(steps, delta=statement.delta)),
+    }
+    if statement.unit == "image":
+        guarantee["persons"] = [
+            {
+                "images": images,
+                "epsilon": _up_or_none(group_epsilon(steps, images, delta=statement.delta)) if alike else None,
+            }
+            for images in PERSONS_IMAGES
+        ]
+    return {
+        "model": {"file": model.name, "sha256": _digest(model)},
+        "definition": {"unit": statement.unit},
+        "guarantee": guarantee,
+        "population": {"name": statement.dataset, "units": statement.population},
+        "mechanism": {"executed": as_rows(steps)},
+    }
+
+
+def check(said: Mapping[str, Any], model: Path) -> None:
+    """Hold a `privacy.json` against the model's file: ε, μ and all else that the file decides are computed again.
+
+    Raises:
+        DataError: if the file is no whole released model.
+        PrivacyError: if they do not agree; the message names the first entry that differs.
+    """
+    bound = said.get("mechanism", {}).get("bound_of_one_image", False)
+    found = from_file(model, read_statement(model), alike=not bound)
+    if (where := _difference(found, said)) is not None:
+        raise PrivacyError(
+            f"privacy.json beside {model} says something else of {where} than the model's own steps; do not trust it"
+        )
+
+
+def _difference(found: Any, said: Any, where: str = "") -> str | None:
+    """The first entry of `found` that `said` has otherwise; ε and μ may differ by what processors round otherwise."""
+    if isinstance(found, Mapping):
+        if not isinstance(said, Mapping):
+            return where
+        inner = (_difference(value, said.get(key), f"{where}.{key}".lstrip(".")) for key, value in found.items())
+        return next((one for one in inner if one is not None), None)
+    if isinstance(found, Sequence) and not isinstance(found, str):
+        if not isinstance(said, Sequence) or len(said) != len(found):
+            return where
+        inner = (_difference(one, other, where) for one, other in zip(found, said, strict=True))
+        return next((one for one in inner if one is not None), None)
+    if where.startswith(_ACCOUNTED) and isinstance(found, float) and isinstance(said, int | float):
+        return None if math.isclose(found, said, rel_tol=1e-3, abs_tol=2e-4) else where
+    return None if found == said else where
+
+
+def _steps_are_alike(experiment: Mapping[str, Any]) -> bool:
+    """Whether every executed step was a Poisson-subsampled Gaussian one, for which several images can be accounted."""
+    plain = {"bands": 1, "update": "sgd", "microbatch_size": 1}
+    return all(experiment.get(name, value) == value for name, value in plain.items())
+
+
+def _public(experiment: Mapping[str, Any], known: Facts) -> list[str]:
+    """The public data that a run used, in words."""
+    model, synthetic = experiment["model"], experiment.get("synthetic")
+    used = []
+    if model["kind"] == "encoder":
+        used.append(f"the frozen encoder {model['architecture']}, weights {model['weights']}")
+        if model["standardize"] == "encoder":
+            used.append("photographs that come with this program, by which features are centred and scaled")
+    if synthetic:
+        used.append(f"{synthetic['size']} synthetic images by {synthetic['diffusion']['model']}")
+    return used + list(known.public_data)
+
+
+def source_digest() -> str:
+    """SHA-256 of this program's own source files, which tells which code was executed."""
+    import dpmix
+
+    root = Path(dpmix.__file__).parent
+    whole = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        whole.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+    return whole.hexdigest()
+
+
+def lock_digest() -> str | None:
+    """SHA-256 of `requirements.lock` if this program lies in a checkout of the repository, else None."""
+    import dpmix
+
+    lock = Path(dpmix.__file__).parents[1] / "requirements.lock"
+    return _digest(lock) if lock.is_file() else None
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _up(value: float) -> float:
+    return float(rounded_up(value, _DIGITS))
+
+
+def _up_or_none(value: float) -> float | None:
+    return _up(value) if value < math.inf else None
+
+
+def of_folder(folder: Path) -> dict[str, Any]:
+    """The `privacy.json` of a model's folder.
+
+    Raises:
+        DataError: if it is missing, or is none.
+    """
+    from dpmix.files import read_json
+
+    said = read_json(folder / "privacy.json")
+    if not isinstance(said, dict) or said.get("format") != FORMAT:
+        raise DataError(f"{folder / 'privacy.json'} is no privacy record of this version; make the model again")
+    return said

@@ -1,0 +1,88 @@
+"""The model card: what a hub reads, and what a person reads, against `privacy.json` and `config.json`."""
+
+import re
+
+import pytest
+import yaml
+from huggingface_hub import ModelCard, ModelCardData
+from markdown_it import MarkdownIt
+
+from dpmix.files import read_json
+from dpmix.own import card
+from tests.own.folders import Made
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def texts(shapes: Made, **changes: object) -> str:
+    privacy = {**read_json(shapes.folder / "privacy.json"), **changes}
+    return card.text("shapes-model", read_json(shapes.folder / "config.json"), privacy)
+
+
+def test_the_hubs_library_reads_its_front_matter(shapes: Made) -> None:
+    text = (shapes.folder / "README.md").read_text(encoding="utf-8")
+    found = ModelCard(text)
+    assert isinstance(found.data, ModelCardData)
+    assert found.data.library_name == "dpmix"
+    assert found.data.pipeline_tag == "image-classification"
+    assert set(found.data.tags) >= {"differential-privacy", "dp-sgd", "dp-mix"}
+    assert found.data.license is None  # the user's choice
+    assert found.data.eval_results is None
+    assert "\n# license: " in text.partition("\n---\n")[0]  # and said to be
+
+
+def test_an_accuracy_is_there_only_if_it_was_released_with_a_budget(shapes: Made) -> None:
+    assert "metrics" not in yaml.safe_load(texts(shapes).split("---")[1])
+    evaluation = {"accuracy": 87.5, "images": 400, "epsilon": 0.1}
+    text = texts(shapes, evaluation=evaluation, base_model="someone/eye")
+    data = ModelCard(text).data
+    (result,) = data.eval_results
+    assert (result.metric_type, result.metric_value, result.dataset_name) == ("accuracy", 0.875, "shapes")
+    assert data.base_model == "someone/eye"
+    assert data.metrics == ["accuracy"]
+    assert "87.5 % on 400 test images, with noise; it spent ε = 0.1" in text
+
+
+def test_it_says_the_numbers_of_the_record(shapes: Made) -> None:
+    privacy, text = read_json(shapes.folder / "privacy.json"), (shapes.folder / "README.md").read_text("utf-8")
+    guarantee = privacy["guarantee"]
+    assert f"**ε = {min(guarantee['epsilon'].values())} at δ = 1e-05**" in text
+    rows = dict(re.findall(r"^\| (.+?) \| (.+) \|$", text, flags=re.MULTILINE))
+    assert [float(one) for one in re.findall(r"([\d.]+) \(", rows["ε by accountant"])] == list(
+        guarantee["epsilon"].values()
+    )
+    assert rows["μ of Gaussian differential privacy"] == str(guarantee["gdp_mu"])
+    assert [rows[f"ε of a person with {one['images']} images"] for one in guarantee["persons"]] == [
+        str(one["epsilon"]) for one in guarantee["persons"]
+    ]
+    (executed,) = privacy["mechanism"]["executed"]
+    assert rows["executed"].startswith(
+        f"{executed['steps']} steps, noise multiplier {executed['noise_multiplier']:.6g},"
+    )
+    assert rows["training set"].startswith("96 images of `shapes`")
+
+
+def test_another_record_gives_another_card(shapes: Made) -> None:
+    privacy = read_json(shapes.folder / "privacy.json")
+    guarantee = {"delta": 1e-3, "epsilon": {"pld": 7.5}, "gdp_mu": 1.25}
+    text = texts(
+        shapes, guarantee=guarantee, definition={**privacy["definition"], "unit": "person"},
+        together={"epsilon": 9.5, "models": 2}, audit={"epsilon_lower_bound": 0.75},
+    )  # fmt: skip
+    assert "**ε = 7.5 at δ = 0.001**, or 1.25-GDP" in text
+    assert "any one **person** and all their images" in text
+    assert "ε of a person with" not in text
+    assert "| with earlier models of the same images | epsilon: 9.5; models: 2 |" in text
+    assert "| audit | epsilon_lower_bound: 0.75 |" in text
+
+
+@pytest.mark.parametrize("name", ["a|b", "`ticks`", "two\nlines", "<script>alert(1)</script>", "__init__", "[x](y)"])
+def test_names_of_classes_are_shown_as_they_are(shapes: Made, name: str) -> None:
+    config = {**read_json(shapes.folder / "config.json"), "label_names": [name], "num_classes": 1}
+    text = card.text("shapes-model", config, read_json(shapes.folder / "privacy.json"))
+    blocks = MarkdownIt("commonmark").parse(text.partition("\n---\n")[2])
+    shown = [
+        token for block in blocks for token in block.children or [] if token.type in ("code_inline", "html_inline")
+    ]
+    assert " ".join(name.split()) in [token.content for token in shown if token.type == "code_inline"]
+    assert not [token for token in shown if token.type == "html_inline"]
