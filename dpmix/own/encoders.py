@@ -1,6 +1,7 @@
 """The encoder under a classifier of one's own images: EfficientNet-Lite0, or the one that `--encoder` names."""
 
 import re
+from pathlib import Path
 
 from dpmix.errors import ParamsError, nearest
 from dpmix.models import efficientnet_lite0
@@ -16,7 +17,7 @@ _TIMM = registered(ENCODER_LIBRARIES, "timm")
 
 _LITE0 = (_TIMM.prefix + efficientnet_lite0.ARCHITECTURE, efficientnet_lite0.WEIGHTS)
 
-_FORMS = "ViT-B-16/openai, timm/resnet18 or timm/resnet18/a1_in1k"
+_FORMS = "ViT-B-16/openai, timm/resnet18, timm/resnet18/a1_in1k or the folder of an encoder"
 
 
 def encoder(name: str | None = None, side: int | None = None) -> EncoderSpec:
@@ -28,18 +29,22 @@ def encoder(name: str | None = None, side: int | None = None) -> EncoderSpec:
         name: None or `efficientnet-lite0` is EfficientNet-Lite0, which is installed with dpmix. OpenCLIP's are named
             `<architecture>/<weights>`, such as `ViT-B-16/laion2b_s34b_b88k`; timm's `timm/<architecture>`, for timm's
             first choice of weights, or with them as `timm/<architecture>/<weights>` or
-            `timm/<architecture>.<weights>`; `timm/` may be left out.
+            `timm/<architecture>.<weights>`; `timm/` may be left out. Or a folder with an encoder in OpenCLIP's or
+            timm's format, whose weights must owe nothing to the private images.
         side: R, in pixels, at which images are stored, cropped and mixed, and which the encoder sees. None is its own,
             such as 224; for EfficientNet-Lite0, which takes any side, it is 96, the one that a laptop can pay for.
 
     Raises:
         ParamsError: for a name that there is not, with the nearest; for an encoder that cannot see images of that side.
+        DataError: for a folder that holds no encoder, or a damaged one.
 
     >>> encoder().architecture, encoder().resolution
     ('timm/tf_efficientnet_lite0', 96)
     """
     if name is None or name == DEFAULT:
         return _spec(DEFAULT, "EfficientNet-Lite0", *_LITE0, side or DEFAULT_SIDE, side or DEFAULT_SIDE)
+    if Path(name).is_dir():
+        return _in_folder(Path(name).resolve(), side)
     architecture, weights = _parts(name)
     label = f"{architecture.removeprefix(_TIMM.prefix)} ({weights})"
     wanted = _spec(re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-"), label, architecture, weights, side or 1, side)
@@ -50,6 +55,17 @@ def encoder(name: str | None = None, side: int | None = None) -> EncoderSpec:
 
     _, _, own = wanted.library.skeleton(architecture, torch.device("meta"))
     return wanted.model_copy(update={"resolution": own})
+
+
+def _in_folder(folder: Path, side: int | None) -> EncoderSpec:
+    from dpmix.models.encoder_files import load_encoder
+    from dpmix.models.libraries.folder import architecture_in, weights_in
+
+    weights = weights_in(folder)
+    seen = load_encoder(folder, side=side).resolution
+    name = re.sub(r"[^a-z0-9]+", "-", folder.name.lower()).strip("-") or "encoder"
+    made = _spec(name, folder.name, architecture_in(folder), weights, seen, side)
+    return made.model_copy(update={"folder": str(folder)})
 
 
 def _spec(name: str, label: str, architecture: str, weights: str, resolution: int, side: int | None) -> EncoderSpec:

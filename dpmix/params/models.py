@@ -99,11 +99,12 @@ class ResNetSpec(NetworkSpec):
 class EncoderSpec(Spec):
     """A frozen image encoder under a linear head: any of OpenCLIP's, or `timm/<model>` for any backbone of timm's.
 
+    `folder/<architecture>` is one that lies at `folder`, and its `weights` is the start of its file's SHA-256. Else
     `weights` names a pretrained tag of either library, or `strokes` for the demo's encoders, which are trained on drawn
     digits, or `public` for one that is trained here on the public images at `images`, class folders on disk or in a zip
     archive. Images are stored, cropped and mixed at `resolution`; an encoder that sees another side resizes the views.
     `side` lets it see images of another side than its own, which costs less or shows more. `standardize` centres and
-    scales features by public statistics: `public` by those of D, `encoder` by those of photographs that come with it.
+    scales features by public statistics: `public` by those of D, `encoder` by those of two public photographs.
     """
 
     frozen: ClassVar[bool] = True
@@ -132,6 +133,12 @@ class EncoderSpec(Spec):
         PositiveInt | None,
         Field(description="Side of the images that the encoder sees; by default its own, such as 224"),
         Declared(unit="pixels", added=True),
+    ] = None
+    # Never written out: it would tell those who get a model where its maker keeps files.
+    folder: Annotated[
+        str | None,
+        Field(description="With `architecture: folder/…`: the folder of an encoder that is on disk", exclude=True),
+        Declared(determines=False),
     ] = None
 
     @model_validator(mode="after")

@@ -53,6 +53,7 @@ SCHEDULERS = (
 # architectures and weights there are, and how one is fetched, read and built. An architecture is looked up in the first
 # that owns it; OpenCLIP's have no prefix, so it owns what no other does.
 ENCODER_LIBRARIES = {
+    "folder": "dpmix.models.libraries.folder:FOLDER",
     "trained here": "dpmix.demo.library:TRAINED_HERE",
     "timm": "dpmix.models.libraries.timm:TIMM",
     "OpenCLIP": "dpmix.models.libraries.open_clip:OPEN_CLIP",

@@ -73,9 +73,9 @@ ATTACK = CanaryAttack(
     epsilon=8, delta=1e-5, noise_multiplier=0.4, sampling_rate=0.03, steps=200, width=11.0, truncation=100, runs=50
 )
 
-# What is no part of anything's identity: words for people, where D's class names are looked up, whose D is shared, and
-# how many images are drawn at a time.
-NOWHERE = ("label", "names_from", "parent", "diffusion.batch_size")
+# What is no part of anything's identity: words for people, where D's class names are looked up, whose D is shared, how
+# many images are drawn at a time, and where an encoder lies whose content is.
+NOWHERE = ("label", "names_from", "parent", "diffusion.batch_size", "folder")
 
 ENCODER_FREE = {"kind", "resolution", "standardize"}
 
