@@ -2,6 +2,7 @@
 
 import errno
 import sys
+import warnings
 from typing import Any
 
 from dpmix.errors import DpmixError, one_line
@@ -17,6 +18,9 @@ def main() -> None:
     import typer
 
     from dpmix.cli.app import app
+
+    # Pillow's warnings name a line of its own code, and not the image; what cannot be read is an error anyhow.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
 
     # Typer brings a click of its own or takes the one that is installed; this name is public in both.
     usage_error: Any = typer.BadParameter.__base__

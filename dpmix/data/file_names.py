@@ -33,9 +33,18 @@ def objection(name: str) -> str | None:
         return "left there by an operating system"
     if name.startswith("."):
         return "hidden: its name begins with a dot"
-    if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in name):
+    if printable(name) != name:
         return "its name has letters that cannot be printed; rename it"
     return None
+
+
+def printable(name: str) -> str:
+    """A name with its control characters, and bytes that are no letters, written as escapes."""
+    escaped = (unicodedata.category(letter) in ("Cc", "Cs") for letter in name)
+    return "".join(
+        letter.encode("unicode_escape").decode() if escape else letter
+        for letter, escape in zip(name, escaped, strict=True)
+    )
 
 
 def suffix(name: str) -> str:

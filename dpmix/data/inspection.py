@@ -72,9 +72,7 @@ def refuse_damaged(found: Sequence[Skipped]) -> None:
     first = ", ".join(f"{one.place} ({one.why})" for one in found[:5])
     more = f" and {len(found) - 5} more, which dpmix check lists" if len(found) > 5 else ""
     images = "image is" if len(found) == 1 else "images are"
-    raise DataError(
-        f"{len(found)} {images} damaged: {first}{more}; replace or remove them, or leave them out by --skip-damaged"
-    )
+    raise DataError(f"{len(found)} {images} damaged: {first}{more}; replace or remove, or leave out by --skip-damaged")
 
 
 def _inspect(file: zips.File, side: int) -> Inspected:

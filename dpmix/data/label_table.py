@@ -60,8 +60,8 @@ def read_table(where: str, content: bytes) -> LabelTable | None:
     Raises:
         DataError: one line, if it is damaged, a file is named twice, or a cell that is needed is empty.
     """
-    # Looked at before all else: a folder may hold any other table, in any encoding.
-    if not any(name in content[:_HEADER].lower() for name in (b"file_name", b"filename")):
+    # Looked at before all else: a folder may hold any other table, in any encoding, or a manifest.
+    if content.startswith(b"# {") or not any(name in content[:_HEADER].lower() for name in (b"file_name", b"filename")):
         return None
     try:
         text = content.decode("utf-8-sig")

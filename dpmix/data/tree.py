@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dpmix.data import zips
-from dpmix.data.file_names import objection, suffix, suffixes
+from dpmix.data.file_names import objection, printable, suffix, suffixes
 from dpmix.errors import DataError
 
 TABLES = frozenset({".csv", ".tsv", ".jsonl"})
@@ -22,7 +22,7 @@ class Skipped(NamedTuple):
     """A file or folder that is not used.
 
     Attributes:
-        place: its name below the root; a folder's ends with a slash.
+        place: its name below the root, as it can be printed; a folder's ends with a slash.
         why: the reason, as the end of a sentence that begins with the name.
     """
 
@@ -125,14 +125,14 @@ def _walk(
             if why is None and real in ancestors:
                 why = "a link to a folder that it lies in"
             if why is not None:
-                found.append(Skipped(f"{place}/", why))
+                found.append(Skipped(printable(f"{place}/"), why))
             else:
                 _walk(Path(entry.path), f"{place}/", (*ancestors, real), found)
         elif why is None and not entry.is_file():
             broken = entry.is_symlink() and not os.path.exists(entry.path)
             why = "a link to a file that does not exist" if broken else "neither a file nor a folder"
         if not entry.is_dir():
-            found.append((place, zips.File(Path(entry.path))) if why is None else Skipped(place, why))
+            found.append((place, zips.File(Path(entry.path))) if why is None else Skipped(printable(place), why))
     if prefix and len(found) == before:
         found.append(Skipped(prefix, "an empty folder"))
 
@@ -144,7 +144,7 @@ def _members(path: Path, prefix: str = "") -> "list[tuple[str, zips.File] | Skip
         if why is None:
             zips.refuse_unreadable(file)
         place = f"{prefix}{name}"
-        found.append((place, file) if why is None else Skipped(place, why))
+        found.append((place, file) if why is None else Skipped(printable(place), why))
     return found
 
 

@@ -140,7 +140,7 @@ def _damage(damaged: Sequence[Skipped]) -> list[str]:
         return []
     return [
         f"{_of(len(damaged), 'image is', 'images are')} damaged: {_few(one.place for one in damaged)}; replace or "
-        "remove them, or leave them out by --skip-damaged"
+        "remove, or leave out by --skip-damaged"
     ]
 
 

@@ -1,9 +1,12 @@
 """`dpmix check`: what is shown, the exit status, and one line for every mistake."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from dpmix.cli.app import app
@@ -61,6 +64,14 @@ def test_what_must_be_mended_is_status_one(root: Path, tmp_path: Path) -> None:
     assert {one["place"] for one in written["damaged"]} == {"train/cat/000.png", "test/dog/000.png"}
     assert written["mend"][0] in shown
     assert "Mend" not in checked(root, "--skip-damaged")
+
+
+def test_pillow_says_nothing_by_itself(root: Path) -> None:
+    image = Image.open(root / "train" / "cat" / "001.png").convert("P")
+    image.save(root / "train" / "cat" / "001.png", transparency=b"\x01\x02\x03")
+    run = subprocess.run([sys.executable, "-m", "dpmix", "check", root], capture_output=True, text=True, check=True)
+    assert run.stderr == ""
+    assert "Nothing to mend." in run.stdout
 
 
 def test_of_many_classes_the_rarest_are_shown(tmp_path: Path) -> None:

@@ -38,7 +38,10 @@ def test_quotes_a_byte_order_mark_and_columns_that_are_not_there() -> None:
     assert found.rows == (Row(3, "a, b\n.png", 'the "cat"', None, None),)
 
 
-@pytest.mark.parametrize("content", [b"", b"year,yield\n2020,3\n", "Größe\n".encode("latin-1"), b"\xff\xfe\0\0"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b'# {"root": "."}\nfile_name,label\n', b"year,yield\n2020,3\n", "Größe\n".encode("latin-1"), b"\xff\xfe\0\0"],
+)
 def test_another_table_is_none_of_ours(content: bytes) -> None:
     assert read_table("other.csv", content) is None
 

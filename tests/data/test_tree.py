@@ -49,6 +49,14 @@ def test_what_is_passed_over_is_named_with_the_reason(tmp_path: Path) -> None:
     assert reasons["a/broken.png"] == "a link to a file that does not exist"
 
 
+def test_names_that_cannot_be_printed_are_shown_with_escapes(tmp_path: Path) -> None:
+    root = lay(tmp_path / "in", "a/1.png", "two\nlines/1.png", "a/" + os.fsdecode(b"\xff.png"))
+    tree = read_tree(root)
+    assert list(tree.images) == ["a/1.png"]
+    assert [one.place for one in tree.skipped] == ["a/\\udcff.png", "two\\nlines/"]
+    assert "\n" not in "".join(one.place for one in tree.skipped)
+
+
 def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
     lay(tmp_path / "elsewhere", "1.png")
     root = lay(tmp_path / "in", "a/1.png")
