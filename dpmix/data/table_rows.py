@@ -68,7 +68,7 @@ def given_table(path: Path) -> tuple[Tree, Tables]:
         raise DataError(f"{path} has no column label, only {', '.join(table.named)}; name one label")
     root = path.parent
     beside = path.with_suffix("")
-    if not any(os.path.lexists(root / name) for name in _names(table.rows[0].file_name)):
+    if not any(os.path.lexists(root / name) for name in _names(table.rows[0].file_name, root)):
         for place in (beside, beside.with_suffix(".zip"), beside.with_suffix(".ZIP")):
             if place.exists():
                 return read_tree(place)._replace(archives={}, tables={}), {"": table}
@@ -79,7 +79,7 @@ def _tree_of(root: Path, table: LabelTable) -> Tree:
     """The files that a table names, and no others: its folder may hold anything else."""
     images, skipped = {}, []
     for row in table.rows:
-        for name in _names(row.file_name):
+        for name in _names(row.file_name, root):
             path = root / name
             if path.is_file():
                 if suffix(path.name) in suffixes():
@@ -129,19 +129,18 @@ def rows_by_place(tree: Tree, tables: Tables) -> tuple[dict[str, Row], tuple[Ski
     return found, tuple(unlisted)
 
 
-def _names(written: str, root: Path | None = None) -> Iterator[str]:
+def _names(written: str, root: Path) -> Iterator[str]:
     """What a table's file name may mean, relative to its folder; names that climb out of it mean nothing."""
     for name in dict.fromkeys((written, written.replace("\\", "/"))):
         if name.startswith("/"):
-            base = f"{root.resolve()}/" if root is not None else "//"
-            if not name.startswith(base):
+            if not name.startswith(f"{root.resolve()}/"):
                 continue
-            name = name.removeprefix(base)
+            name = name.removeprefix(f"{root.resolve()}/")
         name = posixpath.normpath(name)
         if name.split("/")[0] != "..":
             yield name
             # A table beside the folder may name the folder too.
-            if root is not None and name.startswith(f"{root.resolve().name}/"):
+            if name.startswith(f"{root.resolve().name}/"):
                 yield name.split("/", 1)[1]
 
 

@@ -2,6 +2,7 @@
 
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -97,3 +98,20 @@ def test_thirty_two_bit_pixels_are_refused(tmp_path: Path) -> None:
         save(Image.fromarray(np.zeros((4, 4), dtype=np.float32)), tmp_path / "in" / "a" / f"{index}.tif")
     with pytest.raises(DataError, match=r"\.tif cannot be read as an image \(its pixels have 32 bits"):
         prepare(spec_of(tmp_path / "in", 1, 1, 1), 4, tmp_path, tmp_path / "out")
+
+
+def test_a_line_of_pixels_is_cut_before_it_is_resized(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+    resize = Image.Image.resize
+
+    def seen(image: Image.Image, size: tuple[int, int], *args: Any, **options: Any) -> Image.Image:
+        sizes.append(size)
+        return resize(image, size, *args, **options)
+
+    monkeypatch.setattr(Image.Image, "resize", seen)
+    for size in ((9001, 2), (2, 9001)):
+        line = Image.new("RGB", size, (255, 255, 255))
+        line.paste((10, 20, 30), (size[0] // 2 - 80, size[1] // 2 - 80, size[0] // 2 + 80, size[1] // 2 + 80))
+        pixels = decoding.fit(line, 16, 3)
+        assert np.array_equal(pixels, np.broadcast_to(np.array([10, 20, 30])[:, None, None], (3, 16, 16)))
+    assert max(map(max, sizes)) <= 64 * 16

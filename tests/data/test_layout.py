@@ -48,6 +48,7 @@ def test_validation_beside_test_is_not_used_and_alone_it_is_the_test_set() -> No
     assert found.notes == ()
     alone = lay_out("in", ("train/a/1.png", "valid/a/2.png"), {}, 1)
     assert [image.split for image in alone.images] == ["train", "test"]
+    assert alone.skipped == ()
     assert "is the test set" in alone.notes[0]
 
 

@@ -102,9 +102,22 @@ def test_a_table_beside_what_it_is_about(tmp_path: Path) -> None:
 
 def test_a_given_table_reads_no_other_file_of_its_folder(tmp_path: Path) -> None:
     root = lay(tmp_path / "in", "1.png", "private/2.png", "notes.txt")
-    (root / "labels.csv").write_text("file_name,label\n1.png,a\nnotes.txt,b\n", encoding="utf-8")
+    text = f"file_name,label\n{(root / '1.png').resolve()},a\nnotes.txt,b\n"
+    (root / "labels.csv").write_text(text, encoding="utf-8")
     tree, _ = given_table(root / "labels.csv")
     assert (list(tree.images), [one.place for one in tree.skipped]) == (["1.png"], ["notes.txt"])
+
+
+@pytest.mark.parametrize("written", ["../other/2.png", "{root}/other/2.png", "sub/../../other/2.png"])
+def test_a_given_table_names_no_file_outside_of_its_folder(written: str, tmp_path: Path) -> None:
+    root = lay(tmp_path / "in", "1.png", "sub/1.png")
+    lay(tmp_path / "other", "2.png")
+    text = f"file_name,label\n1.png,a\n{written.format(root=tmp_path.resolve())},b\n"
+    (root / "labels.csv").write_text(text, encoding="utf-8")
+    tree, tables = given_table(root / "labels.csv")
+    assert list(tree.images) == ["1.png"]
+    with pytest.raises(DataError, match="names a file that is not there"):
+        rows_by_place(tree, tables)
 
 
 @pytest.mark.parametrize(
