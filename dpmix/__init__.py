@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # for type checkers and editors; a test holds them against `_
     from dpmix.data.images import Images
     from dpmix.data.images import load as load_images
     from dpmix.errors import DataError, DpmixError, ParamsError, PrivacyError
+    from dpmix.own.evaluate import evaluate
     from dpmix.own.predict import predict
     from dpmix.privacy.accounting import epsilons
     from dpmix.privacy.audit import Transcript, epsilon_lower_bound
@@ -58,6 +59,7 @@ __all__ = [
     "clipped_sum",
     "epsilon_lower_bound",
     "epsilons",
+    "evaluate",
     "joint_epsilons",
     "load_images",
     "load_public_images",
@@ -93,6 +95,7 @@ _HOMES = {
     "clipped_sum": ("dpmix.privacy.clipping", "clipped_sum"),
     "epsilon_lower_bound": ("dpmix.privacy.audit", "epsilon_lower_bound"),
     "epsilons": ("dpmix.privacy.accounting", "epsilons"),
+    "evaluate": ("dpmix.own.evaluate", "evaluate"),
     "joint_epsilons": ("dpmix.release.statement", "joint_epsilons"),
     "load_images": ("dpmix.data.images", "load"),
     "load_public_images": ("dpmix.data.folders", "read_public"),

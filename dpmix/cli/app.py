@@ -8,8 +8,10 @@ import typer
 
 from dpmix.cli.account import account
 from dpmix.cli.agree import agree, reference
+from dpmix.cli.card import card
 from dpmix.cli.check import check
 from dpmix.cli.classify import classify
+from dpmix.cli.evaluate import evaluate
 from dpmix.cli.plan import plan
 from dpmix.cli.predict import predict
 from dpmix.cli.statement import statement
@@ -29,6 +31,8 @@ app.command()(check)
 app.command()(plan)
 app.command()(synthesize)
 app.command()(predict)
+app.command()(evaluate)
+app.command()(card)
 app.command(hidden=True)(classify)  # what predict was called when a model was one file
 app.command()(agree)
 app.command()(reference)
