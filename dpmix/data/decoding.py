@@ -6,10 +6,10 @@ as the encoders' own preprocessing does.
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,9 @@ _DECODED_AT_A_TIME = 256
 _LONGEST = 64
 
 _ORIENTATION = 0x0112
+
+
+Result = TypeVar("Result")
 
 
 class Part(NamedTuple):
@@ -148,7 +151,12 @@ def decode(part: Part, resolution: int, channels: int, first: int = 0) -> Iterat
     def one(index: int) -> npt.NDArray[np.uint8]:
         return fit(part.open(index), resolution, channels)
 
+    return on_all_cores(one, range(first, len(part.labels)))
+
+
+def on_all_cores(one: Callable[[int], Result], indices: Sequence[int]) -> Iterator[Result]:
+    """What a function returns for each index, in order, computed ahead by threads, some hundreds at a time."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with ThreadPoolExecutor(max_workers=min(cores, 16)) as workers:
-        for start in range(first, len(part.labels), _DECODED_AT_A_TIME):
-            yield from workers.map(one, range(start, min(start + _DECODED_AT_A_TIME, len(part.labels))))
+        for start in range(0, len(indices), _DECODED_AT_A_TIME):
+            yield from workers.map(one, indices[start : start + _DECODED_AT_A_TIME])

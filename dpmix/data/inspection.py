@@ -2,21 +2,17 @@
 
 import hashlib
 import io
-import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from dpmix.data import zips
-from dpmix.data.decoding import fit, open_image
+from dpmix.data.decoding import fit, on_all_cores, open_image
 from dpmix.data.tree import Files, Skipped
 from dpmix.errors import DataError
 from dpmix.progress import progress
-
-_AT_A_TIME = 256
 
 
 class Inspected(NamedTuple):
@@ -43,16 +39,10 @@ def inspect(files: Files, places: Sequence[str], side: int = 8, label: str = "ch
         label: what the progress bar calls it.
     """
 
-    def one(place: str) -> Inspected:
-        return _inspect(files[place], side)
+    def one(index: int) -> Inspected:
+        return _inspect(files[places[index]], side)
 
-    def all_of_them() -> Iterator[Inspected]:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        with ThreadPoolExecutor(max_workers=min(cores, 16)) as workers:
-            for start in range(0, len(places), _AT_A_TIME):
-                yield from workers.map(one, places[start : start + _AT_A_TIME])
-
-    yield from progress(all_of_them(), label, "image", len(places))
+    yield from progress(on_all_cores(one, range(len(places))), label, "image", len(places))
 
 
 def damaged(files: Files, places: Sequence[str], label: str = "looking for damaged images") -> tuple[Skipped, ...]:
