@@ -12,6 +12,7 @@ from dpmix.cli.card import card
 from dpmix.cli.check import check
 from dpmix.cli.classify import classify
 from dpmix.cli.evaluate import evaluate
+from dpmix.cli.export import export
 from dpmix.cli.plan import plan
 from dpmix.cli.predict import predict
 from dpmix.cli.statement import statement
@@ -33,6 +34,7 @@ app.command()(synthesize)
 app.command()(predict)
 app.command()(evaluate)
 app.command()(card)
+app.command()(export)
 app.command(hidden=True)(classify)  # what predict was called when a model was one file
 app.command()(agree)
 app.command()(reference)
