@@ -26,8 +26,13 @@ def check_settings(plan: Plan, views: ViewSettings, physical_batch: int, seed: i
     """Check that Opacus's optimizer can execute the plan.
 
     Raises:
-        ParamsError: for microbatches, and for a physical batch or seed out of range.
+        ParamsError: for microbatches, for persons as units, and for a physical batch or seed out of range.
     """
+    if plan.unit != "image":
+        raise ParamsError(
+            f"the plan protects each {plan.unit}, and DPMix samples images; give a plan with unit image, or train by "
+            "dpmix.build with unit: person"
+        )
     if plan.microbatch_size > 1 or views.microbatch_size > 1:
         raise ParamsError(
             "microbatches have sensitivity 2 C, for which DPOptimizer adds half the noise; use microbatch_size 1"

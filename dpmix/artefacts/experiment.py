@@ -41,13 +41,19 @@ class Experiment(RunSettings, Artefact):
             _ = self.view_settings
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from error
-        if self.dataset.train is None:
+        if (self.dataset.train if self.unit == "image" else self.dataset.persons) is None:
+            size, other = ("train", "person") if self.unit == "image" else ("persons", "image")
             raise ValueError(
-                f"{where}: {self.dataset.name} publishes no number of images to sample from; give it: train, under "
-                f"datasets"
+                f"{where}: unit: {self.unit} samples from a published number of {self.unit}s; give it as {size} of the "
+                f"data set, or set unit: {other}"
+            )
+        if self.unit == "person" and (self.subset, self.microbatch_size) != ("all", 1):
+            raise ValueError(
+                f"{where}: unit: person trains on all persons, one by one; set subset: all and microbatch_size: 1, or "
+                "unit: image"
             )
         if self.batch_size > self.population:
-            of = "images that the tuning run trains on" if self.holdout else "training images"
+            of = f"{self.unit}s that the tuning run trains on" if self.holdout else f"training {self.unit}s"
             raise ValueError(f"{where}: batch_size {self.batch_size} exceeds the {self.population} {of}; lower it")
         if self.bands > 1 and self.microbatch_size > 1:
             raise ValueError(f"{where}: banded noise is not accounted for with microbatches; set bands: 1")
@@ -59,8 +65,8 @@ class Experiment(RunSettings, Artefact):
             )
         if self.bands * self.batch_size > self.population:
             raise ValueError(
-                f"{where}: {self.bands} bands sample from {self.population // self.bands} images at a time, fewer than "
-                f"batch_size {self.batch_size}; lower one of them"
+                f"{where}: {self.bands} bands sample from {self.population // self.bands} {self.unit}s at a time, "
+                f"fewer than batch_size {self.batch_size}; lower one of them"
             )
         if self.update == "model-mix" and self.model.frozen:
             raise ValueError(
@@ -116,17 +122,19 @@ class Experiment(RunSettings, Artefact):
 
     @property
     def subset_size(self) -> int:
-        """The published number of training records, of all or of the half S1, before any are held out."""
-        return self.dataset.records // 2 if self.subset == "S1" else self.dataset.records
+        """The published number of training images, of all or of the half S1, or of persons; before any are held out."""
+        size = self.dataset.train if self.unit == "image" else self.dataset.persons
+        assert size is not None
+        return size // 2 if self.subset == "S1" else size
 
     @property
     def held_out_size(self) -> int:
-        """How many of these records a tuning run holds out, to measure accuracy on."""
+        """How many of these images or persons a tuning run holds out, to measure accuracy on."""
         return round(self.holdout * self.subset_size)
 
     @property
     def population(self) -> int:
-        """N, the number of records that steps sample from; public."""
+        """N, the number of images or persons that steps sample from; public."""
         return self.subset_size - self.held_out_size
 
     @property

@@ -86,6 +86,8 @@ class Distance(Artefact):
                 "distances are of single examples' views of the whole training set; leave out subset, mix_with and "
                 "microbatch_size"
             )
+        if run is not None and run.unit != "image":
+            raise ValueError("distances are of the views of images, and not of persons; set unit: image")
         return self
 
     @override

@@ -15,7 +15,7 @@ from dpmix.params.settings import PlanSettings
 _OF_MODEL_MIX = {"mix_width", "truncation"}
 
 _MAKES_A_PLAN = {"population", *PlanSettings.model_fields} - {
-    "epsilon", "bands", "batches", "update", "calibration", *_OF_MODEL_MIX,
+    "epsilon", "unit", "bands", "batches", "update", "calibration", *_OF_MODEL_MIX,
 }  # fmt: skip
 
 
@@ -23,7 +23,7 @@ class PlanFile(PlanSettings, Artefact):
     """A privacy target: what `dpmix.privacy.plan.Plan` is calibrated for. The file holds the plan.
 
     Attributes:
-        population: N, records that steps sample from. The other fields are `PlanSettings`.
+        population: N, images or persons that steps sample from. The other fields are `PlanSettings`.
     """
 
     folder: ClassVar[str] = "plans"
@@ -39,6 +39,9 @@ class PlanFile(PlanSettings, Artefact):
         Raises:
             PrivacyError: a target that the accountant cannot certify.
         """
+        return replace(self._calibrated(), unit=self.unit)
+
+    def _calibrated(self) -> "Plan":
         from dpmix.privacy.banded_plan import banded_plan
         from dpmix.privacy.fixed_order import fixed_order_plan
         from dpmix.privacy.model_mix_plan import model_mix_plan
@@ -64,6 +67,7 @@ class PlanFile(PlanSettings, Artefact):
 
         steps = Plan.make(**self.model_dump(include=_MAKES_A_PLAN), noise_multiplier=1.0).steps
         wanted = {
+            "unit": self.unit,
             "population": self.population,
             "batch_size": self.batch_size,
             "steps": steps,

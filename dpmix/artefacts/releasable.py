@@ -43,6 +43,7 @@ SETTINGS: Mapping[str, Rule] = {
     ),
     "calibration": _ANY,
     "batch_size": _ANY,
+    "unit": _ANY,  # ε is stated for it; of persons nothing written says how many images there are
     "epochs": _ANY,
     "learning_rate": (
         lambda value: isinstance(value, float | int),

@@ -291,6 +291,8 @@ class Catalogue:
                 cell = figure.fixed.over(Settings(dataset=dataset, model=figure.model, method=method))
                 experiment = self.experiment(cell, figure.seed, f"figure {key}, {dataset} / {method}")
                 given.append((figure.fixed, experiment))
+                if key == "1" and experiment.unit != "image":
+                    raise ParamsError("params.yaml: figure 1: it shows the views of one image; set unit: image")
                 if key == "2" and not experiment.model.frozen:
                     raise ParamsError(f"params.yaml: figure 2: {figure.model} is not an encoder; name one as its model")
                 if key == "2":

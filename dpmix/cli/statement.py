@@ -25,7 +25,7 @@ def statement(
     sample and noise of its own, so what all reveal is the composition of all their steps: less than the sum of their ε.
     """
     from dpmix.own import privacy_record
-    from dpmix.release.statement import read_statement
+    from dpmix.release.statement import NO_JOINT, read_statement
 
     # One file that is named twice is one model.
     files = list({file.resolve(): file for path in released for file in _files(path)}.values())
@@ -40,16 +40,22 @@ def statement(
                 raise PrivacyError(f"{file} lists fewer steps than its ε is of ({_text(again)}); do not trust it")
         if (file.parent / "privacy.json").is_file():  # a model's folder, which says more
             privacy_record.check(privacy_record.of_folder(file.parent), file)
-        typer.echo(
-            f"{file}: ε = {_text(again)}, δ = {one.delta:g}, one {one.unit} of {one.population} of {one.dataset}"
-        )
-    names = list(dict.fromkeys(one.dataset for one in statements.values()))
-    for name in names:
-        together = [one for one in statements.values() if one.dataset == name]
-        if len(together) > 1:
-            _together(f"all {len(together)} models of {name}", together)
-    if len(names) > 1:
-        _together(f"all {len(statements)} models, for an image that is in all data sets", list(statements.values()))
+        of = f"{one.protected} of {one.population} of {one.dataset}"
+        typer.echo(f"{file}: ε = {_text(again)}, δ = {one.delta:g}, {of}")
+    units = list(dict.fromkeys(one.unit for one in statements.values()))
+    for unit in units:
+        alike = [one for one in statements.values() if one.unit == unit]
+        names = list(dict.fromkeys(one.dataset for one in alike))
+        which = "models" if len(units) == 1 else f"models that protect {alike[0].protected}"
+        for name in names:
+            together = [one for one in alike if one.dataset == name]
+            if len(together) > 1:
+                _together(f"all {len(together)} {which} of {name}", together)
+        if len(names) > 1:
+            whose = "an image that is" if unit == "image" else "a person who is"
+            _together(f"all {len(alike)} {which}, for {whose} in all data sets", alike)
+    if len(units) > 1:
+        typer.echo(NO_JOINT)
 
 
 def _together(which: str, statements: "list[Statement]") -> None:

@@ -48,6 +48,11 @@ class PlanSettings(Spec):
         Field(gt=0, description="B: expected size of a batch; each step samples every example with probability B / N"),
         Declared(unit="examples"),
     ]
+    unit: Annotated[
+        Literal["image", "person"],
+        Field(description="Whom ε protects, and what an example then is: an image, or a person with all their images"),
+        Declared(added=True),
+    ] = "image"
     epochs: Annotated[
         int,
         Field(

@@ -73,6 +73,8 @@ class Target(TypedDict):
     microbatch_size: NotRequired[int]
 
 
+UNITS = ("image", "person")
+
 _USUAL = {"population": 50_000, "batch_size": 256, "steps": 1000, "microbatch_size": 1}
 
 
@@ -90,6 +92,8 @@ class Plan:
         target_epsilon: ε that the run must not exceed; infinite for a run without privacy or without a target.
         accountant: the one that σ was calibrated with and the run is held to.
         microbatch_size: examples of one unit, the group that is sampled and clipped together.
+        unit: what an example is, whose adding or removing ε bounds: an `image`, or a `person` with all their images.
+            Noise and ε do not depend on it; it says whom they protect.
 
     Raises:
         ParamsError: values that do not fit together.
@@ -110,6 +114,7 @@ class Plan:
     target_epsilon: float = math.inf
     accountant: str = "pld"
     microbatch_size: int = 1
+    unit: str = "image"
 
     def __post_init__(self) -> None:
         for name in ("population", "batch_size", "steps", "microbatch_size"):
@@ -143,6 +148,10 @@ class Plan:
             raise ParamsError(
                 f"no noise cannot meet epsilon {self.target_epsilon:g}; calibrate it, or ask for epsilon inf"
             )
+        if self.unit not in UNITS:
+            raise ParamsError(f"unknown unit {self.unit!r}; {suggestion(self.unit, UNITS)}")
+        if self.unit == "person" and self.microbatch_size > 1:
+            raise ParamsError("a person is not sampled in microbatches; use microbatch_size 1, or unit image")
         if self.accountant not in ACCOUNTANTS:
             raise ParamsError(f"unknown accountant {self.accountant!r}; {suggestion(self.accountant, ACCOUNTANTS)}")
 

@@ -19,7 +19,14 @@ from dpmix.privacy.accounting import Steps, composed_epsilons
 from dpmix.privacy.ledger import from_rows
 from dpmix.privacy.model_mix_accounting import AMPLIFIED, MixedSteps, amplified_epsilon, mixed_from_rows
 
-UNITS = ("image", "person")
+UNITS = {"image": "one image", "person": "one person with all their images"}
+
+# Neither implies the other: who has m images is a group of m under the first, and who keeps some of theirs is not
+# removed but replaced under the second.
+NO_JOINT = (
+    "some models protect one image and others one person, and no ε of both together holds for either: the first do not "
+    "protect a person with several images, and the second not one image of somebody who has more"
+)
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,11 @@ class Statement:
     delta: float
     mixed: Sequence[MixedSteps] = ()
     unit: str = "image"
+
+    @property
+    def protected(self) -> str:
+        """Whose adding or removing ε bounds, in words: `one image`, or `one person with all their images`."""
+        return UNITS[self.unit]
 
     def computed_again(self) -> dict[str, float]:
         """ε by accountant from the steps alone, whatever `epsilons` says."""
@@ -78,11 +90,11 @@ def whole(path: Path) -> Iterator[None]:
 
 
 def joint_epsilons(statements: Sequence[Statement]) -> dict[str, float]:
-    """The ε of several models together: what somebody who has all of them can learn about one image.
+    """The ε of several models together: what somebody who has all of them can learn about one image, or person.
 
     Samples and noise of released models are independent, so their steps are composed as if one run had executed them
-    all; the result is below the sum of the models' ε. It is that of an image in the training data of every model, and
-    an upper bound for other images. Data sets of different names may overlap, so names are not considered.
+    all; the result is below the sum of the models' ε. It is that of an image (or person) in the training data of every
+    model, and an upper bound for others. Data sets of different names may overlap, so names are not considered.
 
     Args:
         statements: one for each model.
@@ -91,10 +103,12 @@ def joint_epsilons(statements: Sequence[Statement]) -> dict[str, float]:
         ε by accountant, at the largest of the models' δ.
 
     Raises:
-        ParamsError: if there is no statement.
+        ParamsError: if there is no statement, or some are for one image and others for one person.
     """
     if not statements:
         raise ParamsError("no statement was given, so there is no epsilon; give that of at least one released model")
+    if len({one.unit for one in statements}) > 1:
+        raise ParamsError(f"{NO_JOINT}; ask for those of each unit by themselves")
     steps = [row for one in statements for row in one.mechanism]
     delta = max(one.delta for one in statements)
     together = composed_epsilons(steps, delta=delta)

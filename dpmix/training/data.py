@@ -7,7 +7,9 @@ import numpy as np
 
 from dpmix.artefacts.experiment import Experiment
 from dpmix.data.images import Images, load
-from dpmix.errors import DataError
+from dpmix.data.persons import Persons
+from dpmix.errors import DataError, PrivacyError
+from dpmix.privacy.plan import Plan
 from dpmix.random import KeyedRandom
 from dpmix.views.settings import ViewSettings
 
@@ -20,17 +22,37 @@ class TrainingData:
     """What one experiment trains on.
 
     Attributes:
-        private: the N records that steps are sampled from.
+        private: the images that are trained on: the N records that steps are sampled from, or those of N persons.
         evaluation: the test set, or in a tuning run the held-out training records.
         mixed_in: the images that K_diff views are drawn from: D, or S2 for method C of Table 10; None if there are
             none.
         public: D, for standardising features and for pretraining; if only S1 is private, no more images than S1 has.
+        persons: which of the private images each of N persons has, if steps sample persons; None if they sample images.
     """
 
     private: Images
     evaluation: Images
     mixed_in: Images | None
     public: Images | None
+    persons: Persons | None = None
+
+    def check_unit(self, experiment: Experiment, plan: Plan) -> None:
+        """Check that what is sampled is what the plan protects, images or persons, and for persons that it is all N.
+
+        Raises:
+            PrivacyError: if it is not.
+        """
+        sampled = "image" if self.persons is None else "person"
+        if not sampled == plan.unit == experiment.unit:
+            raise PrivacyError(
+                f"the run is for each {experiment.unit}, the plan protects each {plan.unit} and the data are sampled "
+                f"by {sampled}; give a plan and data of the run's own unit"
+            )
+        if self.persons is not None and len(self.persons) != plan.population:
+            raise PrivacyError(
+                f"the plan samples from {plan.population} persons and the data have {len(self.persons)}; give the "
+                "published number of persons to both"
+            )
 
 
 def load_data(experiment: Experiment, scale: str) -> TrainingData:
@@ -41,15 +63,17 @@ def load_data(experiment: Experiment, scale: str) -> TrainingData:
         scale: the name of the scale, which is part of some paths.
 
     Raises:
-        DataError: if a store is missing or does not have its published size.
+        DataError: if a store is missing, does not have its published size, or, with `unit: person`, does not say whose
+            its images are.
     """
     store = Path(experiment.images().path(scale)).parent
     train, test = load(store, "train"), load(store, "test")
+    by_person = experiment.unit == "person"
     for split, images, published in (
-        ("train", train, experiment.dataset.records),
+        ("train", train, None if by_person else experiment.dataset.train),
         ("test", test, experiment.dataset.test),
     ):
-        if len(images) != published:
+        if published is not None and len(images) != published:
             raise DataError(
                 f"{store} has {len(images)} {split} images, not the published {published}; delete and remake it"
             )
@@ -57,6 +81,8 @@ def load_data(experiment: Experiment, scale: str) -> TrainingData:
     public = (
         balanced(load(Path(synthetic.path(scale)).parent, "train"), experiment.synthetic_size) if synthetic else None
     )
+    if by_person:
+        return _of_persons(experiment, train, test, public, store)
     order = shuffled(len(train), "subset")
     chosen, others = np.arange(len(train)), np.empty(0, dtype=np.int64)
     if experiment.subset == "S1":
@@ -73,6 +99,35 @@ def load_data(experiment: Experiment, scale: str) -> TrainingData:
         chosen = np.sort(chosen[order[held_out:]])
     private = train if len(chosen) == len(train) else take(train, chosen)
     return TrainingData(private, evaluation, mixed_in, public)
+
+
+def _of_persons(
+    experiment: Experiment, train: Images, test: Images, public: Images | None, store: Path
+) -> TrainingData:
+    """The data of a run that samples persons. In a tuning run no person is in both parts."""
+    count = experiment.dataset.persons
+    assert count is not None
+    if train.persons is None:
+        raise DataError(
+            f"{store} does not say whose image each is; make it from a list with a column of persons, or set unit: "
+            "image"
+        )
+    known = np.unique(train.persons)
+    if not np.array_equal(known, np.arange(count)):
+        raise DataError(
+            f"{store} has training images of {len(known)} persons, not of the published {count}; delete and remake it"
+        )
+    held_out = experiment.held_out_size
+    if not held_out:
+        return TrainingData(train, test, public, public, Persons.of(train.persons, count))
+    order = shuffled(count, "holdout")
+    kept, others = np.sort(order[held_out:]), np.sort(order[:held_out])
+    of_kept = np.isin(train.persons, kept)
+    private = take(train, np.flatnonzero(of_kept))
+    assert private.persons is not None
+    # They are numbered anew from 0, in the old order.
+    persons = Persons.of(np.searchsorted(kept, private.persons), len(kept))
+    return TrainingData(private, take(train, np.flatnonzero(np.isin(train.persons, others))), public, public, persons)
 
 
 def shuffled(count: int, purpose: str) -> np.ndarray:
@@ -99,7 +154,8 @@ def balanced(images: Images, count: int) -> Images:
 
 def take(images: Images, indices: np.ndarray) -> Images:
     """The images at `indices`, int64 [m], copied into memory."""
-    return Images(images.images[indices], images.labels[indices], images.classes)
+    persons = images.persons[indices] if images.persons is not None else None
+    return Images(images.images[indices], images.labels[indices], images.classes, persons)
 
 
 def view_settings(experiment: Experiment) -> ViewSettings:

@@ -31,6 +31,7 @@ from dpmix.training.loop import train
 from dpmix.training.outcome import Outcome
 from dpmix.training.workers import ALONE, Workers
 from dpmix.views.mixing import make_views, one_hot
+from dpmix.views.person_views import make_person_views
 
 _PRETRAINING_BATCH = 256
 
@@ -87,6 +88,8 @@ class _Heads:
         self._clip_norms = torch.tensor([head.plan.clip_norm for head in heads])
         self._limits = self._clip_norms[:, None].to(device)
         self._evaluation = evaluation
+        for head in heads:
+            data.check_unit(experiment, head.plan)
 
     def of_member(self, tensors: Mapping[str, Tensor], member: int) -> dict[str, Tensor]:
         """See `Learner.of_member`."""
@@ -103,8 +106,18 @@ class _Heads:
 
     def sums(self, units: np.ndarray, step: int) -> Sums:
         """See `Learner.sums`."""
-        weights, random = self.params["weights"], KeyedRandom(self._experiment.seed, step, units)
-        views = make_views(self._data.private, units, self._settings, random, self._data.mixed_in, self._device)
+        data, weights = self._data, self.params["weights"]
+        if data.persons is None:
+            random = KeyedRandom(self._experiment.seed, step, units)
+            views = make_views(data.private, units, self._settings, random, data.mixed_in, self._device)
+        else:
+            units = data.persons.present(units)
+            if not len(units):
+                return self.zero_sums()
+            random = KeyedRandom(self._experiment.seed, step, units)
+            views = make_person_views(
+                data.private, data.persons, units, self._settings, random, data.mixed_in, self._device
+            )
         n, k = views.images.shape[:2]
         features = self._featurize(views.images.flatten(0, 1)).view(n, k, -1)
         total, norms = head_clipped_sum(features, views.targets, weights, self._clip_norms, mode=self._mode)
@@ -152,7 +165,8 @@ def train_heads(
         `shift` [d] and `scale` [d].
 
     Raises:
-        PrivacyError: if the heads' plans do not sample alike, or several models for release would share a sample.
+        PrivacyError: if the heads' plans do not sample alike, or protect another unit than is sampled, or several
+            models for release would share a sample.
     """
     sampler = heads[0].plan.sampler(experiment.private_seed)
     if any(h.plan.sampler(experiment.private_seed) != sampler or h.plan.steps != heads[0].plan.steps for h in heads):

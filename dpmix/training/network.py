@@ -20,6 +20,7 @@ from dpmix.training.learner import Member, Sums
 from dpmix.training.physical_batches import physical_batches
 from dpmix.training.workers import Workers
 from dpmix.views.mixing import Views, make_microbatch_views, make_views
+from dpmix.views.person_views import make_person_views
 
 
 class Network(ABC):
@@ -34,6 +35,9 @@ class Network(ABC):
 
     Attributes:
         computed_by: what computes the clipped gradients, in one line for a log.
+
+    Raises:
+        PrivacyError: if the plan protects another unit than is sampled.
     """
 
     computed_by: str
@@ -42,6 +46,7 @@ class Network(ABC):
         self, experiment: Experiment, plan: Plan, data: TrainingData, module: nn.Module, execution: Execution
     ) -> None:
         assert isinstance(experiment.learning_rate, float)
+        data.check_unit(experiment, plan)
         self.params = {name: value.detach() for name, value in module.named_parameters()}
         self._mode = clipping_mode(experiment)
         rates = experiment.learning_rate, experiment.momentum, experiment.weight_decay
@@ -61,7 +66,12 @@ class Network(ABC):
 
     def sums(self, units: np.ndarray, step: int) -> Sums:
         """See `Learner.sums`."""
-        return self._as_sums(*self.clipped(self._views(units, step)))
+        members = self._units[units]
+        if self._data.persons is not None:
+            members = members[self._data.persons.counts(members[:, 0]) > 0]
+            if not len(members):
+                return self.zero_sums()
+        return self._as_sums(*self.clipped(self._views(members, step)))
 
     @abstractmethod
     def accuracies(self, weights: Mapping[str, Tensor], workers: Workers) -> list[float]:
@@ -77,13 +87,16 @@ class Network(ABC):
     def _as_sums(self, totals: dict[str, Tensor], norms: Tensor) -> Sums:
         return Sums(totals, (norms > self._plan.clip_norm).sum()[None])
 
-    def _views(self, units: np.ndarray, step: int) -> Views:
+    def _views(self, members: np.ndarray, step: int) -> Views:
+        """The views of units, given by their members, int64 [n, microbatch_size]."""
         experiment, data, device = self._experiment, self._data, self._execution.where()
-        members, settings = self._units[units], view_settings(experiment)
+        settings = view_settings(experiment)
         if experiment.microbatch_size > 1:
             return make_microbatch_views(data.private, members, settings, experiment.seed, step, device)
         indices = members[:, 0]
         random = KeyedRandom(experiment.seed, step, indices)
+        if data.persons is not None:
+            return make_person_views(data.private, data.persons, indices, settings, random, data.mixed_in, device)
         return make_views(data.private, indices, settings, random, data.mixed_in, device)
 
 

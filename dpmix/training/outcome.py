@@ -82,6 +82,7 @@ def write_run(experiment: Experiment, plan: Plan, outcome: Outcome, scale: str, 
         # Batches in a fixed order do not have the ε that their noise is nominally for.
         "epsilon": {"nominal" if nominal else "target": experiment.epsilon, **spent} if plan.private else {},
         "delta": plan.delta,
+        "unit": plan.unit,
         "noise_multiplier": min(row.noise_multiplier for row in executed),
         "sampling_rate": plan.sampling_rate,
         "sensitivity": plan.sensitivity,
@@ -118,6 +119,7 @@ def write_run(experiment: Experiment, plan: Plan, outcome: Outcome, scale: str, 
                 mixed=outcome.ledger.mixed(),
                 epsilons=spent,
                 delta=plan.delta,
+                unit=plan.unit,
             ),
         )
     write_json(experiment.path(scale), metrics)

@@ -61,7 +61,8 @@ def make_views(
 
     Args:
         private: the private training set.
-        indices: int64 [n], which of its examples.
+        indices: int64 [n], which of its examples; or int64 [n, k_base], which image each base view shows, as
+            `dpmix.views.person_views` chooses them.
         settings: what the views are made of.
         random: draws keyed by these n examples, in the order of `indices`.
         synthetic: D; needed if k_diff > 0.
@@ -85,7 +86,8 @@ def make_views(
     if settings.k_base:
         images = _gather(private, indices, device)
         parts.append(augment(images, settings.k_base, settings.transforms, random, "base", padding=settings.padding))
-        labels.append(one_hot(private.labels[indices], classes)[:, None].expand(-1, settings.k_base, -1))
+        own = one_hot(private.labels[indices], classes)
+        labels.append(own if indices.ndim == 2 else own[:, None].expand(-1, settings.k_base, -1))
     if settings.k_diff:
         if synthetic is None or len(synthetic) < settings.k_diff:
             raise ValueError(

@@ -60,6 +60,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "batches": {"batches": "fixed-order"},
     "calibration": {"calibration": "matched", "bands": 1},
     "batch_size": {"batch_size": 51},
+    "unit": {"unit": "person", "dataset": DATASET.model_copy(update={"persons": 150})},
     "epochs": {"epochs": 4},
     "learning_rate": {"learning_rate": 0.25},
     "momentum": {"momentum": 0.9},
@@ -128,6 +129,7 @@ def test_labels_are_for_people() -> None:
                     "engine",
                     "update",
                     "mix_width",
+                    "unit",
                 }
                 - {"calibration"}
             )

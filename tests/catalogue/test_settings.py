@@ -35,7 +35,7 @@ def raw(**demo: Any) -> dict[str, Any]:
     network = NETWORK.model_dump(exclude={"name"})
     return {
         "scale": "demo",
-        "datasets": {"shapes": dataset, "others": {**dataset, "label": "Others"}},
+        "datasets": {"shapes": dataset, "others": {**dataset, "label": "Others", "persons": 60}},
         "models": {"eye": ENCODER.model_dump(exclude={"name"}), "second": ENCODER.model_dump(exclude={"name"})}
         | {"net": network, "wide": {**network, "width": 2}},
         "diffusion": {"brush": brush},
@@ -57,6 +57,7 @@ CELLS: dict[str, dict[str, Any]] = {
     "precision": {"precision": "bfloat16", "model": "net"},
     "engine": {"engine": "jax", "model": "net"},
     "mix_with": {"mix_with": "S2", "subset": "S1"},
+    "unit": {"unit": "person", "dataset": "others"},
     "microbatch_size": {"microbatch_size": 2, "model": "net", "k_self": 0, "k_diff": 0},
     "update": {"update": "model-mix", "model": "net", "k_diff": 0},
     "truncation": {"truncation": 4.0, "clipping": "coordinates"},
@@ -67,7 +68,10 @@ CELLS: dict[str, dict[str, Any]] = {
         for name, value in CHANGES.items()
         if name in Settings.model_fields
         and name
-        not in ("dataset", "model", "method", "precision", "engine", "mix_with", "update", "mix_width", "truncation")
+        not in (
+            *("dataset", "model", "method", "precision", "engine", "mix_with", "unit", "update", "mix_width"),
+            "truncation",
+        )
         and "microbatch" not in name
     },
 }

@@ -75,7 +75,7 @@ def plan_for(spec: PlanFile, noise_multiplier: float | None = None) -> Plan:
     """The calibrated plan, or one with a given noise, which may not meet its ε."""
     if noise_multiplier is None and spec.bands == 1:
         return spec.calibrated()
-    without = {"semantics", "bands", "batches", "update", "mix_width", "truncation", "calibration"}
+    without = {"semantics", "unit", "bands", "batches", "update", "mix_width", "truncation", "calibration"}
     values = spec.model_dump(exclude=without)
     if spec.bands > 1:
         from dpmix.privacy.banded_plan import banded_plan
