@@ -6,13 +6,16 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from benchmarks import __main__ as bench
-from benchmarks import cases, gpu, measure, stream
+from benchmarks import cases, features, gpu, learning_rate, measure, stream
 from benchmarks.cases import Dense, Problem
+from dpmix.data.images import Images
 from dpmix.errors import DpmixError
+from dpmix.models.features import Featurizer
 from tests.needs import JAX_PRIVACY, module
 from tests.privacy.architectures import flat
 
@@ -236,3 +239,45 @@ def test_no_gpu_is_one_line(repository):
     assert done.returncode == 1
     assert done.stdout == ""
     assert done.stderr.splitlines()[-1] == "error: no GPU found; run without --gpu"
+
+
+def archive(path):
+    """Two classes that lie apart in one of 32 features, and are 1 / 4 as wide as that."""
+    random = np.random.default_rng(0)
+    made = {}
+    for split, shape in (("train", (200, 2)), ("test", (100,))):
+        labels = np.arange(shape[0]) % 2
+        values = random.normal(0, 0.1, (*shape, 32))
+        values.T[0] += (0.8 * labels - 0.4) if split == "test" else np.stack([0.8 * labels - 0.4] * 2)
+        made |= {split: values.astype(np.float16), f"{split}_labels": labels}
+    np.savez(path, **made)
+    return path
+
+
+def test_the_learning_rate_s_study_in_miniature(tmp_path, monkeypatch, capsys):
+    archive(tmp_path / "two-apart.npz")
+    monkeypatch.setattr(learning_rate, "SEEDS", (1,))
+    monkeypatch.setattr(learning_rate, "EPSILONS", (0.1, 8.0))
+    words = ["learning_rate", str(tmp_path), "--sizes", "100", "200", "--out", str(tmp_path / "rates.csv")]
+    monkeypatch.setattr(sys, "argv", words)
+    learning_rate.main()
+    with (tmp_path / "rates.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["N"], row["classes"], row["d"], row["K"]) for row in rows] == [
+        (size, "2", "32", "2") for size in ("100", "100", "200", "200")
+    ]
+    small, large = rows[2:]
+    assert float(large["best"]) > 95 > float(small["best"])
+    assert float(small["rule_rate"]) < float(large["rule_rate"])
+    for row in rows:
+        assert float(row["difference"]) == pytest.approx(float(row["rule"]) - float(row["best"]), abs=0.02)
+    assert "points on average" in capsys.readouterr().err
+
+
+def test_features_are_of_the_views_asked_for():
+    images = Images(np.arange(5 * 16, dtype=np.uint8).reshape(5, 1, 4, 4), np.zeros(5, dtype=np.int64), ("a",))
+    plain = features.views_of(images, Featurizer(lambda pixels: pixels.flatten(1)), 3, (), 1)
+    assert plain.shape == (5, 3, 16)
+    np.testing.assert_allclose(plain[:, 2] * 255, images.images.reshape(5, 16), rtol=1e-3, atol=0.05)
+    moved = features.views_of(images, Featurizer(lambda pixels: pixels.flatten(1)), 3, ("crop",), 1)
+    assert not np.array_equal(moved, plain)

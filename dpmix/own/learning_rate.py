@@ -10,13 +10,14 @@ logits of a softmax must differ by some ln k, and noise may be a fixed part of t
     η C σ √τ / B = c ln(classes).                                                                    (1)
 
 The movement of τ steps counts. That is all T, or fewer where data pull the weights back: the curvature of the
-cross-entropy at zero is λ / classes along a direction in which features have the variance λ, 1 / d on average, so that
-a displacement is forgotten after about classes d C_0 / (η C) steps, with C_0 ≈ 1 the norm that gradients have; and its
-square adds up as over half as many,
+cross-entropy at zero is λ / classes along a direction in which features have the variance λ. So a displacement is
+forgotten after about classes / (η C λ) steps, and its square adds up as over half as many. λ is 1 / d on average, but
+features vary along fewer directions than they have numbers: along s times fewer, λ = s / d,
 
-    τ = min(T, classes d / (2 η C)).                                                                 (2)
+    τ = min(T, classes d / (2 s η C)).                                                               (2)
 
-With the second of these in place of T, (1) reads η C = 2 (c ln(classes) B / σ)² / (classes d).
+With the second of these in place of T, (1) reads η C = 2 s (c ln(classes) B / σ)² / (classes d). It matters for
+encoders with few features, such as the demo's 64.
 
 **Curvature.** Without noise a rate that is far too large moves weights past the optimum at every step. The curvature
 along the constant is 1 / classes at the start, so the largest rate is a multiple of the number of classes,
@@ -40,8 +41,11 @@ if TYPE_CHECKING:
 # c of (1).
 NOISE = 0.22
 
+# s of (2).
+SPREAD = 4.0
+
 # a of (3).
-PER_CLASS = 5.0
+PER_CLASS = 4.0
 
 
 def learning_rate(plan: "Plan", *, views: int, classes: int, dimension: int) -> float:
@@ -72,5 +76,5 @@ def learning_rate(plan: "Plan", *, views: int, classes: int, dimension: int) -> 
         return largest / plan.clip_norm
     movement = NOISE * math.log(classes) * plan.expected_units / (plan.noise_std / plan.clip_norm)
     kept = movement / plan.steps**0.5
-    forgotten = 2 * movement**2 / (classes * dimension)
+    forgotten = 2 * SPREAD * movement**2 / (classes * dimension)
     return min(largest, max(kept, forgotten)) / plan.clip_norm

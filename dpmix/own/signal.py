@@ -23,7 +23,7 @@ WORDS = (
     (200.0, "strong: noise should cost a point or two of accuracy"),
     (90.0, "good: noise should cost some points of accuracy"),
     (40.0, "weak: noise should cost many points of accuracy"),
-    (8.0, "little: most of what could be learned is lost in noise"),
+    (8.0, "little: a third or more of what could be learned is lost in noise"),
     (0.0, "none: expect accuracy near that of a guess"),
 )
 
