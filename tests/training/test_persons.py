@@ -1,6 +1,7 @@
 """Runs with `unit: person`: what they read, hold out and write, from their stores to the released model."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,20 @@ from safetensors import safe_open
 
 from dpmix.artefacts.data import ImageStore
 from dpmix.artefacts.experiment import Experiment, Selection
+from dpmix.data.images import Images, load
+from dpmix.data.persons import Persons
+from dpmix.data.sources import prepare
 from dpmix.errors import DataError
 from dpmix.files import read_json
+from dpmix.models.features import Featurizer
+from dpmix.params.models import EncoderSpec
 from dpmix.params.specs import DatasetSpec
+from dpmix.privacy.accounting import Steps
+from dpmix.privacy.group_privacy import group_epsilon
+from dpmix.privacy.plan import Plan
 from dpmix.release.statement import read_statement
-from dpmix.training.data import load_data
+from dpmix.training.data import TrainingData, load_data
+from dpmix.training.heads import Head, train_heads
 from dpmix.training.runner import make
 from tests.training.conftest import CLASSES, DATASET, PIXELS, TEST, World, draw, write_store
 
@@ -144,3 +154,42 @@ def test_a_run_by_image_is_named_as_before(world: World) -> None:
     assert world.experiment(unit="image").hash == world.experiment().hash
     assert "persons" not in world.experiment().key()["dataset"]
     assert world.experiment().dataset.classes == CLASSES
+
+
+def digits(tmp_path: Path) -> tuple[Images, Images, np.ndarray]:
+    """The digits, and whose each training image is: 144 persons have ten (three of them nine) of all classes."""
+    sizes = {"classes": 10, "train": 1437, "test": 360, "channels": 1}
+    prepare(DatasetSpec(name="digits", label="Digits", source="scikit-learn", **sizes), 8, tmp_path, tmp_path / "s")
+    persons = np.random.default_rng(0).permutation(np.arange(1437) % 144)
+    return load(tmp_path / "s", "train"), load(tmp_path / "s", "test"), persons
+
+
+@pytest.mark.slow
+def test_digits_of_persons_are_learnt_far_better_by_person_than_by_image(tmp_path: Path) -> None:
+    """At the same ε = 4 for a person of ten images: by image that takes a noise multiplier of 15, by person of 3."""
+    train, test, whose = digits(tmp_path)
+    sizes = {"classes": 10, "train": 1437, "persons": 144, "test": 360, "channels": 1}
+    dataset = DatasetSpec(name="digits", label="Digits", source="scikit-learn", **sizes)
+    pixels = EncoderSpec(
+        kind="encoder", name="pixels", label="Pixels", architecture="none", weights="none", resolution=8
+    )
+    accuracies = {}
+    for unit, population, rate, noise in (("person", 144, 0.5, 3.15), ("image", 1437, 0.25, 15.1)):
+        run = Experiment(
+            dataset=dataset, model=pixels, method="self-aug", synthetic=None, unit=unit, epsilon=4, delta=1e-5,
+            accountant="pld", clip_norm=0.3, batch_size=round(rate * population), epochs=1, learning_rate=1.0,
+            k_base=8, transforms=("crop",), padding=1, seed=0,
+        )  # fmt: skip
+        plan = Plan(population, run.batch_size, 30, 0.3, noise, 1e-5, unit=unit)
+        spent = (
+            plan.epsilons()["pld"]
+            if unit == "person"
+            else group_epsilon([Steps(noise, plan.sampling_rate, 30)], 10, delta=1e-5)
+        )
+        assert 3.8 < spent <= 4.0
+        persons = Persons.of(whose, 144) if unit == "person" else None
+        heads = [Head(plan, lr / 0.3, "head") for lr in (0.5, 1, 2, 4, 8)]
+        encode = Featurizer(lambda images: (images.flatten(1) - 0.3) / 3)
+        trained = train_heads(run, heads, TrainingData(train, test, None, None, persons), encode)
+        accuracies[unit] = max(outcome.accuracy for outcome in trained)
+    assert accuracies["person"] > accuracies["image"] + 15
