@@ -16,7 +16,9 @@ if TYPE_CHECKING:  # for type checkers and editors; a test holds them against `_
     from dpmix.data.images import load as load_images
     from dpmix.errors import DataError, DpmixError, ParamsError, PrivacyError
     from dpmix.own.evaluate import evaluate
+    from dpmix.own.plan import plan
     from dpmix.own.predict import predict
+    from dpmix.own.train import train
     from dpmix.privacy.accounting import epsilons
     from dpmix.privacy.audit import Transcript, epsilon_lower_bound
     from dpmix.privacy.banded_plan import banded_plan
@@ -65,9 +67,11 @@ __all__ = [
     "load_public_images",
     "load_released",
     "make_views",
+    "plan",
     "predict",
     "read_statement",
     "synthesize",
+    "train",
 ]
 
 # Public name: the module that has it, and what it is called there.
@@ -101,9 +105,11 @@ _HOMES = {
     "load_public_images": ("dpmix.data.folders", "read_public"),
     "load_released": ("dpmix.release.model", "load"),
     "make_views": ("dpmix.views.mixing", "make_views"),
+    "plan": ("dpmix.own.plan", "plan"),
     "predict": ("dpmix.own.predict", "predict"),
     "read_statement": ("dpmix.release.statement", "read_statement"),
     "synthesize": ("dpmix.synthesis.draw", "synthesize"),
+    "train": ("dpmix.own.train", "train"),
 }
 
 

@@ -18,28 +18,46 @@ from dpmix.cli.predict import predict
 from dpmix.cli.statement import statement
 from dpmix.cli.steps import steps
 from dpmix.cli.synthesize import synthesize
+from dpmix.cli.train import train
 from dpmix.errors import naming
 
 app = typer.Typer(
     name="dpmix",
-    help="Mixup under differential privacy: train, account, and reproduce the paper's tables.",
+    help="Mixup under differential privacy: train on private images, account, and reproduce the paper.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command()(account)
-app.command()(check)
-app.command()(plan)
-app.command()(synthesize)
-app.command()(predict)
-app.command()(evaluate)
-app.command()(card)
-app.command()(export)
+
+# The panels of `dpmix --help`.
+_OWN, _PAPER, _PARTS = "Private images of one's own: dpmix train my-images --epsilon 4", "The paper's tables", "Parts"
+
+
+def _show(command: Callable[..., Any], panel: str, line: str) -> None:
+    """Add a command, with its line in the list of all."""
+    app.command(short_help=line, rich_help_panel=panel)(command)
+
+
+_show(check, _OWN, "What is wrong among images; or check a params file.")
+_show(plan, _OWN, "What training, or a table, takes and spends; nothing is trained.")
+_show(train, _OWN, "A private classifier from a folder of images.")
+_show(predict, _OWN, "The classes of images, by a model's folder.")
+_show(evaluate, _OWN, "How good a model's folder is; its numbers read the test images.")
+_show(card, _OWN, "Write the card of a model's folder again.")
+_show(export, _OWN, "A folder for the hub, or an entry for the leaderboard.")
 app.command(hidden=True)(classify)  # what predict was called when a model was one file
-app.command()(agree)
-app.command()(reference)
-app.command()(statement)
-app.add_typer(steps, name="step", help="What the workflow's rules run: each makes the files that it is given.")
+_show(statement, _OWN, "ε of released models, each and together, from their steps.")
+_show(synthesize, _OWN, "Draw D, public images to mix in, by names of classes alone.")
+_show(agree, _PAPER, "Which cells agree with the reference.")
+_show(reference, _PAPER, "Render a finished scale into results/reference.")
+_show(account, _PARTS, "σ, T, q and ε for a target ε, or for a noise.")
+app.add_typer(
+    steps,
+    name="step",
+    help="What the workflow's rules run: each makes the files that it is given.",
+    short_help="What the workflow's rules run.",
+    rich_help_panel=_PAPER,
+)
 
 
 def _naming_its_params(command: Callable[..., Any]) -> Callable[..., Any]:

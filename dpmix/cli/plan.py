@@ -1,7 +1,7 @@
-"""`dpmix plan`: what tables and figures will cost, before anything runs."""
+"""`dpmix plan`: what training on images of one's own, or tables and figures, will take, before anything runs."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -25,26 +25,45 @@ _COLUMNS = ("target", *_MEANING)
 _KINDS = ("downloads", "images", "synthetic", "weights")
 
 
+# The panels of its help.
+_OWN, _TABLES = "Images of one's own", "Tables and figures"
+
+
 def plan(
-    scale: Annotated[str | None, typer.Option(help="Which scale of the params; by default the one they name.")] = None,
-    targets: Annotated[
-        list[str] | None, typer.Option(help="The same by an option: one target; may be repeated.")
-    ] = None,
-    gpu: Annotated[str, typer.Option(help="Whose published peak to count with.")] = "a100",
-    utilization: Annotated[float, typer.Option(help="The share of the peak that is reached.")] = 0.4,
+    epsilon: Annotated[float | None, typer.Option(help="ε to spend.", rich_help_panel=_OWN)] = None,
+    delta: Annotated[float | None, typer.Option(help="δ.", rich_help_panel=_OWN)] = None,
+    unit: Annotated[str, typer.Option(help="As of train.", show_default=False, rich_help_panel=_OWN)] = "image",
+    test_share: Annotated[float | None, typer.Option(help="As of check.", rich_help_panel=_OWN)] = None,
+    key: Annotated[str | None, typer.Option(help="As of check.", rich_help_panel=_OWN)] = None,
+    skip_damaged: Annotated[bool, typer.Option("--skip-damaged", help="As of check.", rich_help_panel=_OWN)] = False,
+    encoder: Annotated[str | None, typer.Option(help="As of train.", rich_help_panel=_OWN)] = None,
+    side: Annotated[int | None, typer.Option(help="As of train.", rich_help_panel=_OWN)] = None,
+    synthetic: Annotated[Path | None, typer.Option(help="As of train.", rich_help_panel=_OWN)] = None,
+    batch_size: Annotated[int | None, typer.Option(help="As of train.", rich_help_panel=_OWN)] = None,
+    epochs: Annotated[int | None, typer.Option(help="As of train.", rich_help_panel=_OWN)] = None,
+    ledger: Annotated[Path | None, typer.Option(help="As of train.", rich_help_panel=_OWN)] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel=_OWN)] = False,
+    scale: Annotated[str | None, typer.Option(help="Of the params.", rich_help_panel=_TABLES)] = None,
+    targets: Annotated[list[str] | None, typer.Option(help="One target.", rich_help_panel=_TABLES)] = None,
+    gpu: Annotated[str, typer.Option(help="Whose peak counts.", rich_help_panel=_TABLES)] = "a100",
+    utilization: Annotated[float, typer.Option(help="Share of it.", rich_help_panel=_TABLES)] = 0.4,
     throughput: Annotated[
-        list[str] | None,
-        typer.Option(help="As measured: MODEL=IMAGES_PER_SECOND, or TFLOP/s of every model; may be repeated."),
+        list[str] | None, typer.Option(help="Measured: MODEL=IMAGES/S or TFLOP/s.", rich_help_panel=_TABLES)
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Count what is already on disk too.")] = False,
-    csv: Annotated[Path | None, typer.Option(help="Write the table to this file as well, and make its folder.")] = None,
-    params: Annotated[Path, typer.Option(help="The parameters.")] = Path("params.yaml"),
-    more: Annotated[
-        list[str] | None,
-        typer.Argument(help="As for Snakemake, such as table9 figure2 report; by default all.", metavar="[TARGETS]..."),
-    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Also what is there.", rich_help_panel=_TABLES)] = False,
+    csv: Annotated[Path | None, typer.Option(help="Write the table here.", rich_help_panel=_TABLES)] = None,
+    params: Annotated[Path, typer.Option(help="The params.", rich_help_panel=_TABLES)] = Path("params.yaml"),
+    more: Annotated[list[str] | None, typer.Argument(help="Images, or table9 figure2 …", metavar="[WHAT]...")] = None,
 ) -> None:
-    """Count runs, jobs, images through each model, GPU hours and disk of tables and figures; trains nothing."""
+    """Say what training takes and spends: dpmix plan my-images --epsilon 4. Or, for names of tables, what they cost."""
+    if images := _images(more):
+        said = {
+            "epsilon": epsilon, "delta": delta, "unit": unit, "test_share": test_share, "key": key,
+            "skip_damaged": skip_damaged, "encoder": encoder, "side": side, "synthetic": synthetic,
+            "batch_size": batch_size, "epochs": epochs, "ledger": ledger,
+        }  # fmt: skip
+        _plan_images(images, said, as_json)
+        return
     from dpmix.catalogue.catalogue import Catalogue
     from dpmix.costs.estimate import estimates
     from dpmix.costs.operations import Costs
@@ -65,6 +84,40 @@ def plan(
         typer.echo(line)
     if csv is not None:
         _write_csv(csv, rows, fast, costs)
+
+
+def _images(what: "list[str] | None") -> str | None:
+    """The folder, archive or CSV file of images that is meant, if the first argument is one on disk.
+
+    Raises:
+        DataError: for a path that is none.
+        ParamsError: for further arguments.
+    """
+    from dpmix.errors import DataError, ParamsError
+
+    if not what:
+        return None
+    first, *more = what
+    looks_like_a_path = "/" in first or Path(first).suffix.lower() in (".zip", ".csv")
+    if not Path(first).exists():
+        if looks_like_a_path:
+            raise DataError(f"{first} does not exist; name the folder, zip archive or CSV file of the private images")
+        return None
+    if more:
+        raise ParamsError(f"{first} is a folder of images, and {more[0]} is one too many; plan one at a time")
+    return first
+
+
+def _plan_images(images: str, options: "dict[str, Any]", as_json: bool) -> None:
+    import json
+
+    from dpmix.own.plan import plan as plan_images
+
+    found = plan_images(images, **options)
+    if as_json:
+        typer.echo(json.dumps(found.to_json(), indent=2, ensure_ascii=False))
+    else:
+        typer.echo("\n".join(found.lines()))
 
 
 def _assumed(gpu: str, fast: "Speed") -> str:

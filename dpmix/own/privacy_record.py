@@ -246,7 +246,9 @@ def _public(experiment: Mapping[str, Any], known: Facts) -> list[str]:
         if model["standardize"] == "encoder":
             used.append("photographs that come with this program, by which features are centred and scaled")
     if synthetic:
-        used.append(f"{synthetic['size']} synthetic images by {synthetic['diffusion']['model']}")
+        drawn_by = synthetic["diffusion"].get("model")
+        by = f"synthetic images by {drawn_by}" if drawn_by else "public images that were given"
+        used.append(f"{synthetic['size']} {by}")
     return used + list(known.public_data)
 
 

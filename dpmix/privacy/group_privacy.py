@@ -51,12 +51,19 @@ def group_epsilon(history: Sequence[Steps], records: int, *, delta: float) -> fl
     for sigma, rate, steps in kept:
         shares = [(float(count), float(binom.pmf(count, records, rate))) for count in range(records + 1)]
         there = [(count, share) for count, share in shares if share > 0]
-        step = privacy_loss_distribution.from_mixture_gaussian_mechanism(
-            sigma,
-            [count for count, _ in there],
-            [share for _, share in there],
-            value_discretization_interval=interval,
-        )
+        try:
+            step = privacy_loss_distribution.from_mixture_gaussian_mechanism(
+                sigma,
+                [count for count, _ in there],
+                [share for _, share in there],
+                value_discretization_interval=interval,
+            )
+        except (ArithmeticError, TypeError, ValueError):
+            # Near a rate of 1 the library loses the tails to rounding. All records in every step bound any mixture, as
+            # divergences of a mixture are at most the mean of those of its parts.
+            step = privacy_loss_distribution.from_gaussian_mechanism(
+                sigma, sensitivity=records, value_discretization_interval=interval, pessimistic_estimate=True
+            )
         whole = whole.compose(step.self_compose(steps))
     spent = float(whole.get_epsilon_for_delta(delta))
     return spent if spent <= MAX_EPSILON else math.inf

@@ -1,6 +1,7 @@
 """Fixtures of the verbs' tests."""
 
 from tests.own.folders import model, shapes, written
+from tests.own.images import images, quick
 from tests.training.conftest import encoder_folder, recorder, world
 
-__all__ = ["encoder_folder", "model", "recorder", "shapes", "world", "written"]
+__all__ = ["encoder_folder", "images", "model", "quick", "recorder", "shapes", "world", "written"]

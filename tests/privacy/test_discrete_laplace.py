@@ -57,5 +57,5 @@ def test_epsilon_is_the_number_that_was_written(written: float, fraction: Fracti
 
 @pytest.mark.parametrize("epsilon", [0.0, -1.0, math.inf, math.nan])
 def test_another_epsilon_is_refused(epsilon: float) -> None:
-    with pytest.raises(PrivacyError, match="give one, such as 0.1"):
+    with pytest.raises(PrivacyError, match="give one, such as"):
         noisy_count(3, epsilon)

@@ -58,3 +58,10 @@ def test_what_promises_nothing_is_infinite_and_nothing_is_zero() -> None:
     assert group_epsilon([], 10, delta=DELTA) == 0
     with pytest.raises(ParamsError, match="not a number of records"):
         group_epsilon([Steps(1.0, 0.1, 1)], 0, delta=DELTA)
+
+
+def test_where_the_library_loses_a_mixtures_tails_it_is_bounded_by_all_records_in_every_step() -> None:
+    """Two steps on sixty images, all of which are taken: the library itself fails for ten records."""
+    (five, ten) = (group_epsilon([Steps(0.8492077270231938, 1.0, 2)], records, delta=DELTA) for records in (5, 10))
+    assert 60 < five < 80
+    assert ten == math.inf

@@ -1,0 +1,101 @@
+"""Follows a training run: records its steps before they are executed, and shows step, ε, speed and time left.
+
+Of a run for release nothing else is shown: what is on the screen is read by people who decide what to do next, so it
+must not depend on private images more than the model does. ε is of the executed steps, by the plan's own accountant.
+The speed counts the images of an expected batch, not of those that were sampled.
+"""
+
+import sys
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from dpmix.own.spent import Record
+from dpmix.privacy.accounting import Steps, rounded_up
+from dpmix.privacy.plan import Plan
+
+if TYPE_CHECKING:
+    from dpmix.own.spent import Run
+
+_EVERY_SECONDS = 30.0  # between two lines in a log file
+_SHARE = 0.02  # of the time that computing ε may take on a terminal
+_CHUNKS = 50  # in how many parts the steps of a run are recorded
+
+
+class Following:
+    """A `dpmix.execution.Watcher`.
+
+    Args:
+        plan: of the run.
+        images: B · K, images through the encoder in an expected step.
+        record: of what was spent on the images.
+        run: the run in the record; its steps are those of earlier attempts, before a kill.
+    """
+
+    def __init__(self, plan: Plan, images: float, record: Record, run: "Run") -> None:
+        self._plan, self._images, self._record, self._run = plan, images, record, run
+        self._lost: int | None = None  # steps of earlier attempts that are not in the checkpoint
+        self._counted = run.steps
+        self._first = 0
+        self._began = self._shown = self._computed = 0.0
+        self._cost, self._epsilon = 0.0, "0"
+        self._bar: Any = None
+
+    def step(self, step: int, steps: int) -> None:
+        """See `dpmix.execution.Watcher`."""
+        if self._lost is None:
+            self._lost = max(0, self._run.steps - step)
+            self._first, self._began = step, time.monotonic()
+            self._shown = self._began
+        if self._lost + step >= self._counted:
+            self._counted = self._lost + min(steps, step + max(1, steps // _CHUNKS))
+            self._record.count(self._run.key, self._counted, self._run.state)
+        self._show(step, steps)
+
+    def epoch(self, epoch: int, accuracies: Sequence[float]) -> None:
+        """See `dpmix.execution.Watcher`; of research alone."""
+        self._line(f"epoch {epoch}: accuracy {accuracies[0]:.2f} % of the test images")
+
+    def done(self, executed: int) -> None:
+        """Record that the run is finished, with the steps that it executed, and close the bar."""
+        self.close()
+        state = "finished" if self._run.state == "running" else self._run.state
+        self._record.count(self._run.key, (self._lost or 0) + executed, state)
+
+    def close(self) -> None:
+        """Remove the bar from the screen."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def _show(self, step: int, steps: int) -> None:
+        now = time.monotonic()
+        if sys.stderr.isatty():
+            if self._bar is None:
+                from tqdm import tqdm
+
+                self._bar = tqdm(total=steps, initial=step, desc="training", unit="step", leave=False)
+            self._bar.update(step - self._bar.n)
+            if now - self._shown >= 1.0:
+                self._shown = now
+                self._bar.set_postfix_str(self._state(step, now, self._cost / _SHARE))
+        elif now - self._shown >= _EVERY_SECONDS and step > self._first:
+            self._shown = now
+            left = (now - self._began) / (step - self._first) * (steps - step)
+            self._line(f"step {step} of {steps}, {self._state(step, now)}, about {left:.0f} s left")
+
+    def _state(self, step: int, now: float, seldom: float = 0.0) -> str:
+        """ε and speed in words; ε is computed anew if that is `seldom` seconds ago."""
+        if now - self._computed >= seldom:
+            executed = [Steps(self._plan.noise_multiplier, self._plan.step_rate, step)]
+            self._epsilon = rounded_up(self._plan.stated(executed)[1], 2)
+            self._computed = time.monotonic()
+            self._cost = self._computed - now
+        speed = (step - self._first) * self._images / (now - self._began)
+        return f"ε = {self._epsilon} of {self._plan.target_epsilon:g}, {speed:,.0f} images/s"
+
+    def _line(self, text: str) -> None:
+        if self._bar is not None:
+            self._bar.write(text, file=sys.stderr)
+        else:
+            print(text, file=sys.stderr, flush=True)

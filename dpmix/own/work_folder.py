@@ -1,0 +1,51 @@
+"""The folder of an unfinished run, `<out>.work`: what it was asked for, the listed images, and what is made from them.
+
+Paths of artefacts are relative, so a run is made with this folder as the working directory. It holds decoded private
+images until the run is done, and is then removed.
+"""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from dpmix.errors import DataError, DpmixError
+
+
+@contextlib.contextmanager
+def entered(work: Path) -> Iterator[None]:
+    """A context in which the work folder is the working directory, and in which no other process runs the same.
+
+    Raises:
+        DataError: if another process is in it.
+        DpmixError: if it cannot be made.
+    """
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        work.chmod(0o700)
+        handle = os.open(work, os.O_RDONLY)
+    except OSError as error:
+        raise DpmixError(f"{work} cannot be made ({error.strerror}); name another folder: --out FOLDER") from error
+    try:
+        _alone(handle, work)
+        with contextlib.chdir(work):
+            yield
+    finally:
+        os.close(handle)
+
+
+def _alone(handle: int, work: Path) -> None:
+    try:
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise DataError(f"another process is training in {work}; wait for it, or stop it") from error
+    except (ImportError, OSError):  # a system without such locks
+        return
+
+
+def remove(work: Path) -> None:
+    """Delete the work folder and the decoded images in it."""
+    shutil.rmtree(work, ignore_errors=True)

@@ -1,0 +1,43 @@
+"""Small folders of drawn images, whose classes are colours, and an encoder under which a run takes seconds."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dpmix.models import small_encoders
+
+# A run of thirty-odd steps, on an encoder that is trained on drawn digits.
+QUICK: dict[str, Any] = {
+    "encoder": "tiny-vit/strokes", "side": 16, "k_base": 2, "k_self": 1, "batch_size": 8, "epochs": 2,
+}  # fmt: skip
+COLOURS = {"bile": (60, 200, 60), "blood": (200, 60, 60), "water": (60, 60, 200)}
+
+
+def draw(folder: Path, per_class: int, seed: int = 0) -> Path:
+    """Noisy images of 24 x 20 pixels in a folder for each class."""
+    random = np.random.default_rng(seed)
+    for name, colour in COLOURS.items():
+        (folder / name).mkdir(parents=True)
+        for index in range(per_class):
+            pixels = np.clip(random.normal(colour, 60, (20, 24, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{index}.png")
+    return folder
+
+
+@pytest.fixture
+def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """`my-images`, three classes of 50 images, in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    recipe = dataclasses.replace(small_encoders.RECIPES["tiny-vit"], steps=20, batch=16)
+    monkeypatch.setitem(small_encoders.RECIPES, "tiny-vit", recipe)
+    return draw(Path("my-images"), 50)
+
+
+@pytest.fixture
+def quick() -> dict[str, Any]:
+    """Options of `train` for a quick run."""
+    return dict(QUICK)

@@ -1,0 +1,78 @@
+"""What is on record while a run goes on, and what is on the screen."""
+
+from pathlib import Path
+
+import pytest
+
+from dpmix.own.following import Following
+from dpmix.own.spent import Record, Run
+from dpmix.privacy.accounting import Steps, composed_epsilon
+from dpmix.privacy.plan import Plan
+from tests.own.test_spent import a_run
+
+PLAN = Plan.make(
+    population=1000, batch_size=100, epochs=30, clip_norm=1.0, noise_multiplier=2.0, delta=1e-5, epsilon=8.0
+)  # fmt: skip
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> Record:
+    return Record(tmp_path / "spent.json")
+
+
+def the_run(record: Record) -> Run:
+    (run,) = record.runs()
+    return run
+
+
+def follow(record: Record, first: int, last: int) -> Following:
+    following = Following(PLAN, 800.0, record, the_run(record))
+    for step in range(first, last):
+        following.step(step, PLAN.steps)
+        assert the_run(record).steps >= step + 1  # before the step is executed
+    return following
+
+
+def test_a_whole_run_is_counted_with_its_steps(record: Record) -> None:
+    record.begin(a_run(planned=PLAN.steps))
+    following = follow(record, 0, PLAN.steps)
+    following.done(PLAN.steps)
+    assert (the_run(record).steps, the_run(record).state) == (PLAN.steps, "finished")
+
+
+def test_steps_that_a_kill_lost_are_counted_besides(record: Record) -> None:
+    record.begin(a_run(planned=PLAN.steps))
+    follow(record, 0, 100)
+    counted = the_run(record).steps
+    assert 100 <= counted <= 100 + PLAN.steps // 50
+    # The checkpoint was of 60 steps: the others were executed, and are executed again.
+    following = follow(record, 60, PLAN.steps)
+    assert the_run(record).steps >= 100 + PLAN.steps - 60
+    following.done(PLAN.steps)
+    assert the_run(record).steps == counted - 60 + PLAN.steps
+
+
+def test_epsilon_on_the_screen_is_of_the_executed_steps(
+    record: Record, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("dpmix.own.following._EVERY_SECONDS", 0.0)
+    record.begin(a_run(planned=PLAN.steps))
+    follow(record, 0, 151)
+    lines = capsys.readouterr().err.splitlines()
+    spent = composed_epsilon("pld", [Steps(PLAN.noise_multiplier, PLAN.step_rate, 150)], delta=1e-5)
+    (line,) = [line for line in lines if line.startswith(f"step 150 of {PLAN.steps}, ")]
+    shown = float(line.partition("ε = ")[2].split()[0])
+    assert spent <= shown <= spent + 0.01
+    assert "of 8, " in line
+    assert line.endswith(" s left")
+
+
+def test_an_accuracy_is_shown_when_it_is_told(record: Record, capsys: pytest.CaptureFixture[str]) -> None:
+    """The loop tells of it in research alone (tests/training/test_watching.py)."""
+    record.begin(a_run(planned=PLAN.steps, state="research"))
+    following = Following(PLAN, 800.0, record, the_run(record))
+    following.epoch(2, [91.5])
+    assert capsys.readouterr().err == "epoch 2: accuracy 91.50 % of the test images\n"
+    following.step(0, PLAN.steps)
+    following.done(PLAN.steps)
+    assert the_run(record).state == "research"
