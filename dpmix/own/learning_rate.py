@@ -27,7 +27,8 @@ along the constant is 1 / classes at the start, so the largest rate is a multipl
 Above it the moving average of the weights (`dpmix.own.recipe`) keeps accuracy nearly the same over a factor of 8 and
 more; so (3) can be rough. Everything is in units of 1 / C, as gradients at the start are longer than C <= 1.
 
-c and a were chosen on CIFAR-10 (its ten classes, pairs of them, and sixty clusters) and on digits.
+c, s and a were chosen on CIFAR-10 (its ten classes, pairs of them, and sixty clusters) and on digits; what was lost
+there to the best rate of a grid is in `benchmarks/README.md`.
 """
 
 import math
