@@ -1,13 +1,14 @@
 """What `dpmix train` does where nobody says otherwise: settings that follow from N alone, which is public.
 
-They were chosen on CIFAR-10 with the default encoder, between two bounds. Accuracy gains from more views, more epochs
-and, where noise limits, from higher sampling rates. And every view has to be encoded, K epochs N of them, which is
-nearly all of the time. So the views of a run are counted first, and batches are then as large as leaves enough steps:
+Every view has to be encoded, K epochs N of them, which is nearly all of the time. So the views of a run are counted
+first, and batches are then as large as leaves enough steps:
 
     views of a run = max(16 N, min(40,000, 160 N)),      B = 8 √N,      T = epochs N / B,
 
 27 steps out of 2,000 images, 50 out of 10,000 and 111 out of 50,000. Fewer would be too few for the moving average of
-the weights, which makes accuracy nearly the same over a factor of 8 of learning rates (`dpmix.own.learning_rate`).
+the weights: where noise does not limit, it keeps accuracy within a point over a factor of 8 of learning rates. On
+CIFAR-10 with N = 1,000, ε = 1 and 2, going from 7 epochs to 14 with batches twice as large gained some two points, and
+40 epochs one or two more. K was not varied.
 """
 
 import math
