@@ -109,14 +109,19 @@ def setup(asked: Request, listing: Listing) -> Setup:
     return Setup(asked, listing, dataset, model, synthetic, method, settings)
 
 
+def split(asked: Request) -> dict[str, Any]:
+    """How a request's images are divided into training and test set: arguments of `read_listing`."""
+    how = {name: value for name in ("test_share", "key") if (value := getattr(asked, name)) is not None}
+    return {"persons": asked.unit == "person", **how}
+
+
 def listed(asked: Request) -> Listing:
     """The images of a request. None is decoded, unless damaged ones are to be left out.
 
     Raises:
         DataError: as `read_listing` does.
     """
-    how = {name: value for name in ("test_share", "key") if (value := getattr(asked, name)) is not None}
-    listing = read_listing(asked.images, persons=asked.unit == "person", **how)
+    listing = read_listing(asked.images, **split(asked))
     if asked.skip_damaged:
         listing = listing.without(damaged(listing.files, [image.place for image in listing.images]))
     return listing

@@ -20,7 +20,7 @@ from dpmix.execution import Execution
 from dpmix.files import atomic_directory, read_json, write_json
 from dpmix.own import spent
 from dpmix.own.request import Request, default_out, keep, kept, refuse_another, request
-from dpmix.own.setup import MANIFEST, Setup, learning_rate_of, listed, relative, setup, sizes
+from dpmix.own.setup import MANIFEST, Setup, learning_rate_of, listed, relative, setup, sizes, split
 from dpmix.own.work_folder import entered, remove
 from dpmix.privacy.accounting import rounded_up
 from dpmix.privacy.discrete_laplace import noise_deviation
@@ -301,7 +301,8 @@ def _write(made: Setup, plan: "Plan", run: Experiment, record: spent.Record, enc
     runs = [one for one in record.runs() if one.covered and one.unit == asked.unit]
     joint, delta = spent.together(runs, asked.unit)
     facts["together"] = {"epsilon": spent.tightest(joint), "delta": delta, "models": len(runs)}
-    model_folder.write(asked.out, model=released, encoder=encoder, privacy=facts)
+    # So that `dpmix evaluate` finds the same test images again.
+    model_folder.write(asked.out, model=released, encoder=encoder, privacy=facts, config={"split": split(asked)})
     if found := facts.get("evaluation"):
         deviation = 100 * noise_deviation(found["epsilon"]) / found["images"]
         _say(

@@ -2,15 +2,18 @@
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from dpmix.data.listing import read_listing
 from dpmix.errors import DataError, ParamsError
 from dpmix.files import read_json
 from dpmix.own.evaluate import evaluate
 from dpmix.own.model_folder import ModelFolder
 from dpmix.own.predict import predict
+from dpmix.own.train import train
 from tests.own.folders import write_images
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -79,3 +82,12 @@ def test_what_cannot_be_measured_is_one_line_and_nothing_is_written(model: Model
     with pytest.raises(DataError, match="gone"):
         evaluate(model.path, "gone")
     assert sorted(path.name for path in Path().iterdir()) == before
+
+
+def test_the_test_images_are_those_that_training_left_out(images: Path, quick: dict[str, Any]) -> None:
+    """With a key and a share of one's own; by the usual ones others would be."""
+    drawn = {"test_share": 0.4, "key": "mine"}
+    folder = train(images, epsilon=8, **drawn, **quick)
+    left_out = len(read_listing(images, **drawn).of("test"))
+    assert left_out != len(read_listing(images).of("test"))
+    assert evaluate(folder, images, device="cpu").measures["images"] == left_out
