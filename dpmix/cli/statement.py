@@ -77,7 +77,9 @@ def _files(path: Path) -> list[Path]:
         # `dpmix.artefacts.releasable.ARTEFACTS`.
         if isinstance(run, dict) and "prompts" not in run and not run.get("release"):
             raise PrivacyError(f"{metrics} is of a run without release: true, which no ε covers; do not hand it out")
-    files = sorted(path.rglob("model.safetensors"))
+    # The encoder within a model's folder may have a file of this name, which is public.
+    found = sorted(path.rglob("model.safetensors"))
+    files = [file for file in found if not (file.parents[1] / "privacy.json").is_file()]
     if not files:
         raise DataError(f"{path} holds no model.safetensors; a run with release: true leaves one")
     return files

@@ -68,6 +68,7 @@ def test_mistakes_are_one_line_and_nothing_is_written(model: ModelFolder, monkey
 def test_a_folders_statement_is_held_against_its_record(
     model: ModelFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (model.path / "encoder" / "model.safetensors").write_bytes(b"an encoder's, as timm calls it")
     assert run(monkeypatch, "statement", "shapes-model") == 0
     assert "one image of 96 of shapes" in capsys.readouterr().out
     said = read_json(model.path / "privacy.json")
