@@ -180,7 +180,8 @@ def test_conda_gets_the_same_environment(repository, project):
 def test_every_import_of_the_library_is_declared(repository, project):
     distributions = metadata.packages_distributions()
     names = {canonicalize_name(one.name) for one in map(Requirement, project["project"]["dependencies"])}
-    optional = {canonicalize_name(Requirement(one).name) for one in project["project"]["optional-dependencies"]["jax"]}
+    extras = project["project"]["optional-dependencies"]
+    optional = {canonicalize_name(Requirement(one).name) for name in ("jax", "export") for one in extras[name]}
     undeclared = []
     for path in sorted((repository / "dpmix").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -129,7 +129,23 @@ class Encoder:
     @property
     def normalization(self) -> tuple[list[float], list[float]]:
         """What each channel is reduced by, and then divided by."""
-        return self._mean.flatten().tolist(), self._std.flatten().tolist()
+        # Seven digits say a float32.
+        mean, std = ([float(f"{one:.7g}") for one in values.flatten().tolist()] for values in (self._mean, self._std))
+        return mean, std
+
+    def resizing(self, side: int) -> Tensor:
+        """The matrix A, float32 [resolution, side], by which images X [m, C, side, side] are resized to A X A^T.
+
+        Entries outside [0, 1] are then clamped. Interpolation with antialiasing is linear, and the same for rows and
+        columns; so two products say it to programs that have another interpolation, or none.
+        """
+        # A channel for each row, in which this row alone is 1.
+        units = torch.eye(side)[None, :, :, None].repeat(1, 1, 1, side)
+        size = (self.resolution, self.resolution)
+        resized = functional.interpolate(
+            units, size=size, mode=self._interpolation, align_corners=False, antialias=True
+        )
+        return resized[0, :, :, 0].T.contiguous()
 
     def zero_shot_weights(self, classes: Sequence[str], template: str | Sequence[str] = "a photo of a {}") -> Tensor:
         """The weights of the zero-shot classifier (Radford et al., 2021): normalised text embeddings of the classes.

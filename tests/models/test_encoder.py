@@ -55,6 +55,20 @@ def test_grey_images_and_other_sizes_are_taken(folder: Path, images: Tensor) -> 
         encoder(torch.rand(2, 3, 16, 8))
 
 
+@pytest.mark.parametrize("side", [9, 40])
+def test_resizing_is_a_matrix(folder: Path, side: int) -> None:
+    """As torch resizes images, to a smaller and to a larger side."""
+    encoder = load_encoder(folder)
+    matrix = encoder.resizing(side)
+    images = torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(0))
+    size = (encoder.resolution, encoder.resolution)
+    expected = functional.interpolate(images, size=size, mode="bicubic", align_corners=False, antialias=True)
+    assert (matrix @ images @ matrix.T - expected).abs().max() < 1e-5
+    assert encoder.normalization == (list(MEAN), list(STD))
+    mean, std = (torch.tensor(one).reshape(1, 3, 1, 1) for one in encoder.normalization)
+    assert torch.allclose(encoder.visual((expected.clamp(0, 1) - mean) / std), encoder(images), atol=1e-5)
+
+
 def test_half_precision_is_close_and_returns_float32(folder: Path, images: Tensor) -> None:
     exact, half = load_encoder(folder)(images), load_encoder(folder, dtype=torch.bfloat16)(images)
     assert half.dtype == torch.float32

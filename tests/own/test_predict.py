@@ -113,7 +113,7 @@ def test_json_has_an_entry_for_each_image(tmp_path: Path) -> None:
 
 
 def test_parquet_has_the_rows_of_csv(tmp_path: Path) -> None:
-    needs.module("pyarrow", "pyarrow (the extra export)")
+    needs.module("pyarrow", needs.PYARROW)
     own.write(FOUND, tmp_path / "found.parquet", "parquet")
     own.write(FOUND, tmp_path / "found.csv", "csv")
     table = pd.read_csv(tmp_path / "found.csv")
