@@ -11,6 +11,7 @@ from dpmix.cli.agree import agree, reference
 from dpmix.cli.card import card
 from dpmix.cli.check import check
 from dpmix.cli.classify import classify
+from dpmix.cli.compare import compare
 from dpmix.cli.evaluate import evaluate
 from dpmix.cli.export import export
 from dpmix.cli.plan import plan
@@ -43,6 +44,7 @@ _show(plan, _OWN, "What training, or a table, takes and spends; nothing is train
 _show(train, _OWN, "A private classifier from a folder of images.")
 _show(predict, _OWN, "The classes of images, by a model's folder.")
 _show(evaluate, _OWN, "How good a model's folder is; its numbers read the test images.")
+_show(compare, _OWN, "Methods at several ε, with seeds; research, not for release.")
 _show(card, _OWN, "Write the card of a model's folder again.")
 _show(export, _OWN, "A folder for the hub, or an entry for the leaderboard.")
 app.command(hidden=True)(classify)  # what predict was called when a model was one file

@@ -157,7 +157,7 @@ def _sections(data: Figure1Data) -> list[_Section]:
     return sections
 
 
-def figure1(panels: Figure1Data, out_stem: Path) -> tuple[Path, Path]:
+def figure1(panels: Figure1Data, out_stem: Path) -> tuple[Path, ...]:
     """Draw Figure 1: the views of one example.
 
     Args:

@@ -19,6 +19,13 @@ Floats = NDArray[np.float32]
 
 FILL, _INK, _MUTED = "#C9CED6", "#1A1A1A", "#555555"
 
+# Dates and versions would make equal figures differ.
+_DATED = {
+    "png": ("Software",),
+    "pdf": ("CreationDate", "ModDate", "Producer", "Creator"),
+    "svg": ("Date", "Creator", "Format", "Type"),
+}
+
 SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 
@@ -37,29 +44,34 @@ def style() -> Iterator[None]:
         "xtick.color": _INK,
         "ytick.color": _INK,
         "pdf.fonttype": 42,
+        "svg.hashsalt": "dpmix",
         "figure.facecolor": "white",
     }
     with matplotlib.rc_context({**matplotlib.rcParamsDefault, **settings}):
         yield
 
 
-def save_figure(figure: "Figure", out_stem: Path) -> tuple[Path, Path]:
-    """Write a figure as `<out_stem>.png` and `<out_stem>.pdf`, without dates and versions, and return both paths."""
+def save_figure(figure: "Figure", out_stem: Path, kinds: tuple[str, ...] = ("png", "pdf")) -> tuple[Path, ...]:
+    """Write a figure as `<out_stem>.<kind>` for each of the kinds, without dates and versions, and return the paths.
+
+    Args:
+        figure: what is drawn.
+        out_stem: the path without an ending.
+        kinds: of `png`, `pdf` and `svg`.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     FigureCanvasAgg(figure)
-    png, pdf = (out_stem.with_name(f"{out_stem.name}.{kind}") for kind in ("png", "pdf"))
-    with atomic_file(png) as temporary:
-        figure.savefig(temporary, dpi=160, metadata={"Software": None})
-    with atomic_file(pdf) as temporary:
-        # Dates and versions would make equal figures differ.
-        figure.savefig(temporary, metadata={"CreationDate": None, "ModDate": None, "Producer": None, "Creator": None})
-    return png, pdf
+    paths = tuple(out_stem.with_name(f"{out_stem.name}.{kind}") for kind in kinds)
+    for kind, path in zip(kinds, paths, strict=True):
+        with atomic_file(path) as temporary:
+            figure.savefig(temporary, format=kind, dpi=160, metadata=dict.fromkeys(_DATED[kind]))
+    return paths
 
 
-def subscript(method: str) -> str:
-    """A method's name for a heading: `DP-Mix_Self` with its last part lowered."""
-    return SUBSCRIPT.sub(r"$_{\\mathbf{\1}}$", method)
+def subscript(method: str, bold: bool = True) -> str:
+    """A method's name for a heading or, not bold, for a legend: `DP-Mix_Self` with its last part lowered."""
+    return SUBSCRIPT.sub(rf"$_{{\\math{'bf' if bold else 'rm'}{{\1}}}}$", method)
 
 
 def wrap(text: str, width: int) -> str:

@@ -28,7 +28,7 @@ def train_stream(wanted: Sequence[Artefact], scale: str, execution: Execution, w
     """
     first, device = experiment_of(wanted[0]), execution.where()
     data = load_data(first, scale)
-    featurize = _featurizer(first, data, scale, execution)
+    featurize = featurizer(first, data, scale, execution)
     rates = {
         artefact.hash: artefact.learning_rates
         if isinstance(artefact, Selection)
@@ -65,7 +65,15 @@ def train_stream(wanted: Sequence[Artefact], scale: str, execution: Execution, w
     workers.wait()
 
 
-def _featurizer(experiment: Experiment, data: TrainingData, scale: str, execution: Execution) -> Featurizer:
+def featurizer(experiment: Experiment, data: TrainingData, scale: str, execution: Execution) -> Featurizer:
+    """What a run's heads see: its frozen encoder, which must exist, with features standardised as its spec says.
+
+    Args:
+        experiment: the run.
+        data: its images.
+        scale: the name of the scale.
+        execution: how to compute.
+    """
     from dpmix.models.encoder_files import shared_encoder
 
     assert isinstance(experiment.model, EncoderSpec)

@@ -16,6 +16,7 @@ from dpmix.files import read_json
 from dpmix.release.statement import read_statement
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.slow]
+RESEARCH = ("compare",)
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "own-images" / "README.md"
 
 
@@ -56,6 +57,8 @@ def test_the_commands_of_the_page_do_what_it_says(
 ) -> None:
     said: dict[str, str] = {}
     for words in commands():
+        if words[1] in RESEARCH:
+            continue
         monkeypatch.setattr("sys.argv", words)
         with pytest.raises(SystemExit) as caught:
             main()
@@ -71,6 +74,19 @@ def test_the_commands_of_the_page_do_what_it_says(
     assert len(said["predict"].splitlines()) == 1 + 30
     assert Path("my-images.dpmix-spent.json").is_file()
     assert not Path("my-images-model.work").exists()
+
+
+def test_the_comparison_of_the_page(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (words,) = (words for words in commands() if words[1] == "compare")
+    monkeypatch.setattr("sys.argv", words)
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code in (0, None)
+    text = Path("my-images-comparison/README.md").read_text(encoding="utf-8")
+    assert text.split("\n\n")[1].startswith("> **Research, not for release.**")
+    assert "DP-Mix_Self minus Self-Aug" in text
+    # Nothing of it counts as spent, as nothing of it may be handed out.
+    assert sorted(path.name for path in Path().iterdir()) == ["my-images", "my-images-comparison"]
 
 
 def test_the_page_names_what_is_written() -> None:

@@ -1,0 +1,172 @@
+"""`compare`: methods × ε with seeds on images of one's own, beside reference rows. Research, not for release.
+
+The heads of a method share each seed's sample and views over all ε, and all methods share each seed's sample and noise,
+so that differences are paired by seed.
+"""
+
+import math
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from dpmix.artefacts.data import EncoderModel
+from dpmix.errors import DataError, DpmixError, ParamsError, suggestion
+from dpmix.execution import Execution
+from dpmix.files import atomic_directory
+from dpmix.own.comparison import EPSILONS, METHODS, SCALE, TABLE, Comparison, parameters, plan_at, without_noise
+from dpmix.own.request import Request, default_out, request
+from dpmix.own.setup import MANIFEST, Setup, learning_rate_of, listed, relative, setup, sizes
+from dpmix.own.work_folder import entered, remove
+
+
+def compare(
+    images: str | Path,
+    *,
+    epsilon: Sequence[float] = EPSILONS,
+    methods: Sequence[str] | None = None,
+    seeds: int = 3,
+    output: str | Path | None = None,
+    tune: bool = False,
+    device: str | None = None,
+    **options: Any,
+) -> Path:
+    """Train each method at each ε with several seeds, and write a table, a curve and the differences of methods.
+
+    Everything is seeded and reads the test images, so no ε covers it: the numbers are for research, not for release.
+
+    Args:
+        images: a folder, zip archive or CSV file of images, as `dpmix.data.listing.read_listing` understands them.
+        epsilon: values of ε.
+        methods: of `self-aug`, `dp-mix-self` and `dp-mix-diff`, which needs `synthetic`; by default the first two, and
+            the third one with `synthetic`.
+        seeds: how many runs of each, with the seeds 1, 2 and so on.
+        output: the folder to write, which must not exist; by default `<images>-comparison`.
+        tune: choose each learning rate on held-out training images instead of by the rule that looks at no image.
+        device: where to compute, such as `cuda:0`; by default a GPU if there is one.
+        options: further arguments of `train` that say what is trained: `delta`, `unit`, `test_share`, `key`,
+            `skip_damaged`, `batch_size`, `epochs`, `clip_norm`, `encoder`, `side` or `synthetic`.
+
+    Returns:
+        The folder that was written, with `README.md`, `table_comparison.csv`, `.md`, `.tex` and `.json`, and
+        `accuracy.png` and `.svg`.
+
+    Raises:
+        ParamsError: for values that do not fit together.
+        DataError: for images that cannot be used, or an `output` that exists.
+    """
+    epsilons, seeds = _epsilons(epsilon), _seeds(seeds)
+    asked = _requests(images, output, epsilons, methods, options)
+    first = asked[0]
+    if first.out.exists():
+        raise DataError(f"{relative(first.out)} exists and is not overwritten; name another folder: --output FOLDER")
+    how = Execution(device=device)
+    try:
+        _made(asked, epsilons, seeds, how, tune=tune)
+    except DpmixError:
+        if not Path(first.work, "results").exists():  # nothing was trained
+            remove(first.work)
+        raise
+    remove(first.work)
+    return relative(first.out)
+
+
+def _made(asked: Sequence[Request], epsilons: tuple[float, ...], seeds: int, how: Execution, *, tune: bool) -> None:
+    """Train everything in the work folder, and write the output folder."""
+    from dpmix.build import build_target
+    from dpmix.catalogue.catalogue import Catalogue
+    from dpmix.own import comparison_report
+    from dpmix.own.reference import logistic_regression
+
+    first = asked[0]
+    with entered(first.work):
+        compared = _compared(asked, epsilons, seeds, how, tune=tune)
+        catalogue = Catalogue(parameters(compared), SCALE)
+        _say(
+            f"research, not for release: {len(asked)} methods × {len(compared.epsilons)} values of ε × {seeds} seeds, "
+            "and the reference rows"
+        )
+        build_target(f"table_{TABLE}", catalogue, how)
+        without = logistic_regression(without_noise(catalogue), SCALE, how)
+        with atomic_directory(first.out) as folder:
+            for path in sorted(Path("results", SCALE, "tables").glob(f"table_{TABLE}.*")):
+                shutil.copyfile(path, folder / path.name)
+            comparison_report.write(folder, compared, catalogue, without)
+
+
+def _compared(
+    asked: Sequence[Request], epsilons: tuple[float, ...], seeds: int, how: Execution, *, tune: bool
+) -> Comparison:
+    """What is compared, with its images listed and its encoder made in the working directory."""
+    from dpmix.data.manifest import fingerprint, write_manifest
+
+    listing = listed(asked[0])
+    # Other images, or another split of them, have another manifest, so nothing made of them is taken for these.
+    manifest = Path(f"{Path(MANIFEST).stem}-{fingerprint(listing)[:16]}.csv")
+    setups = {}
+    for one in asked:
+        made = setup(one, listing)
+        made = replace(made, dataset=made.dataset.model_copy(update={"path": str(manifest)}))
+        made.experiment(1.0, 0)  # does all fit together?
+        setups[made.method] = made
+    write_manifest(listing, manifest)
+    compared = Comparison(setups, epsilons, seeds, None)
+    _say(f"{asked[0].images.name}: {sizes(listing, asked[0])}")
+    return compared if tune else replace(compared, rates=_rates(compared.first, epsilons, how))
+
+
+def _rates(made: Setup, epsilons: tuple[float, ...], how: Execution) -> dict[float, float]:
+    """By ε, infinity included, the learning rate by the rule for the noise of that ε."""
+    from dpmix.build import build
+    from dpmix.models.encoder_files import shared_encoder
+
+    artefact = EncoderModel(encoder=made.model)
+    build(artefact, scale=SCALE, execution=how, quiet=True)
+    dimension = shared_encoder(artefact.path(SCALE).parent, how).dim
+    return {one: learning_rate_of(made, plan_at(made, one), dimension) for one in (*epsilons, math.inf)}
+
+
+def _requests(
+    images: str | Path,
+    output: str | Path | None,
+    epsilons: tuple[float, ...],
+    methods: Sequence[str] | None,
+    options: dict[str, Any],
+) -> list[Request]:
+    """A request for each method."""
+    names = list(METHODS)[: 3 if options.get("synthetic") is not None else 2] if methods is None else list(methods)
+    for name in names:
+        if name not in METHODS:
+            raise ParamsError(f"no method is called {name!r}; {suggestion(name, METHODS)}")
+    if not names or len(set(names)) < len(names):
+        raise ParamsError("a method is to be compared with another; name each once, such as self-aug dp-mix-self")
+    place = Path(images).expanduser()
+    model = default_out(place.resolve())
+    out = output if output is not None else model.with_name(f"{model.name.removesuffix('-model')}-comparison")
+    return [request(images, out, epsilon=epsilons[0], method=name, research=True, **options) for name in names]
+
+
+def _epsilons(values: Sequence[float]) -> tuple[float, ...]:
+    """The values of ε, ascending, each once.
+
+    Raises:
+        ParamsError: for none, or one that is not above 0 and at most 100.
+    """
+    for value in values:
+        if not 0 < value <= 100:
+            raise ParamsError(f"epsilon {value:g} is not above 0 and at most 100; give others: --epsilon 1 4")
+    if not values:
+        raise ParamsError("no ε is given; give one or more: --epsilon 1 4")
+    return tuple(sorted({float(value) for value in values}))
+
+
+def _seeds(count: int) -> int:
+    if count < 1:
+        raise ParamsError(f"seeds {count} is below 1; give the number of runs of each method and ε: --seeds 3")
+    return count
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

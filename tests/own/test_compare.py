@@ -1,0 +1,87 @@
+"""`compare`: runs on one stream with rates by the rule, the table, its words, and mistakes in one line."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dpmix.errors import DataError, DpmixError, ParamsError
+from dpmix.execution import Execution
+from dpmix.own.compare import _compared, _requests, compare
+from dpmix.own.comparison import Comparison
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.fixture
+def small(quick: dict[str, Any]) -> dict[str, Any]:
+    """Options of a comparison that takes seconds."""
+    return {name: value for name, value in quick.items() if not name.startswith("k_")}
+
+
+def compared(options: dict[str, Any], tune: bool = False, methods: list[str] | None = None) -> Comparison:
+    asked = _requests("my-images", None, (1.0, 8.0), methods, options)
+    return _compared(asked, (1.0, 8.0), 2, Execution(), tune=tune)
+
+
+def test_a_table_a_curve_and_words_are_written(
+    images: Path, small: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = compare(images, epsilon=[8, 1], seeds=2, **small)
+    assert made == Path("my-images-comparison")
+    stems = {f"table_comparison.{kind}" for kind in ("csv", "json", "md", "tex")}
+    assert {path.name for path in made.iterdir()} == {"README.md", "accuracy.png", "accuracy.svg"} | stems
+    # Nothing else is left: no decoded image, no record of spent ε.
+    assert sorted(path.name for path in Path().iterdir()) == ["my-images", "my-images-comparison"]
+    text = (made / "README.md").read_text(encoding="utf-8")
+    assert text.split("\n\n")[1].startswith("> **Research, not for release.**")
+    cells = json.loads((made / "table_comparison.json").read_text(encoding="utf-8"))["cells"]
+    values = {(cell["row"][0], cell["column"][0]): cell["values"] for cell in cells}
+    assert len(values["DP-Mix_Self", "ε = 1"]) == 2
+    mixed, plain = values["DP-Mix_Self", "ε = 8"], values["Self-Aug", "ε = 8"]
+    difference = sum(one - other for one, other in zip(mixed, plain, strict=True)) / 2
+    said = re.search(r"- DP-Mix_Self minus Self-Aug, .*ε = 8: ([−+.\d]+|the same)", text)
+    assert said is not None
+    shown = 0.0 if said[1] == "the same" else float(said[1].replace("−", "-"))
+    assert shown == pytest.approx(difference, abs=0.051)
+    assert "| clipped, no noise |" in text
+    assert "| no privacy |" in text
+    assert "research, not for release" in capsys.readouterr().err
+
+
+def test_other_images_have_another_manifest(images: Path, small: dict[str, Any]) -> None:
+    first = compared(small).first.dataset.path
+    (images / "blood" / "0.png").unlink()
+    second = compared(small).first.dataset.path
+    assert first != second
+    assert {path.name for path in Path().glob("manifest-*.csv")} == {first, second}
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"epsilon": [0]}, ParamsError, "epsilon 0 is not above 0"),
+        ({"epsilon": [float("inf")]}, ParamsError, "epsilon inf is not above 0 and at most 100"),
+        ({"seeds": 0}, ParamsError, "seeds 0 is below 1"),
+        ({"methods": ["dp-mixself"]}, ParamsError, "did you mean 'dp-mix-self'"),
+        ({"methods": ["self-aug", "self-aug"]}, ParamsError, "name each once"),
+        ({"methods": ["dp-mix-diff"]}, ParamsError, "--synthetic FOLDER"),
+        ({"output": "my-images/there"}, ParamsError, "would lie among the images"),
+        ({"batch_size": 1000}, ParamsError, "batch_size 1000 exceeds the"),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_nothing(
+    options: dict[str, Any], error: type[DpmixError], words: str, images: Path, small: dict[str, Any]
+) -> None:
+    with pytest.raises(error, match=re.escape(words)) as caught:
+        compare(images, **{**small, **options})
+    assert len(str(caught.value).splitlines()) == 1
+    assert [path.name for path in Path().iterdir()] == ["my-images"]
+
+
+def test_a_folder_that_is_there_is_not_overwritten(images: Path, small: dict[str, Any]) -> None:
+    Path("my-images-comparison").mkdir()
+    with pytest.raises(DataError, match=r"my-images-comparison exists and is not overwritten; .*: --output FOLDER"):
+        compare(images, **small)

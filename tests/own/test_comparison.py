@@ -1,0 +1,63 @@
+"""What `compare` asks the catalogue for: streams, learning rates, references, and D."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dpmix.artefacts.experiment import Experiment, Selection
+from dpmix.catalogue.catalogue import Catalogue
+from dpmix.execution import Execution
+from dpmix.own.compare import _compared, _requests
+from dpmix.own.comparison import SCALE, Comparison, parameters, plan_at
+from dpmix.own.learning_rate import learning_rate
+from tests.own.images import draw
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.fixture
+def small(quick: dict[str, Any]) -> dict[str, Any]:
+    """Options of a comparison that takes seconds."""
+    return {name: value for name, value in quick.items() if not name.startswith("k_")}
+
+
+def compared(options: dict[str, Any], tune: bool = False, methods: list[str] | None = None) -> Comparison:
+    asked = _requests("my-images", None, (1.0, 8.0), methods, options)
+    return _compared(asked, (1.0, 8.0), 2, Execution(), tune=tune)
+
+
+def test_runs_share_a_stream_and_have_the_rules_rate_for_their_noise(images: Path, small: dict[str, Any]) -> None:
+    found = compared(small)
+    catalogue = Catalogue(parameters(found), SCALE)
+    runs = [run for run in catalogue.of(Experiment) if isinstance(run, Experiment)]
+    assert sorted({(run.method, run.epsilon) for run in runs}) == [
+        ("dp-mix-self", 1), ("dp-mix-self", 8), ("self-aug", 1), ("self-aug", 8), ("self-aug", math.inf),
+    ]  # fmt: skip
+    assert len(runs) == 10
+    # One stream for each method and seed, whatever ε.
+    assert len({run.stream() for run in runs}) == 4
+    for run in runs:
+        plan = plan_at(found.first, run.epsilon)
+        assert run.learning_rate == pytest.approx(learning_rate(plan, views=2, classes=3, dimension=64), rel=1e-9)
+        assert (plan.noise_multiplier == 0) == math.isinf(run.epsilon)
+        assert not run.release
+
+
+def test_rates_may_be_tuned_on_held_out_images(images: Path, small: dict[str, Any]) -> None:
+    catalogue = Catalogue(parameters(compared(small, tune=True)), SCALE)
+    assert len(catalogue.of(Selection)) == 5
+    assert all(one.experiment.holdout for one in catalogue.of(Selection) if isinstance(one, Selection))
+
+
+def test_public_images_bring_a_third_method(images: Path, small: dict[str, Any]) -> None:
+    draw(Path("public"), 4, seed=9)
+    found = compared({**small, "synthetic": "public"})
+    catalogue = Catalogue(parameters(found), SCALE)
+    (size,) = {
+        run.synthetic_size
+        for run in catalogue.of(Experiment)
+        if isinstance(run, Experiment) and run.method == "dp-mix-diff"
+    }
+    assert (list(found.setups), size) == (["self-aug", "dp-mix-self", "dp-mix-diff"], 12)
