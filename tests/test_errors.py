@@ -50,6 +50,9 @@ ENDED_ELSEWHERE = [
     ("artefacts/experiment.py", "engine: jax {why}"),
     ("tables/kinds/privacy.py", "where)}: {error}"),  # of the accountants
     ("catalogue/cells.py", "{where}: {what}"),  # a message of the params, which has a remedy
+    ("own/check.py", "{reasons[0]}"),  # what `unfit` says, each with what to do
+    ("own/request.py", "Value error"),  # of what the experiment or the request refuses
+    ("own/setup.py", "_reason(error)"),
 ]
 # A message has a remedy if it goes on behind a semicolon, says what a value should be, or ends in what another function
 # says, which is held to this where it is written.
