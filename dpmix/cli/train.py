@@ -11,7 +11,7 @@ def train(
     epsilon: Annotated[float | None, typer.Option(help="ε that the model may spend.")] = None,
     delta: Annotated[float | None, typer.Option(help="δ; by default 1e-5 or less.")] = None,
     unit: Annotated[str, typer.Option(help="Protect one image or person.", show_default=False)] = "image",
-    out: Annotated[Path | None, typer.Option(help="By default IMAGES-model.")] = None,
+    output: Annotated[Path | None, typer.Option(help="By default IMAGES-model.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an unfinished run.")] = False,
     test_share: Annotated[float | None, typer.Option(help="As of check.")] = None,
     key: Annotated[str | None, typer.Option(help="As of check.")] = None,
@@ -40,7 +40,7 @@ def train(
         made = own.train(
             images,
             epsilon=epsilon,
-            out=out,
+            output=output,
             delta=delta,
             unit=unit,
             test_share=test_share,
@@ -65,7 +65,7 @@ def train(
             device=device,
         )
     except KeyboardInterrupt:
-        if own.is_unfinished(images, out, research):
-            typer.echo(f"stopped; go on with: {own.resume_command(images, out, research)}", err=True)
+        if own.is_unfinished(images, output, research):
+            typer.echo(f"stopped; go on with: {own.resume_command(images, output, research)}", err=True)
         raise
     typer.echo(made)

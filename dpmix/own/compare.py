@@ -60,8 +60,8 @@ def compare(
     epsilons, seeds = _epsilons(epsilon), _seeds(seeds)
     asked = _requests(images, output, epsilons, methods, options)
     first = asked[0]
-    if first.out.exists():
-        raise DataError(f"{relative(first.out)} exists and is not overwritten; name another folder: --output FOLDER")
+    if first.output.exists():
+        raise DataError(f"{relative(first.output)} exists and is not overwritten; name another folder: --output FOLDER")
     how = Execution(device=device)
     try:
         _made(asked, epsilons, seeds, how, tune=tune)
@@ -70,7 +70,7 @@ def compare(
             remove(first.work)
         raise
     remove(first.work)
-    return relative(first.out)
+    return relative(first.output)
 
 
 def _made(asked: Sequence[Request], epsilons: tuple[float, ...], seeds: int, how: Execution, *, tune: bool) -> None:
@@ -90,7 +90,7 @@ def _made(asked: Sequence[Request], epsilons: tuple[float, ...], seeds: int, how
         )
         build_target(f"table_{TABLE}", catalogue, how)
         without = logistic_regression(without_noise(catalogue), SCALE, how)
-        with atomic_directory(first.out) as folder:
+        with atomic_directory(first.output) as folder:
             for path in sorted(Path("results", SCALE, "tables").glob(f"table_{TABLE}.*")):
                 shutil.copyfile(path, folder / path.name)
             comparison_report.write(folder, compared, catalogue, without)

@@ -109,7 +109,7 @@ def plan(images: str | Path, *, epsilon: float, **options: Any) -> Planned:
         ParamsError, DataError, PrivacyError: as `train` does.
     """
     device = options.pop("device", None)
-    asked = request(images, options.pop("out", None), epsilon=epsilon, **options)
+    asked = request(images, options.pop("output", None), epsilon=epsilon, **options)
     listing = listed(asked)
     made = setup(asked, listing)
     calibrated = made.plan_file().calibrated()

@@ -52,7 +52,7 @@ def noisy_accuracy(
     if len(images) != len(listing.of("test")):
         raise DataError(f"{len(images)} test images are stored and {len(listing.of('test'))} listed; train afresh")
     right = int((predicted(released, encoder, images)[chosen] == images.labels[chosen]).sum())
-    record.add(Measured(model=made.request.out.name, unit=unit, epsilon=epsilon))
+    record.add(Measured(model=made.request.output.name, unit=unit, epsilon=epsilon))
     noisy = min(max(noisy_count(right, epsilon), 0), len(chosen))
     return {
         "accuracy": round(100 * noisy / len(chosen), 4),

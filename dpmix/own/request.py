@@ -21,7 +21,7 @@ class Request(Spec):
 
     Attributes:
         images: the folder, zip archive or CSV file, as an absolute path.
-        out: the model's folder, as an absolute path.
+        output: the model's folder, as an absolute path.
         epsilon: ε that the run may spend.
         delta: δ.
         unit: who is protected.
@@ -38,7 +38,7 @@ class Request(Spec):
     """
 
     images: Path
-    out: Path
+    output: Path
     epsilon: Annotated[Epsilon, Field(le=100)]
     delta: Annotated[float, Field(gt=0, lt=1)] | None = None
     unit: Unit = "image"
@@ -75,15 +75,15 @@ class Request(Spec):
     @property
     def work(self) -> Path:
         """The folder of the unfinished run, beside the model's folder."""
-        return self.out.with_name(self.out.name + ".work")
+        return self.output.with_name(self.output.name + ".work")
 
 
-def request(images: str | Path, out: str | Path | None, **options: Any) -> Request:
+def request(images: str | Path, output: str | Path | None, **options: Any) -> Request:
     """The request for these images; None among the options leaves a choice open.
 
     Args:
         images: the folder, zip archive or CSV file.
-        out: the model's folder; by default `<images>-model` beside the images, or `<images>-research` of research.
+        output: the model's folder; by default `<images>-model` beside the images, or `<images>-research` of research.
         options: further attributes of `Request`.
 
     Raises:
@@ -94,16 +94,20 @@ def request(images: str | Path, out: str | Path | None, **options: Any) -> Reque
     if not place.exists():
         raise DataError(f"{images} does not exist; name the folder, zip archive or CSV file of the private images")
     place = place.resolve()
-    out = Path(out).expanduser().absolute() if out is not None else default_out(place, bool(options.get("research")))
-    if out.is_relative_to(place):
-        raise ParamsError(f"the model's folder {out} would lie among the images; name another: --out FOLDER")
+    output = (
+        Path(output).expanduser().absolute()
+        if output is not None
+        else default_out(place, bool(options.get("research")))
+    )
+    if output.is_relative_to(place):
+        raise ParamsError(f"the model's folder {output} would lie among the images; name another: --output FOLDER")
     given = {name: value for name, value in options.items() if value is not None}
     for name in ("synthetic", "ledger"):
         if name in given:
             given[name] = Path(given[name]).expanduser().absolute()
     if "epsilon" not in given:
         raise ParamsError("how much ε the model may spend is not given; say it: --epsilon 4")
-    return parsed({"images": place, "out": out, **given})
+    return parsed({"images": place, "output": output, **given})
 
 
 def default_out(images: Path, research: bool = False) -> Path:

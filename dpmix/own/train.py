@@ -38,7 +38,7 @@ def train(
     images: str | Path,
     *,
     epsilon: float | None = None,
-    out: str | Path | None = None,
+    output: str | Path | None = None,
     delta: float | None = None,
     unit: str = "image",
     test_share: float | None = None,
@@ -69,7 +69,7 @@ def train(
     Args:
         images: a folder, zip archive or CSV file of images, as `dpmix.data.listing.read_listing` understands them.
         epsilon: ε that the run may spend; not needed with `resume`.
-        out: the model's folder, which must not exist; by default `<images>-model`.
+        output: the model's folder, which must not exist; by default `<images>-model`.
         delta: δ; by default 1e-5 or less, and at most a tenth of 1 / N.
         unit: who is protected by ε: an `image`, or a `person` with all their images.
         test_share: the share of test images, where no split is given; by default 0.2.
@@ -90,7 +90,7 @@ def train(
         research: train with a seed, show accuracies, and write `metrics.json` alone: no ε covers it.
         seed: of a research run; by default 0.
         ledger: the file that records what was spent; by default beside the images.
-        resume: go on with the unfinished run of the same `out`, with the options that it was begun with.
+        resume: go on with the unfinished run of the same `output`, with the options that it was begun with.
         device: where to compute, such as `cuda:0`; by default a GPU if there is one.
 
     Returns:
@@ -98,7 +98,7 @@ def train(
 
     Raises:
         ParamsError: for options that do not fit together.
-        DataError: for images that cannot be used, an `out` that exists, or an unfinished run without `resume`.
+        DataError: for images that cannot be used, an `output` that exists, or an unfinished run without `resume`.
         PrivacyError: for an ε that cannot be met, or steps that were not what they should be.
         KeyboardInterrupt: if it was stopped; `resume` goes on.
     """
@@ -109,13 +109,13 @@ def train(
         "learning_rate": learning_rate, "encoder": encoder, "side": side, "synthetic": synthetic,
         "evaluate_epsilon": evaluate_epsilon, "research": research, "seed": seed, "ledger": ledger,
     }  # fmt: skip
-    asked = _resumed(images, out, options) if resume else request(images, out, **options)
-    if asked.out.exists():
-        raise DataError(f"{relative(asked.out)} exists and is not overwritten; name another folder: --out FOLDER")
+    asked = _resumed(images, output, options) if resume else request(images, output, **options)
+    if asked.output.exists():
+        raise DataError(f"{relative(asked.output)} exists and is not overwritten; name another folder: --output FOLDER")
     if not resume and (asked.work / _REQUEST).exists():
         raise DataError(
-            f"{relative(asked.work)} holds an unfinished run; go on with it: {resume_command(images, out, research)}; "
-            "or delete it"
+            f"{relative(asked.work)} holds an unfinished run; go on with it: "
+            f"{resume_command(images, output, research)}; or delete it"
         )
     try:
         with entered(asked.work):
@@ -129,36 +129,36 @@ def train(
             remove(asked.work)
         raise
     remove(asked.work)
-    return relative(asked.out)
+    return relative(asked.output)
 
 
-def resume_command(images: str | Path, out: str | Path | None, research: bool = False) -> str:
+def resume_command(images: str | Path, output: str | Path | None, research: bool = False) -> str:
     """The command that goes on with an unfinished run."""
     import shlex
 
-    named = ["--out", str(out)] if out is not None else ["--research"] if research else []
+    named = ["--output", str(output)] if output is not None else ["--research"] if research else []
     return shlex.join(["dpmix", "train", str(images), *named, "--resume"])
 
 
-def is_unfinished(images: str | Path, out: str | Path | None, research: bool = False) -> bool:
+def is_unfinished(images: str | Path, output: str | Path | None, research: bool = False) -> bool:
     """Whether there is an unfinished run for `train` to go on with."""
-    return (_work(images, out, research) / _REQUEST).exists()
+    return (_work(images, output, research) / _REQUEST).exists()
 
 
-def _work(images: str | Path, out: str | Path | None, research: bool) -> Path:
+def _work(images: str | Path, output: str | Path | None, research: bool) -> Path:
     place = Path(images).expanduser().resolve()
-    folder = Path(out).expanduser().absolute() if out is not None else default_out(place, research)
+    folder = Path(output).expanduser().absolute() if output is not None else default_out(place, research)
     return folder.with_name(folder.name + ".work")
 
 
-def _resumed(images: str | Path, out: str | Path | None, options: Mapping[str, Any]) -> Request:
+def _resumed(images: str | Path, output: str | Path | None, options: Mapping[str, Any]) -> Request:
     """The request of the unfinished run, if it is for the same images and options.
 
     Raises:
         DataError: if there is none.
         ParamsError: if another value was given for one of its options.
     """
-    path = _work(images, out, bool(options["research"])) / _REQUEST
+    path = _work(images, output, bool(options["research"])) / _REQUEST
     if not path.exists():
         raise DataError(f"{relative(path.parent)} holds no unfinished run; leave out --resume to train afresh")
     before = kept(path)
@@ -223,7 +223,7 @@ def _state(made: Setup, plan: "Plan", record: spent.Record) -> dict[str, Any]:
     entry = record.begin(
         spent.Run(
             key="",
-            model=asked.out.name,
+            model=asked.output.name,
             begun="",
             state="research" if asked.research else "running",
             unit=asked.unit,
@@ -284,9 +284,12 @@ def _write(made: Setup, plan: "Plan", run: Experiment, record: spent.Record, enc
 
     asked, metrics = made.request, run.path(_SCALE)
     if asked.research:
-        with atomic_directory(asked.out) as temporary:
+        with atomic_directory(asked.output) as temporary:
             shutil.copyfile(metrics, temporary / "metrics.json")
-        _say(f"accuracy {read_json(metrics)['accuracy']:.2f} % of the test images; {asked.out.name} is not for release")
+        _say(
+            f"accuracy {read_json(metrics)['accuracy']:.2f} % of the test images; {asked.output.name} is not for "
+            "release"
+        )
         return
     released = metrics.parent / "model.safetensors"
     facts: dict[str, Any] = {
@@ -302,7 +305,7 @@ def _write(made: Setup, plan: "Plan", run: Experiment, record: spent.Record, enc
     joint, delta = spent.together(runs, asked.unit)
     facts["together"] = {"epsilon": spent.tightest(joint), "delta": delta, "models": len(runs)}
     # So that `dpmix evaluate` finds the same test images again.
-    model_folder.write(asked.out, model=released, encoder=encoder, privacy=facts, config={"split": split(asked)})
+    model_folder.write(asked.output, model=released, encoder=encoder, privacy=facts, config={"split": split(asked)})
     if found := facts.get("evaluation"):
         deviation = 100 * noise_deviation(found["epsilon"]) / found["images"]
         _say(
@@ -310,7 +313,7 @@ def _write(made: Setup, plan: "Plan", run: Experiment, record: spent.Record, enc
             f"deviation {deviation:.1f}, for ε = {found['epsilon']:g} of them"
         )
     said = read_json(metrics)["epsilon"]["pld"]
-    _say(f"{asked.out.name}: ε = {rounded_up(said, 4)} for one {asked.unit} at δ = {plan.delta:g}")
+    _say(f"{asked.output.name}: ε = {rounded_up(said, 4)} for one {asked.unit} at δ = {plan.delta:g}")
 
 
 def command(asked: Request) -> str:
@@ -320,7 +323,7 @@ def command(asked: Request) -> str:
     words = ["dpmix", "train", asked.images.name]
     for name in type(asked).model_fields:
         value = getattr(asked, name)
-        if name in ("images", "out", "ledger") or value is None or value == type(asked).model_fields[name].default:
+        if name in ("images", "output", "ledger") or value is None or value == type(asked).model_fields[name].default:
             continue
         text = value.name if isinstance(value, Path) else f"{value:g}" if isinstance(value, float) else str(value)
         words += [f"--{name.replace('_', '-')}", *([] if value is True else [text])]

@@ -26,7 +26,7 @@ def entered(work: Path) -> Iterator[None]:
         work.chmod(0o700)
         handle = os.open(work, os.O_RDONLY)
     except OSError as error:
-        raise DpmixError(f"{work} cannot be made ({error.strerror}); name another folder: --out FOLDER") from error
+        raise DpmixError(f"{work} cannot be made ({error.strerror}); name another folder: --output FOLDER") from error
     try:
         _alone(handle, work)
         with contextlib.chdir(work):

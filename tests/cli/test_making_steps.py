@@ -58,7 +58,8 @@ def test_an_encoder_is_fetched_or_trained(
     values["models"]["eye"] |= {"architecture": "tiny-vit", "weights": "strokes"}
     path = step("encoder", of(write_params(values), EncoderModel))
     (architecture, images, labels, classes, out, seed), _ = calls.pop("train_encoder")
-    assert (architecture, out, seed) == ("tiny-vit", path.parent, 0)
+    assert (architecture, seed) == ("tiny-vit", 0)
+    assert out.name.startswith(f".{path.parent.name}")  # moved to its place when it is whole
     assert classes == [str(digit) for digit in range(10)]
     assert (images.dtype, len(images), set(labels.tolist())) == (np.uint8, len(labels), set(range(10)))
     values["models"]["eye"] |= {"weights": "public", "images": "d"}
@@ -69,7 +70,7 @@ def test_an_encoder_is_fetched_or_trained(
         Image.fromarray(np.full((20, 24, 3), 50 * index, np.uint8)).save(f"d/{name}/{index}.png")
     path = step("encoder", of(write_params(values), EncoderModel))
     (architecture, images, labels, classes, out, seed), _ = calls.pop("train_encoder")
-    assert (architecture, tuple(classes), out, seed) == ("tiny-vit", ("ant", "bee"), path.parent, 0)
+    assert (architecture, tuple(classes), seed) == ("tiny-vit", ("ant", "bee"), 0)
     assert (images.shape, labels.tolist()) == ((3, 3, PIXELS, PIXELS), [0, 1, 1])
     assert [int(image.max()) for image in images] == [0, 50, 100]
     assert calls == {}

@@ -35,7 +35,6 @@ def test_it_counts_what_predict_says(model: ModelFolder) -> None:
     assert values == found.measures
     assert (values["images"], values["split"]) == (24, "test")
     assert values["accuracy"] == pytest.approx(np.mean(right))
-    assert 0.25 < values["accuracy"] < 1
     assert "test images without noise" in values["reads"]
     with (found.path / "confusion.csv").open(encoding="utf-8") as file:
         rows = list(csv.reader(file))

@@ -15,12 +15,12 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_places_are_absolute_and_the_model_lies_beside_the_images(here: Path) -> None:
     asked = request("mine/", None, epsilon=2, synthetic="d", ledger="spent.json", k_base=None)
-    assert (asked.images, asked.out, asked.work) == (here / "mine", here / "mine-model", here / "mine-model.work")
+    assert (asked.images, asked.output, asked.work) == (here / "mine", here / "mine-model", here / "mine-model.work")
     assert (asked.synthetic, asked.ledger) == (here / "d", here / "spent.json")
-    assert request("mine", None, epsilon=2, research=True).out == here / "mine-research"
+    assert request("mine", None, epsilon=2, research=True).output == here / "mine-research"
     (here / "mine.zip").touch()
     assert default_out(here / "mine.zip") == here / "mine-model"
-    assert request("mine", "there/m", epsilon=2).out == here / "there" / "m"
+    assert request("mine", "there/m", epsilon=2).output == here / "there" / "m"
 
 
 def test_what_is_kept_comes_back(here: Path) -> None:
@@ -61,6 +61,6 @@ def test_mistakes_name_the_option(here: Path) -> None:
     with pytest.raises(DataError, match="theirs does not exist"):
         request("theirs", None, epsilon=2)
     with pytest.raises(ParamsError, match="shows every accuracy as it is"):
-        parsed({"images": here, "out": here, "epsilon": 2, "research": True, "evaluate_epsilon": 0.1})
+        parsed({"images": here, "output": here, "epsilon": 2, "research": True, "evaluate_epsilon": 0.1})
     assert flag("k_base") == "k-base"
     assert Request.model_fields["epsilon"].is_required()

@@ -89,7 +89,7 @@ def test_sample_and_noise_are_new_each_time_and_what_is_spent_adds_up(
 ) -> None:
     first = train(images, epsilon=4, **quick)
     capsys.readouterr()
-    second = train(images, epsilon=2, out="other", **quick)
+    second = train(images, epsilon=2, output="other", **quick)
     rows = [row for folder in (first, second) for row in read_statement(folder / "model.safetensors").mechanism]
     joint = composed_epsilons(rows, delta=1e-5)["pld"]
     told = capsys.readouterr().err
@@ -180,7 +180,7 @@ def test_research_shows_accuracies_and_leaves_nothing_to_release(
         assert f"epoch {number}: accuracy {accuracy:.2f} %" in told
     assert [run.state for run in spent.Record(LEDGER).runs()] == ["research"]
     # The same seed is the same run.
-    again = train(images, epsilon=4, research=True, out="again", **quick)
+    again = train(images, epsilon=4, research=True, output="again", **quick)
     assert read_json(again / "metrics.json")["accuracy_by_epoch"] == metrics["accuracy_by_epoch"]
     assert "2 for research, which no ε covers" in (spent.so_far(spent.Record(LEDGER).runs(), "image") or "")
 
@@ -240,7 +240,7 @@ def test_a_person_is_protected_with_all_their_images(images: Path, quick: dict[s
         ({"method": "dp-mix-diff"}, ParamsError, "name a folder of them: --synthetic FOLDER"),
         ({"seed": 3}, ParamsError, "leave out --seed, or add --research"),
         ({"synthetic": "my-images/blood"}, DataError, "is said to be public"),
-        ({"out": "my-images/model"}, ParamsError, "would lie among the images"),
+        ({"output": "my-images/model"}, ParamsError, "would lie among the images"),
         ({"batch_size": 1000}, ParamsError, "batch_size 1000 exceeds the"),
         ({"ledger": "my-images/blood/0.png/spent.json"}, DpmixError, "--ledger FILE"),
         ({"resume": True}, DataError, "holds no unfinished run; leave out --resume"),
@@ -259,7 +259,9 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
 
 def test_a_folder_that_is_there_is_not_overwritten(images: Path, quick: dict[str, Any]) -> None:
     Path("my-images-model").mkdir()
-    with pytest.raises(DataError, match=r"my-images-model exists and is not overwritten; name another folder: --out"):
+    with pytest.raises(
+        DataError, match=r"my-images-model exists and is not overwritten; name another folder: --output"
+    ):
         train(images, epsilon=4, **quick)
     assert not LEDGER.exists()
     with pytest.raises(DataError, match=r"no-images does not exist; name the folder"):
@@ -268,7 +270,7 @@ def test_a_folder_that_is_there_is_not_overwritten(images: Path, quick: dict[str
 
 def test_the_commands_that_are_told(images: Path) -> None:
     assert resume_command("my images", None) == "dpmix train 'my images' --resume"
-    assert resume_command("a", "b c", research=True) == "dpmix train a --out 'b c' --resume"
+    assert resume_command("a", "b c", research=True) == "dpmix train a --output 'b c' --resume"
     assert resume_command("a", None, research=True) == "dpmix train a --research --resume"
     from dpmix.own.request import request
 

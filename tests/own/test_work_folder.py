@@ -38,5 +38,5 @@ def test_two_processes_are_not_in_it_at_once(tmp_path: Path, repository: Path) -
 
 def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
-    with pytest.raises(DpmixError, match="--out FOLDER"), entered(tmp_path / "file" / "m.work"):
+    with pytest.raises(DpmixError, match="--output FOLDER"), entered(tmp_path / "file" / "m.work"):
         pass
