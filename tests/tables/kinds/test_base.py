@@ -53,7 +53,7 @@ def within(key: str, name: str, value: Any) -> Callable[[dict[str, Any]], Any]:
 
 
 EDITS: dict[str, Callable[[Any], Any]] = {
-    "not finite": lambda record: {**record, "accuracy": float("nan"), "times": {"seconds": float("inf")}},
+    "not finite": lambda record: {**record, "accuracy": float("nan"), "times": {"seconds": float("nan")}},
     "words": lambda record: {**record, "accuracy": "high", "times": {"seconds": "long"}},
     "more than all": lambda record: {**record, "accuracy": 500.0, "times": {"seconds": None}},
     "not there": lambda record: {key: record[key] for key in record if key not in ("accuracy", "times")},
