@@ -8,6 +8,7 @@ import typer
 
 from dpmix.cli.account import account
 from dpmix.cli.agree import agree, reference
+from dpmix.cli.audit import audit
 from dpmix.cli.card import card
 from dpmix.cli.check import check
 from dpmix.cli.classify import classify
@@ -45,6 +46,7 @@ _show(train, _OWN, "A private classifier from a folder of images.")
 _show(predict, _OWN, "The classes of images, by a model's folder.")
 _show(evaluate, _OWN, "How good a model's folder is; its numbers read the test images.")
 _show(compare, _OWN, "Methods at several ε, with seeds; research, not for release.")
+_show(audit, _OWN, "A lower bound on ε by canaries, beside the ε that is claimed.")
 _show(card, _OWN, "Write the card of a model's folder again.")
 _show(export, _OWN, "A folder for the hub, or an entry for the leaderboard.")
 app.command(hidden=True)(classify)  # what predict was called when a model was one file

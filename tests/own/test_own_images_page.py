@@ -16,7 +16,7 @@ from dpmix.files import read_json
 from dpmix.release.statement import read_statement
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.slow]
-RESEARCH = ("compare",)
+APART = ("compare", "audit")
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "own-images" / "README.md"
 
 
@@ -57,7 +57,7 @@ def test_the_commands_of_the_page_do_what_it_says(
 ) -> None:
     said: dict[str, str] = {}
     for words in commands():
-        if words[1] in RESEARCH:
+        if words[1] in APART:
             continue
         monkeypatch.setattr("sys.argv", words)
         with pytest.raises(SystemExit) as caught:
@@ -87,6 +87,18 @@ def test_the_comparison_of_the_page(images: Path, monkeypatch: pytest.MonkeyPatc
     assert "DP-Mix_Self minus Self-Aug" in text
     # Nothing of it counts as spent, as nothing of it may be handed out.
     assert sorted(path.name for path in Path().iterdir()) == ["my-images", "my-images-comparison"]
+
+
+def test_the_audit_of_the_page(
+    images: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (words,) = (words for words in commands() if words[1] == "audit")
+    monkeypatch.setattr("sys.argv", words)
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code in (0, None)
+    assert "claimed: ε = 4 for one image at δ = 1e-05: not contradicted" in capsys.readouterr().out
+    assert [path.name for path in Path().iterdir()] == ["my-images"]
 
 
 def test_the_page_names_what_is_written() -> None:

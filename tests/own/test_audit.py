@@ -1,0 +1,144 @@
+"""`audit`: sound training is not contradicted; half the noise, twice the clip norm or a hidden rate are."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from torch import Tensor
+
+from dpmix.errors import DataError, DpmixError, ParamsError
+from dpmix.own import audit as own
+from dpmix.own.audit import Target, audit, measured, of_images, scores
+from dpmix.own.model_folder import ModelFolder
+from dpmix.privacy import sampling
+from dpmix.privacy.audit import epsilon_lower_bound
+from dpmix.privacy.noise import SecureNoise
+from dpmix.privacy.plan import Plan
+from dpmix.release.statement import read_statement
+from dpmix.training import heads
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+# Noise is the operating system's, another in each test. With so many the bounds of what is broken lie three standard
+# deviations and more above the claim.
+OBSERVATIONS = 4000
+
+
+@pytest.fixture
+def target(images: Path, quick: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Target:
+    """What `train` would do at ε = 4 with 120 training images."""
+    found = of_images(images, 4.0, {**quick, "batch_size": 40})
+    assert found.plan.check() is None
+    return found
+
+
+def test_what_train_does_is_not_contradicted(target: Target) -> None:
+    found = measured(target, 2000)
+    assert found.claimed == 4
+    # An audit that sees nothing shows nothing either.
+    assert 1.5 < found.epsilon_lower_bound <= 4
+    assert 0 < found.without_assumptions <= found.epsilon_lower_bound
+    assert not found.contradicted
+    assert found.observations >= 2000
+    assert "not contradicted" in found.lines()[3]
+
+
+def test_half_the_noise_is_contradicted(target: Target) -> None:
+    half = replace(target.plan, noise_multiplier=target.plan.noise_multiplier / 2)
+    found = measured(replace(target, plan=half), OBSERVATIONS)
+    assert found.epsilon_lower_bound > found.claimed
+    assert found.contradicted
+    assert found.lines()[3].endswith(": contradicted")
+
+
+def half_the_noise(patch: pytest.MonkeyPatch) -> None:
+    add = SecureNoise.add
+
+    def weaker(self: SecureNoise, total: Tensor, std: Any, *, step: int, name: str) -> Tensor:
+        return add(self, total, std / 2, step=step, name=name)
+
+    patch.setattr(SecureNoise, "add", weaker)
+
+
+def twice_the_sum(patch: pytest.MonkeyPatch) -> None:
+    clip = heads.head_clipped_sum
+
+    def longer(*arguments: Any, **options: Any) -> Any:
+        total, norms = clip(*arguments, **options)
+        return 2 * total, norms
+
+    patch.setattr(heads, "head_clipped_sum", longer)
+
+
+def everybody_in_every_step(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(sampling, "secure_poisson_sample", lambda population, _: np.arange(population))
+
+
+@pytest.mark.parametrize("broken", [half_the_noise, twice_the_sum, everybody_in_every_step])
+def test_a_trainer_that_does_other_than_planned_is_contradicted(
+    broken: Any, target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken(monkeypatch)
+    assert measured(target, OBSERVATIONS).contradicted
+
+
+@pytest.mark.parametrize(
+    ("rate", "steps", "epsilon"), [(0.18, 27, 4.0), (0.036, 111, 4.0), (0.02, 10, 8.0), (0.5, 4, 8.0), (1.0, 10, 2.0)]
+)
+def test_bounds_stay_below_what_is_spent(rate: float, steps: int, epsilon: float) -> None:
+    """Also the one that takes the trade-off for a Gaussian mechanism's, with as many scores as memory holds."""
+    plan = Plan.calibrated(
+        population=100_000, batch_size=int(rate * 100_000), epochs=rate * steps, clip_norm=1.0, epsilon=epsilon,
+        delta=1e-5,
+    )  # fmt: skip
+    random, shape = np.random.default_rng(0), (plan.steps, 40_000)
+    inside, outside = (plan.noise_multiplier * random.normal(size=shape) for _ in range(2))
+    inside += random.random(shape) < plan.sampling_rate
+    found = [
+        epsilon_lower_bound(scores(inside, plan), scores(outside, plan), 1e-5, 0.975, m) for m in ("gdp", "threshold")
+    ]
+    assert 0.3 * epsilon < max(found) <= epsilon
+
+
+def test_a_models_folder_is_audited_by_its_own_statement(model: ModelFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Target] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(own, "measured", lambda target, _: seen.append(target))
+        audit("shapes-model")
+    (target,) = seen
+    statement = read_statement(model.model)
+    (row,) = statement.mechanism
+    assert (target.plan.noise_multiplier, target.plan.steps) == (row.noise_multiplier, row.steps)
+    assert target.plan.sampling_rate == row.sampling_rate
+    assert target.claimed == min(statement.epsilons.values())
+    assert target.classes == len(model.classes)
+    assert not measured(target, 200).contradicted
+    with pytest.raises(ParamsError, match="says its own epsilon; leave out --epsilon"):
+        audit("shapes-model", epsilon=4)
+
+
+def test_no_private_image_is_read(images: Path, quick: dict[str, Any]) -> None:
+    for path in images.rglob("*.png"):
+        path.write_bytes(path.read_bytes()[:60])  # a header without pixels
+    found = audit(images, epsilon=4, observations=200, **quick)
+    assert 100 < found.population < 150
+    assert sorted(path.name for path in Path().iterdir()) == ["my-images"]
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({}, ParamsError, "say it: --epsilon 4"),
+        ({"epsilon": 4, "observations": 2}, ParamsError, "observations 2 are too few"),
+        ({"epsilon": 4, "batch_size": 1000}, ParamsError, "batch_size 1000 exceeds the"),
+    ],
+)
+def test_a_mistake_is_one_line(
+    options: dict[str, Any], error: type[DpmixError], words: str, images: Path, quick: dict[str, Any]
+) -> None:
+    with pytest.raises(error, match=re.escape(words)):
+        audit(images, **{**quick, **options})
+    with pytest.raises(DataError, match="does not exist"):
+        audit("nowhere", epsilon=4)
