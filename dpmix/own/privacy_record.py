@@ -118,7 +118,7 @@ def record(model: Path, run: Mapping[str, Any], facts: Mapping[str, Any]) -> dic
             **computed["definition"],
             "adjacency": f"add or remove one {unit}" + (" with all their images" if unit == "person" else ""),
             "covers": "one training run, from the first step to the last",
-            "released": "the weights after the last step; epsilon would cover those after each step too",
+            "released": f"{_weights(experiment)}; epsilon would cover those after each step too",
         },
         "population": {
             **computed["population"],
@@ -229,6 +229,15 @@ def _difference(found: Any, said: Any, where: str = "") -> str | None:
     if where.startswith(_ACCOUNTED) and isinstance(found, float) and isinstance(said, int | float):
         return None if math.isclose(found, said, rel_tol=1e-3, abs_tol=2e-4) else where
     return None if found == said else where
+
+
+def _weights(experiment: Mapping[str, Any]) -> str:
+    decay = experiment["ema_decay"]
+    return (
+        f"the moving average of the weights over all steps, of decay {decay:g}"
+        if decay
+        else ("the weights after the last step")
+    )
 
 
 def _steps_are_alike(experiment: Mapping[str, Any]) -> bool:

@@ -303,7 +303,8 @@ def _write(made: Setup, plan: "Plan", run: Experiment, record: spent.Record, enc
         facts["evaluation"] = noisy_accuracy(run, _SCALE, released, encoder, made, record, asked.evaluate_epsilon)
     runs = [one for one in record.runs() if one.covered and one.unit == asked.unit]
     joint, delta = spent.together(runs, asked.unit)
-    facts["together"] = {"epsilon": spent.tightest(joint), "delta": delta, "models": len(runs)}
+    said = float(rounded_up(spent.tightest(joint), 4))
+    facts["together"] = {"epsilon": said, "delta": delta, "models": len(runs)}
     # So that `dpmix evaluate` finds the same test images again.
     model_folder.write(asked.output, model=released, encoder=encoder, privacy=facts, config={"split": split(asked)})
     if found := facts.get("evaluation"):

@@ -67,13 +67,15 @@ def test_another_record_gives_another_card(shapes: Made) -> None:
     guarantee = {"delta": 1e-3, "epsilon": {"pld": 7.5}, "gdp_mu": 1.25}
     text = texts(
         shapes, guarantee=guarantee, definition={**privacy["definition"], "unit": "person"},
-        together={"epsilon": 9.5, "models": 2}, audit={"epsilon_lower_bound": 0.75},
+        together={"epsilon": 9.5, "delta": 1e-5, "models": 2}, audit={"epsilon_lower_bound": 0.75},
     )  # fmt: skip
     assert "**ε = 7.5 at δ = 0.001**, or 1.25-GDP" in text
     assert "any one **person** and all their images" in text
     assert "ε of a person with" not in text
-    assert "| with earlier models of the same images | epsilon: 9.5; models: 2 |" in text
+    assert "| with earlier models of the same images | ε = 9.5 at δ = 1e-05, 2 models |" in text
     assert "| audit | epsilon_lower_bound: 0.75 |" in text
+    alone = texts(shapes, together={"epsilon": 4.0, "delta": 1e-5, "models": 1})
+    assert "earlier models" not in alone
 
 
 @pytest.mark.parametrize("name", ["a|b", "`ticks`", "two\nlines", "<script>alert(1)</script>", "__init__", "[x](y)"])

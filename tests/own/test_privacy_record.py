@@ -46,7 +46,7 @@ def test_it_is_of_the_executed_steps(world: World) -> None:
     """Twice the planned noise gives another record, whose ε an accountant that is called here finds too."""
     found = []
     for factor in (1, 2):
-        run = world.experiment(release=True, epochs=1, seed=factor)
+        run = world.experiment(release=True, epochs=1, seed=factor, ema_decay=0.5 * (factor - 1))
         plan = world.plan(run)
         noise = plan.noise_multiplier * factor
         world.plan(run, noise)
@@ -56,6 +56,7 @@ def test_it_is_of_the_executed_steps(world: World) -> None:
         assert executed["noise_multiplier"] == pytest.approx(noise)
         assert said["mechanism"]["steps"] == {"planned": plan.steps, "executed": plan.steps}
         assert said["population"]["units"] == TRAIN
+        assert ("moving average" in said["definition"]["released"]) == (factor == 2)
         step = privacy_loss_distribution.from_gaussian_mechanism(noise, sampling_prob=plan.sampling_rate)
         epsilon = step.self_compose(plan.steps).get_epsilon_for_delta(run.delta)
         assert said["guarantee"]["epsilon"]["pld"] == pytest.approx(epsilon, rel=2e-3)
