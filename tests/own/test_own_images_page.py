@@ -15,7 +15,7 @@ from dpmix.cli import main
 from dpmix.files import read_json
 from dpmix.release.statement import read_statement
 
-pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.slow]
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.slow, pytest.mark.timeout(900)]
 APART = ("compare", "audit")
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "own-images" / "README.md"
 
