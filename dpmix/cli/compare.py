@@ -79,8 +79,8 @@ def _sorted_out(
     if not places:
         raise ParamsError("no images are named; name their folder first: dpmix compare my-images --epsilon 1 4")
     if len(places) > 1:
-        near = f"; {suggestion(places[1], known)}" if methods else ""
-        raise ParamsError(f"{places[1]} is neither an option's value nor the images, which are {places[0]}{near}")
+        near = suggestion(places[1], known) if methods else "name one folder, and values behind their options"
+        raise ParamsError(f"{places[1]} is neither an option's value nor the images, which are {places[0]}; {near}")
     return places[0], epsilon or None, methods or None
 
 

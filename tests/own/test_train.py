@@ -24,6 +24,7 @@ from dpmix.own.train import command, resume_command, train
 from dpmix.privacy.accounting import Steps, composed_epsilons
 from dpmix.release.statement import read_statement
 from dpmix.training import heads
+from tests.needs import LINUX, needs
 from tests.own.images import QUICK, draw
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -140,7 +141,7 @@ def test_ctrl_c_leaves_a_run_that_the_very_command_on_the_screen_resumes(
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs signals that cannot be caught")
+@needs(LINUX, hasattr(signal, "SIGKILL"))
 def test_a_killed_run_is_on_record_and_goes_on(images: Path, quick: dict[str, Any], repository: Path) -> None:
     program = (
         "import dataclasses; from dpmix.models import small_encoders as s; from dpmix.own import train as t;"

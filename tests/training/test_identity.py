@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from dpmix.artefacts.base import Artefact
@@ -15,7 +16,7 @@ from dpmix.execution import Execution
 from dpmix.files import read_json
 from dpmix.training.checkpoint import Checkpoint
 from dpmix.training.runner import make
-from tests.training.conftest import DATASET, ENCODER, NETWORK, SYNTHETIC, World, draw, write_store
+from tests.training.conftest import DATASET, ENCODER, NETWORK, SYNTHETIC, TRAIN, World, draw, write_store
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -63,6 +64,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "holdout": {"holdout": 0.1},
     "release": {"release": True},
     "seed": {"seed": 2},
+    "unit": {"unit": "person", "dataset": DATASET.model_copy(update={"persons": TRAIN})},
 }
 # Pretraining is for heads; microbatches, precision, engines and ModelMix are for networks.
 NOT_FOR = {
@@ -93,6 +95,8 @@ def prepare(experiment: Experiment) -> None:
     store = experiment.images().path("demo").parent
     if not store.exists():
         write_store(store, train=draw(experiment.dataset.train, 0), test=draw(experiment.dataset.test, 1))
+        if experiment.dataset.persons:
+            np.save(store / "train_persons.npy", np.arange(experiment.dataset.persons))
     if (synthetic := experiment.synthetic_images()) and not synthetic.path("demo").exists():
         write_store(synthetic.path("demo").parent, train=draw(synthetic.synthetic.size, 2))
     if encoder := experiment.encoder():

@@ -110,6 +110,7 @@ def test_different_images_of_a_person_are_mixed() -> None:
     """What makes the person's unit worth having: some mixtures are of two images, and none is of two persons'."""
     persons = owners()
     views = views_of(PRIVATE, persons, [2], ViewSettings(4, k_self=6))
+    assert len(views.pairs[0]) == 6
     for mixture, (a, b), weight in zip(views.images[0, 4:], views.pairs[0], views.weights[0], strict=True):
         first, second = views.images[0, a], views.images[0, b]
         assert not torch.equal(first, second)

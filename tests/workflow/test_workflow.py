@@ -86,10 +86,12 @@ class Clone:
     def __init__(self, folder: Path, repository: Path) -> None:
         self.folder, self.repository = folder, repository
 
-    def __call__(self, *arguments: str, fails: bool = False, **variables: str) -> str:
-        """Snakemake's whole output, with these environment variables."""
+    def __call__(
+        self, *arguments: str, fails: bool = False, python: str | Path = sys.executable, **variables: str
+    ) -> str:
+        """Snakemake's whole output, run by a Python and with these environment variables."""
         run = subprocess.run(
-            [sys.executable, "-m", "snakemake", "--cores", "1", *arguments],
+            [python, "-m", "snakemake", "--cores", "1", *arguments],
             cwd=self.folder, env=environment(self.repository) | variables,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
@@ -282,11 +284,16 @@ def test_what_was_being_written_when_snakemake_was_killed_is_made_again(copy: Cl
     table = copy.folder / "results/demo/tables/table2.csv"
     before = table.read_text()
     shutil.rmtree(table.parent)
+    # An environment like this one, but that its `python`, which jobs run, is another program.
     killer = tmp_path / "bin" / "python"
     killer.parent.mkdir()
     killer.write_text(KILLER.format(python=sys.executable))
     killer.chmod(0o755)
-    copy("table2", fails=True, PATH=f"{killer.parent}{os.pathsep}{environment(copy.repository)['PATH']}")
+    killer.with_name("python3").symlink_to(sys.executable)
+    for name in ("lib", "pyvenv.cfg"):
+        if (here := Path(sys.prefix) / name).exists():
+            (tmp_path / name).symlink_to(here)
+    copy("table2", fails=True, python=killer.with_name("python3"))
     assert table.read_text() == before
     copy("--unlock", "table2")
     assert "IncompleteFilesException" in copy("--workflow-profile", "none", "table2", fails=True)
