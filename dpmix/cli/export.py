@@ -39,6 +39,7 @@ def export(
 
         out = output or Path(f"{name}.onnx")
         folder.check()
+        own.refuse_existing(out)
         onnx_file.write(folder, out)
         typer.echo(out)
         return

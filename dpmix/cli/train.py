@@ -35,6 +35,7 @@ def train(
 ) -> None:
     """Train a private classifier: dpmix train my-images --epsilon 4."""
     from dpmix.own import train as own
+    from dpmix.own.commands import resume_command
 
     try:
         made = own.train(
@@ -66,6 +67,6 @@ def train(
         )
     except KeyboardInterrupt:
         if own.is_unfinished(images, output, research):
-            typer.echo(f"stopped; go on with: {own.resume_command(images, output, research)}", err=True)
+            typer.echo(f"stopped; go on with: {resume_command(images, output, research)}", err=True)
         raise
     typer.echo(made)

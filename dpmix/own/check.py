@@ -110,6 +110,11 @@ def unfit(listing: Listing) -> list[str]:
     return reasons
 
 
+def in_both_splits(listing: Listing) -> list[str]:
+    """The persons who have training images and test images, sorted; none where persons are not named."""
+    return sorted(set(listing.persons("train")) & set(listing.persons("test")))
+
+
 def _counts(listing: Listing) -> dict[str, tuple[int, int]]:
     by = Counter((image.label, image.split) for image in listing.images)
     return {name: (by[number, "train"], by[number, "test"]) for number, name in enumerate(listing.classes)}
@@ -196,7 +201,7 @@ def _doubled(groups: Sequence[Group]) -> list[str]:
 def _persons(listing: Listing) -> list[str]:
     found = []
     by_person = Counter(image.person for image in listing.of("train") if image.person is not None)
-    if both := sorted(set(by_person) & set(listing.persons("test"))):
+    if both := in_both_splits(listing):
         found.append(
             f"{_of(len(both), 'person has', 'persons have')} images in train and test, so that the test accuracy is "
             f"too high: {_few(both)}"

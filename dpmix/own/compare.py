@@ -63,13 +63,14 @@ def compare(
     if first.output.exists():
         raise DataError(f"{relative(first.output)} exists and is not overwritten; name another folder: --output FOLDER")
     how = Execution(device=device)
-    try:
-        _made(asked, epsilons, seeds, how, tune=tune)
-    except DpmixError:
-        if not Path(first.work, "results").exists():  # nothing was trained
-            remove(first.work)
-        raise
-    remove(first.work)
+    with entered(first.work):  # from here on no other process is in it, so that it may be removed
+        try:
+            _made(asked, epsilons, seeds, how, tune=tune)
+        except DpmixError:
+            if not Path("results").exists():  # nothing was trained
+                remove(first.work)
+            raise
+        remove(first.work)
     return relative(first.output)
 
 
@@ -81,19 +82,18 @@ def _made(asked: Sequence[Request], epsilons: tuple[float, ...], seeds: int, how
     from dpmix.own.reference import logistic_regression
 
     first = asked[0]
-    with entered(first.work):
-        compared = _compared(asked, epsilons, seeds, how, tune=tune)
-        catalogue = Catalogue(parameters(compared), SCALE)
-        _say(
-            f"research, not for release: {len(asked)} methods × {len(compared.epsilons)} values of ε × {seeds} seeds, "
-            "and the reference rows"
-        )
-        build_target(f"table_{TABLE}", catalogue, how)
-        without = logistic_regression(without_noise(catalogue), SCALE, how)
-        with atomic_directory(first.output) as folder:
-            for path in sorted(Path("results", SCALE, "tables").glob(f"table_{TABLE}.*")):
-                shutil.copyfile(path, folder / path.name)
-            comparison_report.write(folder, compared, catalogue, without)
+    compared = _compared(asked, epsilons, seeds, how, tune=tune)
+    catalogue = Catalogue(parameters(compared), SCALE)
+    _say(
+        f"research, not for release: {len(asked)} methods × {len(compared.epsilons)} values of ε × {seeds} seeds, "
+        "and the reference rows"
+    )
+    build_target(f"table_{TABLE}", catalogue, how)
+    without = logistic_regression(without_noise(catalogue), SCALE, how)
+    with atomic_directory(first.output) as folder:
+        for path in sorted(Path("results", SCALE, "tables").glob(f"table_{TABLE}.*")):
+            shutil.copyfile(path, folder / path.name)
+        comparison_report.write(folder, compared, catalogue, without)
 
 
 def _compared(

@@ -33,6 +33,11 @@ READS = {
     "epsilon does not cover them; if it was trained on some, they do not say how good it is on new images.",
 }
 
+# The files of an evaluation. A folder that holds nothing else is replaced.
+_WRITTEN = {
+    "metrics.json", "per-class.csv", "reliability.csv", "confusion.csv", "confusion.png", "reliability.png",
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -84,6 +89,8 @@ def evaluate(
     out = Path(output) if output is not None else Path(f"{images.resolve().name.removesuffix('.zip')}-evaluation")
     if out.resolve().is_relative_to(folder.path.resolve()):
         raise ParamsError(f"{out} lies in the model's folder, which is handed out; name another folder: --output")
+    if out.exists() and not (out.is_dir() and {path.name for path in out.iterdir()} <= _WRITTEN):
+        raise DataError(f"{out} has other things than an evaluation and is not replaced; name another folder: --output")
     listing = _listing(images, folder)
     wanted = _images(listing, split, images)
     where = device or default_device()

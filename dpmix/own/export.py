@@ -13,6 +13,12 @@ from dpmix.own.model_folder import ModelFolder
 _ACCOUNTANTS = {"pld": "PLD", "prv": "PRV", "rdp": "RDP"}
 
 
+def refuse_existing(out: Path) -> None:
+    """Refuse to replace what is there, by a `DataError`."""
+    if out.exists():
+        raise DataError(f"{out} exists and is not overwritten; remove it, or name another: --output")
+
+
 def hub(folder: ModelFolder, out: Path) -> Path:
     """Write a folder that can be uploaded as it is to the Hugging Face hub; nothing is uploaded.
 
@@ -26,10 +32,12 @@ def hub(folder: ModelFolder, out: Path) -> Path:
     Raises:
         PrivacyError: if `privacy.json` is not that of the model.
         ParamsError: for an `out` that lies in the model's folder, or holds it.
+        DataError: for an `out` that exists.
     """
     here, there = folder.path.resolve(), out.resolve()
     if there.is_relative_to(here) or here.is_relative_to(there):
         raise ParamsError(f"{out} and the model's folder lie in each other; name another folder: --output")
+    refuse_existing(out)
     folder.check()
     with atomic_directory(out) as temporary:
         for name in (model_folder.MODEL, model_folder.CONFIG, model_folder.PRIVACY):

@@ -23,6 +23,8 @@ from dpmix.release.statement import Statement, read_statement
 FORMAT = 1
 PERSONS_IMAGES = (2, 5, 10)
 _DIGITS = 4  # of every ε and μ, which are rounded up
+# Entries of which the model's file decides all, so that nothing may be added.
+_WHOLE = ("guarantee", "model", "mechanism.executed")
 _ACCOUNTED = ("guarantee.epsilon", "guarantee.gdp_mu", "guarantee.persons")
 _RULE = "none: it follows from public numbers by a rule, and no training image was looked at for it"
 _GIVEN = (
@@ -116,7 +118,7 @@ def record(model: Path, run: Mapping[str, Any], facts: Mapping[str, Any]) -> dic
         "setting": "central: one trusted party holds the images and trains",
         "definition": {
             **computed["definition"],
-            "adjacency": f"add or remove one {unit}" + (" with all their images" if unit == "person" else ""),
+            "adjacency": _adjacency(unit),
             "covers": "one training run, from the first step to the last",
             "released": f"{_weights(experiment)}; epsilon would cover those after each step too",
         },
@@ -206,18 +208,40 @@ def check(said: Mapping[str, Any], model: Path) -> None:
         DataError: if the file is no whole released model.
         PrivacyError: if they do not agree; the message names the first entry that differs.
     """
-    bound = said.get("mechanism", {}).get("bound_of_one_image", False)
-    found = from_file(model, read_statement(model), alike=not bound)
-    if (where := _difference(found, said)) is not None:
+    statement = read_statement(model)
+    try:
+        bound = said["mechanism"]["bound_of_one_image"]
+        found = from_file(model, statement, alike=not bound)
+        where = _difference(found, said) or _contradiction(said)
+    except (LookupError, TypeError, AttributeError) as error:
+        raise DataError(f"privacy.json beside {model} is damaged; put back the one that training wrote") from error
+    if where is not None:
         raise PrivacyError(
             f"privacy.json beside {model} says something else of {where} than the model's own steps; do not trust it"
         )
 
 
+def _contradiction(said: Mapping[str, Any]) -> str | None:
+    """The first entry that the rest of a `privacy.json` belies; None if there is none."""
+    mechanism, together = said["mechanism"], said["together"]
+    own = min(said["guarantee"]["epsilon"].values())
+    right = {
+        "mechanism.steps.executed": mechanism["steps"]["executed"]
+        == sum(row["steps"] for row in mechanism["executed"]),
+        "definition.adjacency": said["definition"]["adjacency"] == _adjacency(said["definition"]["unit"]),
+        "together.epsilon": not together or together["epsilon"] >= own * (1 - 1e-3),
+    }
+    return next((where for where, holds in right.items() if not holds), None)
+
+
+def _adjacency(unit: str) -> str:
+    return f"add or remove one {unit}" + (" with all their images" if unit == "person" else "")
+
+
 def _difference(found: Any, said: Any, where: str = "") -> str | None:
     """The first entry of `found` that `said` has otherwise; ε and μ may differ by what processors round otherwise."""
     if isinstance(found, Mapping):
-        if not isinstance(said, Mapping):
+        if not isinstance(said, Mapping) or (where.startswith(_WHOLE) and set(said) != set(found)):
             return where
         inner = (_difference(value, said.get(key), f"{where}.{key}".lstrip(".")) for key, value in found.items())
         return next((one for one in inner if one is not None), None)
@@ -232,12 +256,9 @@ def _difference(found: Any, said: Any, where: str = "") -> str | None:
 
 
 def _weights(experiment: Mapping[str, Any]) -> str:
-    decay = experiment["ema_decay"]
-    return (
-        f"the moving average of the weights over all steps, of decay {decay:g}"
-        if decay
-        else ("the weights after the last step")
-    )
+    decay = experiment.get("ema_decay", 0.0)
+    averaged = f"the moving average of the weights over all steps, of decay {decay:g}"
+    return averaged if decay else "the weights after the last step"
 
 
 def _steps_are_alike(experiment: Mapping[str, Any]) -> bool:

@@ -12,8 +12,9 @@ from dpmix.artefacts.releasable import overlap
 from dpmix.data.inspection import damaged
 from dpmix.data.listing import Listing, read_listing
 from dpmix.errors import DataError, ParamsError
+from dpmix.own.check import in_both_splits
 from dpmix.own.encoders import encoder
-from dpmix.own.recipe import Recipe, recipe
+from dpmix.own.recipe import Recipe, default_delta, recipe
 from dpmix.own.request import Request
 from dpmix.params.models import EncoderSpec
 from dpmix.params.settings import PlanSettings, RunSettings
@@ -102,6 +103,11 @@ def setup(asked: Request, listing: Listing) -> Setup:
         )
     model = encoder(asked.encoder, asked.side)
     size = population(dataset, asked.unit)
+    if asked.delta is not None and asked.delta * size >= 1:
+        raise ParamsError(
+            f"delta {asked.delta:g} is not below 1 / N = {1 / size:.3g}, so that it promises nothing to some "
+            f"{asked.unit}s; give one well below, such as {default_delta(size):g}, or leave out --delta"
+        )
     usual = recipe(size, dataset.classes, asked.epsilon, asked.unit, side=model.resolution)
     method = asked.method or ("dp-mix-diff" if asked.synthetic else usual.method)
     synthetic = _synthetic(asked, dataset, model)
@@ -146,6 +152,11 @@ def data_set(listing: Listing, asked: Request) -> DatasetSpec:
             raise DataError(
                 f"{asked.images} has no {split} images; add some: dpmix check {asked.images} says what is there"
             )
+    if asked.unit == "person" and (both := in_both_splits(listing)):
+        raise DataError(
+            f"{asked.images} has images of {both[0]} in train and in test, where ε covers none; lay all images of a "
+            "person on one side"
+        )
     name = re.sub(r"[^\w.+-]+", "-", asked.images.stem).strip("-.+")[:80] or "images"
     persons = len(listing.persons("train")) if asked.unit == "person" else None
     # Where persons are protected, how many images they have is private.
@@ -209,12 +220,11 @@ def _reason(error: ValueError) -> str:
 
 
 def sizes(listing: Listing, asked: Request) -> str:
-    """The images in words: how many of each split, of how many classes, and of how many persons."""
-    of = f" of {len(listing.persons('train')):,} persons" if asked.unit == "person" else ""
-    return (
-        f"{len(listing.of('train')):,} training images{of} and {len(listing.of('test')):,} test images of "
-        f"{len(listing.classes)} classes"
+    """How many images of each split there are, in words; where persons are protected, how many persons."""
+    train, test = (
+        len(listing.persons(split) if asked.unit == "person" else listing.of(split)) for split in ("train", "test")
     )
+    return f"{train:,} training {asked.unit}s and {test:,} test {asked.unit}s of {len(listing.classes)} classes"
 
 
 def relative(path: Path) -> Path:

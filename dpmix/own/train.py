@@ -15,15 +15,17 @@ from typing import TYPE_CHECKING, Any
 from dpmix.artefacts.data import EncoderModel
 from dpmix.artefacts.experiment import Experiment
 from dpmix.artefacts.plan_file import PlanFile
-from dpmix.errors import DataError, DpmixError
+from dpmix.errors import DataError, DpmixError, PrivacyError
 from dpmix.execution import Execution
 from dpmix.files import atomic_directory, read_json, write_json
 from dpmix.own import spent
+from dpmix.own.commands import command, resume_command
 from dpmix.own.request import Request, default_out, keep, kept, refuse_another, request
 from dpmix.own.setup import MANIFEST, Setup, learning_rate_of, listed, relative, setup, sizes, split
-from dpmix.own.work_folder import entered, remove
+from dpmix.own.work_folder import empty, entered, remove
 from dpmix.privacy.accounting import rounded_up
 from dpmix.privacy.discrete_laplace import noise_deviation
+from dpmix.release.statement import read_statement
 
 if TYPE_CHECKING:
     from dpmix.data.listing import Listing
@@ -112,32 +114,26 @@ def train(
     asked = _resumed(images, output, options) if resume else request(images, output, **options)
     if asked.output.exists():
         raise DataError(f"{relative(asked.output)} exists and is not overwritten; name another folder: --output FOLDER")
-    if not resume and (asked.work / _REQUEST).exists():
+    if not resume and (asked.work / _STATE).exists():
         raise DataError(
             f"{relative(asked.work)} holds an unfinished run; go on with it: "
             f"{resume_command(images, output, research)}; or delete it"
         )
-    try:
-        with entered(asked.work):
+    with entered(asked.work):  # from here on no other process is in it, so that it may be removed
+        try:
+            if not resume:
+                empty()
             listing = _listing(asked, resume)
             made = setup(asked, listing)
             made.experiment(1.0, 0)  # does all fit together?
             _say(f"{asked.images.name}: {sizes(listing, asked)}{_skipped(listing, asked)}")
             _trained(made, Execution(device=device, checkpoint_seconds=_CHECKPOINT_SECONDS))
-    except DpmixError:
-        if not (asked.work / _STATE).exists():  # no step was taken
-            remove(asked.work)
-        raise
-    remove(asked.work)
+        except DpmixError:
+            if not Path(_STATE).exists():  # no step was taken
+                remove(asked.work)
+            raise
+        remove(asked.work)
     return relative(asked.output)
-
-
-def resume_command(images: str | Path, output: str | Path | None, research: bool = False) -> str:
-    """The command that goes on with an unfinished run."""
-    import shlex
-
-    named = ["--output", str(output)] if output is not None else ["--research"] if research else []
-    return shlex.join(["dpmix", "train", str(images), *named, "--resume"])
 
 
 def is_unfinished(images: str | Path, output: str | Path | None, research: bool = False) -> bool:
@@ -201,12 +197,30 @@ def _trained(made: Setup, execution: Execution) -> None:
     entry = next((one for one in record.runs() if one.key == state["key"]), None)
     if entry is None:
         raise DataError(f"{record.path} has lost this run, {state['key']}; put back the file that had it")
+    _refuse_another_plan(entry, plan, asked)
+    if entry.state == "finished" and not run.path(_SCALE).exists():
+        raise DataError(f"{record.path} says that the run of {relative(asked.work)} is finished; delete that folder")
     _announce(made, plan, rate, record, entry)
     if run.path(_SCALE).exists():  # it was killed when all but the model's folder was written
         record.count(entry.key, plan.steps, "research" if asked.research else "finished")
     else:
         _run(made, plan, run, record, entry, execution)
     _write(made, plan, run, record, folder)
+
+
+def _refuse_another_plan(entry: spent.Run, plan: "Plan", asked: Request) -> None:
+    """Refuse a run that is on record with other noise, sampling or steps than are about to be executed.
+
+    Raises:
+        DataError: if they differ, as after a change of the files of an unfinished run, or of this program.
+    """
+    recorded = (entry.unit, entry.population, entry.noise_multiplier, entry.sampling_rate, entry.planned, entry.delta)
+    planned = (asked.unit, plan.population, plan.noise_multiplier, plan.step_rate, plan.steps, plan.delta)
+    if recorded != planned:
+        raise DataError(
+            f"{asked.work} is an unfinished run on record with another plan than it has now, and cannot go on; delete "
+            "it and train afresh: what it spent stays on record"
+        )
 
 
 def _plan(target: PlanFile) -> "Plan":
@@ -303,7 +317,12 @@ def _write(made: Setup, plan: "Plan", run: Experiment, record: spent.Record, enc
         facts["evaluation"] = noisy_accuracy(run, _SCALE, released, encoder, made, record, asked.evaluate_epsilon)
     runs = [one for one in record.runs() if one.covered and one.unit == asked.unit]
     joint, delta = spent.together(runs, asked.unit)
-    said = float(rounded_up(spent.tightest(joint), 4))
+    said, own = float(rounded_up(spent.tightest(joint), 4)), min(read_statement(released).epsilons.values())
+    if said < own * (1 - 1e-3):
+        raise PrivacyError(
+            f"{record.path} has {said} as the epsilon of all models, and this one has spent {own:.4f}; it was changed "
+            "meanwhile: put back the file that had all runs"
+        )
     facts["together"] = {"epsilon": said, "delta": delta, "models": len(runs)}
     # So that `dpmix evaluate` finds the same test images again.
     model_folder.write(asked.output, model=released, encoder=encoder, privacy=facts, config={"split": split(asked)})
@@ -315,20 +334,6 @@ def _write(made: Setup, plan: "Plan", run: Experiment, record: spent.Record, enc
         )
     said = read_json(metrics)["epsilon"]["pld"]
     _say(f"{asked.output.name}: ε = {rounded_up(said, 4)} for one {asked.unit} at δ = {plan.delta:g}")
-
-
-def command(asked: Request) -> str:
-    """The command that asks for the same, with paths by their last names: where images lie is nobody's business."""
-    import shlex
-
-    words = ["dpmix", "train", asked.images.name]
-    for name in type(asked).model_fields:
-        value = getattr(asked, name)
-        if name in ("images", "output", "ledger") or value is None or value == type(asked).model_fields[name].default:
-            continue
-        text = value.name if isinstance(value, Path) else f"{value:g}" if isinstance(value, float) else str(value)
-        words += [f"--{name.replace('_', '-')}", *([] if value is True else [text])]
-    return shlex.join(words)
 
 
 def _say(line: str) -> None:

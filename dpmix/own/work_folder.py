@@ -1,7 +1,8 @@
 """The folder of an unfinished run, `<out>.work`: what it was asked for, the listed images, and what is made from them.
 
 Paths of artefacts are relative, so a run is made with this folder as the working directory. It holds decoded private
-images until the run is done, and is then removed.
+images until the run is done, and is then removed. Only a folder that was made here is ever emptied or removed: it has a
+file that says so.
 """
 
 import contextlib
@@ -12,17 +13,22 @@ from pathlib import Path
 
 from dpmix.errors import DataError, DpmixError
 
+_MARK = ".dpmix-unfinished"
+
 
 @contextlib.contextmanager
 def entered(work: Path) -> Iterator[None]:
     """A context in which the work folder is the working directory, and in which no other process runs the same.
 
     Raises:
-        DataError: if another process is in it.
+        DataError: if another process is in it, or there is a folder of another kind.
         DpmixError: if it cannot be made.
     """
     try:
         work.mkdir(parents=True, exist_ok=True)
+        if not (work / _MARK).exists() and any(work.iterdir()):
+            raise DataError(f"{work} is in the way, and no unfinished run; rename it, or name another: --output FOLDER")
+        (work / _MARK).touch()
         work.chmod(0o700)
         handle = os.open(work, os.O_RDONLY)
     except OSError as error:
@@ -46,6 +52,17 @@ def _alone(handle: int, work: Path) -> None:
         return
 
 
+def empty() -> None:
+    """Delete what an earlier run left in the work folder that was entered."""
+    if Path(_MARK).exists():
+        for path in Path().iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path.name != _MARK:
+                path.unlink()
+
+
 def remove(work: Path) -> None:
-    """Delete the work folder and the decoded images in it."""
-    shutil.rmtree(work, ignore_errors=True)
+    """Delete the work folder and the decoded images in it, by the process that entered it."""
+    if (work / _MARK).exists():
+        shutil.rmtree(work, ignore_errors=True)

@@ -33,6 +33,10 @@ TAMPERED = [
     (("mechanism", "executed", 0, "noise_multiplier"), 9.0, "mechanism.executed.noise_multiplier"),
     (("mechanism", "executed", 0, "steps"), 1, "mechanism.executed.steps"),
     (("model", "sha256"), "0" * 64, "model.sha256"),
+    (("guarantee", "epsilon", "mine"), 0.01, "guarantee.epsilon"),
+    (("mechanism", "steps", "executed"), 1000, "mechanism.steps.executed"),
+    (("definition", "adjacency"), "none", "definition.adjacency"),
+    (("together",), {"epsilon": 0.01, "delta": 1e-5, "models": 2}, "together.epsilon"),
 ]
 
 
@@ -86,6 +90,17 @@ def test_one_that_was_edited_is_found_by_its_entry(shapes: Made, keys: tuple[Any
     said = read_json(shapes.folder / "privacy.json")
     change(said, keys, new)
     with pytest.raises(PrivacyError, match=f"something else of {name} ") as caught:
+        privacy_record.check(said, shapes.folder / "model.safetensors")
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("keys", [("mechanism",), ("together",), ("guarantee", "epsilon")])
+def test_a_damaged_one_is_one_line(shapes: Made, keys: tuple[str, ...]) -> None:
+    said = read_json(shapes.folder / "privacy.json")
+    change(said, keys, [])
+    if keys == ("together",):
+        del said["together"]
+    with pytest.raises((DataError, PrivacyError)) as caught:
         privacy_record.check(said, shapes.folder / "model.safetensors")
     assert len(str(caught.value).splitlines()) == 1
 

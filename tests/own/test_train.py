@@ -20,7 +20,8 @@ from dpmix.errors import DataError, DpmixError, ParamsError
 from dpmix.files import read_json
 from dpmix.own import spent
 from dpmix.own.plan import plan
-from dpmix.own.train import command, resume_command, train
+from dpmix.own.train import train
+from dpmix.own.work_folder import entered
 from dpmix.privacy.accounting import Steps, composed_epsilons
 from dpmix.release.statement import read_statement
 from dpmix.training import heads
@@ -269,16 +270,6 @@ def test_a_folder_that_is_there_is_not_overwritten(images: Path, quick: dict[str
         train("no-images", epsilon=4)
 
 
-def test_the_commands_that_are_told(images: Path) -> None:
-    assert resume_command("my images", None) == "dpmix train 'my images' --resume"
-    assert resume_command("a", "b c", research=True) == "dpmix train a --output 'b c' --resume"
-    assert resume_command("a", None, research=True) == "dpmix train a --research --resume"
-    from dpmix.own.request import request
-
-    asked = request(images, "elsewhere/m", epsilon=4.0, synthetic="far/away/d", unit="image", k_base=3)
-    assert command(asked) == "dpmix train my-images --epsilon 4 --k-base 3 --synthetic d"
-
-
 def test_what_is_kept_with_an_unfinished_run_is_for_its_owner_alone(
     images: Path, quick: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -288,3 +279,29 @@ def test_what_is_kept_with_an_unfinished_run_is_for_its_owner_alone(
     assert Path("my-images-model.work").stat().st_mode & 0o777 == 0o700
     assert json.loads(Path("my-images-model.work/request.json").read_text(encoding="utf-8"))["epsilon"] == 4
     assert QUICK["epochs"] == 2
+
+
+def test_a_run_whose_plan_was_changed_does_not_go_on(
+    images: Path, quick: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dpmix.own.train._CHECKPOINT_SECONDS", 0.0)
+    with monkeypatch.context() as patched:
+        interrupt_in_step(3, patched)
+        with pytest.raises(KeyboardInterrupt):
+            train(images, epsilon=0.5, **quick)
+    path = Path("my-images-model.work/request.json")
+    path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), "epsilon": 8.0}), encoding="utf-8")
+    with pytest.raises(DataError, match="on record with another plan than it has now"):
+        train(images, resume=True)
+    assert not Path("my-images-model").exists()
+    (run,) = spent.Record(LEDGER).runs()
+    assert run.steps > 0
+
+
+def test_another_process_does_not_remove_the_folder_of_a_run(images: Path, quick: dict[str, Any]) -> None:
+    with entered(Path.cwd() / "my-images-model.work"):
+        Path("request.json").touch()
+        os.chdir("..")
+        with pytest.raises(DataError, match="another process is training in"):
+            train(images, epsilon=4, **quick)
+        assert Path("my-images-model.work/request.json").exists()

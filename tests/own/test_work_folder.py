@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from dpmix.errors import DpmixError
-from dpmix.own.work_folder import entered, remove
+from dpmix.errors import DataError, DpmixError
+from dpmix.own.work_folder import empty, entered, remove
 
 
 def test_it_is_the_working_directory_and_nobody_elses(tmp_path: Path) -> None:
@@ -40,3 +40,21 @@ def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(DpmixError, match="--output FOLDER"), entered(tmp_path / "file" / "m.work"):
         pass
+
+
+def test_a_folder_of_somebody_elses_is_neither_entered_nor_removed(tmp_path: Path) -> None:
+    (tmp_path / "m.work").mkdir()
+    (tmp_path / "m.work" / "chapter.tex").write_text("precious", encoding="utf-8")
+    with pytest.raises(DataError, match=r"is in the way, and no unfinished run"), entered(tmp_path / "m.work"):
+        pass
+    remove(tmp_path / "m.work")
+    assert (tmp_path / "m.work" / "chapter.tex").read_text(encoding="utf-8") == "precious"
+
+
+def test_what_an_earlier_run_left_is_emptied(tmp_path: Path) -> None:
+    with entered(tmp_path / "m.work"):
+        Path("data").mkdir()
+        Path("data", "pixels").touch()
+        Path("request.json").touch()
+        empty()
+        assert [path.name for path in Path().iterdir()] == [".dpmix-unfinished"]
