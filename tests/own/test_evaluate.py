@@ -90,3 +90,14 @@ def test_the_test_images_are_those_that_training_left_out(images: Path, quick: d
     left_out = len(read_listing(images, **drawn).of("test"))
     assert left_out != len(read_listing(images).of("test"))
     assert evaluate(folder, images, device="cpu").measures["images"] == left_out
+
+
+def test_nothing_but_an_evaluation_is_replaced(model: ModelFolder) -> None:
+    images = both_splits()
+    evaluate(model.path, images, output="there", device="cpu")
+    evaluate(model.path, images, output="there", device="cpu")
+    Path("there", "thesis.tex").touch()
+    for place in ("there", images):
+        with pytest.raises(DataError, match="has other things than an evaluation and is not replaced"):
+            evaluate(model.path, images, output=place, device="cpu")
+    assert Path("there", "thesis.tex").exists()

@@ -3,10 +3,10 @@ from typing import Any
 
 import pytest
 
-from dpmix.data.listing import read_listing
+from dpmix.data.listing import ListedImage, Listing, read_listing
 from dpmix.errors import DataError, ParamsError
 from dpmix.own.request import request
-from dpmix.own.setup import Setup, learning_rate_of, relative, setup, sizes
+from dpmix.own.setup import Setup, data_set, learning_rate_of, relative, setup, sizes
 from dpmix.privacy.plan import Plan
 from tests.own.images import draw
 
@@ -86,3 +86,23 @@ def test_in_words(images: Path) -> None:
     )
     assert relative(Path.cwd() / "a" / "b") == Path("a/b")
     assert relative(Path("/elsewhere")) == Path("/elsewhere")
+
+
+def test_a_delta_that_promises_nothing_is_refused(images: Path) -> None:
+    with pytest.raises(ParamsError, match=r"delta 0.5 is not below 1 / N = .*; give one well below, such as 1e-05"):
+        made(images, delta=0.5)
+
+
+def test_of_persons_no_number_of_images_is_told_and_nobody_is_on_both_sides(images: Path) -> None:
+    asked = request(images, None, epsilon=4, unit="person")
+    listed = [
+        ListedImage(f"{person}/{number}.png", number % 2, "train" if person != "c" else "test", person)
+        for person in "abc"
+        for number in range(5)
+    ]
+    listing = Listing(images, tuple(listed), ("left", "right"), ())
+    assert sizes(listing, asked) == "2 training persons and 1 test persons of 2 classes"
+    assert data_set(listing, asked).train is None
+    both = listing.images[0]._replace(split="test", place="a/x.png")
+    with pytest.raises(DataError, match="has images of a in train and in test"):
+        data_set(Listing(images, (*listed, both), ("left", "right"), ()), asked)
