@@ -22,10 +22,10 @@ def check(
     ] = "image",
     test_share: Annotated[float, typer.Option(help="Share of test images, if no split is given.")] = 0.2,
     key: Annotated[str, typer.Option(help="Public key by which such a split is drawn.")] = "dpmix",
-    skip_damaged: Annotated[bool, typer.Option(help="Take images that cannot be read as left out.")] = False,
-    alike: Annotated[bool, typer.Option(help="Compare each image with every other.")] = True,
-    json: Annotated[Path | None, typer.Option(help="Write the whole report to this file as well.")] = None,
-    params: Annotated[Path | None, typer.Option(help="Check a params file instead; by default params.yaml.")] = None,
+    skip_damaged: Annotated[bool, typer.Option("--skip-damaged", help="Leave out images that cannot be read.")] = False,
+    no_alike: Annotated[bool, typer.Option("--no-alike", help="Compare no image with others.")] = False,
+    json: Annotated[Path | None, typer.Option(help="Write the report here, too.")] = None,
+    params: Annotated[Path | None, typer.Option(help="Check a params file instead.")] = None,
 ) -> None:
     """Find what is damaged, doubled, rare or skipped among private images, before training; or check a params file.
 
@@ -44,7 +44,7 @@ def check(
     from dpmix.own.check import as_json, examine
 
     listing = read_listing(images, persons=unit == "person", test_share=test_share, key=key)
-    report = examine(listing, alike=alike, leave_out_damaged=skip_damaged)
+    report = examine(listing, unit=unit, alike=not no_alike, leave_out_damaged=skip_damaged)
     if json is not None:
         write_json(json, as_json(report))
     typer.echo("\n".join(_lines(images, report)))

@@ -65,11 +65,12 @@ class Report:
     warnings: tuple[str, ...]
 
 
-def examine(listing: Listing, *, alike: bool = True, leave_out_damaged: bool = False) -> Report:
+def examine(listing: Listing, *, unit: str = "image", alike: bool = True, leave_out_damaged: bool = False) -> Report:
     """Read and decode all images of a listing, and report what to mend and what to know.
 
     Args:
         listing: the images.
+        unit: whom ε is to protect, an `image` or a `person`.
         alike: whether to compare all images with each other, in time that grows with their number squared.
         leave_out_damaged: whether damaged images are to be left out, and so need not be mended.
     """
@@ -78,24 +79,29 @@ def examine(listing: Listing, *, alike: bool = True, leave_out_damaged: bool = F
     damaged = tuple(Skipped(place, one.why) for place, one in zip(places, seen, strict=True) if one.why is not None)
     whole = listing.without(damaged)
     groups = tuple(_groups(whole, [one for one in seen if one.why is None], alike))
-    mend = [*([] if leave_out_damaged else _damage(damaged)), *unfit(whole)]
+    mend = [*([] if leave_out_damaged else _damage(damaged)), *unfit(whole, unit)]
     warnings = [*listing.notes, *_left_out(whole.skipped if leave_out_damaged else listing.skipped)]
     warnings += [*_rare(whole), *_doubled(groups), *_persons(whole)]
     return Report(whole, _counts(whole), damaged, groups, tuple(mend), tuple(warnings))
 
 
-def refuse_unfit(listing: Listing) -> None:
+def refuse_unfit(listing: Listing, unit: str = "image") -> None:
     """Refuse images that no model can be trained and tested on, whatever is in them; nothing is decoded.
 
     Raises:
         DataError: one line with the first reason.
     """
-    if reasons := unfit(listing):
+    if reasons := unfit(listing, unit):
         raise DataError(f"{listing.root}: {reasons[0]}")
 
 
-def unfit(listing: Listing) -> list[str]:
-    """Why no model can be trained and tested on these images, a sentence each; nothing is decoded."""
+def unfit(listing: Listing, unit: str = "image") -> list[str]:
+    """Why no model can be trained and tested on these images, a sentence each; nothing is decoded.
+
+    Args:
+        listing: the images.
+        unit: whom ε is to protect; a person must not be on both sides, where neither ε covers both.
+    """
     reasons = []
     if len(listing.classes) < 2:
         reasons.append(f"all images are of one class, {listing.classes[0]}; add images of another")
@@ -107,11 +113,15 @@ def unfit(listing: Listing) -> list[str]:
         reasons.append(f"{of} no training image{remedy}")
     if not listing.of("test"):
         reasons.append("there is no test image; add some, or lay all images together to have the split drawn")
+    if unit == "person" and (both := _in_both_splits(listing)):
+        reasons.append(
+            f"{_of(len(both), 'person has', 'persons have')} images in train and test, so that ε would not cover them: "
+            f"{_few(both)}; lay all images of a person on one side"
+        )
     return reasons
 
 
-def in_both_splits(listing: Listing) -> list[str]:
-    """The persons who have training images and test images, sorted; none where persons are not named."""
+def _in_both_splits(listing: Listing) -> list[str]:
     return sorted(set(listing.persons("train")) & set(listing.persons("test")))
 
 
@@ -201,7 +211,7 @@ def _doubled(groups: Sequence[Group]) -> list[str]:
 def _persons(listing: Listing) -> list[str]:
     found = []
     by_person = Counter(image.person for image in listing.of("train") if image.person is not None)
-    if both := in_both_splits(listing):
+    if both := _in_both_splits(listing):
         found.append(
             f"{_of(len(both), 'person has', 'persons have')} images in train and test, so that the test accuracy is "
             f"too high: {_few(both)}"

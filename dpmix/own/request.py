@@ -112,8 +112,12 @@ def request(images: str | Path, output: str | Path | None, **options: Any) -> Re
 
 def default_out(images: Path, research: bool = False) -> Path:
     """Where a model of these images goes if nothing else is said."""
-    name = images.stem if images.is_file() else images.name
-    return images.with_name(f"{name}-{'research' if research else 'model'}")
+    return images.with_name(f"{name_of(images)}-{'research' if research else 'model'}")
+
+
+def name_of(images: Path) -> str:
+    """What images are called: the name of their folder, or of their file without its suffix."""
+    return images.stem if images.is_file() else images.name
 
 
 def parsed(values: dict[str, Any]) -> Request:

@@ -12,10 +12,10 @@ from dpmix.artefacts.releasable import overlap
 from dpmix.data.inspection import damaged
 from dpmix.data.listing import Listing, read_listing
 from dpmix.errors import DataError, ParamsError
-from dpmix.own.check import in_both_splits
+from dpmix.own.check import refuse_unfit
 from dpmix.own.encoders import encoder
 from dpmix.own.recipe import Recipe, default_delta, recipe
-from dpmix.own.request import Request
+from dpmix.own.request import Request, name_of
 from dpmix.params.models import EncoderSpec
 from dpmix.params.settings import PlanSettings, RunSettings
 from dpmix.params.specs import DatasetSpec, GivenImagesSpec
@@ -142,22 +142,10 @@ def data_set(listing: Listing, asked: Request) -> DatasetSpec:
     """Listed images as a data set, whose manifest is in the work folder.
 
     Raises:
-        DataError: if there is only one class, or a split is empty.
+        DataError: as `refuse_unfit` does.
     """
-    train, test = len(listing.of("train")), len(listing.of("test"))
-    if len(listing.classes) < 2:
-        raise DataError(f"{asked.images} has images of {len(listing.classes)} class; a classifier needs two or more")
-    for split, count in (("training", train), ("test", test)):
-        if not count:
-            raise DataError(
-                f"{asked.images} has no {split} images; add some: dpmix check {asked.images} says what is there"
-            )
-    if asked.unit == "person" and (both := in_both_splits(listing)):
-        raise DataError(
-            f"{asked.images} has images of {both[0]} in train and in test, where ε covers none; lay all images of a "
-            "person on one side"
-        )
-    name = re.sub(r"[^\w.+-]+", "-", asked.images.stem).strip("-.+")[:80] or "images"
+    refuse_unfit(listing, asked.unit)
+    name = re.sub(r"[^\w.+-]+", "-", name_of(asked.images)).strip("-.+")[:80] or "images"
     persons = len(listing.persons("train")) if asked.unit == "person" else None
     # Where persons are protected, how many images they have is private.
     return DatasetSpec(
@@ -166,9 +154,9 @@ def data_set(listing: Listing, asked: Request) -> DatasetSpec:
         source="listed",
         path=MANIFEST,
         classes=len(listing.classes),
-        train=train if asked.unit == "image" else None,
+        train=len(listing.of("train")) if asked.unit == "image" else None,
         persons=persons,
-        test=test,
+        test=len(listing.of("test")),
     )
 
 

@@ -104,5 +104,13 @@ def test_of_persons_no_number_of_images_is_told_and_nobody_is_on_both_sides(imag
     assert sizes(listing, asked) == "2 training persons and 1 test persons of 2 classes"
     assert data_set(listing, asked).train is None
     both = listing.images[0]._replace(split="test", place="a/x.png")
-    with pytest.raises(DataError, match="has images of a in train and in test"):
+    with pytest.raises(
+        DataError, match="1 person has images in train and test, so that ε would not cover them: a; lay"
+    ):
         data_set(Listing(images, (*listed, both), ("left", "right"), ()), asked)
+
+
+def test_a_folder_is_called_by_its_whole_name(images: Path) -> None:
+    for name in ("faces.v1", "faces.v2"):
+        draw(Path(name), 20)
+    assert [made(Path(name)).dataset.name for name in ("faces.v1", "faces.v2")] == ["faces.v1", "faces.v2"]
