@@ -28,6 +28,11 @@ def progress(items: Iterable[Item], label: str, unit: str = "step", total: int |
     return _lines(items, label, unit, total)
 
 
+def say(line: str) -> None:
+    """Print a line on stderr at once."""
+    print(line, file=sys.stderr, flush=True)
+
+
 def _lines(items: Iterable[Item], label: str, unit: str, total: int | None) -> Iterator[Item]:
     started = told = time.monotonic()
     for done, item in enumerate(items):
@@ -36,5 +41,5 @@ def _lines(items: Iterable[Item], label: str, unit: str, total: int | None) -> I
             told = now
             of = f" of {total}" if total else ""
             left = f", about {(now - started) / done * (total - done):.0f} s left" if total and done else ""
-            print(f"{label}: {done}{of} {unit}s in {now - started:.0f} s{left}", file=sys.stderr, flush=True)
+            say(f"{label}: {done}{of} {unit}s in {now - started:.0f} s{left}")
         yield item

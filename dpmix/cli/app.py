@@ -48,7 +48,7 @@ _show(evaluate, _OWN, "How good a model's folder is; its numbers read the test i
 _show(compare, _OWN, "Methods at several ε, with seeds; research, not for release.")
 _show(audit, _OWN, "A lower bound on ε by canaries, beside the ε that is claimed.")
 _show(card, _OWN, "Write the card of a model's folder again.")
-_show(export, _OWN, "A folder for the hub, or an entry for the leaderboard.")
+_show(export, _OWN, "ONNX, a folder for the hub, or an entry for the leaderboard.")
 app.command(hidden=True)(classify)  # what predict was called when a model was one file
 _show(statement, _OWN, "ε of released models, each and together, from their steps.")
 _show(synthesize, _OWN, "Draw D, public images to mix in, by names of classes alone.")

@@ -6,7 +6,6 @@ so that differences are paired by seed.
 
 import math
 import shutil
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from dpmix.own.comparison import EPSILONS, METHODS, SCALE, TABLE, Comparison, pa
 from dpmix.own.request import Request, default_out, request
 from dpmix.own.setup import MANIFEST, Setup, learning_rate_of, listed, relative, setup, sizes
 from dpmix.own.work_folder import entered, remove
+from dpmix.progress import say
 
 
 def compare(
@@ -84,7 +84,7 @@ def _made(asked: Sequence[Request], epsilons: tuple[float, ...], seeds: int, how
     first = asked[0]
     compared = _compared(asked, epsilons, seeds, how, tune=tune)
     catalogue = Catalogue(parameters(compared), SCALE)
-    _say(
+    say(
         f"research, not for release: {len(asked)} methods × {len(compared.epsilons)} values of ε × {seeds} seeds, "
         "and the reference rows"
     )
@@ -113,7 +113,7 @@ def _compared(
         setups[made.method] = made
     write_manifest(listing, manifest)
     compared = Comparison(setups, epsilons, seeds, None)
-    _say(f"{asked[0].images.name}: {sizes(listing, asked[0])}")
+    say(f"{asked[0].images.name}: {sizes(listing, asked[0])}")
     return compared if tune else replace(compared, rates=_rates(compared.first, epsilons, how))
 
 
@@ -166,7 +166,3 @@ def _seeds(count: int) -> int:
     if count < 1:
         raise ParamsError(f"seeds {count} is below 1; give the number of runs of each method and ε: --seeds 3")
     return count
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

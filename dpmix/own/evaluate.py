@@ -78,7 +78,7 @@ def evaluate(
 
     Raises:
         DataError: for images that are missing, none of the split, or of classes that the model does not know.
-        ParamsError: for another split, or an output inside the model's folder.
+        ParamsError: for another split, or an output in the model's folder or among the images.
     """
     from dpmix.data.folders import part_of_files
     from dpmix.execution import default_device
@@ -89,6 +89,8 @@ def evaluate(
     out = Path(output) if output is not None else Path(f"{images.resolve().name.removesuffix('.zip')}-evaluation")
     if out.resolve().is_relative_to(folder.path.resolve()):
         raise ParamsError(f"{out} lies in the model's folder, which is handed out; name another folder: --output")
+    if out.resolve().is_relative_to(images.resolve()):
+        raise ParamsError(f"{out} would lie among the images; name another folder: --output")
     if out.exists() and not (out.is_dir() and {path.name for path in out.iterdir()} <= _WRITTEN):
         raise DataError(f"{out} has other things than an evaluation and is not replaced; name another folder: --output")
     listing = _listing(images, folder)

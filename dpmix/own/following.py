@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from dpmix.own.spent import Record
 from dpmix.privacy.accounting import Steps, rounded_up
 from dpmix.privacy.plan import Plan
+from dpmix.progress import say
 
 if TYPE_CHECKING:
     from dpmix.own.spent import Run
@@ -98,4 +99,4 @@ class Following:
         if self._bar is not None:
             self._bar.write(text, file=sys.stderr)
         else:
-            print(text, file=sys.stderr, flush=True)
+            say(text)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from dpmix.artefacts.data import EncoderModel
 from dpmix.execution import Execution, default_device
 from dpmix.own import spent
+from dpmix.own.privacy_record import PERSONS_IMAGES
 from dpmix.own.request import request
 from dpmix.own.setup import Setup, learning_rate_of, listed, setup, sizes
 from dpmix.own.signal import signal
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 _SECONDS = 2.0  # of the burst that measures speed
 _BURST = 16  # images of it at a time
-_SEVERAL = (2, 5, 10)
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ def _encoder(made: Setup, execution: Execution) -> "Any":
 
 def _several(calibrated: "Plan") -> dict[int, float]:
     steps = [Steps(calibrated.noise_multiplier, calibrated.step_rate, calibrated.steps)]
-    return {images: group_epsilon(steps, images, delta=calibrated.delta) for images in _SEVERAL}
+    return {images: group_epsilon(steps, images, delta=calibrated.delta) for images in PERSONS_IMAGES}
 
 
 def _spent(record: spent.Record, unit: spent.Unit, calibrated: "Plan") -> dict[str, Any]:

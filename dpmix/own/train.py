@@ -7,7 +7,6 @@ train, and write the model's folder (`dpmix.own.model_folder`). Everything in be
 
 import secrets
 import shutil
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +24,7 @@ from dpmix.own.setup import MANIFEST, Setup, learning_rate_of, listed, relative,
 from dpmix.own.work_folder import empty, entered, remove
 from dpmix.privacy.accounting import rounded_up
 from dpmix.privacy.discrete_laplace import noise_deviation
+from dpmix.progress import say
 from dpmix.release.statement import read_statement
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def train(
             listing = _listing(asked, resume)
             made = setup(asked, listing)
             made.experiment(1.0, 0)  # does all fit together?
-            _say(f"{asked.images.name}: {sizes(listing, asked)}{_skipped(listing, asked)}")
+            say(f"{asked.images.name}: {sizes(listing, asked)}{_skipped(listing, asked)}")
             _trained(made, Execution(device=device, checkpoint_seconds=_CHECKPOINT_SECONDS))
         except DpmixError:
             if not Path(_STATE).exists():  # no step was taken
@@ -259,14 +259,14 @@ def _announce(made: Setup, plan: "Plan", rate: float, record: spent.Record, entr
     """Say what is about to be spent, before the first step."""
     asked, settings = made.request, made.settings
     kinds = ("k_base", "k_self", "k_diff")
-    _say(
+    say(
         f"ε = {asked.epsilon:g} for one {asked.unit} at δ = {plan.delta:g}: σ = {plan.noise_multiplier:.4g}, "
         f"q = {plan.sampling_rate:.4g}, {plan.steps} steps of {plan.batch_size} {asked.unit}s on average, "
         f"{' + '.join(str(settings[name]) for name in kinds)} views each; {made.model.label} at "
         f"{made.model.resolution} px, learning rate {rate:.4g}"
     )
     if asked.research:
-        _say(
+        say(
             "research: sample and noise come from a seed, and accuracies are shown, so ε covers nothing of it; the "
             "result is not for release"
         )
@@ -276,7 +276,7 @@ def _announce(made: Setup, plan: "Plan", rate: float, record: spent.Record, entr
     if said is not None:
         whole = entry.statement(steps=plan.steps + max(0, entry.steps))
         joint, delta = spent.together(earlier, asked.unit, [whole])
-        _say(f"{said}; together with this one {spent.in_words(joint, delta)}")
+        say(f"{said}; together with this one {spent.in_words(joint, delta)}")
 
 
 def _run(made: Setup, plan: "Plan", run: Experiment, record: spent.Record, entry: spent.Run, how: Execution) -> None:
@@ -300,7 +300,7 @@ def _write(made: Setup, plan: "Plan", run: Experiment, record: spent.Record, enc
     if asked.research:
         with atomic_directory(asked.output) as temporary:
             shutil.copyfile(metrics, temporary / "metrics.json")
-        _say(
+        say(
             f"accuracy {read_json(metrics)['accuracy']:.2f} % of the test images; {asked.output.name} is not for "
             "release"
         )
@@ -328,13 +328,9 @@ def _write(made: Setup, plan: "Plan", run: Experiment, record: spent.Record, enc
     model_folder.write(asked.output, model=released, encoder=encoder, privacy=facts, config={"split": split(asked)})
     if found := facts.get("evaluation"):
         deviation = 100 * noise_deviation(found["epsilon"]) / found["images"]
-        _say(
+        say(
             f"accuracy {found['accuracy']:.1f} % of {found['images']} test {asked.unit}s, with noise of standard "
             f"deviation {deviation:.1f}, for ε = {found['epsilon']:g} of them"
         )
     said = read_json(metrics)["epsilon"]["pld"]
-    _say(f"{asked.output.name}: ε = {rounded_up(said, 4)} for one {asked.unit} at δ = {plan.delta:g}")
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    say(f"{asked.output.name}: ε = {rounded_up(said, 4)} for one {asked.unit} at δ = {plan.delta:g}")

@@ -1,8 +1,5 @@
 """`dpmix compare`: several values after one option, its help, and mistakes in one line."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -19,15 +16,6 @@ def test_several_values_may_follow_one_option(words: str) -> None:
     found = _sorted_out(words.split(), [1.0], ["self-aug"], tuple(METHODS))
     assert found == ("my-images", [1.0, 2.0, 4.0], ["self-aug", "dp-mix-self"])
     assert _sorted_out(["4"], None, None, tuple(METHODS)) == ("4", None, None)
-
-
-def test_help_fits_a_screen_and_has_an_example(repository: Path) -> None:
-    shown = subprocess.run(
-        [sys.executable, "-m", "dpmix", "compare", "--help"],
-        env={**os.environ, "COLUMNS": "80", "PYTHONPATH": str(repository)}, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert len(shown.stdout.splitlines()) <= 40
-    assert "dpmix compare my-images" in " ".join(shown.stdout.split())
 
 
 def test_a_mistake_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

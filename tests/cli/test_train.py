@@ -21,10 +21,12 @@ def test_the_command_line_and_python_take_the_same() -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("verb", "example"), [("train", "dpmix train my-images"), ("plan", "dpmix plan my-images"), ("", "dpmix")]
-)
-def test_help_fits_a_screen_and_has_an_example(verb: str, example: str, repository: Path) -> None:
+VERBS = ("check", "plan", "train", "predict", "evaluate", "compare", "audit", "card", "export")
+
+
+@pytest.mark.parametrize("verb", ["", *VERBS])
+def test_help_fits_a_screen_and_has_an_example(verb: str, repository: Path) -> None:
+    example = f"dpmix {verb} my-images" if verb else "dpmix train my-images"
     shown = subprocess.run(
         [sys.executable, "-m", "dpmix", *([verb] if verb else []), "--help"],
         env={**os.environ, "COLUMNS": "80", "PYTHONPATH": str(repository)}, capture_output=True, text=True,

@@ -8,22 +8,10 @@ from typing import Any
 import pytest
 
 from dpmix.errors import DataError, DpmixError, ParamsError
-from dpmix.execution import Execution
-from dpmix.own.compare import _compared, _requests, compare
-from dpmix.own.comparison import Comparison
+from dpmix.own.compare import compare
+from tests.own.comparisons import compared
 
 pytestmark = pytest.mark.filterwarnings("ignore")
-
-
-@pytest.fixture
-def small(quick: dict[str, Any]) -> dict[str, Any]:
-    """Options of a comparison that takes seconds."""
-    return {name: value for name, value in quick.items() if not name.startswith("k_")}
-
-
-def compared(options: dict[str, Any], tune: bool = False, methods: list[str] | None = None) -> Comparison:
-    asked = _requests("my-images", None, (1.0, 8.0), methods, options)
-    return _compared(asked, (1.0, 8.0), 2, Execution(), tune=tune)
 
 
 def test_a_table_a_curve_and_words_are_written(

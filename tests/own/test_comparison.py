@@ -8,24 +8,12 @@ import pytest
 
 from dpmix.artefacts.experiment import Experiment, Selection
 from dpmix.catalogue.catalogue import Catalogue
-from dpmix.execution import Execution
-from dpmix.own.compare import _compared, _requests
-from dpmix.own.comparison import SCALE, Comparison, parameters, plan_at
+from dpmix.own.comparison import SCALE, parameters, plan_at
 from dpmix.own.learning_rate import learning_rate
+from tests.own.comparisons import compared
 from tests.own.images import draw
 
 pytestmark = pytest.mark.filterwarnings("ignore")
-
-
-@pytest.fixture
-def small(quick: dict[str, Any]) -> dict[str, Any]:
-    """Options of a comparison that takes seconds."""
-    return {name: value for name, value in quick.items() if not name.startswith("k_")}
-
-
-def compared(options: dict[str, Any], tune: bool = False, methods: list[str] | None = None) -> Comparison:
-    asked = _requests("my-images", None, (1.0, 8.0), methods, options)
-    return _compared(asked, (1.0, 8.0), 2, Execution(), tune=tune)
 
 
 def test_runs_share_a_stream_and_have_the_rules_rate_for_their_noise(images: Path, small: dict[str, Any]) -> None:

@@ -97,7 +97,9 @@ def test_nothing_but_an_evaluation_is_replaced(model: ModelFolder) -> None:
     evaluate(model.path, images, output="there", device="cpu")
     evaluate(model.path, images, output="there", device="cpu")
     Path("there", "thesis.tex").touch()
-    for place in ("there", images):
-        with pytest.raises(DataError, match="has other things than an evaluation and is not replaced"):
+    with pytest.raises(DataError, match="has other things than an evaluation and is not replaced"):
+        evaluate(model.path, images, output="there", device="cpu")
+    for place in (images, images / "test" / "new"):
+        with pytest.raises(ParamsError, match="would lie among the images"):
             evaluate(model.path, images, output=place, device="cpu")
     assert Path("there", "thesis.tex").exists()
