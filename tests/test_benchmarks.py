@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from benchmarks import __main__ as bench
-from benchmarks import cases, features, gpu, learning_rate, measure, stream
+from benchmarks import cases, company, features, gpu, learning_rate, measure, stream
 from benchmarks.cases import Dense, Problem
 from dpmix.data.images import Images
 from dpmix.errors import DpmixError
@@ -228,6 +228,13 @@ def test_a_case_that_there_is_not_is_one_line(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["benchmarks", "--memory", "ours, sequental, n = 4"])
     with pytest.raises(DpmixError, match="no case is called 'ours, sequental, n = 4'; did you mean 'ours, sequential"):
         bench.main()
+
+
+def test_the_company_of_an_image_is_measured():
+    """On a processor in float32 there is rounding alone."""
+    found = company.differences(torch.float32, "cpu", "tiny-vit", 12, (1, 5))
+    assert list(found) == ["chunks of 1", "chunks of 5", "another order"]
+    assert all(value < 1e-4 for value in found.values())
 
 
 def test_no_gpu_is_one_line(repository):
