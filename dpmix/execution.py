@@ -1,5 +1,7 @@
 """How work is executed: device, batch sizes, precision. None of it is part of a hash."""
 
+import ctypes
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
@@ -74,3 +76,20 @@ def default_device() -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+# `mallopt`'s names for its numbers, from glibc's malloc.h.
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4
+
+
+def keep_freed_memory() -> bool:
+    """Let this process keep memory that it frees, for what it needs next.
+
+    A forward pass frees and asks again for blocks of many megabytes, which glibc's allocator hands back to Linux each
+    time; getting them again, page by page, cost a third to two thirds of an encoder's time (`benchmarks/memory.py`).
+
+    Returns:
+        Whether that was done: only glibc can be told.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    return mallopt is not None and bool(mallopt(_MMAP_MAX, 0)) and bool(mallopt(_TRIM_THRESHOLD, 2**31 - 1))

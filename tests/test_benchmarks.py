@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from benchmarks import __main__ as bench
-from benchmarks import cases, company, features, gpu, learning_rate, measure, stream
+from benchmarks import cases, company, features, gpu, learning_rate, measure, memory, stream
 from benchmarks.cases import Dense, Problem
 from dpmix.data.images import Images
 from dpmix.errors import DpmixError
@@ -235,6 +235,15 @@ def test_the_company_of_an_image_is_measured():
     found = company.differences(torch.float32, "cpu", "tiny-vit", 12, (1, 5))
     assert list(found) == ["chunks of 1", "chunks of 5", "another order"]
     assert all(value < 1e-4 for value in found.values())
+
+
+def test_what_an_encoder_gains_by_kept_memory_is_measured(monkeypatch, capsys):
+    found = memory.measure(kept=False, size=2, batches=1, side=32)
+    assert found["images"] == pytest.approx(2 / found["seconds"])
+    way = iter([{"seconds": 2.0, "kernel": 1.0, "pages": 9, "images": 1}, {**found, "seconds": 1.0}] * 3)
+    monkeypatch.setattr(memory, "in_a_process", lambda kept: next(way))
+    memory.main(rounds=3)
+    assert capsys.readouterr().out.endswith("as it is / freed memory kept: 2.00\n")
 
 
 def test_no_gpu_is_one_line(repository):

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from dpmix.errors import DataError, ParamsError, one_line
-from dpmix.execution import Execution, Precision
+from dpmix.execution import Execution, Precision, keep_freed_memory
 from dpmix.files import read_json
 from dpmix.models.encoder import Encoder, embedding_length
 from dpmix.models.libraries.base import EncoderLibrary, noted_side
@@ -81,6 +81,8 @@ def load_encoder(
     read_json(directory / library.config_file)
     side = noted_side(directory) if side is None else side
     arguments = _whole(library, directory, None) if side is None else _at_side(library, directory, side)
+    if device.type == "cpu":
+        keep_freed_memory()
     how: dict[str, Any] = {"device": device, "dtype": dtype, "batch_size": batch_size, "compiled": compiled}
     return Encoder(**arguments, **how, name=str(directory))
 
