@@ -50,6 +50,7 @@ ENDED_ELSEWHERE = [
     ("artefacts/experiment.py", "engine: jax {why}"),
     ("tables/kinds/privacy.py", "where)}: {error}"),  # of the accountants
     ("catalogue/cells.py", "{where}: {what}"),  # a message of the params, which has a remedy
+    ("data/listing.py", "{lost[0].why}{remedy}"),  # what a tree says of a file, with what to do about it
     ("own/check.py", "{reasons[0]}"),  # what `unfit` says, each with what to do
     ("own/request.py", "Value error"),  # of what the experiment or the request refuses
     ("own/setup.py", "_reason(error)"),

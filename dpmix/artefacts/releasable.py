@@ -125,5 +125,5 @@ def public_sources(settings: Mapping[str, Any]) -> list[str]:
 
 def overlap(one: str, other: str) -> bool:
     """Whether two paths are the same, or one lies inside the other, after symbolic links are followed."""
-    first, second = Path(one).resolve(), Path(other).resolve()
+    first, second = Path(one).expanduser().resolve(), Path(other).expanduser().resolve()
     return first.is_relative_to(second) or second.is_relative_to(first)

@@ -20,8 +20,12 @@ def classify(
     import csv
     import sys
 
-    from dpmix.data.folders import image_files
+    import numpy as np
+
+    from dpmix.data.file_names import printable
+    from dpmix.data.folders import files_at, part_of_files
     from dpmix.execution import default_device
+    from dpmix.own.probabilities import probabilities
     from dpmix.privacy.accounting import rounded_up
     from dpmix.progress import progress
     from dpmix.release import model as release_model
@@ -29,15 +33,26 @@ def classify(
     device = default_device()
     _refuse_no_model(model, images)
     classifier = release_model.load(model, encoder, device)
-    files = image_files(images)
+    files, skipped = files_at(images)
     claims = sorted(classifier.statement.epsilons.items())
     spent = ", ".join(f"{rounded_up(value, 4)} ({name})" for name, value in claims)
     typer.echo(f"{model}: ε = {spent or '∞'}, δ = {classifier.statement.delta:g}", err=True)
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(["image", "class", "probability"])
-    found = release_model.classify(classifier, files, batch_size, device)
-    for path, (name, probability) in zip(files, progress(found, "classifying", "image", len(files)), strict=True):
-        writer.writerow([path, name, f"{probability:.4f}"])
+    part = part_of_files([file for _, file in files], np.zeros(len(files)))
+    found = probabilities(classifier, part, batch_size=batch_size, device=device)
+    others = [f"{other.place}: {other.why}" for other in skipped]
+    unreadable = []
+    for (name, _), row in zip(files, progress(found, "classifying", "image", len(files)), strict=True):
+        if isinstance(row, DataError):
+            unreadable.append(str(row))
+        else:
+            best = int(np.argmax(row))
+            writer.writerow([printable(name), classifier.classes[best], f"{row[best]:.4f}"])
+    for why in (*others, *unreadable):
+        typer.echo(f"skipped: {printable(why)}", err=True)
+    if unreadable:
+        raise typer.Exit(1)
 
 
 def _refuse_no_model(model: Path, images: list[Path]) -> None:

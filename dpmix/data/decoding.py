@@ -1,10 +1,9 @@
-"""Decodes image files in parallel: opens them, applies their EXIF orientation, and resizes them to one resolution.
+"""Decodes image files in parallel: opens them as a person sees them, and resizes them to one resolution.
 
 An image is resized by bicubic interpolation with antialiasing until its shorter side is R, then cropped at the centre,
 as the encoders' own preprocessing does.
 """
 
-import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,20 +13,16 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from dpmix.errors import DataError
+from dpmix.data import pixels
+from dpmix.errors import DataError, one_line
 
 if TYPE_CHECKING:
     from PIL import Image
-
-from dpmix.errors import one_line
 
 _DECODED_AT_A_TIME = 256
 
 # How many times as long as wide an image may be before its ends are cut off.
 _LONGEST = 64
-
-_ORIENTATION = 0x0112
-
 
 Result = TypeVar("Result")
 
@@ -68,6 +63,7 @@ class Pool(NamedTuple):
         origin: where the images come from, for messages.
         remedy: what to do if their number is not the published one, for messages.
         source: what the store's meta.json says of the origin.
+        leave_out: how to do without damaged images, as the end of a sentence; empty if that cannot be.
     """
 
     classes: tuple[str, ...]
@@ -75,11 +71,12 @@ class Pool(NamedTuple):
     origin: str
     remedy: str
     source: Mapping[str, Any]
+    leave_out: str = ""
 
 
 # Reading and writing images
 def open_image(path: Path, file: IO[bytes] | None = None) -> "Image.Image":
-    """Read one image file, turned as its EXIF orientation says, and 16-bit grey levels reduced to 8 bits.
+    """Read one image file as a person sees it (`dpmix.data.pixels.read`).
 
     Args:
         path: the file, or its name for messages.
@@ -88,20 +85,10 @@ def open_image(path: Path, file: IO[bytes] | None = None) -> "Image.Image":
     Raises:
         DataError: if it cannot be read as an image.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import UnidentifiedImageError
 
     try:
-        with Image.open(file or path) as image:
-            image.load()
-            if image.mode.startswith("I;16") or (image.mode, image.format) == ("I", "PPM"):
-                # Pillow clips 16-bit grey at 255 when it converts; scans and X-rays would come out white.
-                return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-            if image.mode in ("I", "F"):
-                raise ValueError("its pixels have 32 bits; save it with 8 or 16")
-            with contextlib.suppress(Exception):  # a broken EXIF block does not make the picture unreadable
-                if image.getexif().get(_ORIENTATION, 1) != 1:
-                    return ImageOps.exif_transpose(image)
-            return image
+        return pixels.read(file or path)
     except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
         # Pillow names the file, which here may be bytes without a name.
         unknown = isinstance(error, UnidentifiedImageError)
@@ -128,8 +115,8 @@ def fit(image: "Image.Image", resolution: int, channels: int) -> npt.NDArray[np.
         image = image.resize(size, Image.Resampling.BICUBIC)
         left, top = round((size[0] - resolution) / 2), round((size[1] - resolution) / 2)
         image = image.crop((left, top, left + resolution, top + resolution))
-    pixels = np.asarray(image).reshape(resolution, resolution, channels)
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    levels = np.asarray(image).reshape(resolution, resolution, channels)
+    return np.ascontiguousarray(levels.transpose(2, 0, 1))
 
 
 def decode(part: Part, resolution: int, channels: int, first: int = 0) -> Iterator[npt.NDArray[np.uint8]]:

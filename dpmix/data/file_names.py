@@ -2,10 +2,21 @@
 
 import functools
 import unicodedata
+from collections.abc import Callable
 
 # Files and folders that operating systems and servers put among images, in lower case.
-LITTER = frozenset({"thumbs.db", "desktop.ini"})
+LITTER = frozenset({"thumbs.db", "desktop.ini", "icon\r"})
 _LITTER_FOLDERS = frozenset({"__macosx", "@eadir"})
+
+LEFT_THERE, HIDDEN = "left there by an operating system", "hidden: its name begins with a dot"
+
+UNPRINTABLE = "its name has letters that cannot be printed, or is not in UTF-8; rename it (a zip archive: pack it anew)"
+
+# How files of formats begin whose names cameras and programs get wrong, and how they should end.
+_BEGINS = {b"\xff\xd8\xff": ".jpg", b"\x89PNG\r\n\x1a\n": ".png", b"GIF8": ".gif"}
+
+# Telephones give JPEGs this name when they convert them.
+_TELEPHONES = frozenset({".heic", ".heif"})
 
 # Formats that Pillow passes to other programs, or lists without being able to decode them.
 _NOT_PICTURES = frozenset({"EPS", "WMF", "MPEG", "HDF5", "GRIB", "BUFR", "FITS"})
@@ -23,6 +34,28 @@ def suffixes() -> frozenset[str]:
     )
 
 
+def is_image(name: str, begin: Callable[[], bytes]) -> bool:
+    """Whether a file is an image by its name, or a JPEG or the like that a telephone gave the name of another format.
+
+    Args:
+        name: its name.
+        begin: reads its first 16 bytes; called only where they are needed.
+    """
+    ending = suffix(name)
+    return ending in suffixes() or (ending in _TELEPHONES and right_suffix(begin()) is not None)
+
+
+def right_suffix(begin: bytes) -> str | None:
+    """How the name of an image that begins with these bytes should end; None if they are of no format known here.
+
+    >>> right_suffix(b"GIF89a"), right_suffix(b"a text")
+    ('.gif', None)
+    """
+    if begin[:4] == b"RIFF" and begin[8:12] == b"WEBP":
+        return ".webp"
+    return next((ending for first, ending in _BEGINS.items() if begin.startswith(first)), None)
+
+
 def objection(name: str) -> str | None:
     """Why a file or folder of this name is passed over, or None.
 
@@ -30,11 +63,11 @@ def objection(name: str) -> str | None:
     ('left there by an operating system', 'hidden: its name begins with a dot', None)
     """
     if name.lower() in LITTER | _LITTER_FOLDERS or name == ".DS_Store" or name.startswith("._"):
-        return "left there by an operating system"
+        return LEFT_THERE
     if name.startswith("."):
-        return "hidden: its name begins with a dot"
+        return HIDDEN
     if printable(name) != name:
-        return "its name has letters that cannot be printed; rename it"
+        return UNPRINTABLE
     return None
 
 

@@ -1,120 +1,99 @@
-"""Images in class folders, on disk or in zip archives: finds the image files, their classes and their splits."""
+"""Images of folders, zip archives and tables before decoding: private ones with their splits, and public ones."""
 
 import io
-from collections.abc import Iterable, Iterator, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from dpmix.data import zips
+from dpmix.data.class_names import matched, readable_names
 from dpmix.data.decoding import Part, Pool, decode, open_image
-from dpmix.data.file_names import LITTER, suffixes
+from dpmix.data.file_names import printable
 from dpmix.data.images import SPLITS, Images
+from dpmix.data.listing import ListedImage, Listing, read_listing
 from dpmix.data.splits import split_parts
-from dpmix.errors import DataError, suggestion
+from dpmix.data.tree import Skipped, is_archive, read_tree
+from dpmix.errors import DataError
 from dpmix.progress import progress
 
 
 # Folders of images
-def _class_folders(root: Path) -> list[Path]:
-    """The class folders of a folder, sorted by name."""
-    if not root.is_dir():
-        raise DataError(f"{root} does not exist or is not a folder; give one with a folder of images for each class")
-    folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
-    if not folders:
-        raise DataError(f"{root} has no class folders; put each class's images into a folder of its own")
-    return folders
+def pool_of_folder(root: Path, test: int, *, persons: bool = False, skip_damaged: bool = False) -> Pool:
+    """The images of a folder data set before decoding, as `dpmix.data.listing.read_listing` understands them.
 
-
-def _image_files(folder: Path) -> list[Path]:
-    """All images below a folder, sorted by path. Hidden files and `LITTER` are ignored.
+    Args:
+        root: the folder, zip archive or table.
+        test: how many test images to draw, stratified by class, where the images are not split already.
+        persons: whether it must be known whose each image is.
+        skip_damaged: whether to decode all images now and leave out those that cannot be read.
 
     Raises:
-        DataError: for any other file that is no image, and for a folder without images.
+        DataError: for a layout that leaves open what is meant, files among the images that are none, or a class without
+            a training image.
     """
-    known = suffixes()
-    files = []
-    for path in sorted(folder.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if hidden or path.name.lower() in LITTER or path.is_dir():
-            continue
-        if path.suffix.lower() not in known:
-            # Were such files skipped, a format that Pillow does not read would make the data set smaller unnoticed.
-            raise DataError(f"{path} is not an image that Pillow reads; convert or remove it")
-        files.append(path)
-    if not files:
-        raise DataError(f"{folder} holds no image; put its images there or remove the folder")
-    return files
+    listing = in_order(read_listing(root, persons=persons, test_share=None, skip_damaged=skip_damaged, strict=True))
+    source = {"source": "folder", "split": listing.split}
+    pool = pool_of(listing, source, "correct the sizes in params.yaml or the folder")
+    if listing.split == "given":
+        trained = {image.label for image in listing.of("train")}
+        if missing := [name for number, name in enumerate(listing.classes) if number not in trained]:
+            raise DataError(f"{root}: class {missing[0]!r} has no training image; add some, or remove its test images")
+        return pool
+    if persons:
+        raise DataError(
+            f"{root}: nobody may be in train and test, and nothing says which persons are in either; lay their images "
+            "into folders train and test"
+        )
+    parts, drawn = split_parts(pool.parts["train"], test, "folder", f"{root}: ")
+    return pool._replace(parts=parts, source={"source": "folder", **drawn})
 
 
-def _files(folders: Sequence[Path]) -> Part:
-    """The images of class folders. The label of an image is the index of its folder in the list."""
-    listed = [_image_files(folder) for folder in folders]
-    labels = np.repeat(np.arange(len(listed)), [len(files) for files in listed])
-    return part_of_paths([path for files in listed for path in files], labels)
+def pool_of(listing: Listing, source: Mapping[str, Any], remedy: str) -> Pool:
+    """Listed images before decoding.
+
+    Args:
+        listing: the images.
+        source: what the store's meta.json says of the origin.
+        remedy: what to do if their number is not the published one.
+    """
+    parts = {}
+    for split in SPLITS:
+        images = listing.of(split)
+        persons = {name: number for number, name in enumerate(listing.persons(split))}
+        parts[split] = part_of_files(
+            [listing.files[image.place] for image in images],
+            [image.label for image in images],
+            np.array([persons[image.person] for image in images if image.person], dtype=np.int64) if persons else None,
+        )
+    return Pool(listing.classes, parts, str(listing.root), remedy, source, "leave out by --skip-damaged")
+
+
+def in_order(listing: Listing) -> Listing:
+    """A listing by class, then by folders and names, in whichever archive of a folder an image is.
+
+    Raises:
+        DataError: for a file that two archives hold.
+    """
+
+    def key(image: ListedImage) -> tuple[int, tuple[str, ...], str]:
+        return image.label, listing.files.inner(image.place), image.place
+
+    images = tuple(sorted(listing.images, key=key))
+    for one, other in itertools.pairwise(images):
+        if one.split == other.split and key(one)[:2] == key(other)[:2]:
+            both = f"{listing.root / other.place} is there twice, also as {listing.root / one.place}"
+            raise DataError(f"{both}; keep one of them, or rename it")
+    return replace(listing, images=images)
 
 
 def part_of_paths(paths: Sequence[Path], labels: npt.ArrayLike) -> Part:
     """Image files as a part, their labels int64 [N]."""
     return Part(np.asarray(labels, dtype=np.int64), lambda index: open_image(paths[index]), lambda index: paths[index])
-
-
-def _has_split(root: Path) -> bool:
-    names = {path.name for path in _class_folders(root)}
-    if "train" in names and names <= {"train", "val", "valid", "validation"}:
-        raise DataError(f"{root} has a folder train but none called test; add it, or put the class folders into {root}")
-    # Both, since "train" alone may be a class among other vehicles.
-    return {"train", "test"} <= names
-
-
-def pool_of_folder(root: Path, test: int) -> Pool:
-    """The images of a folder data set before decoding.
-
-    Args:
-        root: a folder of class folders, of `train` and `test` folders of these, or of zip archives; or a zip archive.
-        test: how many test images to draw where the images are not split already.
-
-    Raises:
-        DataError: if there are no class folders, files that are no images, or classes with images in one split only.
-    """
-    origin, remedy = str(root), "correct the sizes in params.yaml or the folder"
-    if zips.find(root):
-        return _from_zips(root, test, remedy)
-    if _has_split(root):
-        folders = {part: _class_folders(root / part) for part in SPLITS}
-        names = {part: {folder.name for folder in folders[part]} for part in SPLITS}
-        for one, other in (SPLITS, SPLITS[::-1]):
-            for name in sorted(names[one] - names[other]):
-                raise DataError(f"{root / other} has no folder for class {name!r} of {root / one}; add or remove it")
-        classes = tuple(folder.name for folder in folders["train"])
-        parts = {part: _files(folders[part]) for part in SPLITS}
-        return Pool(classes, parts, origin, remedy, {"source": "folder", "split": "given"})
-    class_folders = _class_folders(root)
-    classes = tuple(folder.name for folder in class_folders)
-    parts, drawn = split_parts(_files(class_folders), test, "folder", f"{root}: ")
-    return Pool(classes, parts, origin, remedy, {"source": "folder", **drawn})
-
-
-def _from_zips(root: Path, test: int, remedy: str) -> Pool:
-    splits = zips.listing(root, suffixes(), LITTER)
-    source = {"source": "folder"}
-    if "all" in splits:
-        by_class = splits["all"]
-        parts, drawn = split_parts(_of_files(by_class.values()), test, "folder", f"{root}: ")
-        return Pool(tuple(by_class), parts, str(root), remedy, {**source, **drawn})
-    classes = tuple(splits["train"])
-    if strange := sorted(set(classes) ^ set(splits["test"])):
-        raise DataError(f"{root}: class {strange[0]!r} is in one of train and test only; add or remove it")
-    parts = {split: _of_files(by_class.values()) for split, by_class in splits.items()}
-    return Pool(classes, parts, str(root), remedy, {**source, "split": "given"})
-
-
-def _of_files(by_class: Iterable[Sequence[zips.File]]) -> Part:
-    """The images of classes, class by class; those in archives are read without unpacking."""
-    listed = [list(files) for files in by_class]
-    labels = np.repeat(np.arange(len(listed)), [len(of_class) for of_class in listed])
-    return part_of_files([file for of_class in listed for file in of_class], labels)
 
 
 def part_of_files(
@@ -129,35 +108,50 @@ def part_of_files(
     )
 
 
-def class_files(source: Path) -> dict[str, list[zips.File]]:
-    """The image files of each class, by the class folder's name.
+def class_files(source: Path, *, skip_damaged: bool = False) -> dict[str, list[zips.File]]:
+    """The image files of each class of public images, by the class's name, sorted by name.
 
     Args:
-        source: a folder or zip archive of class folders. If it has `train` and `test`, only `train` is read.
+        source: a folder, zip archive or table, as `dpmix.data.listing.read_listing` understands it. If it has training
+            and test images, only the former are given.
+        skip_damaged: whether to decode all images now and leave out those that cannot be read.
 
     Raises:
-        DataError: if there are no class folders, no images, or files that are no images.
+        DataError: for a layout that leaves open what is meant, or files among the images that are none.
     """
-    source = Path(source)
-    if zips.find(source):
-        splits = zips.listing(source, suffixes(), LITTER)
-        return splits.get("all") or splits["train"]
-    root = source / "train" if _has_split(source) else source
-    return {folder.name: [zips.File(path) for path in _image_files(folder)] for folder in _class_folders(root)}
+    listing = in_order(read_listing(source, test_share=None, skip_damaged=skip_damaged, strict=True))
+    by_class: dict[str, list[zips.File]] = {}
+    for image in listing.of("train"):
+        by_class.setdefault(listing.classes[image.label], []).append(listing.files[image.place])
+    return by_class
 
 
-def image_files(places: Iterable[Path]) -> list[Path]:
-    """All image files at these places: a place is an image file, or a folder whose images at any depth are taken.
+def files_at(places: Iterable[Path]) -> tuple[list[tuple[str, zips.File]], list[Skipped]]:
+    """The image files at these places, with their names, and what else is there.
+
+    Args:
+        places: image files, and folders or zip archives of them at any depth.
 
     Raises:
-        DataError: for a place that does not exist, and for a folder without images or with other files.
+        DataError: for a place that does not exist or has no image, and if there is no place.
     """
-    files: list[Path] = []
-    for place in map(Path, places):
+    files: list[tuple[str, zips.File]] = []
+    skipped: list[Skipped] = []
+    for place in (Path(each).expanduser() for each in places):
         if not place.exists():
-            raise DataError(f"{place} does not exist; give image files, or folders of them")
-        files += _image_files(place) if place.is_dir() else [place]
-    return files
+            raise DataError(f"{printable(str(place))} does not exist; give image files, or folders of them")
+        if not (place.is_dir() or is_archive(place.name)):
+            files.append((str(place), zips.File(place)))
+            continue
+        tree = read_tree(place)
+        if not tree.images:
+            raise DataError(f"{place} holds no image; give image files, or folders of them")
+        files += [(str(place / name), file) for name, file in tree.images.items()]
+        others = [Skipped(name, "no image") for name in (*tree.tables, *tree.archives)]
+        skipped += [Skipped(str(place / one.place), one.why) for one in (*tree.skipped, *others)]
+    if not files:
+        raise DataError("no image was given; give image files, or folders of them")
+    return files, skipped
 
 
 def decoded(files: Sequence[Path], resolution: int, channels: int) -> Iterator[npt.NDArray[np.uint8]]:
@@ -188,18 +182,13 @@ def read_public(
         DataError: if there are no class folders, one of them is none of `classes`, or a file cannot be read as an
             image.
     """
-    from dpmix.data.class_names import readable
-
     by_class = class_files(Path(source))
-    names = tuple(map(readable, by_class)) if classes is None else tuple(classes)
-    places = {readable(name): place for place, name in enumerate(names)}
-    if strange := [name for name in by_class if readable(name) not in places]:
-        raise DataError(
-            f"{source}: the folder {strange[0]} is none of the classes; {suggestion(readable(strange[0]), places)}"
-        )
-    part = _of_files(by_class.values())
+    names = tuple(readable_names(list(by_class)) if classes is None else classes)
+    own = {name: number for number, name in enumerate(by_class)}
+    numbers = own if classes is None else matched(list(by_class), names, str(source))
+    listed = [(numbers[name], file) for name, files in by_class.items() for file in files]
+    part = part_of_files([file for _, file in listed], [label for label, _ in listed])
     images = np.empty((len(part.labels), channels, resolution, resolution), dtype=np.uint8)
     for index, image in enumerate(progress(decode(part, resolution, channels), "decoding", "image", len(images))):
         images[index] = image
-    numbers = np.arange(len(by_class)) if classes is None else np.array([places[readable(name)] for name in by_class])
-    return Images(images, numbers[part.labels], names)
+    return Images(images, part.labels, names)

@@ -9,10 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from dpmix.data import zips
-from dpmix.data.decoding import fit, on_all_cores, open_image
+from dpmix.data.decoding import Part, fit, on_all_cores, open_image
 from dpmix.data.tree import Files, Skipped
 from dpmix.errors import DataError
 from dpmix.progress import progress
+
+# How many damaged images a line names.
+NAMED = 50
 
 
 class Inspected(NamedTuple):
@@ -51,18 +54,43 @@ def damaged(files: Files, places: Sequence[str], label: str = "looking for damag
     return tuple(Skipped(place, one.why) for place, one in seen if one.why is not None)
 
 
-def refuse_damaged(found: Sequence[Skipped]) -> None:
+def refuse_damaged(found: Sequence[Skipped], leave_out: str = "leave out by --skip-damaged") -> None:
     """Refuse damaged images, all in one line.
+
+    Args:
+        found: the damaged images, as of `damaged` or `damaged_in`.
+        leave_out: how to do without them, as the end of a sentence; empty if that cannot be.
 
     Raises:
         DataError: if there are any.
     """
     if not found:
         return
-    first = ", ".join(f"{one.place} ({one.why})" for one in found[:5])
-    more = f" and {len(found) - 5} more, which dpmix check lists" if len(found) > 5 else ""
-    images = "image is" if len(found) == 1 else "images are"
-    raise DataError(f"{len(found)} {images} damaged: {first}{more}; replace or remove, or leave out by --skip-damaged")
+    first = ", ".join(f"{one.place} {one.why}" for one in found[:NAMED])
+    more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
+    images, them = ("image is", "it") if len(found) == 1 else ("images are", "them")
+    otherwise = f", or {leave_out}" if leave_out else ""
+    raise DataError(f"{len(found)} {images} damaged: {first}{more}; replace or remove {them}{otherwise}")
+
+
+def damaged_in(part: Part, label: str = "looking for damaged images") -> tuple[Skipped, ...]:
+    """Which images of a part cannot be read, and why; all are decoded for it."""
+
+    def one(index: int) -> Skipped | None:
+        try:
+            part.open(index)
+        except DataError as error:
+            return _damage(error)
+        return None
+
+    count = len(part.labels)
+    return tuple(one for one in progress(on_all_cores(one, range(count)), label, "image", count) if one is not None)
+
+
+def _damage(error: DataError) -> Skipped:
+    """A message about one image, which begins with its path and ends with a remedy, by its parts."""
+    path, cannot, reason = str(error).partition(" cannot be read")
+    return Skipped(path, (cannot + reason).rpartition("; ")[0].strip())
 
 
 def _inspect(file: zips.File, side: int) -> Inspected:
@@ -72,6 +100,4 @@ def _inspect(file: zips.File, side: int) -> Inspected:
         digest = hashlib.sha256(content).digest()
         return Inspected(None, digest, fit(open_image(file.path, io.BytesIO(content)), side, 3))
     except DataError as error:
-        # The message of a single image begins with its path and ends with a remedy.
-        reason = str(error).removeprefix(f"{file.path} ").rpartition("; ")[0]
-        return Inspected(reason, digest, None)
+        return Inspected(_damage(error).why, digest, None)

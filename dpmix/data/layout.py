@@ -208,4 +208,4 @@ def _all_share_one(within: Mapping[str, list[tuple[str, tuple[str, ...]]]], fold
 
 def composed(name: str) -> str:
     """A name in composed letters: macOS writes ä as two, and the same class or person may come from elsewhere too."""
-    return unicodedata.normalize("NFC", name.strip())
+    return unicodedata.normalize("NFC", name.strip().strip("\ufeff").strip())

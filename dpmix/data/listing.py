@@ -7,23 +7,26 @@ and not exactly.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from dpmix.data.file_names import suffix
+from dpmix.data.file_names import HIDDEN, LEFT_THERE, UNPRINTABLE, suffix, suffixes
 from dpmix.data.inspection import damaged
 from dpmix.data.label_table import Row
 from dpmix.data.layout import NOT_NEEDED, VALID_IS_TEST, Placed, composed, lay_out, split_word, with_archives
-from dpmix.data.table_rows import Tables, given_table, rows_by_place, table_beside, tables_in
-from dpmix.data.tree import TABLES, Files, Skipped, Tree, read_tree
+from dpmix.data.table_rows import NOT_NAMED, Tables, given_table, rows_by_place, table_beside, tables_in
+from dpmix.data.tree import EMPTY, TABLES, Files, Skipped, Tree, read_tree
 from dpmix.errors import DataError
 
 __all__ = ["ListedImage", "Listing", "Skipped", "read_listing"]
 
 KEY = "dpmix"
+
+# What is skipped without a word also where all else is refused.
+_NOT_MISSED = frozenset({LEFT_THERE, HIDDEN, UNPRINTABLE, NOT_NEEDED, NOT_NAMED})
 
 PERSONS_PERHAPS = "Images lie in folders below those of their classes; if each is a person's, say so: --unit person."
 
@@ -53,7 +56,7 @@ class Listing:
         images: sorted by class, then by place.
         classes: their names, sorted.
         skipped: what is not used, and why.
-        split: "given", or how it was drawn.
+        split: "given"; or how it was drawn; or "none", with all images in the training set.
         notes: what was decided about the layout, a sentence each.
     """
 
@@ -96,7 +99,13 @@ class _Found(NamedTuple):
 
 
 def read_listing(
-    path: str | Path, *, persons: bool = False, test_share: float = 0.2, key: str = KEY, skip_damaged: bool = False
+    path: str | Path,
+    *,
+    persons: bool = False,
+    test_share: float | None = 0.2,
+    key: str = KEY,
+    skip_damaged: bool = False,
+    strict: bool = False,
 ) -> Listing:
     """List the images of a data set.
 
@@ -110,17 +119,20 @@ def read_listing(
         persons: whether it must be known whose each image is: by a table's column `person`, or by folders
             `<class>/<person>/`, where the same name in several classes is the same person.
         test_share: the probability with which an image, or a person with all their images, is in the test set, if no
-            split is given.
+            split is given; None draws none, and all images are in the training set.
         key: public; another one draws another split.
         skip_damaged: whether to decode all images now and leave out those that cannot be read; `skipped` then has them.
+        strict: whether files in class folders that are no images, and class folders without images, are refused and
+            not skipped: where nobody reads what was skipped.
 
     Raises:
         DataError: one line, for a layout that leaves open what is meant.
     """
-    if not 0 < test_share < 1:
+    if test_share is not None and not 0 < test_share < 1:
         raise DataError(f"the share of test images is {test_share:g}; give one above 0 and below 1, such as 0.2")
-    path = Path(path)
+    path = Path(path).expanduser()
     tree, archives, tables = _read(path)
+    _refuse_unprintable(path, tree.skipped)
     rows, unlisted = rows_by_place(tree, tables)
     columns = {column for table in tables.values() for column in table.columns}
     by_folder = persons and "person" not in columns
@@ -135,6 +147,9 @@ def read_listing(
             skipped.append(Skipped(image.place, "in no class folder"))
         else:
             found.append(_found(path, image, row, persons, by_folder))
+    _refuse_alike(path, laid.images, rows)
+    if strict:
+        _refuse_strange(path, laid.images, skipped)
     _refuse_some_persons(path, found)
     found, notes = _two_splits(found, skipped)
     if "label" not in columns and not persons and any(len(image.parts) > 2 for image in laid.images):
@@ -151,8 +166,13 @@ def read_listing(
     )
     listing = Listing(tree.root, tuple(listed), classes, tuple(sorted(skipped)), split, (*laid.notes, *notes))
     if skip_damaged:
-        listing = listing.without(damaged(listing.files, [image.place for image in listing.images]))
+        listing = leave_out_damaged(listing)
     return listing
+
+
+def leave_out_damaged(listing: Listing) -> Listing:
+    """The listing without the images that cannot be read; all are decoded for it."""
+    return listing.without(damaged(listing.files, [image.place for image in listing.images]))
 
 
 def _read(path: Path) -> tuple[Tree, dict[str, str], Tables]:
@@ -189,6 +209,47 @@ def _found(path: Path, image: Placed, row: Row | None, persons: bool, by_folder:
     return _Found(image.place, label, split, person and composed(person), composed(name))
 
 
+def _refuse_unprintable(path: Path, skipped: Iterable[Skipped]) -> None:
+    """Refuse images and folders of images whose names stand for no text: they could not be told of."""
+    for one in skipped:
+        if one.why == UNPRINTABLE and (one.place.endswith("/") or suffix(one.place) in suffixes()):
+            raise DataError(f"{path}: {one.place}: {one.why}; or remove it")
+
+
+def _refuse_alike(path: Path, images: Iterable[Placed], rows: Mapping[str, Row]) -> None:
+    """Refuse class folders side by side whose names a person cannot tell apart, such as one with a space behind it."""
+    seen: dict[tuple[str, str], str] = {}
+    for image in images:
+        row = rows.get(image.place)
+        if len(image.parts) > 1 and (row is None or row.label is None):
+            name, beside = image.parts[0], image.place.removesuffix("/".join(image.parts))
+            if (other := seen.setdefault((beside, composed(name)), name)) != name:
+                raise DataError(
+                    f"{path}: the folders {beside}{other!r} and {name!r} read the same; rename one or lay them together"
+                )
+
+
+def _refuse_strange(path: Path, images: Iterable[Placed], skipped: Iterable[Skipped]) -> None:
+    """Refuse what lies in class folders and is no image, but for litter, and class folders without images.
+
+    A class needs training images, but no test image.
+    """
+    around = {image.place.removesuffix("/".join(image.parts)): image.split for image in images}
+    lost = []
+    for one in skipped:
+        for beside, split in around.items():
+            _, slash, within = one.place.removeprefix(beside).partition("/")
+            if not one.place.startswith(beside) or not slash or one.why in _NOT_MISSED:
+                continue
+            if within if one.why != EMPTY else (not within and split != "test"):
+                lost.append(one)
+                break
+    if lost:
+        more = f", and {len(lost) - 1} more such files" if len(lost) > 1 else ""
+        remedy = " or remove it" if ";" in lost[0].why else "; mend or remove it"
+        raise DataError(f"{path / lost[0].place} is {lost[0].why}{remedy}{more}")
+
+
 def _refuse_some_persons(path: Path, found: list[_Found]) -> None:
     unknown = [one for one in found if one.person is None]
     if 0 < len(unknown) < len(found):
@@ -209,13 +270,15 @@ def _two_splits(found: list[_Found], skipped: list[Skipped]) -> tuple[list[_Foun
     return [one._replace(split="test") if one.split == "valid" else one for one in found], (VALID_IS_TEST,)
 
 
-def _split(path: Path, found: list[_Found], share: float, key: str) -> tuple[list[tuple[_Found, str]], str]:
+def _split(path: Path, found: list[_Found], share: float | None, key: str) -> tuple[list[tuple[_Found, str]], str]:
     """Each image with its side, and how these came about."""
     given = [one for one in found if one.split is not None]
     if len(given) < len(found):
         if given:
             one = next(one for one in found if one.split is None)
             raise DataError(f"{path}: {one.place} is in no split, but others are; say for each image, or for none")
+        if share is None:
+            return [(one, "train") for one in found], "none"
         sides = [(one, "test" if in_test(one.name, key, share) else "train") for one in found]
         by = "person" if any(one.person is not None for one in found) else "image"
         return sides, f"drawn by the key {key!r}, a {by} being tested on with probability {share:g}"

@@ -14,10 +14,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from dpmix.data.decoding import Pool
-from dpmix.data.folders import part_of_files
+from dpmix.data.folders import pool_of
 from dpmix.data.images import SPLITS
 from dpmix.data.listing import ListedImage, Listing
 from dpmix.data.zips import File
@@ -123,14 +121,5 @@ def pool_of_manifest(path: Path) -> Pool:
             f"the images in {listing.root} have changed since {path} listed them; begin anew, or put them back as they "
             "were"
         )
-    parts = {}
-    for split in SPLITS:
-        images = listing.of(split)
-        persons = {name: number for number, name in enumerate(listing.persons(split))}
-        parts[split] = part_of_files(
-            [listing.files[image.place] for image in images],
-            [image.label for image in images],
-            np.array([persons[image.person] for image in images if image.person], dtype=np.int64) if persons else None,
-        )
     source = {"source": "listed", "split": listing.split, "fingerprint": found}
-    return Pool(listing.classes, parts, str(listing.root), "list the images again", source)
+    return pool_of(listing, source, "list the images again")

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from dpmix.params.specs import DatasetSpec
 from dpmix.data.decoding import Part, Pool
 from dpmix.data.folders import part_of_paths, pool_of_folder
-from dpmix.data.inspection import damaged, refuse_damaged
-from dpmix.data.manifest import pool_of_manifest, read_manifest
+from dpmix.data.manifest import pool_of_manifest
 from dpmix.data.splits import split_parts, stratified_split
 from dpmix.data.store import write_store
 
@@ -46,7 +45,8 @@ def prepare(spec: "DatasetSpec", resolution: int, raw: Path, out: Path) -> None:
     elif spec.source == "listed":
         pool = pool_of_manifest(Path(spec.path or "."))
     else:
-        pool = pool_of_folder(Path(spec.path or "."), spec.test)
+        told = spec.persons is not None
+        pool = pool_of_folder(Path(spec.path or "."), spec.test, persons=told, skip_damaged=spec.skip_damaged)
     sizes = {split: len(part.labels) for split, part in pool.parts.items()}
     found = (len(pool.classes), sizes["train"], sizes["test"])
     train = "any number" if spec.train is None else spec.train
@@ -60,13 +60,7 @@ def prepare(spec: "DatasetSpec", resolution: int, raw: Path, out: Path) -> None:
             f"{spec.name}: {pool.origin} holds training images of {persons} persons, but persons is given as "
             f"{spec.persons}; {pool.remedy}"
         )
-    try:
-        write_store(Path(out), pool, resolution, spec.channels, spec.name)
-    except DataError:
-        if spec.source == "listed":  # whoever mends one damaged image would meet the next one only after hours
-            listing = read_manifest(Path(spec.path or "."))
-            refuse_damaged(damaged(listing.files, [image.place for image in listing.images]))
-        raise
+    write_store(Path(out), pool, resolution, spec.channels, spec.name)
 
 
 def _persons(pool: Pool) -> int:

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from dpmix.data.decoding import Part, Pool, decode
 from dpmix.data.folders import part_of_paths
+from dpmix.data.inspection import damaged_in, refuse_damaged
 from dpmix.errors import DataError, DpmixError
 from dpmix.files import read_json, replace_directory, write_json
 from dpmix.progress import progress
@@ -67,7 +68,7 @@ def write_store(out: Path, pool: Pool, resolution: int, channels: int, name: str
         name: of the data set, for meta.json and the progress bar.
 
     Raises:
-        DataError: if an image cannot be read, or another process is writing this store.
+        DataError: if images cannot be read, all of which are named, or another process is writing this store.
         DpmixError: if the disk is full or not writable.
     """
     meta = {
@@ -80,7 +81,13 @@ def write_store(out: Path, pool: Pool, resolution: int, channels: int, name: str
     }
     with _partial_store(out, meta) as folder:
         for split, part in pool.parts.items():
-            _write_images(folder / f"{split}_images.npy", part, (channels, resolution, resolution), f"{name} {split}")
+            shape = (channels, resolution, resolution)
+            try:
+                _write_images(folder / f"{split}_images.npy", part, shape, f"{name} {split}")
+            except DataError:
+                # Whoever mends one damaged image would meet the next one only after hours.
+                refuse_damaged([one for each in pool.parts.values() for one in damaged_in(each)], pool.leave_out)
+                raise
             np.save(folder / f"{split}_labels.npy", part.labels, allow_pickle=False)
             if part.persons is not None:
                 np.save(folder / f"{split}_persons.npy", part.persons, allow_pickle=False)

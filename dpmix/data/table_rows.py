@@ -4,13 +4,16 @@ import os
 import posixpath
 import unicodedata
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 from dpmix.data import zips
-from dpmix.data.file_names import suffix, suffixes
+from dpmix.data.file_names import is_image
 from dpmix.data.label_table import LabelTable, Row, read_table
-from dpmix.data.tree import NO_IMAGE, TABLES, Skipped, Tree, is_archive, read_tree
+from dpmix.data.tree import TABLES, Skipped, Tree, is_archive, read_tree, why_no_image
 from dpmix.errors import DataError
+
+NOT_NAMED = "not named in the table"
 
 # Tables by the place of their folder, which ends with a slash; that of the root is empty.
 Tables = Mapping[str, LabelTable]
@@ -82,10 +85,11 @@ def _tree_of(root: Path, table: LabelTable) -> Tree:
         for name in _names(row.file_name, root):
             path = root / name
             if path.is_file():
-                if suffix(path.name) in suffixes():
-                    images[name] = zips.File(path)
+                file = zips.File(path)
+                if is_image(path.name, partial(file.begins, 16)):
+                    images[name] = file
                 else:
-                    skipped.append(Skipped(name, NO_IMAGE))
+                    skipped.append(Skipped(name, why_no_image(file)))
                 break
             if path.is_symlink():
                 skipped.append(Skipped(name, "a link to a file that does not exist"))
@@ -122,7 +126,7 @@ def rows_by_place(tree: Tree, tables: Tables) -> tuple[dict[str, Row], tuple[Ski
             )
     labelled = [folder for folder, table in tables.items() if "label" in table.columns]
     unlisted = [
-        Skipped(place, "not named in the table")
+        Skipped(place, NOT_NAMED)
         for place in tree.images
         if place not in found and any(place.startswith(folder) for folder in labelled)
     ]

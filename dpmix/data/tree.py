@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dpmix.data import zips
-from dpmix.data.file_names import objection, printable, suffix, suffixes
+from dpmix.data.file_names import is_image, objection, printable, right_suffix, suffix
 from dpmix.errors import DataError
 
-TABLES = frozenset({".csv", ".tsv", ".jsonl"})
+EMPTY = "an empty folder"
 
-NO_IMAGE = "not an image that Pillow reads; convert it if it is one"
+TABLES = frozenset({".csv", ".tsv", ".jsonl"})
 
 
 class Skipped(NamedTuple):
@@ -61,7 +61,7 @@ def read_tree(root: Path) -> Tree:
     Raises:
         DataError: if it does not exist or is something else, or a folder or archive cannot be read.
     """
-    root = Path(root)
+    root = Path(root).expanduser()
     if is_archive(root.name) and not root.is_dir():
         return _sorted(root, _members(root))
     if not root.is_dir():
@@ -86,24 +86,32 @@ def _sorted(root: Path, found: "list[tuple[str, zips.File] | Skipped]") -> Tree:
             skipped.append(one)
             continue
         place, file = one
-        ending = suffix(place.rsplit("/", 1)[-1])
-        kind = (
-            "images"
-            if ending in suffixes()
-            else "tables"
-            if ending in TABLES
-            else "archives"
-            if is_archive(place)
-            else ""
-        )
+        kind = _kind(place.rsplit("/", 1)[-1], file)
         if not kind:
-            skipped.append(Skipped(place, NO_IMAGE))
+            skipped.append(Skipped(place, why_no_image(file)))
         elif place in kinds[kind]:
             raise DataError(f"{file.path} is there twice; keep one of them")
         else:
             kinds[kind][place] = file
     images, tables, archives = (dict(sorted(files.items())) for files in kinds.values())
     return Tree(root, images, tables, archives, tuple(sorted(skipped)))
+
+
+def _kind(name: str, file: zips.File) -> str:
+    """Which of `Tree`'s attributes a file belongs to; empty if to none."""
+    if is_image(name, lambda: file.begins(16)):
+        return "images"
+    if suffix(name) in TABLES:
+        return "tables"
+    return "archives" if is_archive(name) else ""
+
+
+def why_no_image(file: zips.File) -> str:
+    """Why a file whose name is not that of an image is passed over."""
+    right = right_suffix(file.begins(16))
+    if right is not None:
+        return f"an image by its content and not by its name; let its name end in {right}"
+    return "not an image that Pillow reads; convert it if it is one"
 
 
 def _walk(
@@ -134,7 +142,7 @@ def _walk(
         if not entry.is_dir():
             found.append((place, zips.File(Path(entry.path))) if why is None else Skipped(printable(place), why))
     if prefix and len(found) == before:
-        found.append(Skipped(prefix, "an empty folder"))
+        found.append(Skipped(prefix, EMPTY))
 
 
 def _members(path: Path, prefix: str = "") -> "list[tuple[str, zips.File] | Skipped]":
@@ -168,6 +176,11 @@ class Files:
                 raise DataError(f"{archive} no longer holds {name}; put it back, or begin anew")
             return self._archives[archive][name]
         return zips.File(self.root / place)
+
+    def inner(self, place: str) -> tuple[str, ...]:
+        """The folders and the name of the file at a place, below the archive of a folder that it is in."""
+        parts = tuple(place.split("/"))
+        return parts[1:] if any(archive != self.root for archive, _ in self._in_archives(place)) else parts
 
     def _in_archives(self, place: str) -> Iterator[tuple[Path, str]]:
         if is_archive(self.root.name) and not self.root.is_dir():

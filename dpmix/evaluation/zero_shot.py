@@ -12,7 +12,7 @@ import torch
 
 from dpmix.artefacts.data import EncoderModel
 from dpmix.artefacts.measurements import ZeroShot
-from dpmix.data.class_names import prompt_name
+from dpmix.data.class_names import prompt_names
 from dpmix.data.images import load
 from dpmix.execution import DEFAULT, Execution
 from dpmix.files import write_json
@@ -40,7 +40,7 @@ def measure(wanted: Sequence[ZeroShot], scale: str, execution: Execution = DEFAU
         started = time.perf_counter()
         encoder = shared_encoder(EncoderModel(encoder=one.model).path(scale).parent, execution)
         test = load(one.images().path(scale).parent, "test")
-        weights = encoder.zero_shot_weights([prompt_name(name) for name in test.classes], one.prompts)
+        weights = encoder.zero_shot_weights(prompt_names(test.classes), one.prompts)
         predictions = []
         for start in range(0, len(test), _BATCH):
             images = torch.from_numpy(np.array(test.images[start : start + _BATCH])).to(device).float() / 255

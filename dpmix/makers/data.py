@@ -27,7 +27,7 @@ def make_synthetic_sets(wanted: Sequence[SyntheticSet], context: Context) -> Non
     for d in wanted:
         out, classes, model = d.path(context.scale).parent, _classes(d, context), d.model_on_disk()
         if isinstance(d.diffusion, GivenImagesSpec):
-            gather(Path(d.diffusion.images), classes, d.size, out)
+            gather(Path(d.diffusion.images), classes, d.size, out, skip_damaged=d.diffusion.skip_damaged)
         elif model is not None:
             folder, device = model.path(context.scale).parent, context.execution.where()
             synthesize(folder, classes, d.size, out, device=device, **d.diffusion.sampling())

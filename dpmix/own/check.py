@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dpmix.data.images import SPLITS
-from dpmix.data.inspection import Inspected, inspect
+from dpmix.data.inspection import NAMED, Inspected, inspect
 from dpmix.data.listing import Listing
 from dpmix.data.tree import Skipped
 from dpmix.errors import DataError
@@ -154,8 +154,8 @@ def _damage(damaged: Sequence[Skipped]) -> list[str]:
     if not damaged:
         return []
     return [
-        f"{_of(len(damaged), 'image is', 'images are')} damaged: {_few(one.place for one in damaged)}; replace or "
-        "remove, or leave out by --skip-damaged"
+        f"{_of(len(damaged), 'image is', 'images are')} damaged: {_few((one.place for one in damaged), NAMED)}; "
+        "replace or remove, or leave out by --skip-damaged"
     ]
 
 

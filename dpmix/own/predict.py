@@ -9,9 +9,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from dpmix.data import zips
-from dpmix.data.folders import part_of_files
-from dpmix.data.tree import Skipped, is_archive, read_tree
+from dpmix.data.folders import files_at, part_of_files
+from dpmix.data.tree import Skipped
 from dpmix.errors import DataError, DpmixError, ParamsError, suggestion
 from dpmix.files import atomic_file, write_text
 from dpmix.own import model_folder
@@ -96,7 +95,7 @@ def predict(
             raise ParamsError(f"{name} {value} is below 1; give a whole number such as 3")
     folder = model_folder.read(model)
     places = [images] if isinstance(images, str | Path) else list(images)
-    files, skipped = _files(map(Path, places))
+    files, skipped = files_at(map(Path, places))
     where = device or default_device()
     classifier = folder.load(where)
     part = part_of_files([file for _, file in files], np.zeros(len(files)))
@@ -110,31 +109,6 @@ def predict(
         top = tuple((classifier.classes[index], float(row[index])) for index in best)
         predictions.found.append(Prediction(name, top))
     return predictions
-
-
-def _files(places: Iterable[Path]) -> tuple[list[tuple[str, zips.File]], list[Skipped]]:
-    """The image files at these places, with their names, and what else is there.
-
-    Raises:
-        DataError: for a place that does not exist or has no image, and if there is no place.
-    """
-    files: list[tuple[str, zips.File]] = []
-    skipped: list[Skipped] = []
-    for place in places:
-        if not place.exists():
-            raise DataError(f"{place} does not exist; give image files, or folders of them")
-        if not (place.is_dir() or is_archive(place.name)):
-            files.append((str(place), zips.File(place)))
-            continue
-        tree = read_tree(place)
-        if not tree.images:
-            raise DataError(f"{place} holds no image; give image files, or folders of them")
-        files += [(str(place / name), file) for name, file in tree.images.items()]
-        others = [Skipped(name, "no image") for name in (*tree.tables, *tree.archives)]
-        skipped += [Skipped(str(place / one.place), one.why) for one in (*tree.skipped, *others)]
-    if not files:
-        raise DataError("no image was given; give image files, or folders of them")
-    return files, skipped
 
 
 def format_of(path: Path | None, wanted: str | None) -> Format:

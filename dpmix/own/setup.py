@@ -9,8 +9,7 @@ from dpmix.artefacts.data import SyntheticSet
 from dpmix.artefacts.experiment import Experiment
 from dpmix.artefacts.plan_file import PlanFile
 from dpmix.artefacts.releasable import overlap
-from dpmix.data.inspection import damaged
-from dpmix.data.listing import Listing, read_listing
+from dpmix.data.listing import Listing, leave_out_damaged, read_listing
 from dpmix.errors import DataError, ParamsError
 from dpmix.own.check import refuse_unfit
 from dpmix.own.encoders import encoder
@@ -129,7 +128,7 @@ def listed(asked: Request) -> Listing:
     """
     listing = read_listing(asked.images, **split(asked))
     if asked.skip_damaged:
-        listing = listing.without(damaged(listing.files, [image.place for image in listing.images]))
+        listing = leave_out_damaged(listing)
     return listing
 
 
@@ -165,8 +164,9 @@ def _synthetic(asked: Request, dataset: DatasetSpec, model: EncoderSpec) -> Synt
         return None
     from dpmix.data.folders import class_files
 
-    size = sum(len(files) for files in class_files(asked.synthetic).values())
-    given = GivenImagesSpec(name="public", images=str(asked.synthetic))
+    skip = asked.skip_damaged
+    size = sum(len(files) for files in class_files(asked.synthetic, skip_damaged=skip).values())
+    given = GivenImagesSpec(name="public", images=str(asked.synthetic), skip_damaged=skip)
     return SyntheticSet(dataset=dataset, size=size, diffusion=given, names_from=model.resolution)
 
 

@@ -60,6 +60,13 @@ class DatasetSpec(Spec):
             "archives `train*.zip` and `test*.zip`; of a listed one: its manifest, `file_name,label,split[,person]`"
         ),
     ] = None
+    skip_damaged: Annotated[
+        bool,
+        Field(
+            description="Whether images of a folder data set that cannot be read are left out; sizes are without them"
+        ),
+        Declared(added=True),
+    ] = False
     persons: Annotated[
         PositiveInt | None,
         Field(description="Published number of persons whose images are its training set; N with `unit: person`"),
@@ -79,6 +86,8 @@ class DatasetSpec(Spec):
             )
         if self.source == "listed" and self.path is None:
             raise ValueError("a listed data set needs `path`; add it: the manifest of its images")
+        if self.skip_damaged and self.source != "folder":
+            raise ValueError("only of a folder data set damaged images can be left out; remove skip_damaged")
         if self.source == "torchvision" and self.name not in DATA_SETS:
             raise ValueError(f"no published data set is called {self.name!r}; {suggestion(self.name, DATA_SETS)}")
         if self.train is None and self.persons is None:
@@ -140,6 +149,11 @@ class GivenImagesSpec(Spec):
 
     name: EntryName
     images: Annotated[str, Field(description="Folder or zip archive of class folders")]
+    skip_damaged: Annotated[
+        bool,
+        Field(description="Whether images that cannot be read are left out; `synthetic_size` is without them"),
+        Declared(added=True),
+    ] = False
 
     @model_validator(mode="before")
     @classmethod

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from dpmix.data.class_names import prompt_name
+from dpmix.data.class_names import prompt_names
 from dpmix.errors import DataError, ParamsError, one_line, suggestion
 from dpmix.files import atomic_file, read_json
 from dpmix.params.registries import SCHEDULERS
@@ -47,7 +47,7 @@ def synthesize(
 
     Args:
         model: a folder in diffusers' format, or a repository of the Hugging Face hub. Only safetensors are read.
-        classes: class names; each is the name of a folder, and, in the words of `prompt_name`, part of a caption.
+        classes: class names; each is the name of a folder, and, in the words of `prompt_names`, part of a caption.
         count: images in all.
         out: the folder to write. If it holds images of the same set, only images that are missing or changed are drawn.
         prompt: the caption, with {} for the class name.
@@ -90,11 +90,12 @@ def synthesize(
     # Before anything is written, so that a misspelt model leaves nothing behind.
     pipeline = load_pipeline(model, revision, scheduler, torch.device(device), dtype) if waiting else None
     start_set(out, settings, done)
+    spoken = prompt_names(classes)
     interval = 0.2 if sys.stderr.isatty() else 30.0  # seconds; a log file needs a line now and then
     with tqdm(total=count, initial=len(done), desc="synthesizing", unit="image", mininterval=interval) as bar:
         while waiting:
             batch, waiting = waiting[:batch_size], waiting[batch_size:]
-            captions = [prompt.format(prompt_name(classes[index % len(classes)])) for index, _ in batch]
+            captions = [prompt.format(spoken[index % len(classes)]) for index, _ in batch]
             seeds = [image_seed(seed, index, redraw) for index, redraw in batch]
             images, rejected = _sample(pipeline, captions, seeds, guidance_scale, steps, resolution)
             lines, again = [], []

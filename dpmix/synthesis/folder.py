@@ -1,6 +1,6 @@
 """The synthetic set D as a folder; drawing it can be interrupted after any image, and resumed.
 
-<class>/<index>.png    image `index` shows class `index mod len(classes)`; the folder is named as the class is
+<class>/<index>.png    image `index` shows class `index mod len(classes)`; the folder is named as `folder_names` does
 manifest.jsonl         a line per image: prompt, seed, redraws, SHA-256; appended as images are made
 settings.json          what determines the images; a folder is resumed with equal settings only
 manifest.json          count and digest of the whole set; written last, so a set without it is not finished
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dpmix.data.class_names import folder_names, matched
 from dpmix.errors import DataError, DpmixError, ParamsError
 from dpmix.files import atomic_directory, read_json, write_json, write_text
 from dpmix.progress import progress
@@ -39,44 +40,40 @@ class SyntheticFolder:
     digest: str
 
 
-def gather(source: Path, classes: Sequence[str], count: int, out: Path) -> None:
+def gather(source: Path, classes: Sequence[str], count: int, out: Path, *, skip_damaged: bool = False) -> None:
     """Make D of public images that exist already: copy them into the folder `out`, whole or not at all.
 
     Args:
-        source: a folder or zip archive with a folder of images for each class. Names of classes and folders are
-            compared in the words of `class_names.readable`.
+        source: a folder, zip archive or table of images, as a private data set may be. Its classes are those of the
+            data set by `dpmix.data.class_names.matched`.
         classes: the private data set's classes.
         count: how many images there must be; the params state |D| because results depend on it.
         out: the folder to write. If it exists, it is replaced.
+        skip_damaged: whether to leave out images that cannot be read.
 
     Raises:
-        DataError: for a class without a folder, a folder without a class, two names that are the same in plain words,
-            another number of images, or a file that cannot be read.
+        DataError: for a class without images, images of no class, names that leave open which class is meant, another
+            number of images, or files that cannot be read.
     """
-    from dpmix.data.class_names import readable
-    from dpmix.data.folders import class_files
+    from dpmix.data.folders import class_files, part_of_files
+    from dpmix.data.inspection import damaged_in, refuse_damaged
 
-    folders = class_files(source)
-    for what, names in ((f"{source} has folders", list(folders)), ("the data set has classes", list(classes))):
-        by_words: dict[str, str] = {}
-        for name in names:
-            if (other := by_words.setdefault(readable(name), name)) != name:
-                raise DataError(f"{what} {other!r} and {name!r}, which both read {readable(name)!r}; rename one")
-    given = {readable(name): files for name, files in folders.items()}
-    wanted = [readable(name) for name in classes]
-    for name in wanted:
-        if name not in given:
-            raise DataError(f"{source} has no images of class {name!r}; add a folder of them")
-    if strange := sorted(set(given) - set(wanted)):
-        raise DataError(f"{source} has a folder {strange[0]!r}, which is no class of this data set; remove it")
+    folders = class_files(source, skip_damaged=skip_damaged)
+    numbers = matched(list(folders), classes, str(source))
+    given = {numbers[name]: files for name, files in folders.items()}
+    if missing := [name for number, name in enumerate(classes) if number not in given]:
+        raise DataError(f"{source} has no images of class {missing[0]!r}; add a folder of them")
     found = sum(map(len, given.values()))
     if found != count:
         raise DataError(f"{source} holds {found} images, not {count}; give their number under synthetic_size")
+    if not skip_damaged:
+        part = part_of_files([file for files in given.values() for file in files], np.zeros(found))
+        refuse_damaged(damaged_in(part), "leave out by skip_damaged: true, and correct synthetic_size")
     lines: list[dict[str, Any]] = []
     with atomic_directory(Path(out)) as folder:
-        for label, (name, readable_name) in enumerate(zip(classes, wanted, strict=True)):
+        for label, name in enumerate(folder_names(classes)):
             (folder / name).mkdir(parents=True)
-            for file in given[readable_name]:
+            for file in given[label]:
                 content = file.read()
                 # Files get new names, because those in an archive may be malicious.
                 written = f"{name}/{len(lines):06d}{file.path.suffix.lower()}"
@@ -102,7 +99,8 @@ def load_synthetic(out: Path) -> SyntheticFolder:
         paths = tuple(out / str(line["file"]) for line in lines)
         classes, digest = tuple(manifest["classes"]), str(manifest["digest"])
         # From the names of folders rather than the field `label`, because the digest covers the former only.
-        labels = np.array([classes.index(Path(line["file"]).parent.as_posix()) for line in lines], dtype=np.int64)
+        labels_of = {name: label for label, name in enumerate(folder_names(classes))}
+        labels = np.array([labels_of[Path(line["file"]).parent.as_posix()] for line in lines], dtype=np.int64)
         whole = len(lines) == manifest["count"] and _digest(lines) == digest
     except (KeyError, TypeError, ValueError) as error:
         raise _not_whole(out, f"its manifest lacks what it should say ({error})") from error
@@ -177,7 +175,7 @@ def start_set(out: Path, settings: dict[str, Any], done: Mapping[int, dict[str, 
 
 def image_file(classes: Sequence[str], index: int) -> str:
     """The path of image `index`, relative to the set's folder."""
-    return f"{classes[index % len(classes)]}/{index:06d}.png"
+    return f"{folder_names(tuple(classes))[index % len(classes)]}/{index:06d}.png"
 
 
 def _journal(out: Path) -> list[dict[str, Any]]:

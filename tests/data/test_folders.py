@@ -58,11 +58,11 @@ def test_folders_that_make_no_sense_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="in does not exist"):
         read()
     root.mkdir()
-    with pytest.raises(DataError, match="in has no class folders"):
+    with pytest.raises(DataError, match="in holds no image in a class folder"):
         read()
     folder_of(root, {"a": 2})
     (root / "b").mkdir()
-    with pytest.raises(DataError, match="in/b holds no image"):
+    with pytest.raises(DataError, match="in/b is an empty folder; mend or remove it"):
         read()
     (root / "b" / "IMG_1.heic").write_text("x")
     with pytest.raises(DataError, match=r"in/b/IMG_1\.heic is not an image that Pillow reads"):
@@ -70,21 +70,57 @@ def test_folders_that_make_no_sense_are_named(tmp_path: Path) -> None:
 
 
 def test_half_a_split_is_named(tmp_path: Path) -> None:
-    def read(folder: Path, train: int = 3, test: int = 1) -> None:
+    def read(folder: Path, train: int = 4, test: int = 1) -> None:
         prepare(spec_of(folder, 2, train, test), 12, tmp_path, tmp_path / "out")
 
     folder_of(tmp_path / "in" / "train", {"a": 2, "b": 2})
-    with pytest.raises(DataError, match="train but none called test"):
+    with pytest.raises(DataError, match="a folder train but not both train and test; add the other"):
         read(tmp_path / "in")
-    folder_of(tmp_path / "in" / "test", {"a": 2})
-    with pytest.raises(DataError, match="in/test has no folder for class 'b'"):
-        read(tmp_path / "in")
-    folder_of(tmp_path / "in" / "test", {"b": 1, "c": 1})
-    with pytest.raises(DataError, match="in/train has no folder for class 'c'"):
+    folder_of(tmp_path / "in" / "test", {"c": 1})
+    with pytest.raises(DataError, match="class 'c' has no training image; add some, or remove its test images"):
         read(tmp_path / "in")
     assert not (tmp_path / "out").exists()
     read(folder_of(tmp_path / "vehicles", {"car": 5, "train": 5}), 8, 2)
     assert load(tmp_path / "out").classes == ("car", "train")
+
+
+@pytest.mark.parametrize("empty", [True, False])
+def test_a_class_may_have_no_test_image(empty: bool, tmp_path: Path) -> None:
+    folder_of(tmp_path / "in" / "train", {"a": 2, "b": 2})
+    folder_of(tmp_path / "in" / "test", {"a": 1})
+    if empty:
+        (tmp_path / "in" / "test" / "b").mkdir()
+    prepare(spec_of(tmp_path / "in", 2, 4, 1), 12, tmp_path, tmp_path / "out")
+    assert load(tmp_path / "out", "test").classes == ("a", "b")
+    (tmp_path / "in" / "train" / "c").mkdir()
+    with pytest.raises(DataError, match="in/train/c is an empty folder; mend or remove it"):
+        prepare(spec_of(tmp_path / "in", 2, 4, 1), 12, tmp_path, tmp_path / "out")
+
+
+def test_files_beside_class_folders_are_no_matter(tmp_path: Path) -> None:
+    folder_of(tmp_path / "in" / "train", {"a": 2, "b": 2})
+    folder_of(tmp_path / "in" / "test", {"a": 1, "b": 1})
+    for place in ("in/README.txt", "in/train/README.txt"):
+        (tmp_path / place).write_text("x")
+    prepare(spec_of(tmp_path / "in", 2, 4, 2), 12, tmp_path, tmp_path / "out")
+    (tmp_path / "in" / "train" / "a" / "notes.txt").write_text("x")
+    (tmp_path / "in" / "train" / "b" / "gone.png").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(DataError, match=r"a/notes\.txt is not an image that Pillow reads; .*, and 1 more such files$"):
+        prepare(spec_of(tmp_path / "in", 2, 4, 2), 12, tmp_path, tmp_path / "out")
+
+
+# Persons
+def test_persons_are_those_of_folders_or_a_table(tmp_path: Path) -> None:
+    root = folder_of(tmp_path / "in", {"train/cat/ada": 2, "train/dog/ada": 1, "train/dog/ben": 2, "test/cat/cy": 1})
+    spec = spec_of(root, 2, 5, 1).model_copy(update={"train": None, "persons": 2})
+    prepare(spec, 12, tmp_path, tmp_path / "out")
+    assert load(tmp_path / "out").persons.tolist() == [0, 0, 0, 1, 1]  # type: ignore[union-attr]
+    with pytest.raises(DataError, match="given as 3, any number and 1"):
+        prepare(spec.model_copy(update={"classes": 3}), 12, tmp_path, tmp_path / "out")
+    with pytest.raises(DataError, match="images of 2 persons, but persons is given as 3"):
+        prepare(spec.model_copy(update={"persons": 3}), 12, tmp_path, tmp_path / "out")
+    with pytest.raises(DataError, match="nothing says which persons are in either; lay their images into folders"):
+        prepare(spec.model_copy(update={"path": str(root / "train")}), 12, tmp_path, tmp_path / "out")
 
 
 # Public images
@@ -102,6 +138,6 @@ def test_public_labels_are_in_the_private_order(tmp_path: Path) -> None:
 
 def test_a_public_class_that_is_none_of_the_private_is_named(tmp_path: Path) -> None:
     source = folder_of(tmp_path / "D", {"ant": 1, "cats": 1})
-    with pytest.raises(DataError, match="the folder cats is none of the classes; did you mean 'cat'") as caught:
+    with pytest.raises(DataError, match=r"has a folder 'cats', which is no class of .*; did you mean 'cat'") as caught:
         read_public(source, 12, classes=("cat", "ant"))
     assert "\n" not in str(caught.value)

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dpmix.data.inspection import damaged, inspect, refuse_damaged
+from dpmix.data import zips
+from dpmix.data.folders import part_of_files
+from dpmix.data.inspection import damaged, damaged_in, inspect, refuse_damaged
 from dpmix.data.tree import Files, Skipped
 from dpmix.errors import DataError
 from tests.data.conftest import archive, picture, save
@@ -67,7 +69,7 @@ def test_every_kind_of_picture_is_whole(name: str, tmp_path: Path) -> None:
         (lambda path: path.write_text("a text"), "it is in no format that Pillow reads"),
         (lambda path: path.touch(), "it is in no format that Pillow reads"),
         (lambda path: path.write_bytes(save(picture(1), path).read_bytes()[:120]), "cannot be read as an image"),
-        (lambda path: Image.new("1", (20000, 20000)).save(path), "exceeds limit"),
+        (lambda path: Image.new("1", (20000, 20000)).save(path), "it has 400,000,000 pixels, above the limit"),
         (lambda path: path.mkdir(), "cannot be read"),
         (lambda path: None, "cannot be read"),
     ],
@@ -80,7 +82,9 @@ def test_what_is_damaged_is_said(make: Callable[[Path], object], words: str, tmp
     assert words in found.why
     assert "\n" not in found.why
     assert "0x" not in found.why
-    with pytest.raises(DataError, match=r"1 image is damaged: 1\.png \(.*\); replace .*--skip-damaged"):
+    with pytest.raises(
+        DataError, match=r"1 image is damaged: 1\.png cannot .*\); replace or remove it, or .*--skip-damaged"
+    ):
         refuse_damaged([found])
 
 
@@ -95,7 +99,20 @@ def test_order_is_kept_and_archives_are_read(tmp_path: Path) -> None:
 
 def test_many_are_named_in_one_line() -> None:
     refuse_damaged([])
+    found = [Skipped(str(number), "is cut off") for number in range(53)]
+    with pytest.raises(DataError, match=r"^3 images are damaged: 0 is cut off, 1 is cut off, 2 is cut off; replace or"):
+        refuse_damaged(found[:3], leave_out="")
     with pytest.raises(
-        DataError, match=r"7 images are damaged: 0 \(x\), .*4 \(x\) and 2 more, which dpmix check lists;"
+        DataError, match=r"^53 images are damaged: 0 .*, 49 is cut off and 3 more; replace or remove them$"
     ):
-        refuse_damaged([Skipped(str(number), "x") for number in range(7)])
+        refuse_damaged(found, leave_out="")
+
+
+def test_a_part_is_searched_whole(tmp_path: Path) -> None:
+    files = [save(picture(seed), tmp_path / f"{seed}.png") for seed in range(5)]
+    files[1].write_bytes(b"none")
+    files[4].unlink()
+    found = damaged_in(part_of_files([zips.File(file) for file in files], np.zeros(5)))
+    assert [Path(one.place).name for one in found] == ["1.png", "4.png"]
+    assert all(one.why.startswith("cannot be read") for one in found)
+    assert damaged_in(part_of_files([zips.File(files[0])], np.zeros(1))) == ()

@@ -131,7 +131,7 @@ def test_all_damaged_images_are_named_at_once(root: Path, tmp_path: Path) -> Non
         path.write_bytes(path.read_bytes()[:100])
     listing = read_listing(root)
     write_manifest(listing, tmp_path / "manifest.csv")
-    with pytest.raises(DataError, match=r"2 images are damaged: test/b/p3/001\.png .* train/b/p2/000\.png"):
+    with pytest.raises(DataError, match=r"2 images are damaged: .*train/b/p2/000\.png .*test/b/p3/001\.png"):
         prepare(spec_of(tmp_path / "manifest.csv", 2, 6, 3), 8, tmp_path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     write_manifest(read_listing(root, skip_damaged=True), tmp_path / "manifest.csv")

@@ -7,8 +7,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dpmix.data import sources
-from dpmix.data.decoding import Pool
 from dpmix.data.images import load
 from dpmix.data.sources import prepare
 from dpmix.errors import DataError
@@ -78,28 +76,3 @@ def test_sizes_other_than_the_published_ones_are_refused(classes: int, train: in
         prepare(spec_of(root, classes, train, test), 12, tmp_path, tmp_path / "out")
     with pytest.raises(DataError, match="10 test images asked for, but there are 10 images"):
         prepare(spec_of(root, 2, 1, 10), 12, tmp_path, tmp_path / "out")
-
-
-def test_another_number_of_persons_than_the_published_one_is_refused(tmp_path: Path) -> None:
-    spec = spec_of(folder_of(tmp_path / "in", {"a": 5}), 1, 4, 1).model_copy(update={"train": None, "persons": 3})
-    with pytest.raises(DataError, match="holds training images of 0 persons, but persons is given as 3") as caught:
-        prepare(spec, 12, tmp_path, tmp_path / "out")
-    assert "\n" not in str(caught.value)
-
-
-def test_a_number_of_images_that_is_not_published_is_not_compared(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    spec = spec_of(folder_of(tmp_path / "in", {"a": 5}), 1, 4, 1).model_copy(update={"train": None, "persons": 2})
-    folder = sources.pool_of_folder
-
-    def with_persons(path: Path, test: int) -> Pool:
-        pool = folder(path, test)
-        parts = {**pool.parts, "train": pool.parts["train"]._replace(persons=np.array([0, 1, 1, 0]))}
-        return pool._replace(parts=parts)
-
-    monkeypatch.setattr(sources, "pool_of_folder", with_persons)
-    prepare(spec, 12, tmp_path, tmp_path / "out")
-    assert load(tmp_path / "out").persons.tolist() == [0, 1, 1, 0]  # type: ignore[union-attr]
-    with pytest.raises(DataError, match="given as 2, any number and 1"):
-        prepare(spec.model_copy(update={"classes": 2}), 12, tmp_path, tmp_path / "out")

@@ -4,6 +4,7 @@ import errno
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
@@ -85,9 +86,9 @@ def count_opened(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     opened: list[Path] = []
     read = decoding.open_image
 
-    def counted(path: Path) -> Image.Image:
+    def counted(path: Path, file: IO[bytes] | None = None) -> Image.Image:
         opened.append(path)
-        return read(path)
+        return read(path, file)
 
     monkeypatch.setattr(folders, "open_image", counted)
     return opened

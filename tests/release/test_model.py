@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 from pathlib import Path
 
 import pytest
@@ -99,13 +100,11 @@ def test_what_cannot_be_used_is_one_line(world: World, monkeypatch: pytest.Monke
     for arguments, words in (
         (("gone.safetensors", picture), "gone.safetensors does not exist; a run with release: true leaves it"),
         ((model, "gone.png"), "gone.png does not exist; give image files"),
-        ((model, tmp_path / "text.png"), "text.png cannot be read as an image"),
         ((tmp_path / "other.safetensors", picture), "other.safetensors is not a whole released model"),
         ((tmp_path / "cut.safetensors", picture), "cut.safetensors is not a whole released model"),
         ((tmp_path / "half.safetensors", picture), "half.safetensors is not a whole released model"),
         ((model, picture, "--encoder", tmp_path / "none"), "none does not exist; fetch tiny / none into it"),
     ):
-        (tmp_path / "text.png").write_text("no picture")
         save_file({}, tmp_path / "other.safetensors")
         with safe_open(model, framework="pt") as file:
             save_file({"bias": file.get_tensor("bias")}, tmp_path / "half.safetensors", file.metadata())
@@ -114,6 +113,22 @@ def test_what_cannot_be_used_is_one_line(world: World, monkeypatch: pytest.Monke
         assert error.startswith("error: ")
         assert words in error
         assert len(error.splitlines()) == 1
+
+
+def test_a_damaged_image_is_named_and_the_others_are_classified(
+    world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = world.experiment(release=True, epochs=1)
+    make([run], "demo")
+    picture = write_test_images(run, tmp_path / "images")[0][0]
+    damaged = tmp_path / os.fsdecode(b"caf\xe9.png")
+    damaged.write_text("no picture")
+    capsys.readouterr()
+    assert classify(monkeypatch, run.directory("demo") / "model.safetensors", damaged, picture) == 1
+    out, err = capsys.readouterr()
+    assert [row["image"] for row in csv.DictReader(io.StringIO(out))] == [str(picture)]
+    assert f"skipped: {tmp_path}/caf\\udce9.png cannot be read as an image" in err
+    assert "caf\\udce9.png" in err.splitlines()[-1]
 
 
 def test_a_broken_encoder_is_named(world: World, tmp_path: Path) -> None:
