@@ -13,11 +13,13 @@ from dpmix.cli.card import card
 from dpmix.cli.check import check
 from dpmix.cli.classify import classify
 from dpmix.cli.compare import compare
+from dpmix.cli.crate import crate
 from dpmix.cli.evaluate import evaluate
 from dpmix.cli.export import export
 from dpmix.cli.plan import plan
 from dpmix.cli.predict import predict
 from dpmix.cli.statement import statement
+from dpmix.cli.status import status
 from dpmix.cli.steps import steps
 from dpmix.cli.synthesize import synthesize
 from dpmix.cli.train import train
@@ -52,8 +54,10 @@ _show(export, _OWN, "ONNX, a folder for the hub, or an entry for the leaderboard
 app.command(hidden=True)(classify)  # what predict was called when a model was one file
 _show(statement, _OWN, "ε of released models, each and together, from their steps.")
 _show(synthesize, _OWN, "Draw D, public images to mix in, by names of classes alone.")
+_show(status, _PAPER, "Runs done, running, failed and missing; how to go on.")
 _show(agree, _PAPER, "Which cells agree with the reference.")
 _show(reference, _PAPER, "Render a finished scale into results/reference.")
+_show(crate, _PAPER, "A finished scale as an RO-Crate, to hand in or publish.")
 _show(account, _PARTS, "σ, T, q and ε for a target ε, or for a noise.")
 app.add_typer(
     steps,
