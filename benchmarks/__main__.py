@@ -8,7 +8,7 @@ import argparse
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import NoReturn
 
@@ -16,7 +16,7 @@ import torch
 from typing_extensions import override
 
 from benchmarks import cases, gpu, stream
-from benchmarks.cases import Dense, Problem, Step
+from benchmarks.cases import Dense, NotInstalled, Problem, Step
 from benchmarks.measure import fastest, machine, memory_of, ratio, tell, times, write_table
 from dpmix.errors import DpmixError, suggestion
 
@@ -55,6 +55,8 @@ GROUPS: list[tuple[int, dict[str, Callable[[], Step]]]] = [
             "vmap over views, mean over K, n = 4": lambda: cases.vmap_per_view(FOUR),
             JAX: lambda: cases.jax_privacy(FOUR),
             OPACUS: lambda: cases.opacus(FOUR),
+            "Opake, n = 4": lambda: cases.opake(FOUR, 4),
+            "Opake, one example at a time, n = 4": lambda: cases.opake(FOUR, 1),
         },
     ),
     *[
@@ -66,6 +68,7 @@ GROUPS: list[tuple[int, dict[str, Callable[[], Step]]]] = [
                 for backend in ("auto", "sequential", "vectorized", "reference", "ghost")
             }
             | {f"{DENSE}, Opacus hooks, {label}": lambda problem=problem: cases.opacus(problem)}
+            | {f"{DENSE}, Opake, {label}": lambda problem=problem: cases.opake(problem, problem.n)}
             # It has no mean over views, so that with more than one it computes another sum.
             | ({f"{DENSE}, Opacus ghost, {label}": lambda problem=problem: cases.opacus_ghost(problem)}
                if problem.k == 1 else {}),
@@ -94,11 +97,22 @@ def peak_memory(name: str) -> float:
     return mib
 
 
+def made(makers: Mapping[str, Callable[[], Step]]) -> dict[str, Step]:
+    """The steps of these cases; a library that is not installed has none, and a line says how to install it."""
+    steps = {}
+    for name, make in makers.items():
+        try:
+            steps[name] = make()
+        except NotInstalled as error:
+            tell(f"  no row for {name}: {error}")
+    return steps
+
+
 def run(rounds: int | None = None) -> str:
     """Measure everything, in `rounds` if given, write the table, and give the line of ratios."""
     seconds: dict[str, list[float]] = {}
     for usual, makers in GROUPS:
-        seconds |= times({name: make() for name, make in makers.items()}, rounds or usual)
+        seconds |= times(made(makers), rounds or usual)
     memory = {name: peak_memory(name) for name in seconds if "head" not in name}
     rows = [
         [name, f"{statistics.median(values):.3f}", f"{memory[name]:.0f}" if name in memory else ""]
@@ -142,10 +156,10 @@ def main() -> None:
     if options.steps and options.what != "stream":
         parser.error("--steps is for the stream: python -m benchmarks stream --steps N")
     if options.memory:
-        made = {name: make for _, makers in GROUPS for name, make in makers.items()}
-        if options.memory not in made:
-            raise DpmixError(f"no case is called {options.memory!r}; {suggestion(options.memory, made)}")
-        print(memory_of(made[options.memory]()))
+        named = {name: make for _, makers in GROUPS for name, make in makers.items()}
+        if options.memory not in named:
+            raise DpmixError(f"no case is called {options.memory!r}; {suggestion(options.memory, named)}")
+        print(memory_of(named[options.memory]()))
         return
     tell(machine())
     if options.gpu and not torch.cuda.is_available():

@@ -24,6 +24,12 @@ Step = Callable[[], dict[str, Tensor]]
 
 CLIP_NORM = 1.0
 
+OPAKE = "'opake-dpsgd>=0.16.1,<0.17'"
+
+
+class NotInstalled(DpmixError):
+    """A library that is compared with is not there."""
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -185,6 +191,24 @@ def opacus_ghost(problem: Problem) -> Step:
         losses = -(targets * torch.log_softmax(module(views), dim=-1)).sum(dim=-1)
         DPTensorFastGradientClipping(module, optimizer, losses).backward()  # both of its passes
         return {name.removeprefix("_module."): p.grad.clone() for name, p in module.named_parameters()}
+
+    return step
+
+
+def opake(problem: Problem, together: int) -> Step:
+    """Opake's clipped gradient of the mean loss over an example's K views, `together` gradients at the same time."""
+    try:
+        from opake.dpsgd.clipping import clipped_grad
+    except ImportError as error:
+        raise NotInstalled(f"Opake is not installed ({error}); install it: pip install {OPAKE}") from error
+    loss = ExampleLoss(problem.network())
+    params = {name: value.detach() for name, value in loss.module.named_parameters()}
+    views, targets = problem.examples()
+    compute, state = clipped_grad(loss, clipping_norm=CLIP_NORM, batch_argnums=(1, 2), microbatch_size=together)
+
+    def step() -> dict[str, Tensor]:
+        total, _ = compute(params, views, targets, state=state)
+        return total.pytree
 
     return step
 

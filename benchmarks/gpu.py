@@ -10,7 +10,7 @@ from dataclasses import replace
 import torch
 
 from benchmarks import cases
-from benchmarks.cases import Problem
+from benchmarks.cases import NotInstalled, Problem
 from benchmarks.measure import fastest, machine, peak_on_gpu, ratio, tell, times, write_table
 from dpmix.privacy.clipping import _multiply_adds, explain_backend
 
@@ -65,13 +65,17 @@ def libraries(problem: Problem, rounds: int) -> list[list[str]]:
         "ours (engine: jax)": lambda: cases.jax_privacy(problem, problem.n),
         "vmap over views, mean over K": lambda: cases.vmap_per_view(problem),
         "Opacus hooks, mean over K": lambda: cases.opacus(problem),
+        "Opake": lambda: cases.opake(problem, problem.n),
     }
     steps, peaks = dict[str, cases.Step](), dict[str, str]()
     with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         for name, make in makers.items():
-            step = make()
             try:
+                step = make()
                 peak = peak_on_gpu(step, problem.device)
+            except NotInstalled as error:
+                tell(f"  no row for {name}: {error}")
+                continue
             except torch.OutOfMemoryError:
                 tell(f"  {name}: out of memory")
                 continue

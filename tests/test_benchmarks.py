@@ -16,7 +16,7 @@ from benchmarks.cases import Dense, Problem
 from dpmix.data.images import Images
 from dpmix.errors import DpmixError
 from dpmix.models.features import Featurizer
-from tests.needs import JAX_PRIVACY, module
+from tests.needs import JAX_PRIVACY, OPAKE, module
 from tests.privacy.architectures import flat
 
 TINY = Problem(3, 2, depth=10, width=1, resolution=8, classes=4)
@@ -60,6 +60,32 @@ def test_ghost_clipping_computes_the_same_as_opacus():
     assert same(step(), expected)
     with pytest.raises(DpmixError, match="no mean over views"):
         cases.opacus_ghost(replace(DENSE, k=2))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_opake_computes_the_same():
+    """Over the views too: it is given a loss that is their mean, where Opacus's ghost clipping has none."""
+    module("opake", OPAKE)
+    for problem in (TINY, DENSE, replace(DENSE, k=2)):
+        expected = cases.clipped(problem, "reference", 3)()
+        assert same(cases.opake(problem, 3)(), expected)
+        step = cases.opake(problem, 1)
+        step()
+        assert same(step(), expected)
+
+
+def test_a_library_that_is_not_installed_has_no_row(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "opake", None)
+    monkeypatch.setitem(sys.modules, "opake.dpsgd", None)
+    monkeypatch.setitem(sys.modules, "opake.dpsgd.clipping", None)
+    steps = bench.made({"ours": lambda: cases.clipped(TINY, "auto", 3), "Opake": lambda: cases.opake(TINY, 3)})
+    assert list(steps) == ["ours"]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("  no row for Opake: Opake is not installed (")
+    assert line.endswith("); install it: pip install 'opake-dpsgd>=0.16.1,<0.17'")
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "--memory", "Opake, n = 4"])
+    with pytest.raises(DpmixError, match="Opake is not installed"):
+        bench.main()
 
 
 def test_the_non_private_step_is_the_mean():
@@ -135,7 +161,7 @@ def test_every_case_can_be_made():
         make()
         for _, makers in bench.GROUPS
         for name, make in makers.items()
-        if "Opacus" not in name and "head" not in name and "jax" not in name
+        if "Opacus" not in name and "Opake" not in name and "head" not in name and "jax" not in name
     ]
     assert len(made) > 5
     assert all(map(callable, made))
@@ -176,7 +202,14 @@ def test_other_libraries_beside_it_in_miniature(results):
     module("jax_privacy", JAX_PRIVACY)
     gpu.run_libraries(replace(TINY, device="cpu"), rounds=1)
     of = {row["case"]: row for row in table(results)}
-    assert len(of) == 5
+    names = {
+        "ours (auto)",
+        "ours, ghost",
+        "ours (engine: jax)",
+        "vmap over views, mean over K",
+        "Opacus hooks, mean over K",
+    }
+    assert set(of) - {"Opake"} == names  # which is not installed everywhere
     assert all(float(row["images_per_second"]) > 0 for row in of.values())
     assert of["ours (engine: jax)"]["peak_mib"] == ""  # torch does not see it
 
