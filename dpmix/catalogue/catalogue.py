@@ -324,7 +324,7 @@ def of_config(config: Mapping[str, Any], path: str | Path) -> Catalogue:
     """The catalogue of a Snakemake configuration.
 
     Args:
-        config: the whole configuration, that is, the params file with what `--config` changed in it.
+        config: the whole configuration, as `dpmix.params.read.load_configuration` reads it.
         path: the params file, which each job reads again.
 
     Raises:

@@ -80,9 +80,9 @@ class Declared:
 
 
 class Spec(BaseModel):
-    """A frozen pydantic model that refuses unknown fields."""
+    """A frozen pydantic model that refuses unknown fields, and takes a number for a text as it was written."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
 
 
 def declared(field: FieldInfo) -> Declared:

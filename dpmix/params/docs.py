@@ -24,6 +24,10 @@ Every key of [`params.yaml`](../params.yaml): what it may be, what it is where n
 last column says whether another value makes another result. A result's path ends in a hash of all that determines it,
 so such a value is a new path, and exactly the runs that it touches are made; any other may change without a run being
 made again. [`tables.md`](tables.md) has examples of tables, [`choices.md`](choices.md) the reasons.
+
+The file is YAML 1.2, read by one reader for `dpmix`, `snakemake` and `dvc`: `Yes`, `off` and `2024-01-31` are words,
+`1e-3` is a number, keys are text as they are written, and a number where a text is wanted is that text. Beside texts
+with signs of YAML's own, only `true`, `false` and `null` need quotes to be texts. A key that is there twice is refused.
 """
 
 _COLUMNS = "| Key | Type | Default | Unit | What it is | Determines the result |\n| --- | --- | --- | --- | --- | --- |"

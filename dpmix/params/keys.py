@@ -1,5 +1,6 @@
 """Keys of `params.yaml`: each once in its mapping, as text; and the names among them that become part of paths."""
 
+import math
 from collections.abc import Iterable
 from functools import cache
 from typing import Annotated, Any
@@ -7,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter, ValidationError
 
 from dpmix.errors import ParamsError
+from dpmix.params.written import WrittenInt
 
 # Names of data sets, models, sources of D, methods and scales, which stand in paths, wildcards and command lines.
 Name = Annotated[str, Field(pattern=r"^\w[\w.+-]*$", max_length=100)]
@@ -69,8 +71,17 @@ def with_text_keys(value: Any, place: tuple[str, ...] = (), above: tuple[int, ..
     return found
 
 
+def number_of_key(key: Any) -> Any:
+    """A key, which is text, with infinity as YAML writes it made the number; pydantic reads all other numbers itself.
+
+    >>> number_of_key(".inf"), number_of_key("8")
+    (inf, '8')
+    """
+    return math.inf if isinstance(key, str) and key.lower() in (".inf", "+.inf") else key
+
+
 def refuse_what_was_bent(raw: Any, parsed: Any, place: tuple[str, ...] = ()) -> None:
-    """Refuse values that pydantic took for others: `true` as 1, 1 as `true`, and keys that are the same number.
+    """Refuse values that pydantic took for others: `true` as 1, 1 as `true`, 010 as 10, and keys of the same number.
 
     Args:
         raw: a value of YAML.
@@ -86,6 +97,8 @@ def refuse_what_was_bent(raw: Any, parsed: Any, place: tuple[str, ...] = ()) -> 
     if isinstance(raw, bool):
         if isinstance(parsed, int | float) and not isinstance(parsed, bool):
             raise ParamsError(f"{where}: should be a number, not {str(raw).lower()}")
+    elif isinstance(raw, WrittenInt) and raw.in_doubt and not isinstance(parsed, str):
+        raise ParamsError(f"{where}: {raw} is {raw!r} in YAML 1.2 and not in YAML 1.1; write {raw!r}, or what is meant")
     elif isinstance(raw, list) and isinstance(parsed, tuple):
         for index, (one, made) in enumerate(zip(raw, parsed, strict=True)):
             refuse_what_was_bent(one, made, (*place, str(index)))
@@ -102,5 +115,5 @@ def _same_number(keys: Iterable[Any]) -> str:
     """The first keys of a mapping that are one number, as they are written."""
     written: dict[float, list[str]] = {}
     for key in keys:
-        written.setdefault(float(key), []).append(str(key))
+        written.setdefault(float(number_of_key(key)), []).append(str(key))
     return " and ".join(next(group for group in written.values() if len(group) > 1))

@@ -3,12 +3,14 @@
 An unknown key, name or value is one `ParamsError` of one line, before anything runs.
 """
 
+import codecs
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from dpmix.errors import ParamsError, known, one_line
+from dpmix.errors import ParamsError, known, naming
 from dpmix.params.keys import refuse_what_was_bent, with_text_keys
 from dpmix.params.messages import explained
 from dpmix.params.scales import Params
@@ -28,19 +30,23 @@ def _named(part: str, values: Any) -> Any:
     return {key: {**value, "name": key} if isinstance(value, dict) else value for key, value in values.items()}
 
 
-def parse(raw: Any) -> Params:
-    """Validate a mapping as read from YAML.
-
-    Raises:
-        ParamsError: with one line that names the place of the first mistake and a remedy.
-    """
+def _mapping(raw: Any) -> dict[str, Any]:
     if raw is None:
         raise ParamsError("params.yaml: the file is empty; get the project's parameters back and change those")
     if not isinstance(raw, dict):
         raise ParamsError(
             "params.yaml: the file is no mapping; write keys at its top level: scale, datasets, models and so on"
         )
-    raw = with_text_keys(raw)
+    return raw
+
+
+def parse(raw: Any) -> Params:
+    """Validate a mapping as read from YAML.
+
+    Raises:
+        ParamsError: with one line that names the place of the first mistake and a remedy.
+    """
+    raw = with_text_keys(_mapping(raw))
     for part in ("datasets", "models", "diffusion"):
         raw[part] = _named(part, raw.get(part))
     try:
@@ -83,21 +89,58 @@ def read(path: Path) -> Params:
 
 
 def load_yaml(path: Path | str) -> Any:
-    """The content of a YAML file.
+    """The content of a YAML file, as `dpmix.params.strict` reads it.
 
     Raises:
         ParamsError: if it is missing, cannot be read or is not YAML.
     """
-    import yaml
-
-    from dpmix.params.strict import load
+    from dpmix.params.strict import NotYaml, load
 
     try:
-        with Path(path).open(encoding="utf-8") as file:
-            return load(file)
+        content = Path(path).read_bytes()
     except FileNotFoundError as error:
         raise ParamsError(f"{path} does not exist; run from the repository's root or pass --params") from error
     except OSError as error:
         raise ParamsError(f"{path} cannot be read ({error.strerror}); pass a YAML file by --params") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ParamsError(f"{path} is not valid YAML: {one_line(error)}; correct it there") from error
+    try:
+        return load(content.decode())
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        raise ParamsError(
+            f"{path} is not UTF-8 but {'UTF-16' if utf_16 else f'something else in line {line}'}; save it as UTF-8"
+        ) from error
+    except NotYaml as error:
+        raise ParamsError(f"{path} is not valid YAML: {error}; correct it there") from error
+
+
+def load_configuration(paths: Sequence[Path | str], given: Mapping[str, Any]) -> dict[str, Any]:
+    """What a call of Snakemake asks for: the params file with what the command line says laid over it.
+
+    Snakemake reads both by rules of its own, which are not those of `load_yaml`: this takes the place of its `config`.
+
+    Args:
+        paths: the files of `--configfile`, or the one that is read without it.
+        given: the entries of `--config`, of which Snakemake reads a mapping's values as texts.
+
+    Raises:
+        ParamsError: if there are several files, or as for `load_yaml` and `parse`.
+    """
+    if len(paths) > 1:
+        raise ParamsError(f"--configfile names several files, {', '.join(map(str, paths))}; name one, which has all")
+    with naming(paths[0]):
+        return _over(_mapping(load_yaml(paths[0])), given)
+
+
+def _over(base: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    from dpmix.params.strict import scalar
+
+    found = dict(base)
+    for key, value in given.items():
+        below = found.get(str(key))
+        if isinstance(value, Mapping):
+            value = _over(below if isinstance(below, dict) else {}, value)
+        elif isinstance(value, list):
+            value = [scalar(one) if isinstance(one, str) else one for one in value]
+        found[str(key)] = scalar(value) if isinstance(value, str) else value
+    return found

@@ -1,4 +1,4 @@
-"""The JSON schema of `params.yaml`, derived from the classes of `dpmix.params`, for editors and for Snakemake."""
+"""The JSON schema of `params.yaml`, derived from the classes of `dpmix.params`, for editors."""
 
 from pathlib import Path
 from typing import Any

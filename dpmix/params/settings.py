@@ -7,9 +7,10 @@ same settings as one part of `params.yaml` gives them, where each may be missing
 import math
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, PlainSerializer, create_model
+from pydantic import BeforeValidator, Field, PlainSerializer, create_model
 
 from dpmix.params.declared import Declared, Line, PositiveFloat, Spec, declared
+from dpmix.params.keys import number_of_key
 from dpmix.params.registries import ClippingName, EngineName
 
 # JSON has no infinity: a run without noise says "inf".
@@ -18,6 +19,8 @@ Epsilon = Annotated[
     Field(gt=0),
     PlainSerializer(lambda value: "inf" if value == math.inf else value, when_used="json"),
 ]
+
+EpsilonKey = Annotated[Epsilon, BeforeValidator(number_of_key)]
 
 
 class PlanSettings(Spec):
@@ -242,7 +245,7 @@ class NamedSettings(Spec):
     model: Annotated[str | None, Field(description="Name of a model under `models`")] = None
     method: Annotated[str | None, Field(description="Name of a method under `methods`")] = None
     learning_rate: Annotated[
-        PositiveFloat | Literal["tuned"] | dict[Epsilon, PositiveFloat] | None,
+        PositiveFloat | Literal["tuned"] | dict[EpsilonKey, PositiveFloat] | None,
         Field(description="Of SGD on mean gradients; `tuned`: chosen on held-out images; or one for each ε"),
         Declared(of_head=True),
     ] = None

@@ -41,12 +41,9 @@ def message(original: Raw, place: str, value: Any) -> str:
 @pytest.mark.parametrize(
     ("place", "value", "line"),
     [
-        (f"{TABLE}/columns/0", {"axis": "A", "values": {0.5: {}}}, f"values.0.5: the key is read as 0.5, {QUOTES}"),
         (f"{TABLE}/columns/0", {"axis": "A", "values": {True: {}}}, f"values.True: the key is read as True, {QUOTES}"),
-        ("methods", {0.5: {"label": "A"}}, f"methods.0.5: the key is read as 0.5, {QUOTES}"),
-        ("datasets", {0.5: {}}, f"datasets.0.5: the key is read as 0.5, {QUOTES}"),
         ("scales/demo/tables", {"my.table": {"kind": "runtime"}}, "tables.my.table: a table is named 1 to 13, as the"),
-        ("scales/demo/tables", {0.5: {"kind": "runtime"}}, f"tables.0.5: the key is read as 0.5, {QUOTES}"),
+        ("scales/demo/tables", {0.5: {"kind": "runtime"}}, "tables.0.5: a table is named 1 to 13, as the paper's, or"),
         ("scales/demo/finetune/learning_rate", {"a": 1}, "the key should be a number, not 'a'"),
         ("scales/demo/finetune/learning_rate", {"0": 1}, "the key should be greater than 0, not '0'"),
     ],
@@ -132,7 +129,7 @@ def test_a_name_can_stand_in_a_path(original: Raw, part: str, name: str) -> None
         (f"{TABLE}/title", "", "scales.demo.tables.9.title: should not be empty"),
         ("methods/self-aug/label", " ", "methods.self-aug.label: should not be empty"),
         (f"{TABLE}/title", [1], "scales.demo.tables.9.title: should be a text"),
-        (f"{TABLE}/title", 3, "scales.demo.tables.9.title: should be a text, not 3"),
+        (f"{TABLE}/title", True, "scales.demo.tables.9.title: should be a text, not True"),
         ("scales/demo/finetune/transforms", {"crop": 1}, "scales.demo.finetune.transforms: should be a list"),
     ],
 )

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from dpmix.errors import ParamsError
-from dpmix.params.read import parse, read
+from dpmix.params.read import load_configuration, load_yaml, parse, read
 from dpmix.params.settings import Settings
 from tests.params.mistakes import Raw, message, put
 
@@ -196,6 +196,77 @@ def test_a_folder_in_the_files_place_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(ParamsError) as caught:
         read(tmp_path)
     assert str(caught.value) == f"{tmp_path} cannot be read (Is a directory); pass a YAML file by --params"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("scale: demo".encode("utf-16"), "is not UTF-8 but UTF-16; save it as UTF-8"),
+        ("a: 1\nlabel: für".encode("latin-1"), "is not UTF-8 but something else in line 2; save it as UTF-8"),
+        (b"a:\n\tb: 1", "is not valid YAML: a tab stands where only spaces can (line 2, column 1); correct it there"),
+        (b"a: [1", "is not valid YAML: "),
+        (b"a: \x00", "is not valid YAML: "),
+        (b"a: 1\n---\nb: 1", "is not valid YAML: "),
+        (
+            b"%YAML 1.1\n---\na: yes",
+            "is not valid YAML: it says %YAML 1.1, whose words and numbers mean something else",
+        ),
+        (b"# 1\n\n%YAML 1.1\n---\na: yes", "is not valid YAML: it says %YAML 1.1, "),
+        (b"? [a]\n: 1", "is not valid YAML: a list or mapping cannot be a key (line 1, column 3)"),
+        (b"a: *b", "is not valid YAML: found undefined alias 'b' (line 1, column 4)"),
+        (10_000 * b"[", "is not valid YAML: "),
+    ],
+)
+def test_what_is_no_text_of_yaml_is_one_line(tmp_path: Path, content: bytes, words: str) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_bytes(content)
+    for door in (lambda: read(path), lambda: load_configuration([path], {})):
+        with pytest.raises(ParamsError) as caught:
+            door()
+        assert str(caught.value).startswith(f"{path} {words}")
+        assert "\n" not in str(caught.value)
+
+
+def test_a_mark_that_says_utf_8_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text("scale: démo", encoding="utf-8-sig")
+    assert load_yaml(path) == {"scale": "démo"}
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ({"scale": "paper"}, {"scale": "paper", "a": {"b": 1, "c": [2]}}),
+        ({"scale": 3}, {"scale": 3, "a": {"b": 1, "c": [2]}}),
+        # Inside a mapping Snakemake gives every word as a text.
+        ({"a": {"b": "1e-3"}}, {"scale": "demo", "a": {"b": 0.001, "c": [2]}}),
+        ({"a": {"c": ["off", "true", "2"]}}, {"scale": "demo", "a": {"b": 1, "c": ["off", True, 2]}}),
+        ({"d": {"on": "null"}}, {"scale": "demo", "a": {"b": 1, "c": [2]}, "d": {"on": None}}),
+    ],
+)
+def test_the_command_line_lies_over_the_file(tmp_path: Path, given: Raw, meant: Raw) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text("scale: demo\na: { b: 1, c: [2] }")
+    assert load_configuration([path], given) == meant
+
+
+def test_two_files_for_one_call_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ParamsError) as caught:
+        load_configuration(["params.yaml", "my.yaml"], {})
+    assert str(caught.value) == "--configfile names several files, params.yaml, my.yaml; name one, which has all"
+
+
+def test_a_file_that_is_no_mapping_is_the_same_line_at_every_door(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    for content, words in (
+        ("- a", "the file is no mapping"),
+        ("", "the file is empty"),
+        ("x", "the file is no mapping"),
+    ):
+        path.write_text(content)
+        for door in (lambda: read(path), lambda: load_configuration([path], {"scale": "demo"})):
+            with pytest.raises(ParamsError, match=f"params.yaml: {words}; "):
+                door()
 
 
 def test_settings_lie_over_each_other() -> None:

@@ -12,6 +12,7 @@ from dpmix.artefacts.published_privacy import PublishedPrivacy
 from dpmix.catalogue.catalogue import of_config
 from dpmix.catalogue.jobs import check_words, jobs, needed_for
 from dpmix.errors import DpmixError, one_line
+from dpmix.params.read import load_configuration
 from dpmix.params.registries import encoder_libraries
 from snakemake.cli import get_argument_parser
 from snakemake.exceptions import WorkflowError
@@ -19,10 +20,14 @@ from snakemake.exceptions import WorkflowError
 # Jobs run the Python that runs Snakemake, also where no environment is activated.
 shell.prefix(f"export PATH={shlex.quote(os.path.dirname(sys.executable))}:$PATH; ")
 
-PARAMS = os.path.relpath(workflow.configfiles[-1])
+FILES = list(map(os.path.relpath, workflow.configfiles))
+PARAMS = FILES[-1]
 
-# A mistake in the params is one line, before anything runs.
+# A mistake in the params is one line, before anything runs. What Snakemake read by rules of its own is replaced.
 try:
+    asked = load_configuration(FILES, workflow.config_settings.config)
+    config.clear()
+    config.update(asked)
     CATALOGUE = of_config(config, PARAMS)
 except DpmixError as error:
     # Snakemake would set a WorkflowError between two lines of its own.
