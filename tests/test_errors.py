@@ -45,9 +45,7 @@ ENDED_ELSEWHERE = [
     ("privacy/ledger.py", "which are not planned"),  # of a file that a caller names, with what to do about it
     ("privacy/ledger.py", "and its ledger has"),
     ("privacy/ledger.py", "mixed released states otherwise"),
-    ("artefacts/experiment.py", "{where}: {error}"),  # of the settings of views
-    ("artefacts/experiment.py", "release: {why}"),
-    ("artefacts/experiment.py", "engine: jax {why}"),
+    ("artefacts/experiment.py", "{why}"),  # what `unfit` says; tests/artefacts/test_fitting.py
     ("tables/kinds/privacy.py", "where)}: {error}"),  # of the accountants
     ("catalogue/cells.py", "{where}: {what}"),  # a message of the params, which has a remedy
     ("data/listing.py", "{lost[0].why}{remedy}"),  # what a tree says of a file, with what to do about it

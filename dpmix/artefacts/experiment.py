@@ -8,17 +8,14 @@ from typing import Any, ClassVar, Self
 from pydantic import Field, model_validator
 from typing_extensions import override
 
-from dpmix.artefacts import jax_engine
 from dpmix.artefacts.base import SEMANTICS, Artefact, JobShare, digest, number
 from dpmix.artefacts.data import EncoderModel, ImageStore, SyntheticSet, SyntheticStore
+from dpmix.artefacts.fitting import unfit
 from dpmix.artefacts.plan_file import PlanFile
-from dpmix.artefacts.releasable import objection
-from dpmix.errors import suggestion
 from dpmix.params.models import EncoderSpec, ModelSpec
 from dpmix.params.settings import OF_HEADS, OF_VIEWS, PlanSettings, RunSettings, default, values_of
 from dpmix.params.specs import DatasetSpec
 from dpmix.views.settings import ViewSettings
-from dpmix.views.transforms import TRANSFORMS
 
 
 class Experiment(RunSettings, Artefact):
@@ -36,88 +33,8 @@ class Experiment(RunSettings, Artefact):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        where = f"{self.dataset.name}, {self.model.name}, {self.method}"
-        try:
-            _ = self.view_settings
-        except ValueError as error:
-            raise ValueError(f"{where}: {error}") from error
-        if (self.dataset.train if self.unit == "image" else self.dataset.persons) is None:
-            size, other = ("train", "person") if self.unit == "image" else ("persons", "image")
-            raise ValueError(
-                f"{where}: unit: {self.unit} samples from a published number of {self.unit}s; give it as {size} of the "
-                f"data set, or set unit: {other}"
-            )
-        if self.unit == "person" and (self.subset, self.microbatch_size) != ("all", 1):
-            raise ValueError(
-                f"{where}: unit: person trains on all persons, one by one; set subset: all and microbatch_size: 1, or "
-                "unit: image"
-            )
-        if self.batch_size > self.population:
-            of = f"{self.unit}s that the tuning run trains on" if self.holdout else f"training {self.unit}s"
-            raise ValueError(f"{where}: batch_size {self.batch_size} exceeds the {self.population} {of}; lower it")
-        if self.bands > 1 and self.microbatch_size > 1:
-            raise ValueError(f"{where}: banded noise is not accounted for with microbatches; set bands: 1")
-        plain = self.bands == 1 and self.microbatch_size == 1 and self.update == "sgd"
-        if self.batches == "fixed-order" and not plain:
-            raise ValueError(
-                f"{where}: batches in a fixed order are accounted for plain DP-SGD alone; set bands and "
-                "microbatch_size to 1, and update to sgd"
-            )
-        if self.bands * self.batch_size > self.population:
-            raise ValueError(
-                f"{where}: {self.bands} bands sample from {self.population // self.bands} {self.unit}s at a time, "
-                f"fewer than batch_size {self.batch_size}; lower one of them"
-            )
-        if self.update == "model-mix" and self.model.frozen:
-            raise ValueError(
-                f"{where}: update: model-mix is for networks trained from scratch, and {self.model.name} is a frozen "
-                "encoder; set update: sgd, or another model"
-            )
-        if self.update == "model-mix" and (self.bands > 1 or self.microbatch_size > 1):
-            raise ValueError(
-                f"{where}: update: model-mix is accounted for with independent noise and single examples alone; set "
-                "bands: 1 and microbatch_size: 1, or update: sgd"
-            )
-        if self.calibration == "accountant" and self.update != "model-mix":
-            raise ValueError(
-                f"{where}: calibration: accountant is for update: model-mix, as there is no other bound; remove it"
-            )
-        if self.calibration == "matched" and (
-            (self.update, self.bands, self.microbatch_size, self.batches) != ("sgd", 1, 1, "poisson")
-            or self.epsilon == math.inf
-        ):
-            raise ValueError(
-                f"{where}: calibration: matched is for update: sgd with a finite epsilon, bands: 1, batches: poisson "
-                "and microbatch_size: 1; set these, or remove it"
-            )
-        for name in self.transforms:
-            if name not in TRANSFORMS:
-                raise ValueError(f"{where}: unknown transform {name!r}; {suggestion(name, sorted(TRANSFORMS))}")
-        if self.mixes_in_synthetic and self.synthetic is None:
-            raise ValueError(f"{where}: k_diff > 0 needs a synthetic set; name one: synthetic, under the scale")
-        pool = self.dataset.records // 2 if self.mix_with == "S2" else self.synthetic_size
-        if self.k_diff > pool:
-            raise ValueError(f"{where}: k_diff {self.k_diff} exceeds the {pool} images to draw from; lower it")
-        if self.k_diff and self.mix_with == "S2" and self.subset != "S1":
-            raise ValueError(f"{where}: mix_with: S2 mixes in the half that is not trained on; set subset: S1")
-        if self.model.frozen and self.microbatch_size > 1:
-            raise ValueError(f"{where}: microbatches are for models trained from scratch; remove microbatch_size")
-        if self.model.frozen and self.precision != "float32":
-            raise ValueError(
-                f"{where}: precision is for models trained from scratch; a frozen encoder's is encoder_precision under "
-                "bundle, so remove it"
-            )
-        if self.engine == "jax" and (why := jax_engine.objection(self.model, self)):
-            raise ValueError(f"{where}: engine: jax {why}")
-        if not self.model.frozen and isinstance(self.learning_rate, Selection):
-            raise ValueError(
-                f"{where}: the learning rate of a network trained from scratch is not tuned; give learning_rate as a "
-                "number, or one for each ε"
-            )
-        if self.release and (why := objection({name: getattr(self, name) for name in type(self).model_fields})):
-            raise ValueError(f"{where}: release: {why}")
-        if not self.model.frozen and self.pretrain_epochs:
-            raise ValueError(f"{where}: pretrain_epochs is for encoders with a linear head; remove it")
+        if why := unfit(self):
+            raise ValueError(f"{self.dataset.name}, {self.model.name}, {self.method}: {why}")
         return self
 
     @property
