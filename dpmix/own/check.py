@@ -15,7 +15,7 @@ from dpmix.data.inspection import NAMED, Inspected, inspect
 from dpmix.data.listing import Listing
 from dpmix.data.tree import Skipped
 from dpmix.errors import DataError
-from dpmix.own.duplicates import SIDE, look_alike, same_files
+from dpmix.own.duplicates import SIDE, look_alike, one_file, same_files
 from dpmix.wording import counted
 
 # Of a class with fewer training images, noise leaves little.
@@ -113,6 +113,12 @@ def unfit(listing: Listing, unit: str = "image") -> list[str]:
         reasons.append(f"{of} no training image{remedy}")
     if not listing.of("test"):
         reasons.append("there is no test image; add some, or lay all images together to have the split drawn")
+    if linked := [group for group in one_file(listing) if unit == "image" or len({one.person for one in group}) > 1]:
+        named = _few(" = ".join(image.place for image in group[:2]) for group in linked)
+        reasons.append(
+            f"{_of(len(linked), 'file is', 'files are')} there under several names, by links, and would count as "
+            f"several {unit}s with the protection of one: {named}; keep one name of each"
+        )
     if unit == "person" and (both := _in_both_splits(listing)):
         reasons.append(
             f"{_of(len(both), 'person has', 'persons have')} images in train and test, so that ε would not cover them: "

@@ -1,4 +1,4 @@
-"""Finds images that are there more than once: the same file, or pictures that look alike.
+"""Finds images that are there more than once: one file by several names, equal files, or pictures that look alike.
 
 Two images look alike if their thumbnails correlate over all pixels and colours: by at least 0.985 at 8 x 8 pixels, and
 0.97 at 16 x 16, where 1 is the same picture in other brightness or contrast. So a picture is found again after another
@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from dpmix.data.listing import ListedImage, Listing
 from dpmix.progress import progress
 
 # Side of the thumbnails that are compared.
@@ -22,6 +23,26 @@ _COARSE, _FINE = 0.985, 0.97
 _FLAT = 3.0
 
 _ROWS_AT_A_TIME = 1024
+
+
+def one_file(listing: Listing) -> list[tuple[ListedImage, ...]]:
+    """Groups of images that are one file under several names: by links, hard links, or entries of an archive.
+
+    Nothing is read. An image that cannot be found is in no group.
+    """
+    by_file: dict[tuple[object, ...], list[ListedImage]] = {}
+    for image in listing.images:
+        file = listing.files[image.place]
+        if file.member is not None:
+            key: tuple[object, ...] = (file.on_disk, file.member.header_offset)
+        else:
+            try:
+                status = file.path.stat()
+            except OSError:
+                continue
+            key = (status.st_dev, status.st_ino)
+        by_file.setdefault(key, []).append(image)
+    return [tuple(group) for group in by_file.values() if len(group) > 1]
 
 
 def same_files(digests: Sequence[bytes]) -> list[tuple[int, ...]]:

@@ -1,5 +1,6 @@
 """What is wrong with a folder is found and said, and what is not wrong is not."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -81,6 +82,29 @@ def test_what_no_model_can_be_made_of(gone: str, words: str, root: Path) -> None
     assert the(examine(listing).mend, words)
     with pytest.raises(DataError, match=words):
         refuse_unfit(listing)
+
+
+def test_one_file_by_two_names_is_mended_before_training(root: Path) -> None:
+    (root / "train" / "cat" / "again.png").symlink_to("001.png")
+    os.link(root / "test" / "dog" / "001.png", root / "train" / "dog" / "hard.png")
+    (said,) = report(root).mend
+    assert said.startswith("2 files are there under several names")
+    assert "train/cat/001.png = train/cat/again.png" in said
+    assert "test/dog/001.png = train/dog/hard.png" in said
+    with pytest.raises(DataError, match="would count as several images with the protection of one") as caught:
+        refuse_unfit(read_listing(root))
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_one_file_of_one_person_is_protected_with_all_of_theirs(tmp_path: Path) -> None:
+    folder_of(tmp_path / "mine" / "cat", {"ann": 2, "bob": 2})
+    folder_of(tmp_path / "mine" / "dog", {"ann": 2, "eve": 2})
+    mine = tmp_path / "mine"
+    os.link(mine / "cat" / "ann" / "000.png", mine / "cat" / "ann" / "again.png")
+    assert not any("several names" in one for one in unfit(read_listing(mine, persons=True), "person"))
+    os.link(mine / "cat" / "ann" / "000.png", mine / "cat" / "bob" / "again.png")
+    (said,) = [one for one in unfit(read_listing(mine, persons=True), "person") if "several names" in one]
+    assert "would count as several persons" in said
 
 
 def test_one_class_is_none(tmp_path: Path) -> None:

@@ -1,7 +1,10 @@
 """The same picture is found again after compression and scaling, and other pictures of a kind are not."""
 
 import io
+import os
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +12,9 @@ from PIL import Image, ImageEnhance
 from sklearn.datasets import load_digits
 
 from dpmix.data.decoding import fit
-from dpmix.own.duplicates import SIDE, linked, look_alike
+from dpmix.data.listing import read_listing
+from dpmix.own.duplicates import SIDE, linked, look_alike, one_file
+from tests.own.images import draw
 
 
 def photograph(seed: int, side: int = 64) -> Image.Image:
@@ -87,3 +92,16 @@ def test_pairs_across_blocks_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_links_make_groups() -> None:
     assert linked([]) == []
     assert linked([(3, 9), (1, 2), (9, 4), (20, 21)]) == [(1, 2), (3, 4, 9), (20, 21)]
+
+
+def test_one_file_under_several_names_is_found_by_links_of_all_kinds(tmp_path: Path) -> None:
+    mine = draw(tmp_path / "mine", 3)
+    (mine / "bile" / "soft.png").symlink_to("0.png")
+    os.link(mine / "blood" / "1.png", mine / "water" / "hard.png")
+    shutil.copyfile(mine / "blood" / "2.png", mine / "blood" / "copy.png")
+    (tmp_path / "all").symlink_to("mine")
+    expected = [("bile/0.png", "bile/soft.png"), ("blood/1.png", "water/hard.png")]
+    for place in (mine, tmp_path / "all"):
+        assert [tuple(image.place for image in group) for group in one_file(read_listing(place))] == expected
+    (mine / "again").symlink_to("water", target_is_directory=True)
+    assert len(one_file(read_listing(mine))) == 5  # the four of water, of which one is one of blood too
