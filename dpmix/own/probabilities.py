@@ -1,6 +1,7 @@
 """Probabilities of classes by a released model, image by image; a file that cannot be read does not end the rest."""
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +25,6 @@ def probabilities(
     Returns:
         For each image, in order, its probabilities float32 [classes], or why it cannot be read.
     """
-    import torch
     from PIL import Image
 
     damaged: dict[int, DataError] = {}
@@ -37,11 +37,29 @@ def probabilities(
             return Image.new("RGB", (1, 1))  # holds the place, so that the order stays
 
     images = decode(part._replace(open=opened), model.resolution, model.channels)
-    for start in range(0, len(part.labels), batch_size):
-        numbers = range(start, min(start + batch_size, len(part.labels)))
-        pixels = torch.from_numpy(np.stack([next(images) for _ in numbers]))
+    for number, row in enumerate(of_pixels(model, images, batch_size=batch_size, device=device)):
+        yield damaged.pop(number) if number in damaged else row
+
+
+def of_pixels(
+    model: Released, images: Iterable[npt.NDArray[np.uint8]], *, batch_size: int = 64, device: str = "cpu"
+) -> Iterator[npt.NDArray[np.float32]]:
+    """Classify images that are decoded; arguments as of `probabilities`.
+
+    Args:
+        model: the model.
+        images: each uint8 [C, R, R].
+        batch_size: images at a time.
+        device: where the model is.
+
+    Returns:
+        For each image, in order, its probabilities float32 [classes].
+    """
+    import torch
+
+    waiting = iter(images)
+    while batch := list(itertools.islice(waiting, batch_size)):
         with torch.inference_mode():
-            logits = model.logits(pixels.to(device).float() / 255)
-            found = torch.softmax(logits.double(), dim=1).float().cpu().numpy()
-        for number, row in zip(numbers, found, strict=True):
-            yield damaged.pop(number) if number in damaged else row
+            logits = model.logits(torch.from_numpy(np.stack(batch)).to(device).float() / 255)
+            rows = torch.softmax(logits.double(), dim=1).float().cpu().numpy()
+        yield from rows

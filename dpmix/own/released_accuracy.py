@@ -15,6 +15,7 @@ from dpmix.data.images import Images, load
 from dpmix.data.listing import Listing
 from dpmix.errors import DataError
 from dpmix.execution import default_device
+from dpmix.own.probabilities import of_pixels
 from dpmix.own.setup import Setup
 from dpmix.own.spent import Measured, Record
 from dpmix.privacy.discrete_laplace import noisy_count
@@ -74,14 +75,9 @@ def counted(listing: Listing, unit: str) -> npt.NDArray[np.int64]:
 
 def predicted(released: Path, encoder: Path, images: Images) -> npt.NDArray[np.int64]:
     """The class of each image by a released model, int64 [N]."""
-    import torch
-
     from dpmix.release.model import load as load_model
 
     device = default_device()
     model = load_model(released, encoder, device)
-    found = []
-    for start in range(0, len(images), _BATCH):
-        part = torch.from_numpy(np.array(images.images[start : start + _BATCH])).to(device)
-        found.append(model.logits(part.float() / 255).argmax(dim=1).cpu().numpy())
-    return np.concatenate(found)
+    rows = of_pixels(model, images.images, batch_size=_BATCH, device=device)
+    return np.array([row.argmax() for row in rows], dtype=np.int64)
