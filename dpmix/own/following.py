@@ -2,7 +2,9 @@
 
 Of a run for release nothing else is shown: what is on the screen is read by people who decide what to do next, so it
 must not depend on private images more than the model does. ε is of the executed steps, by the plan's own accountant.
-The speed counts the images of an expected batch, not of those that were sampled.
+How long steps take depends on who was sampled, so speed and time left are of all steps so far and are rounded to one
+digit; that is less than a clock beside the machine shows, and ε covers neither. The speed counts the images of an
+expected batch, not of those that were sampled.
 """
 
 import sys
@@ -21,6 +23,16 @@ if TYPE_CHECKING:
 _EVERY_SECONDS = 30.0  # between two lines in a log file
 _SHARE = 0.02  # of the time that computing ε may take on a terminal
 _CHUNKS = 50  # in how many parts the steps of a run are recorded
+_BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{postfix}"
+
+
+def one_digit(value: float) -> float:
+    """A number of at least 1 rounded to its first digit, and a smaller one to 0 or 1.
+
+    >>> one_digit(1349.0), one_digit(7.5), one_digit(0.2)
+    (1000.0, 8.0, 0.0)
+    """
+    return float(f"{value:.0e}") if value >= 1 else float(round(value))
 
 
 class Following:
@@ -50,7 +62,7 @@ class Following:
             self._shown = self._began
         if self._lost + step >= self._counted:
             self._counted = self._lost + min(steps, step + max(1, steps // _CHUNKS))
-            self._record.count(self._run.key, self._counted, self._run.state)
+            self._record.count(self._run.key, self._counted, self._run.state, self._lost)
         self._show(step, steps)
 
     def epoch(self, epoch: int, accuracies: Sequence[float]) -> None:
@@ -75,25 +87,28 @@ class Following:
             if self._bar is None:
                 from tqdm import tqdm
 
-                self._bar = tqdm(total=steps, initial=step, desc="training", unit="step", leave=False)
+                self._bar = tqdm(total=steps, initial=step, desc="training", leave=False, bar_format=_BAR)
             self._bar.update(step - self._bar.n)
             if now - self._shown >= 1.0:
                 self._shown = now
-                self._bar.set_postfix_str(self._state(step, now, self._cost / _SHARE))
+                self._bar.set_postfix_str(self._state(step, steps, now, self._cost / _SHARE))
         elif now - self._shown >= _EVERY_SECONDS and step > self._first:
             self._shown = now
-            left = (now - self._began) / (step - self._first) * (steps - step)
-            self._line(f"step {step} of {steps}, {self._state(step, now)}, about {left:.0f} s left")
+            self._line(f"step {step} of {steps}, {self._state(step, steps, now)}")
 
-    def _state(self, step: int, now: float, seldom: float = 0.0) -> str:
-        """ε and speed in words; ε is computed anew if that is `seldom` seconds ago."""
+    def _state(self, step: int, steps: int, now: float, seldom: float = 0.0) -> str:
+        """ε, speed and time left in words; ε is computed anew if that is `seldom` seconds ago."""
         if now - self._computed >= seldom:
             executed = [Steps(self._plan.noise_multiplier, self._plan.step_rate, step)]
             self._epsilon = rounded_up(self._plan.stated(executed)[1], 2)
             self._computed = time.monotonic()
             self._cost = self._computed - now
         speed = (step - self._first) * self._images / (now - self._began)
-        return f"ε = {self._epsilon} of {self._plan.target_epsilon:g}, {speed:,.0f} images/s"
+        left = (steps - step) * self._images / speed if speed else 0.0
+        if self._run.state != "research":
+            speed, left = one_digit(speed), one_digit(left)
+        of = f"ε = {self._epsilon} of {self._plan.target_epsilon:g}"
+        return f"{of}, about {speed:,.0f} images/s, about {left:.0f} s left"
 
     def _line(self, text: str) -> None:
         if self._bar is not None:

@@ -1,5 +1,6 @@
 """What is on record while a run goes on, and what is on the screen."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -64,7 +65,25 @@ def test_epsilon_on_the_screen_is_of_the_executed_steps(
     shown = float(line.partition("ε = ")[2].split()[0])
     assert spent <= shown <= spent + 0.01
     assert "of 8, " in line
-    assert line.endswith(" s left")
+    # Of a release speed and time left have one digit; of research all.
+    digits = [re.findall(r"about ([\d,]+) (?:images/s|s left)", line) for line in lines]
+    assert [len(found) for found in digits] == [2] * 150
+    assert {number.replace(",", "").rstrip("0")[1:] for found in digits for number in found} == {""}
+
+
+def test_research_shows_its_speed_as_it_is(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dpmix.own.following._EVERY_SECONDS", 0.0)
+    clock = iter(range(10**6))
+    monkeypatch.setattr("time.monotonic", lambda: 7.0 * next(clock))
+    said: list[str] = []
+    monkeypatch.setattr("dpmix.own.following.say", said.append)
+    for state in ("running", "research"):
+        path = record.path.with_name(state)
+        Record(path).begin(a_run(planned=PLAN.steps, state=state))
+        follow(Record(path), 0, 40)
+    speeds = [re.findall(r"about ([\d,]+) images/s", line)[0] for line in said]
+    assert {len(speed.replace(",", "").strip("0")) for speed in speeds[:39]} == {1}
+    assert any(len(speed.strip("0")) > 1 for speed in speeds[39:])
 
 
 def test_an_accuracy_is_shown_when_it_is_told(record: Record, capsys: pytest.CaptureFixture[str]) -> None:
