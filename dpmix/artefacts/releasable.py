@@ -27,7 +27,10 @@ SETTINGS: Mapping[str, Rule] = {
         lambda value: value < math.inf,
         "a model without noise reveals its training images; give a finite epsilon, and no ladder",
     ),
-    "delta": _ANY,
+    "delta": (
+        lambda value: 1e-100 <= value <= 0.1,
+        "a delta above 0.1 promises nothing, and none below 1e-100 is accounted for; give one well below 1 / N",
+    ),
     "accountant": _ANY,
     "clip_norm": _ANY,
     "clipping": _ANY,

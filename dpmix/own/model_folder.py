@@ -17,6 +17,7 @@ from dpmix import __version__
 from dpmix.errors import DataError, ParamsError
 from dpmix.files import atomic_directory, read_json, write_json
 from dpmix.own import card, privacy_record
+from dpmix.own.privacy_fields import refuse_odd_config
 
 if TYPE_CHECKING:
     from dpmix.release.model import Released
@@ -57,11 +58,23 @@ class ModelFolder:
         """The classifier.
 
         Raises:
-            DataError: if a file of it is missing or damaged.
+            DataError: if a file of it is missing, damaged or of another model.
         """
         from dpmix.release.model import load
 
-        return load(self.model, self.encoder, device)
+        found = load(self.model, self.encoder, device)
+        for name, own in (
+            ("label_names", found.classes),
+            ("resolution", found.resolution),
+            ("channels", found.channels),
+        ):
+            said = self.config[name]
+            if (tuple(said) if name == "label_names" else said) != own:
+                raise DataError(
+                    f"{self.path / CONFIG} says something else of {name} than {MODEL}; put back the one that training "
+                    "wrote"
+                )
+        return found
 
     def check(self) -> None:
         """Hold `privacy.json` against the model's own steps: `privacy_record.check`.
@@ -128,6 +141,7 @@ def read(folder: str | Path) -> ModelFolder:
     config = read_json(folder / CONFIG)
     if not isinstance(config, dict) or not {"label_names", "encoder", "resolution", "channels"} <= set(config):
         raise DataError(f"{folder / CONFIG} is not that of a model's folder; copy or make the folder again")
+    refuse_odd_config(config, folder / CONFIG)
     return ModelFolder(folder, config, privacy_record.of_folder(folder))
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dpmix.errors import DataError, ParamsError, PrivacyError, suggestion
+from dpmix.own.privacy_fields import Audit, Evaluation, Together, refuse_odd_privacy
 from dpmix.params.declared import Spec
 from dpmix.privacy.accounting import MAX_EPSILON, rounded_up
 from dpmix.privacy.gaussian_dp import gaussian_mu
@@ -23,6 +24,7 @@ from dpmix.release.statement import Statement, read_statement
 FORMAT = 1
 PERSONS_IMAGES = (2, 5, 10)
 _DIGITS = 4  # of every ε and μ, which are rounded up
+_RESULTS = ("evaluation", "audit", "together")
 # Entries of which the model's file decides all, so that nothing may be added.
 _WHOLE = ("guarantee", "model", "mechanism.executed")
 _ACCOUNTED = ("guarantee.epsilon", "guarantee.gdp_mu", "guarantee.persons")
@@ -33,20 +35,6 @@ _GIVEN = (
 )
 
 
-class Evaluation(Spec):
-    """An accuracy on test images that was released with noise.
-
-    Attributes:
-        accuracy: in per cent, with its noise.
-        images: how many test images it is of.
-        epsilon: what it spent on them.
-    """
-
-    accuracy: float
-    images: int
-    epsilon: float
-
-
 class Facts(Spec):
     """What only the trainer knows; every entry may be left out.
 
@@ -55,10 +43,9 @@ class Facts(Spec):
         population_public: why N may be known to everybody.
         public_data: further public data that were used, in words.
         base_model: the encoder's name on the Hugging Face hub, `owner/name`.
-        evaluation: a result on test images that may be known: `accuracy` in per cent, `images`, and the `epsilon` that
-            it spent on them.
-        audit: what an audit of this configuration found, such as `epsilon_lower_bound` and `confidence`.
-        together: ε of this and all earlier models of the same images, such as `epsilon`, `delta` and `models`.
+        evaluation: a result on test images that may be known.
+        audit: what an audit of this configuration found.
+        together: ε of this and all earlier models of the same images.
         command: the command that trained it.
     """
 
@@ -67,8 +54,8 @@ class Facts(Spec):
     public_data: tuple[str, ...] = ()
     base_model: str | None = None
     evaluation: Evaluation | None = None
-    audit: dict[str, Any] | None = None
-    together: dict[str, Any] | None = None
+    audit: Audit | None = None
+    together: Together | None = None
     command: str | None = None
 
 
@@ -149,9 +136,7 @@ def record(model: Path, run: Mapping[str, Any], facts: Mapping[str, Any]) -> dic
         },
         "public_data": _public(experiment, known),
         "base_model": known.base_model,
-        "evaluation": known.evaluation.model_dump() if known.evaluation else None,
-        "audit": known.audit,
-        "together": known.together,
+        **{name: getattr(known, name) and getattr(known, name).model_dump() for name in _RESULTS},
         "not_covered": [
             "who was sampled and how long a step took can be seen by whoever watches the machine while it trains",
             "names of classes, N and settings are taken as public",
@@ -205,16 +190,13 @@ def check(said: Mapping[str, Any], model: Path) -> None:
     """Hold a `privacy.json` against the model's file: ε, μ and all else that the file decides are computed again.
 
     Raises:
-        DataError: if the file is no whole released model.
+        DataError: if the file is no whole released model, or the record has other types than it is written with.
         PrivacyError: if they do not agree; the message names the first entry that differs.
     """
+    refuse_odd_privacy(said, f"privacy.json beside {model}")
     statement = read_statement(model)
-    try:
-        bound = said["mechanism"]["bound_of_one_image"]
-        found = from_file(model, statement, alike=not bound)
-        where = _difference(found, said) or _contradiction(said)
-    except (LookupError, TypeError, AttributeError) as error:
-        raise DataError(f"privacy.json beside {model} is damaged; put back the one that training wrote") from error
+    found = from_file(model, statement, alike=not said["mechanism"]["bound_of_one_image"])
+    where = _difference(found, said) or _contradiction(said)
     if where is not None:
         raise PrivacyError(
             f"privacy.json beside {model} says something else of {where} than the model's own steps; do not trust it"
@@ -223,13 +205,17 @@ def check(said: Mapping[str, Any], model: Path) -> None:
 
 def _contradiction(said: Mapping[str, Any]) -> str | None:
     """The first entry that the rest of a `privacy.json` belies; None if there is none."""
-    mechanism, together = said["mechanism"], said["together"]
+    mechanism, together, audit = said["mechanism"], said["together"], said["audit"]
     own = min(said["guarantee"]["epsilon"].values())
     right = {
         "mechanism.steps.executed": mechanism["steps"]["executed"]
         == sum(row["steps"] for row in mechanism["executed"]),
+        "mechanism.steps.planned": mechanism["steps"]["planned"] >= mechanism["steps"]["executed"],
         "definition.adjacency": said["definition"]["adjacency"] == _adjacency(said["definition"]["unit"]),
         "together.epsilon": not together or together["epsilon"] >= own * (1 - 1e-3),
+        "together.delta": not together or together["delta"] >= said["guarantee"]["delta"],
+        "audit.without_assumptions": not audit or audit["without_assumptions"] <= audit["epsilon_lower_bound"],
+        "audit.contradicted": not audit or audit["contradicted"] == (audit["epsilon_lower_bound"] > own),
     }
     return next((where for where, holds in right.items() if not holds), None)
 
@@ -325,4 +311,5 @@ def of_folder(folder: Path) -> dict[str, Any]:
     said = read_json(folder / "privacy.json")
     if not isinstance(said, dict) or said.get("format") != FORMAT:
         raise DataError(f"{folder / 'privacy.json'} is no privacy record of this version; make the model again")
+    refuse_odd_privacy(said, folder / "privacy.json")
     return said

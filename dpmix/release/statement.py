@@ -13,11 +13,24 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dpmix.errors import DataError, ParamsError
 from dpmix.privacy.accounting import Steps, composed_epsilons
 from dpmix.privacy.ledger import from_rows
 from dpmix.privacy.model_mix_accounting import AMPLIFIED, MixedSteps, amplified_epsilon, mixed_from_rows
+
+# What a run can have had, by far. A file that says other is damaged or made up, and accountants would take hours.
+_DELTAS = (1e-100, 0.1)
+_MOST = 10**12
+_ROWS = 1000
+_BOUNDS = {
+    "noise_multiplier": (1e-3, 1e6),
+    "sampling_rate": (1e-12, 1.0),
+    "steps": (1, 10**8),
+    "width": (0.0, 1e9),
+    "truncation": (1e-12, 1e9),
+}
 
 UNITS = {"image": "one image", "person": "one person with all their images"}
 
@@ -128,21 +141,44 @@ def statement_from(said: Mapping[str, str]) -> Statement:
         LookupError: if an entry is missing.
         ValueError: if one does not parse, or there are no steps or steps without noise.
     """
-    mechanism = from_rows(json.loads(said["mechanism"]))
-    if not mechanism or any(row.steps < 1 or not 0 < row.noise_multiplier < math.inf for row in mechanism):
-        raise ValueError("a release has steps, and each has noise")
-    mixed = mixed_from_rows(json.loads(said.get("mixed", "[]")))
+    mechanism = from_rows(_rows(said["mechanism"], least=1))
+    mixed = mixed_from_rows(_rows(said.get("mixed", "[]")))
     if mixed and _steps_of(mixed) != _steps_of(mechanism):
         raise ValueError("the steps that mixed are those that were taken")
+    claims = {key.removeprefix("epsilon_"): float(said[key]) for key in said if key.startswith("epsilon_")}
+    for value in claims.values():
+        _within(value, 0, math.inf)
+    if not said["dataset"].isprintable():
+        raise ValueError("a name is of one line")
     return Statement(
         dataset=said["dataset"],
-        population=int(said["population"]),
+        population=int(_within(int(said["population"]), 1, _MOST)),
         mechanism=mechanism,
-        epsilons={key.removeprefix("epsilon_"): float(said[key]) for key in said if key.startswith("epsilon_")},
-        delta=float(said["delta"]),
+        epsilons=claims,
+        delta=_within(float(said["delta"]), *_DELTAS),
         mixed=mixed,
         unit=_unit(said.get("unit", "image")),
     )
+
+
+def _rows(said: str, least: int = 0) -> list[Mapping[str, Any]]:
+    """The rows of a mechanism, with numbers that a training run can have had."""
+    rows = json.loads(said)
+    if not isinstance(rows, list) or not least <= len(rows) <= _ROWS:
+        raise ValueError("a release has steps, and few kinds of them")
+    for row in rows:
+        for name, value in dict(row).items():
+            if isinstance(value, bool) or not isinstance(value, int if name == "steps" else int | float):
+                raise TypeError("a number is no text, and steps are whole")
+            _within(value, *_BOUNDS[name])
+    return rows
+
+
+def _within(value: float, least: float, most: float) -> float:
+    """A number of a file within its bounds; NaN is in none."""
+    if not least <= value <= most:
+        raise ValueError(f"{value} is not from {least:g} to {most:g}")
+    return value
 
 
 def _unit(said: str) -> str:

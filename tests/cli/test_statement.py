@@ -90,6 +90,57 @@ def test_whatever_a_damaged_file_says_is_one_line(model: Path, tmp_path: Path, k
             statement.read_statement(damaged)
 
 
+# Of these a claim is held against the steps; elsewhere they are no number of a run.
+CLAIMS = ("0", "Infinity", "1e400", "9" * 400)
+NEVER = ("null", "NaN", "-1", '"much"', '"1"', "[]", "true")
+NUMBERS = ("noise_multiplier", "sampling_rate", "steps", "population", "delta")
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        *((key, text) for key in (*NUMBERS, "epsilon_pld") for text in NEVER),
+        *((key, text) for key in NUMBERS for text in CLAIMS),
+    ],
+)
+def test_no_number_of_a_file_is_taken_on_trust(model: Path, tmp_path: Path, key: str, text: str) -> None:
+    with safe_open(model, framework="pt") as file:
+        metadata, weights = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    if key in metadata:
+        metadata[key] = text
+    else:
+        row = {**json.loads(metadata["mechanism"])[0], key: "HERE"}
+        metadata["mechanism"] = json.dumps([row]).replace('"HERE"', text)
+    save_file(weights, tmp_path / "odd.safetensors", metadata)
+    with pytest.raises(DataError, match="is not a whole released model; copy or make it again"):
+        statement.read_statement(tmp_path / "odd.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("sampling_rate", "1.5"), ("steps", "3.5"), ("steps", "1e12"), ("delta", "0.9"), ("delta", "1e-300"),
+        ("noise_multiplier", "1e-9"), ("population", "1e3"), ("dataset", "two\nlines"),
+        ("mechanism", json.dumps([{"noise_multiplier": 1.0, "sampling_rate": 0.1, "steps": 1}] * 2000)),
+        ("mechanism", "[]"), ("mechanism", "{}"), ("mechanism", "[[]]"), ("mechanism", "[" * 10**5),
+    ],
+)  # fmt: skip
+def test_what_no_run_can_have_had_is_refused_before_it_is_accounted_for(
+    model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], key: str, text: str
+) -> None:
+    with safe_open(model, framework="pt") as file:
+        metadata, weights = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    if key in metadata:
+        metadata[key] = text
+    else:
+        row = {**json.loads(metadata["mechanism"])[0], key: "HERE"}
+        metadata["mechanism"] = json.dumps([row]).replace('"HERE"', text)
+    save_file(weights, model, metadata)
+    told = said(model, monkeypatch, capsys)
+    assert "is not a whole released model; copy or make it again" in told
+    assert len(told.splitlines()) == 1
+
+
 def test_models_of_several_deltas_are_joined_at_the_largest_in_any_order() -> None:
     more = (Steps(3.0, 0.2, 10),)
     small = statement.Statement("mine", 1000, STEPS, EPSILONS, 1e-6)

@@ -126,7 +126,10 @@ def test_facts_are_said_as_they_were_given(shapes: Made, written: Written) -> No
     rule = read_json(shapes.folder / "privacy.json")
     assert rule["tuning"]["private_choice"].startswith("none")
     assert rule["command"] == "dpmix train shapes"
-    audit = {"epsilon_lower_bound": 0.4, "confidence": 0.95}
+    audit = {
+        "epsilon_lower_bound": 0.4, "without_assumptions": 0.3, "confidence": 0.95, "observations": 8, "runs": 1,
+        "contradicted": False,
+    }  # fmt: skip
     given = written(privacy={"audit": audit}).privacy
     assert "the user's statement" in given["tuning"]["private_choice"]
     assert given["audit"] == audit
