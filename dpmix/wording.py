@@ -1,6 +1,7 @@
-"""Texts for messages: what a wrong value should be instead of pydantic's words for it, and counts with nouns."""
+"""Texts for messages: what a wrong value should be instead of pydantic's words for it, counts, parts of commands."""
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -53,3 +54,13 @@ def counted(number: int, noun: str) -> str:
     ('1 table', '0 runs')
     """
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def argument(path: object) -> str:
+    """A path as an argument of a command that is printed: one word, and no option, when it is pasted into a shell.
+
+    >>> argument("my images"), argument("-new"), argument("~old")
+    ("'my images'", './-new', "'./~old'")
+    """
+    text = str(path)
+    return shlex.quote(f"./{text}" if text.startswith(("-", "~")) else text)

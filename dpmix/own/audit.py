@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from dpmix.errors import DataError, ParamsError
 from dpmix.own import model_folder
+from dpmix.own.place import expanded
 from dpmix.own.request import request
 from dpmix.own.setup import listed, relative, setup
 from dpmix.params.settings import RunSettings
@@ -139,7 +140,7 @@ def audit(
     """
     if observations < _LEAST:
         raise ParamsError(f"observations {observations} are too few; give {_LEAST} or more, such as {OBSERVATIONS}")
-    folder = Path(place).expanduser()
+    folder = expanded(place)
     if model_folder.is_one(folder):
         given = {"epsilon": epsilon, **options}
         for name, value in given.items():

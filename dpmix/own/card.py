@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dpmix.files import write_text
+from dpmix.wording import argument
 
 TAGS = ("differential-privacy", "dp-sgd", "dp-mix", "image-classification")
 
@@ -37,6 +38,7 @@ def text(name: str, config: Mapping[str, Any], privacy: Mapping[str, Any]) -> st
         autoescape=False,  # Markdown; names of classes are shown as code
     )
     environment.filters["code"] = _code
+    environment.filters["argument"] = argument
     return environment.get_template("card.md.j2").render(
         name=name,
         front=_front(name, config, privacy),

@@ -16,7 +16,8 @@ from dpmix.errors import DataError, DpmixError, ParamsError, suggestion
 from dpmix.execution import Execution
 from dpmix.files import atomic_directory
 from dpmix.own.comparison import EPSILONS, METHODS, SCALE, TABLE, Comparison, parameters, plan_at, without_noise
-from dpmix.own.request import Request, default_out, request
+from dpmix.own.place import beside, root_of
+from dpmix.own.request import Request, request
 from dpmix.own.setup import MANIFEST, Setup, learning_rate_of, listed, relative, setup, sizes
 from dpmix.own.work_folder import entered, remove
 from dpmix.progress import say
@@ -142,9 +143,7 @@ def _requests(
             raise ParamsError(f"no method is called {name!r}; {suggestion(name, METHODS)}")
     if not names or len(set(names)) < len(names):
         raise ParamsError("a method is to be compared with another; name each once, such as self-aug dp-mix-self")
-    place = Path(images).expanduser()
-    model = default_out(place.resolve())
-    out = output if output is not None else model.with_name(f"{model.name.removesuffix('-model')}-comparison")
+    out = output if output is not None else beside(root_of(Path(images)), "-comparison")
     return [request(images, out, epsilon=epsilons[0], method=name, research=True, **options) for name in names]
 
 

@@ -13,6 +13,7 @@ from dpmix.tables.kinds.accuracy import NON_PRIVATE, ZERO_SHOT
 from dpmix.tables.kinds.differences import differences
 from dpmix.tables.markdown import markdown
 from dpmix.tables.statistics import mean
+from dpmix.wording import argument
 
 if TYPE_CHECKING:
     from dpmix.catalogue.catalogue import Catalogue
@@ -22,7 +23,7 @@ _FIRST = """# Methods compared on {name}
 
 > **Research, not for release.** These runs were seeded, they read the test images, and one model has no noise at all.
 > No ε covers any number or picture in this folder: show it to nobody who may not see the images. For a model that may
-> be handed out: `dpmix train {name} --epsilon 4`.
+> be handed out: `dpmix train {images} --epsilon 4`.
 
 ![Test accuracy against ε](accuracy.png)
 """
@@ -51,7 +52,7 @@ def write(folder: Path, compared: Comparison, catalogue: "Catalogue", without_pr
     name = compared.first.request.images.name
     accuracy_curve(curves, lines, f"{name}: linear heads on {compared.first.model.label}", folder / "accuracy")
     parts = [
-        _FIRST.format(name=name),
+        _FIRST.format(name=name, images=argument(name)),
         _reference_lines(lines, methods[0]),
         _difference_lines(methods, values),
         markdown(table),

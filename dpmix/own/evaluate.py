@@ -15,6 +15,7 @@ import numpy.typing as npt
 from dpmix.errors import DataError, ParamsError, suggestion
 from dpmix.files import atomic_directory, write_json, write_text
 from dpmix.own import measures, model_folder
+from dpmix.own.place import holder_of, name_of, root_of
 from dpmix.own.predict import Unreadable
 from dpmix.own.probabilities import probabilities
 from dpmix.progress import progress
@@ -86,10 +87,10 @@ def evaluate(
     if split not in SPLITS:
         raise ParamsError(f"unknown split {split!r}; {suggestion(split, SPLITS)}")
     folder, images = model_folder.read(model), Path(images)
-    out = Path(output) if output is not None else Path(f"{images.resolve().name.removesuffix('.zip')}-evaluation")
+    out = Path(output) if output is not None else Path(f"{name_of(root_of(images))}-evaluation")
     if out.resolve().is_relative_to(folder.path.resolve()):
         raise ParamsError(f"{out} lies in the model's folder, which is handed out; name another folder: --output")
-    if out.resolve().is_relative_to(images.resolve()):
+    if out.resolve().is_relative_to(holder_of(images)):
         raise ParamsError(f"{out} would lie among the images; name another folder: --output")
     if out.exists() and not (out.is_dir() and {path.name for path in out.iterdir()} <= _WRITTEN):
         raise DataError(f"{out} has other things than an evaluation and is not replaced; name another folder: --output")

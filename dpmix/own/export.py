@@ -8,6 +8,7 @@ from dpmix.errors import DataError, ParamsError
 from dpmix.files import atomic_directory, read_json
 from dpmix.own import card, model_folder
 from dpmix.own.model_folder import ModelFolder
+from dpmix.wording import argument
 
 # What the leaderboard at private-machinelearning.github.io calls an accountant.
 _ACCOUNTANTS = {"pld": "PLD", "prv": "PRV", "rdp": "RDP"}
@@ -67,7 +68,7 @@ def leaderboard(folder: ModelFolder, evaluation: Path) -> str:
     values = read_json(evaluation / "metrics.json")
     if not isinstance(values, dict) or not isinstance(values.get("accuracy"), float) or values.get("split") != "test":
         raise DataError(
-            f"{evaluation} is no evaluation on test images; make one: dpmix evaluate {folder.path} <images>"
+            f"{evaluation} is no evaluation on test images; make one: dpmix evaluate {argument(folder.path)} IMAGES"
         )
     spent = folder.privacy["guarantee"]["epsilon"]
     by = min(spent, key=lambda name: spent[name])

@@ -118,7 +118,7 @@ def plan(images: str | Path, *, epsilon: float, **options: Any) -> Planned:
         rate = learning_rate_of(made, calibrated, encoder.dim)
         speed = images_per_second(made, encoder, execution)
     work = calibrated.steps * calibrated.batch_size * made.views + len(listing.of("test"))
-    record = spent.Record(asked.ledger or spent.place_of(asked.images))
+    record = spent.Record.of(asked.images, listing, asked.ledger)
     return Planned(
         images=f"{images}: {sizes(listing, asked)}",
         unit=asked.unit,

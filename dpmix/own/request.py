@@ -7,6 +7,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from dpmix.errors import DataError, DpmixError, ParamsError
 from dpmix.files import read_json, write_json
+from dpmix.own.place import beside, expanded, holder_of, root_of
 from dpmix.params.declared import PositiveFloat, PositiveInt, Seed, Spec
 from dpmix.params.settings import Epsilon
 from dpmix.wording import should_be
@@ -83,41 +84,33 @@ def request(images: str | Path, output: str | Path | None, **options: Any) -> Re
 
     Args:
         images: the folder, zip archive or CSV file.
-        output: the model's folder; by default `<images>-model` beside the images, or `<images>-research` of research.
+        output: the model's folder; by default `<images>-model` beside the images' folder or archive, or
+            `<images>-research` of research.
         options: further attributes of `Request`.
 
     Raises:
         DataError: if there are no such images.
         ParamsError: for a value that cannot be, in one line.
     """
-    place = Path(images).expanduser()
+    place = expanded(images)
     if not place.exists():
         raise DataError(f"{images} does not exist; name the folder, zip archive or CSV file of the private images")
     place = place.resolve()
-    output = (
-        Path(output).expanduser().absolute()
-        if output is not None
-        else default_out(place, bool(options.get("research")))
-    )
-    if output.is_relative_to(place):
+    output = expanded(output).absolute() if output is not None else default_out(place, bool(options.get("research")))
+    if output.is_relative_to(holder_of(place)):
         raise ParamsError(f"the model's folder {output} would lie among the images; name another: --output FOLDER")
     given = {name: value for name, value in options.items() if value is not None}
     for name in ("synthetic", "ledger"):
         if name in given:
-            given[name] = Path(given[name]).expanduser().absolute()
+            given[name] = expanded(given[name]).absolute()
     if "epsilon" not in given:
         raise ParamsError("how much ε the model may spend is not given; say it: --epsilon 4")
     return parsed({"images": place, "output": output, **given})
 
 
 def default_out(images: Path, research: bool = False) -> Path:
-    """Where a model of these images goes if nothing else is said."""
-    return images.with_name(f"{name_of(images)}-{'research' if research else 'model'}")
-
-
-def name_of(images: Path) -> str:
-    """What images are called: the name of their folder, or of their file without its suffix."""
-    return images.stem if images.is_file() else images.name
+    """Where a model of these images goes if nothing else is said: beside their folder or archive."""
+    return beside(root_of(images), "-research" if research else "-model")
 
 
 def parsed(values: dict[str, Any]) -> Request:
@@ -178,7 +171,7 @@ def refuse_another(asked: dict[str, Any], before: Request) -> None:
         if value is None or value is False or (name == "unit" and value == "image"):
             continue
         if isinstance(was, Path):
-            value = Path(value).expanduser().absolute()
+            value = expanded(value).absolute()
         if value != was:
             said = "is not given" if was is None or was is False else f"is {was}"
             raise ParamsError(

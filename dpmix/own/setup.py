@@ -13,8 +13,9 @@ from dpmix.data.listing import Listing, leave_out_damaged, read_listing
 from dpmix.errors import DataError, ParamsError
 from dpmix.own.check import refuse_unfit
 from dpmix.own.encoders import encoder
+from dpmix.own.place import name_of, root_of
 from dpmix.own.recipe import Recipe, default_delta, recipe
-from dpmix.own.request import Request, name_of
+from dpmix.own.request import Request
 from dpmix.params.models import EncoderSpec
 from dpmix.params.settings import PlanSettings, RunSettings
 from dpmix.params.specs import DatasetSpec, GivenImagesSpec
@@ -144,7 +145,7 @@ def data_set(listing: Listing, asked: Request) -> DatasetSpec:
         DataError: as `refuse_unfit` does.
     """
     refuse_unfit(listing, asked.unit)
-    name = re.sub(r"[^\w.+-]+", "-", name_of(asked.images)).strip("-.+")[:80] or "images"
+    name = re.sub(r"[^\w.+-]+", "-", name_of(root_of(asked.images))).strip("-.+")[:80] or "images"
     persons = len(listing.persons("train")) if asked.unit == "person" else None
     # Where persons are protected, how many images they have is private.
     return DatasetSpec(

@@ -5,9 +5,13 @@ run on the same images is entered before its first step, and then for steps *bef
 killed at any moment is counted with at least what it did. ε of all entries together is that of one run that takes all
 their steps (`dpmix.release.statement.joint_epsilons`).
 
-The place decides which images are "the same": the file lies beside them. Contents do not. A digest of the files would
-be another one as soon as a single image is added, and the ε of all images that stayed would start from zero again. A
-copy elsewhere has a record of its own, unless both name one file (`--ledger`).
+The place decides which images are "the same" (`dpmix.own.place`): the file lies beside them. Contents do not. A digest
+of the files would be another one as soon as a single image is added, and the ε of all images that stayed would start
+from zero again. Records of folders around or within are added up. A copy elsewhere has a record of its own, unless both
+name one file (`--ledger`).
+
+Of runs that go on at once each must account for the others. So a run that may still go on, because its work folder is
+there, counts with all the steps that it will have executed; one whose work folder is gone with those that it did.
 """
 
 import contextlib
@@ -21,15 +25,15 @@ from typing import Literal
 
 from pydantic import Field, ValidationError
 
+from dpmix.data.listing import Listing
 from dpmix.errors import DataError, DpmixError, one_line
 from dpmix.files import read_json, write_json
+from dpmix.own.place import other_places, place_of
 from dpmix.params.declared import Spec
 from dpmix.privacy.accounting import Steps, rounded_up
 from dpmix.release.statement import Statement, joint_epsilons
 
 Unit = Literal["image", "person"]
-
-_SUFFIX = ".dpmix-spent.json"
 
 
 class Run(Spec):
@@ -46,6 +50,8 @@ class Run(Spec):
         sampling_rate: q of each step.
         planned: T, the steps of a whole run.
         steps: how many were executed at most, those that were lost in a kill and done again included.
+        lost: how many were lost in a kill, as far as is known.
+        work: the folder with which an unfinished run can go on; empty for a run of an older record.
         delta: δ.
     """
 
@@ -59,16 +65,24 @@ class Run(Spec):
     sampling_rate: float = Field(gt=0, le=1)
     planned: int = Field(gt=0)
     steps: int = Field(ge=0)
+    lost: int = Field(default=0, ge=0)
+    work: str = ""
     delta: float = Field(gt=0, lt=1)
 
     @property
-    def covered(self) -> bool:
-        """Whether ε is about it: it executed steps, without a seed."""
-        return self.state != "research" and self.steps > 0
+    def counted(self) -> int:
+        """The steps to account for: those executed at most, and of a run that may go on also those to come."""
+        goes_on = self.state == "running" and self.work and Path(self.work).exists()
+        return max(self.steps, self.lost + self.planned) if goes_on else self.steps
 
-    def statement(self, steps: int | None = None) -> Statement:
-        """The steps executed at most, or other `steps`, as a statement that can be composed with others."""
-        rows = [Steps(self.noise_multiplier, self.sampling_rate, self.steps if steps is None else steps)]
+    @property
+    def covered(self) -> bool:
+        """Whether ε is about it: it executed steps, or will, without a seed."""
+        return self.state != "research" and self.counted > 0
+
+    def statement(self) -> Statement:
+        """The steps to account for, as a statement that can be composed with others."""
+        rows = [Steps(self.noise_multiplier, self.sampling_rate, self.counted)]
         return Statement(self.model, self.population, rows, {}, self.delta, unit=self.unit)
 
 
@@ -91,29 +105,40 @@ class _Content(Spec):
     measured: tuple[Measured, ...] = ()
 
 
-def place_of(images: Path) -> Path:
-    """Where the record of a folder, archive or CSV file of images lies: beside it, links followed."""
-    whole = Path(images).resolve()
-    return whole.with_name(whole.name + _SUFFIX)
-
-
 class Record:
     """The record of what was spent on some images; every change is on disk when its call returns.
 
     Args:
         path: the file; it need not exist.
+        others: further records, of folders around or within, which are read and never changed.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, others: Iterable[Path] = ()) -> None:
         self.path = Path(path)
+        self._others = tuple(other for other in others if other != self.path)
 
-    def runs(self) -> tuple[Run, ...]:
-        """All training runs, in the order in which they began; none if there is no file yet.
+    @classmethod
+    def of(cls, images: Path, listing: Listing, ledger: Path | None = None) -> "Record":
+        """The record of these images, with those of folders around them and within.
+
+        Args:
+            images: as `train` is given them.
+            listing: what they are.
+            ledger: another file for their record.
 
         Raises:
-            DataError: if the file is damaged.
+            DataError: if there is no place for it.
         """
-        return self._content().runs
+        return cls(ledger or place_of(images), other_places(listing))
+
+    def runs(self) -> tuple[Run, ...]:
+        """All training runs on some of the images, each record's in the order in which they began, this one's last.
+
+        Raises:
+            DataError: if a file is damaged.
+        """
+        everything = [run for other in self._others for run in Record(other).runs()] + list(self._content().runs)
+        return tuple({run.key: run for run in everything}.values())
 
     def measured(self) -> tuple[Measured, ...]:
         """All released test accuracies."""
@@ -130,8 +155,8 @@ class Record:
             content.append(entered)
         return entered
 
-    def count(self, key: str, steps: int, state: str = "running") -> None:
-        """Raise the number of steps that a run has executed at most; it is never lowered.
+    def count(self, key: str, steps: int, state: str = "running", lost: int = 0) -> None:
+        """Raise the number of steps that a run has executed at most, and that it lost; neither is ever lowered.
 
         Raises:
             DataError: if the run is not in the file any more.
@@ -141,7 +166,9 @@ class Record:
             if not places:
                 raise DataError(f"{self.path} has lost the run {key}; put back the file that had it")
             (place,) = places
-            runs[place] = runs[place].model_copy(update={"steps": max(runs[place].steps, steps), "state": state})
+            before = runs[place]
+            raised = {"steps": max(before.steps, steps), "lost": max(before.lost, lost), "state": state}
+            runs[place] = before.model_copy(update=raised)
 
     def add(self, measured: Measured) -> None:
         """Enter a test accuracy before it is released."""

@@ -19,6 +19,7 @@ from dpmix.execution import Execution
 from dpmix.files import atomic_directory, read_json, write_json
 from dpmix.own import spent
 from dpmix.own.commands import command, resume_command
+from dpmix.own.place import expanded
 from dpmix.own.request import Request, default_out, keep, kept, refuse_another, request
 from dpmix.own.setup import MANIFEST, Setup, learning_rate_of, listed, relative, setup, sizes, split
 from dpmix.own.work_folder import empty, entered, remove
@@ -26,6 +27,7 @@ from dpmix.privacy.accounting import rounded_up
 from dpmix.privacy.discrete_laplace import noise_deviation
 from dpmix.progress import say
 from dpmix.release.statement import read_statement
+from dpmix.wording import argument
 
 if TYPE_CHECKING:
     from dpmix.data.listing import Listing
@@ -142,8 +144,7 @@ def is_unfinished(images: str | Path, output: str | Path | None, research: bool 
 
 
 def _work(images: str | Path, output: str | Path | None, research: bool) -> Path:
-    place = Path(images).expanduser().resolve()
-    folder = Path(output).expanduser().absolute() if output is not None else default_out(place, research)
+    folder = expanded(output).absolute() if output is not None else default_out(Path(images), research)
     return folder.with_name(folder.name + ".work")
 
 
@@ -158,7 +159,7 @@ def _resumed(images: str | Path, output: str | Path | None, options: Mapping[str
     if not path.exists():
         raise DataError(f"{relative(path.parent)} holds no unfinished run; leave out --resume to train afresh")
     before = kept(path)
-    refuse_another({"images": Path(images).expanduser().resolve(), **options}, before)
+    refuse_another({"images": expanded(images).resolve(), **options}, before)
     return before
 
 
@@ -178,7 +179,7 @@ def _listing(asked: Request, resume: bool) -> "Listing":
 def _skipped(listing: "Listing", asked: Request) -> str:
     count = len(listing.skipped)
     files = "file is" if count == 1 else "files are"
-    return f" ({count:,} {files} not used; dpmix check {asked.images.name} says why)" if count else ""
+    return f" ({count:,} {files} not used; dpmix check {argument(relative(asked.images))} says why)" if count else ""
 
 
 def _trained(made: Setup, execution: Execution) -> None:
@@ -191,7 +192,7 @@ def _trained(made: Setup, execution: Execution) -> None:
     build(target, EncoderModel(encoder=made.model), scale=_SCALE, execution=execution, quiet=True)
     plan = _plan(target)
     rate = learning_rate_of(made, plan, shared_encoder(folder, execution).dim)
-    record = spent.Record(asked.ledger or spent.place_of(asked.images))
+    record = spent.Record.of(asked.images, made.listing, asked.ledger)
     state = _state(made, plan, record)
     run = made.experiment(rate, state["seed"])
     entry = next((one for one in record.runs() if one.key == state["key"]), None)
@@ -246,6 +247,7 @@ def _state(made: Setup, plan: "Plan", record: spent.Record) -> dict[str, Any]:
             sampling_rate=plan.step_rate,
             planned=plan.steps,
             steps=0,
+            work=str(asked.work),
             delta=plan.delta,
         )
     )
@@ -274,8 +276,8 @@ def _announce(made: Setup, plan: "Plan", rate: float, record: spent.Record, entr
     said = spent.so_far(record.runs(), asked.unit, without=entry.key)
     earlier = [one for one in record.runs() if one.key != entry.key]
     if said is not None:
-        whole = entry.statement(steps=plan.steps + max(0, entry.steps))
-        joint, delta = spent.together(earlier, asked.unit, [whole])
+        # Of a run that goes on, every step that was executed may have been lost.
+        joint, delta = spent.together([*earlier, entry.model_copy(update={"lost": entry.steps})], asked.unit)
         say(f"{said}; together with this one {spent.in_words(joint, delta)}")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dpmix.errors import DataError, DpmixError
-from dpmix.own.spent import Measured, Record, Run, in_words, place_of, so_far, tightest, together
+from dpmix.own.spent import Measured, Record, Run, in_words, so_far, tightest, together
 from dpmix.privacy.accounting import Steps, composed_epsilons
 
 
@@ -25,13 +25,29 @@ def record(tmp_path: Path) -> Record:
     return Record(tmp_path / "mine.dpmix-spent.json")
 
 
-def test_it_lies_beside_the_images_however_they_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "link").symlink_to("mine")
-    monkeypatch.chdir(tmp_path)
-    there = tmp_path.resolve() / "mine.dpmix-spent.json"
-    assert {place_of(Path(name)) for name in ("mine", "mine/", "./mine", "link", str(tmp_path / "mine"))} == {there}
-    assert place_of(Path("mine.zip")) == tmp_path.resolve() / "mine.zip.dpmix-spent.json"
+def test_records_of_folders_around_and_within_are_read_and_never_written(record: Record, tmp_path: Path) -> None:
+    around = Record(tmp_path / "around.json")
+    first, mine = around.begin(a_run(steps=5)), record.begin(a_run())
+    both = Record(record.path, (around.path, record.path))
+    before = around.path.read_bytes()
+    assert [run.key for run in both.runs()] == [first.key, mine.key]
+    both.count(mine.key, 7)
+    assert [run.steps for run in both.runs()] == [5, 7]
+    with pytest.raises(DataError, match="has lost the run"):
+        both.count(first.key, 7)
+    assert around.path.read_bytes() == before
+
+
+def test_a_run_that_may_go_on_counts_with_all_its_steps(record: Record, tmp_path: Path) -> None:
+    work = tmp_path / "model.work"
+    run = record.begin(a_run(work=str(work)))
+    record.count(run.key, 10, lost=4)
+    for there, state, steps in ((True, "running", 104), (False, "running", 10), (True, "finished", 10)):
+        work.mkdir() if there and not work.exists() else None if there else work.rmdir()
+        record.count(run.key, 10, state)
+        found, _ = together(record.runs(), "image")
+        assert found == composed_epsilons([Steps(2.0, 0.1, steps)], delta=1e-5)
+    assert a_run(work=str(work), steps=150).counted == 150
 
 
 def test_steps_are_only_ever_added(record: Record) -> None:
