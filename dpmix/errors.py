@@ -1,6 +1,7 @@
 """Errors that the user can mend. The command line prints each as one line and exits with status 1."""
 
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -69,6 +70,8 @@ def suggestion(name: object, names: Iterable[Any]) -> str:
     """
     written = [str(one) for one in names]
     close = nearest(str(name), written)
+    if close and unicodedata.normalize("NFC", str(name)) == close[0]:
+        return f"its accents are letters of their own; write it composed: {close[0]}"
     return f"did you mean {close[0]!r}?" if close else f"there are {', '.join(written) or 'none'}"
 
 

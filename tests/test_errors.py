@@ -13,6 +13,7 @@ def test_the_closest_name_is_suggested_or_all_are_listed() -> None:
     assert known("a", {"a": 1}, "letter") == "a"
     assert suggestion("digit", ["digits", "sun397"]) == "did you mean 'digits'?"
     assert suggestion("zzz", ["digits", "sun397"]) == "there are digits, sun397"
+    assert suggestion("Gru\u0308n", ["Grün"]) == "its accents are letters of their own; write it composed: Grün"
     assert suggestion("zzz", []) == "there are none"
 
 

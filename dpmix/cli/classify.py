@@ -48,7 +48,7 @@ def classify(
             unreadable.append(str(row))
         else:
             best = int(np.argmax(row))
-            writer.writerow([printable(name), classifier.classes[best], f"{row[best]:.4f}"])
+            writer.writerow([name, classifier.classes[best], f"{row[best]:.4f}"])
     for why in (*others, *unreadable):
         typer.echo(f"skipped: {printable(why)}", err=True)
     if unreadable:

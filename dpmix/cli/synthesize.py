@@ -48,6 +48,9 @@ def synthesize(
 
 def _class_names(source: Path) -> list[str]:
     """The lines of a text file, or the names of class folders."""
+    from dpmix.data.layout import composed
+
+    source = source.expanduser()
     if not source.exists():
         raise ParamsError(f"{source} does not exist; give a text file of class names, or class folders")
     if source.is_dir() or source.suffix.lower() == ".zip":
@@ -55,10 +58,10 @@ def _class_names(source: Path) -> list[str]:
 
         return list(class_files(source))
     try:
-        lines = source.read_text(encoding="utf-8").splitlines()
+        lines = source.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError:
-        raise ParamsError(f"{source} is not a text file of class names; write one name a line") from None
-    return [line.strip() for line in lines if line.strip()]
+        raise ParamsError(f"{source} is not a text file in UTF-8; write one class name a line, in UTF-8") from None
+    return [name for line in lines if (name := composed(line))]
 
 
 def _model(spec: DiffusionSpec) -> str | Path:

@@ -15,7 +15,7 @@ from dpmix.data.class_names import matched, readable_names
 from dpmix.data.decoding import Part, Pool, decode, open_image
 from dpmix.data.file_names import printable
 from dpmix.data.images import SPLITS, Images
-from dpmix.data.listing import ListedImage, Listing, read_listing
+from dpmix.data.listing import ListedImage, Listing, leave_out_damaged, read_listing
 from dpmix.data.splits import split_parts
 from dpmix.data.tree import Skipped, is_archive, read_tree
 from dpmix.errors import DataError
@@ -36,9 +36,13 @@ def pool_of_folder(root: Path, test: int, *, persons: bool = False, skip_damaged
         DataError: for a layout that leaves open what is meant, files among the images that are none, or a class without
             a training image.
     """
-    listing = in_order(read_listing(root, persons=persons, test_share=None, skip_damaged=skip_damaged, strict=True))
-    source = {"source": "folder", "split": listing.split}
-    pool = pool_of(listing, source, "correct the sizes in params.yaml or the folder")
+    listing = in_order(read_listing(root, persons=persons, test_share=None, strict=True))
+    remedy, whole = "correct the sizes in params.yaml or the folder", len(listing.images)
+    if skip_damaged:
+        listing = leave_out_damaged(listing)
+        remedy += f", from which {whole - len(listing.images)} damaged images are left out"
+    pool = pool_of(listing, {"source": "folder", "split": listing.split}, remedy)
+    pool = pool._replace(leave_out="leave out by skip_damaged: true, and correct the sizes, in params.yaml")
     if listing.split == "given":
         trained = {image.label for image in listing.of("train")}
         if missing := [name for number, name in enumerate(listing.classes) if number not in trained]:
@@ -141,7 +145,7 @@ def files_at(places: Iterable[Path]) -> tuple[list[tuple[str, zips.File]], list[
         if not place.exists():
             raise DataError(f"{printable(str(place))} does not exist; give image files, or folders of them")
         if not (place.is_dir() or is_archive(place.name)):
-            files.append((str(place), zips.File(place)))
+            files.append((printable(str(place)), zips.File(place)))
             continue
         tree = read_tree(place)
         if not tree.images:

@@ -61,7 +61,8 @@ def read_table(where: str, content: bytes) -> LabelTable | None:
         DataError: one line, if it is damaged, a file is named twice, or a cell that is needed is empty.
     """
     # Looked at before all else: a folder may hold any other table, in any encoding, or a manifest.
-    if content.startswith(b"# {") or not any(name in content[:_HEADER].lower() for name in (b"file_name", b"filename")):
+    head = content[:_HEADER].replace(b"\0", b"").lower()  # as if in UTF-8, if it is in UTF-16
+    if content.startswith(b"# {") or not any(name in head for name in (b"file_name", b"filename")):
         return None
     try:
         text = content.decode("utf-8-sig")

@@ -62,6 +62,8 @@ def read_tree(root: Path) -> Tree:
         DataError: if it does not exist or is something else, or a folder or archive cannot be read.
     """
     root = Path(root).expanduser()
+    if printable(str(root)) != str(root):
+        raise DataError(f"{printable(str(root))} is no path in UTF-8, or has letters that cannot be printed; rename it")
     if is_archive(root.name) and not root.is_dir():
         return _sorted(root, _members(root))
     if not root.is_dir():

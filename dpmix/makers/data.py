@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from dpmix.artefacts.data import ImageStore, SyntheticSet, SyntheticStore
 from dpmix.errors import DataError
@@ -27,7 +28,10 @@ def make_synthetic_sets(wanted: Sequence[SyntheticSet], context: Context) -> Non
     for d in wanted:
         out, classes, model = d.path(context.scale).parent, _classes(d, context), d.model_on_disk()
         if isinstance(d.diffusion, GivenImagesSpec):
-            gather(Path(d.diffusion.images), classes, d.size, out, skip_damaged=d.diffusion.skip_damaged)
+            skip: dict[str, Any] = {"skip_damaged": d.diffusion.skip_damaged}
+            if d.dataset.source == "listed":  # of a command, and not of params
+                skip["leave_out"] = "leave out by --skip-damaged"
+            gather(Path(d.diffusion.images), classes, d.size, out, **skip)
         elif model is not None:
             folder, device = model.path(context.scale).parent, context.execution.where()
             synthesize(folder, classes, d.size, out, device=device, **d.diffusion.sampling())

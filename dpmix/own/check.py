@@ -112,7 +112,9 @@ def unfit(listing: Listing, unit: str = "image") -> list[str]:
         remedy = "; add images, leave it out, or say in a table which images to train on" if drawn else "; add some"
         reasons.append(f"{of} no training image{remedy}")
     if not listing.of("test"):
-        reasons.append("there is no test image; add some, or lay all images together to have the split drawn")
+        together = "some, or lay all images together to have the split drawn"
+        larger = "images, or ask for a larger share of test images: --test-share"
+        reasons.append(f"there is no test image; add {together if listing.split == 'given' else larger}")
     if linked := [group for group in one_file(listing) if unit == "image" or len({one.person for one in group}) > 1]:
         named = _few(" = ".join(image.place for image in group[:2]) for group in linked)
         reasons.append(

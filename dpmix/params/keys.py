@@ -1,17 +1,28 @@
 """Keys of `params.yaml`: each once in its mapping, as text; and the names among them that become part of paths."""
 
 import math
+import unicodedata
 from collections.abc import Iterable
 from functools import cache
 from typing import Annotated, Any
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from dpmix.errors import ParamsError
 from dpmix.params.written import WrittenInt
 
+# Names become parts of the names of files, which take 255 bytes.
+_LONGEST = 100
+
+
+def _fits(name: str) -> str:
+    if len(name.encode()) > _LONGEST:
+        raise ValueError(f"{name} takes {len(name.encode())} bytes in UTF-8, more than {_LONGEST}; shorten it")
+    return name
+
+
 # Names of data sets, models, sources of D, methods and scales, which stand in paths, wildcards and command lines.
-Name = Annotated[str, Field(pattern=r"^\w[\w.+-]*$", max_length=100)]
+Name = Annotated[str, Field(pattern=r"^\w[\w.+-]*$", max_length=_LONGEST), AfterValidator(_fits)]
 
 NAME_RULE = "a name has letters, digits and . _ + - only, and starts with a letter, digit or _ (at most 100 characters)"
 
@@ -65,6 +76,11 @@ def with_text_keys(value: Any, place: tuple[str, ...] = (), above: tuple[int, ..
     for key, inner in value.items():
         text = str(key) if isinstance(key, int) and not isinstance(key, bool) else key
         here = (*place, str(key))
+        if isinstance(text, str) and not unicodedata.is_normalized("NFC", text):
+            composed = unicodedata.normalize("NFC", text)
+            raise ParamsError(
+                f"params.yaml: {'.'.join(here)}: accents are letters of their own in it; write it composed: {composed}"
+            )
         if text in found:
             raise ParamsError(f"params.yaml: {'.'.join(here)}: the key is there twice; rename or remove one")
         found[text] = with_text_keys(inner, here, above)

@@ -181,8 +181,9 @@ def _epsilon(accountant: str, history: tuple[Steps, ...], delta: float) -> float
     try:
         spent = _BACKENDS[accountant](history, delta)
     except (ArithmeticError, RuntimeError, ValueError, MemoryError) as error:
+        others = " or ".join(name for name in ("pld", "rdp") if name != accountant)
         raise PrivacyError(
-            f"the {accountant} accountant failed at {_describe(history)} and delta {delta:g} ({error}); use pld or rdp"
+            f"the {accountant} accountant failed at {_describe(history)} and delta {delta:g} ({error}); use {others}"
         ) from error
     if math.isnan(spent):
         raise PrivacyError(f"the {accountant} accountant gave no number at {_describe(history)}; use another one")

@@ -84,7 +84,7 @@ def _smallest(spent: Callable[[float], float], target: float, start: float) -> f
     while (above := spent(high)) > target:
         high *= 1.2
         if high > 100 * start:
-            raise PrivacyError(f"no noise reaches epsilon {target:g} under this accountant; use pld, or ask for more")
+            raise PrivacyError(f"no noise reaches epsilon {target:g} under this accountant; ask for more")
     factor = 1.1
     low = high / factor
     while (below := spent(low)) <= target:

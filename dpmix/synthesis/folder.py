@@ -40,7 +40,15 @@ class SyntheticFolder:
     digest: str
 
 
-def gather(source: Path, classes: Sequence[str], count: int, out: Path, *, skip_damaged: bool = False) -> None:
+def gather(
+    source: Path,
+    classes: Sequence[str],
+    count: int,
+    out: Path,
+    *,
+    skip_damaged: bool = False,
+    leave_out: str = "leave out by skip_damaged: true, and correct synthetic_size",
+) -> None:
     """Make D of public images that exist already: copy them into the folder `out`, whole or not at all.
 
     Args:
@@ -50,6 +58,7 @@ def gather(source: Path, classes: Sequence[str], count: int, out: Path, *, skip_
         count: how many images there must be; the params state |D| because results depend on it.
         out: the folder to write. If it exists, it is replaced.
         skip_damaged: whether to leave out images that cannot be read.
+        leave_out: how to do so, for messages.
 
     Raises:
         DataError: for a class without images, images of no class, names that leave open which class is meant, another
@@ -68,7 +77,7 @@ def gather(source: Path, classes: Sequence[str], count: int, out: Path, *, skip_
         raise DataError(f"{source} holds {found} images, not {count}; give their number under synthetic_size")
     if not skip_damaged:
         part = part_of_files([file for files in given.values() for file in files], np.zeros(found))
-        refuse_damaged(damaged_in(part), "leave out by skip_damaged: true, and correct synthetic_size")
+        refuse_damaged(damaged_in(part), leave_out)
     lines: list[dict[str, Any]] = []
     with atomic_directory(Path(out)) as folder:
         for label, name in enumerate(folder_names(classes)):

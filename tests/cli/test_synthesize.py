@@ -58,7 +58,7 @@ def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str | int | None:
 def test_from_a_list_of_names(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (folder / "names.txt").write_text("left lung\n\nheart\n", encoding="utf-8")
+    (folder / "names.txt").write_text("left lung\n\nheart\n", encoding="utf-8-sig")
     arguments = ("d", "--classes", "names.txt", "--diffusion", "own")
     assert call(monkeypatch, *arguments, "--count", "3") == 0
     assert "d: 3 images of 2 classes" in capsys.readouterr().out

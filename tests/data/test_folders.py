@@ -109,6 +109,28 @@ def test_files_beside_class_folders_are_no_matter(tmp_path: Path) -> None:
         prepare(spec_of(tmp_path / "in", 2, 4, 2), 12, tmp_path, tmp_path / "out")
 
 
+# Damaged images
+@pytest.mark.parametrize("split", [True, False])
+def test_all_damaged_images_are_named_and_can_be_left_out(split: bool, tmp_path: Path) -> None:
+    root = tmp_path / "in"
+    for side, count in (("train", 6), ("test", 3)) if split else (("", 9),):
+        folder_of(root / side, {"a": count, "b": count})
+    damaged = sorted(root.rglob("a/00[12].png"))
+    for path in damaged:
+        path.write_bytes(path.read_bytes()[:90])
+    spec = spec_of(root, 2, 12, 6)
+    with pytest.raises(DataError, match=rf"^{len(damaged)} images are damaged: .*by skip_damaged: true") as caught:
+        prepare(spec, 12, tmp_path, tmp_path / "out")
+    assert len(str(caught.value).splitlines()) == 1
+    assert all(str(path) in str(caught.value) for path in damaged)
+    skipping = spec.model_copy(update={"skip_damaged": True})
+    with pytest.raises(DataError, match=rf"correct the sizes .*, from which {len(damaged)} damaged images"):
+        prepare(skipping, 12, tmp_path, tmp_path / "out")
+    kept = {"train": 10, "test": 4} if split else {"train": 10, "test": 6}
+    prepare(skipping.model_copy(update=kept), 12, tmp_path, tmp_path / "out")
+    assert len(load(tmp_path / "out")) == 10
+
+
 # Persons
 def test_persons_are_those_of_folders_or_a_table(tmp_path: Path) -> None:
     root = folder_of(tmp_path / "in", {"train/cat/ada": 2, "train/dog/ada": 1, "train/dog/ben": 2, "test/cat/cy": 1})

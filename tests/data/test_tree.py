@@ -90,6 +90,29 @@ def test_files_are_found_again(tmp_path: Path) -> None:
         Files(tmp_path / "d.zip")["b.png"]
 
 
+def test_a_root_whose_name_is_no_text_is_refused(tmp_path: Path) -> None:
+    root = lay(tmp_path / os.fsdecode(b"caf\xe9"), "a/1.png")
+    with pytest.raises(DataError, match=r"caf\\udce9 is no path in UTF-8.*; rename it"):
+        read_tree(root)
+    root.rename(tmp_path / "café")
+    assert list(read_tree(tmp_path / "café").images) == ["a/1.png"]
+
+
+def test_an_image_by_its_content_and_not_by_its_name(tmp_path: Path) -> None:
+    root = lay(tmp_path / "in", "a/1.png", "a/2", "a/3.heic", "a/4.HEIC", "a/5.bak")
+    for name, content in (
+        ("2", b"\xff\xd8\xff\xe0"),
+        ("4.HEIC", b"\xff\xd8\xff\xe1"),
+        ("5.bak", b"RIFF\0\0\0\0WEBPVP8 "),
+    ):
+        (root / "a" / name).write_bytes(content)
+    assert list(read_tree(root).images) == ["a/1.png", "a/4.HEIC"]
+    reasons = why(root)
+    assert reasons["a/2"].endswith("let its name end in .jpg")
+    assert reasons["a/3.heic"].startswith("not an image that Pillow reads")
+    assert reasons["a/5.bak"].endswith("let its name end in .webp")
+
+
 def test_what_cannot_be_read_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"nowhere does not exist; give a folder"):
         read_tree(tmp_path / "nowhere")

@@ -118,6 +118,13 @@ def test_a_class_that_a_drawn_split_tests_only_says_how_to_keep_it(tmp_path: Pat
     assert "no training image; add images, leave it out, or say in a table" in reason
 
 
+def test_without_a_test_image_a_drawn_split_can_be_drawn_otherwise(tmp_path: Path) -> None:
+    root = lay(tmp_path / "mine", *(f"{name}/{number}.png" for name in ("cat", "dog") for number in range(20)))
+    (reason,) = unfit(read_listing(root, test_share=1e-9))
+    assert reason == "there is no test image; add images, or ask for a larger share of test images: --test-share"
+    assert unfit(read_listing(root, test_share=0.5)) == []
+
+
 # What is worth knowing
 def test_tiny_classes_and_classes_without_test_images(root: Path) -> None:
     (root / "train" / "cat" / "000.png").unlink()

@@ -31,6 +31,19 @@ def test_only_whole_numbers_become_text() -> None:
     assert list(with_text_keys({9: 1, True: 2, 0.5: 3, "a": 4})) == ["9", True, 0.5, "a"]
 
 
+def test_names_that_look_the_same_are_one() -> None:
+    with pytest.raises(ParamsError) as caught:
+        with_text_keys({"datasets": {"Gru\u0308n": 1}})
+    assert str(caught.value).endswith("accents are letters of their own in it; write it composed: Grün")
+    assert with_text_keys({"datasets": {"Grün": 1}}) == {"datasets": {"Grün": 1}}
+
+
+def test_a_name_fits_into_the_name_of_a_file() -> None:
+    assert check_name("é" * 50, "scale") == "é" * 50
+    with pytest.raises(ParamsError, match="choose another"):
+        check_name("é" * 51, "scale")
+
+
 def test_a_value_that_contains_itself_is_refused() -> None:
     with pytest.raises(ParamsError, match=r"params\.yaml: a\.0: it contains itself"):
         with_text_keys(yaml.safe_load("a: &a [*a]"))

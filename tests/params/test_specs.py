@@ -36,6 +36,7 @@ def test_a_typo_in_a_text_to_image_model_is_still_named(raw: Raw) -> None:
         ("datasets/digits-300/parent", "digits-300", "digits-300 is itself a part of digits-300"),
         ("datasets/digits/train", None, "its size is missing; add train, the published number of training images"),
         ("datasets/digits/source", "folder", "a folder data set needs `path`"),
+        ("datasets/digits/skip_damaged", True, "only of a folder data set damaged images can be left out; remove"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_one_line(raw: Raw, place: str, value: Any, words: str) -> None:

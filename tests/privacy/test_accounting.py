@@ -109,8 +109,11 @@ def test_a_failure_inside_an_accountant_is_one_line(monkeypatch):
         raise RuntimeError("Discrete mean differs significantly from continuous mean.")
 
     monkeypatch.setitem(accounting._BACKENDS, "prv", fail)
-    with pytest.raises(PrivacyError, match="the prv accountant failed at noise multiplier 7,"):
+    with pytest.raises(PrivacyError, match=r"the prv accountant failed at noise multiplier 7,.*; use pld or rdp$"):
         epsilon("prv", noise_multiplier=7, sampling_rate=0.1, steps=3, delta=1e-5)
+    monkeypatch.setitem(accounting._BACKENDS, "pld", fail)
+    with pytest.raises(PrivacyError, match=r"the pld accountant failed at noise multiplier 7,.*; use rdp$"):
+        epsilon("pld", noise_multiplier=7, sampling_rate=0.1, steps=3, delta=1e-5)
 
 
 @pytest.mark.parametrize(

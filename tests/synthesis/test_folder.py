@@ -171,3 +171,23 @@ def test_given_images_that_do_not_fit_are_one_line(
         gather(source, classes, count, tmp_path / "set")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "set").exists()
+
+
+def test_damaged_images_are_all_named_and_can_be_left_out(tmp_path: Path) -> None:
+    source = given(tmp_path / "d", {"one": 3, "two": 2})
+    for place in ("one/1.png", "two/0.png"):
+        (source / place).write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"^2 images are damaged: .*one/1\.png .*two/0\.png .*by skip_damaged"):
+        gather(source, ("one", "two"), 5, tmp_path / "set")
+    assert not (tmp_path / "set").exists()
+    gather(source, ("one", "two"), 3, tmp_path / "set", skip_damaged=True)
+    assert load_synthetic(tmp_path / "set").labels.tolist() == [0, 0, 1]
+
+
+def test_classes_that_differ_by_case_get_their_own_images(tmp_path: Path) -> None:
+    source = given(tmp_path / "d", {"A": 2})
+    Image.new("RGB", (4, 4), (200, 200, 200)).save((source / "a").mkdir() or source / "a" / "0.png")
+    gather(source, ("a", "A"), 3, tmp_path / "set")
+    found = load_synthetic(tmp_path / "set")
+    assert [int(np.asarray(Image.open(path)).max()) for path in found.paths] == [200, 10, 11]
+    assert found.labels.tolist() == [0, 1, 1]
