@@ -44,8 +44,11 @@ with warnings.catch_warnings():
     from opacus.optimizers import DPOptimizer
 from dpmix.adapters.opacus_checks import (
     check_data,
+    check_network,
     check_optimizer,
+    check_outputs,
     check_settings,
+    check_still_shared,
     opacus_accountant,
     shared_parameters,
 )
@@ -104,9 +107,10 @@ class DPMix:
         ledger: the noisy steps that were executed, for `spent(plan)`: ε by each of dpmix's accountants.
 
     Raises:
-        ParamsError: settings that this optimizer cannot execute, or an unknown accountant.
-        DataError: more records than the plan has, or a D that is missing, too small, or of other classes or
-            shape.
+        ParamsError: settings that this optimizer cannot execute, an unknown accountant, a data-parallel wrapper, or
+            parameters that would have gradients and that the optimizer does not move.
+        DataError: more records than the plan has, a D that is missing, too small, or of other classes or shape, or a
+            model for other images or another number of classes.
         PrivacyError: a model whose outputs depend on the other images of a batch, or an optimizer that would not do
             what the plan says.
 
@@ -143,6 +147,7 @@ class DPMix:
     ) -> None:
         check_settings(plan, views, physical_batch, seed)
         check_data(data, plan, views, synthetic)
+        check_network(model)
         self._params = shared_parameters(model, optimizer)
         check_optimizer(optimizer, plan)
         self.accountant = opacus_accountant(accountant)
@@ -155,6 +160,7 @@ class DPMix:
         self._sampler = plan.sampler(seed)
         self._sample: Sample | None = None
         self._modes: set[tuple[bool, ...]] = set()
+        check_outputs(model, self._image, data.num_classes)
         self._check_model()
         # For networks with layers that `per_example_gradients` does not know, vmap gives the same rows, more slowly.
         self._by_layer = rules_cover(self._loss, self._params, self._image, data.num_classes)
@@ -203,6 +209,7 @@ class DPMix:
         Raises:
             PrivacyError: if the batch is not the one that `batches` gave last, `optimizer.step()` was not called after
                 the one before, or the model's outputs depend on the other images of a batch.
+            ParamsError: if parameters were frozen or unfrozen since this was made.
         """
         if batch is not self._handed_out:
             raise PrivacyError("this is not the batch that batches() gave last; give each to backward() exactly once")
@@ -213,6 +220,7 @@ class DPMix:
                 p.summed_grad = None  # type: ignore[attr-defined]
         elif self._optimizer._step_skip_queue:
             raise PrivacyError(f"step {batch.step} lost a batch; call optimizer.step() after every backward()")
+        check_still_shared(self._optimizer, self._params)
         self._check_model()
         rows = self._rows(batch)
         for name, p in self._params.items():

@@ -2,12 +2,14 @@
 
 import math
 import warnings
+from collections.abc import Mapping, Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dpmix.data.images import Images, check_alike
-from dpmix.errors import DataError, ParamsError, PrivacyError
+from dpmix.errors import DataError, ParamsError, PrivacyError, one_line
+from dpmix.privacy.model_checks import tried
 from dpmix.privacy.plan import Plan
 from dpmix.views.settings import ViewSettings
 
@@ -18,6 +20,12 @@ with warnings.catch_warnings():
     from opacus.grad_sample import AbstractGradSampleModule
     from opacus.optimizers import DPOptimizer
 
+
+# By name, as some of them are imported only where processes can be joined; Opacus's own among them.
+_WRAPPERS = {
+    "DataParallel", "DistributedDataParallel", "FullyShardedDataParallel", "FSDPModule",
+    "DifferentiallyPrivateDistributedDataParallel", "DPDDP",
+}  # fmt: skip
 
 _ACCOUNTANTS = {"prv": PRVAccountant, "rdp": RDPAccountant}
 
@@ -47,9 +55,15 @@ def check_data(data: Images, plan: Plan, views: ViewSettings, synthetic: Images 
     """Check the number of images; fewer private images than the plan's population give a warning.
 
     Raises:
-        DataError: for more private images than the plan's population, fewer than K_diff images of D, or a D of
-            other classes or shape.
+        DataError: for what is not `Images`, more private images than the plan's population, fewer than K_diff images of
+            D, or a D of other classes or shape.
     """
+    for name, given in (("data", data), ("synthetic", synthetic)):
+        if not isinstance(given, Images) and not (name == "synthetic" and given is None):
+            raise DataError(
+                f"{name} is a {type(given).__name__}; give dpmix.Images of it: pixels uint8 [N, channels, R, R], "
+                "labels [N] from 0 and the names of the classes"
+            )
     if len(data) > plan.population:
         raise DataError(
             f"there are {len(data)} images, more than the plan's population of {plan.population}; "
@@ -68,13 +82,56 @@ def check_data(data: Images, plan: Plan, views: ViewSettings, synthetic: Images 
         check_alike(data, synthetic)
 
 
+def check_network(model: nn.Module) -> None:
+    """Check that the model is a plain one: no wrapper that spreads it over devices or processes.
+
+    Raises:
+        ParamsError: for such a wrapper, or what is no module.
+    """
+    if not isinstance(model, nn.Module):
+        raise ParamsError(f"the model is a {type(model).__name__}, not a torch.nn.Module; give the module itself")
+    for name, layer in model.named_modules():
+        kinds = {kind.__name__ for kind in type(layer).__mro__}
+        if wrapper := sorted(kinds & _WRAPPERS):
+            raise ParamsError(
+                f"{f'the part {name} of the model' if name else 'the model'} is wrapped in {wrapper[0]}, which would "
+                "spread a batch over devices; give the plain module inside it, its attribute `module`"
+            )
+
+
+def check_outputs(model: nn.Module, image: Tensor, classes: int) -> None:
+    """Check that a model takes the data's images and gives a logit for each of its classes; tried on black images.
+
+    Args:
+        model: as `DPMix` takes it.
+        image: [C, R, R], of which only the shape, type and device are used.
+        classes: of the data.
+
+    Raises:
+        DataError: if it takes no images of this shape, or gives another number of logits.
+    """
+    shape = list(image.shape)
+    try:
+        rows = tried(model, image)
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        raise DataError(
+            f"the model does not take the data's images, {shape} (channels, height, width): {one_line(error)}; bring "
+            "them to the shape that it is for"
+        ) from error
+    if isinstance(rows, Tensor) and rows.shape[:1] == (2,) and tuple(rows.shape[1:]) != (classes,):
+        raise DataError(
+            f"the model gives {list(rows.shape[1:])} numbers for an image, and the data has {classes} classes; give it "
+            f"a last layer of {classes} outputs"
+        )
+
+
 def shared_parameters(model: nn.Module, optimizer: DPOptimizer) -> dict[str, nn.Parameter]:
     """The parameters that the optimizer updates, by their names in the model.
 
     Raises:
         PrivacyError: for another optimizer than Opacus's `DPOptimizer`, a model with Opacus's hooks, parameters that
             are not the model's, or parameters in half precision.
-        ParamsError: for parameters on several devices.
+        ParamsError: for parameters on several devices, or others of the model that are not frozen.
     """
     if type(optimizer) is not DPOptimizer:
         raise PrivacyError(
@@ -89,6 +146,11 @@ def shared_parameters(model: nn.Module, optimizer: DPOptimizer) -> dict[str, nn.
     shared = {name: p for name, p in model.named_parameters() if id(p) in moved}
     if not shared or len(shared) != len(optimizer.params):
         raise PrivacyError("the optimizer moves parameters that are not the model's, or none; give it this model's")
+    if outside := [name for name, p in model.named_parameters() if p.requires_grad and name not in shared]:
+        raise ParamsError(
+            f"{_few(outside)} would have gradients, and the optimizer does not move them; freeze them by "
+            "requires_grad_(False), or give them to the optimizer too"
+        )
     if any(p.dtype not in (torch.float32, torch.float64) for p in shared.values()):
         raise PrivacyError(
             "in half precision clipping overshoots its bound; keep parameters in float32 and use autocast"
@@ -96,6 +158,23 @@ def shared_parameters(model: nn.Module, optimizer: DPOptimizer) -> dict[str, nn.
     if len({p.device for p in shared.values()}) > 1:
         raise ParamsError("the parameters are on several devices; move the model to one")
     return shared
+
+
+def check_still_shared(optimizer: DPOptimizer, shared: Mapping[str, nn.Parameter]) -> None:
+    """Check that the optimizer moves the parameters that it moved at first.
+
+    Raises:
+        ParamsError: if some were frozen, unfrozen, added or removed since.
+    """
+    if {id(p) for p in optimizer.params} != {id(p) for p in shared.values()}:
+        raise ParamsError(
+            "the optimizer moves other parameters than when DPMix was made, as when a layer is frozen or unfrozen on "
+            "the way; make a new DPOptimizer and a new DPMix for the steps that are left"
+        )
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more parameters" if len(names) > 3 else "")
 
 
 def check_optimizer(optimizer: DPOptimizer, plan: Plan) -> None:

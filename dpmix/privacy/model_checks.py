@@ -25,6 +25,10 @@ _SAME_SHAPE, _OTHER_SHAPE = 1e-4, 1e-3
 # Wide, as accelerators may multiply in low precision; a use that is missed costs a good part of a gradient.
 _GRADIENT = 1e-2
 
+_STATISTICS = (
+    "{} keeps statistics of the batch, which no noise covers; use group norm, or freeze its layer and call eval() on it"
+)
+
 
 def check_examples_independent(module: nn.Module, image: Tensor) -> None:
     """Check that an image's output does not depend on the other images of its batch, and that no buffer remembers any.
@@ -39,6 +43,7 @@ def check_examples_independent(module: nn.Module, image: Tensor) -> None:
 
     Raises:
         PrivacyError: if an output depends on other images, a buffer changed, or outputs are not finite or not m rows.
+        RuntimeError, TypeError: whatever the module raises for such images.
 
     >>> check_examples_independent(nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4)), torch.zeros(4))
     >>> check_examples_independent(nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4)), torch.zeros(4))
@@ -48,6 +53,21 @@ def check_examples_independent(module: nn.Module, image: Tensor) -> None:
     random = torch.Generator().manual_seed(0)
     own, first, second = (torch.rand(image.shape, generator=random).to(image) for _ in range(3))
     params = _moved(module, [name for name, value in module.named_parameters() if value.requires_grad])
+
+    after = []
+    for images in ((own, first), (second, second)):
+        with _restored_buffers(module) as changed, _seeded(0, image.device), torch.no_grad():
+            functional_call(module, params, (torch.stack(images),))
+        after.append(changed)
+    for name in sorted(after[0].keys() | after[1].keys(), key=[name for name, _ in module.named_buffers()].index):
+        one, other = after[0].get(name), after[1].get(name)
+        if one is None or other is None or not torch.equal(one, other):
+            raise PrivacyError(_STATISTICS.format(name))
+    if after[0]:
+        raise PrivacyError(
+            f"{next(iter(after[0]))} changes in every forward pass, whatever the images, as spectral_norm's vectors do "
+            "in training mode, so that the gradients of one step are of different networks; call eval() on its layer"
+        )
 
     def outputs(*images: Tensor, seed: int = 0) -> Tensor:
         with _seeded(seed, image.device), _unchanged_buffers(module), torch.no_grad():
@@ -75,6 +95,16 @@ def check_examples_independent(module: nn.Module, image: Tensor) -> None:
             "the model mixes examples: an output depends on the rest of the batch, and clipping then bounds nothing; "
             "use group norm, or freeze batch norm and call eval() on it"
         )
+
+
+def tried(module: nn.Module, image: Tensor) -> object:
+    """What a module gives for two black images [...] like this one, in the mode that it is in; nothing of it changes.
+
+    >>> tried(nn.Linear(4, 3), torch.zeros(4)).shape
+    torch.Size([2, 3])
+    """
+    with _restored_buffers(module), _seeded(0, image.device), torch.no_grad():
+        return module(image.new_zeros(2, *image.shape))
 
 
 def rules_cover(loss: ExampleLoss, names: Collection[str], image: Tensor, classes: int) -> bool:
@@ -138,23 +168,27 @@ def _seeded(seed: int, device: torch.device) -> Iterator[None]:
 
 
 @contextmanager
-def _unchanged_buffers(module: nn.Module) -> Iterator[None]:
+def _restored_buffers(module: nn.Module) -> Iterator[dict[str, Tensor]]:
+    """A context after which buffers are as before. It gives a dict, then filled with what changed ones had become."""
     kept = {name: (value, value.clone()) for name, value in module.named_buffers()}
-    changed = []
+    changed: dict[str, Tensor] = {}
     try:
-        yield
+        yield changed
     finally:
         for name, now in list(module.named_buffers()):
             buffer, before = kept.get(name, (None, None))
             if buffer is None or before is None:
                 continue
             if now is not buffer or not torch.equal(now, before):
-                changed.append(name)
+                changed[name] = now.clone()
                 buffer.copy_(before)
                 owner, _, last = name.rpartition(".")
                 setattr(module.get_submodule(owner), last, buffer)
-    if changed:
-        raise PrivacyError(
-            f"{changed[0]} keeps statistics of the batch, which no noise covers; use group norm, or freeze its layer "
-            "and call eval() on it"
-        )
+
+
+@contextmanager
+def _unchanged_buffers(module: nn.Module) -> Iterator[None]:
+    with _restored_buffers(module) as changed:
+        yield
+    for name in changed:
+        raise PrivacyError(_STATISTICS.format(name))

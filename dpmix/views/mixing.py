@@ -46,7 +46,7 @@ class Views:
 
 def one_hot(labels: np.ndarray, classes: int) -> Tensor:
     """Integer labels [...] to float32 [..., classes], 1 at the label and 0 elsewhere."""
-    return torch.nn.functional.one_hot(torch.as_tensor(np.ascontiguousarray(labels)), classes).float()
+    return torch.nn.functional.one_hot(torch.as_tensor(np.ascontiguousarray(labels, dtype=np.int64)), classes).float()
 
 
 def make_views(

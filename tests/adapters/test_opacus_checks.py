@@ -3,6 +3,7 @@
 import warnings
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from opacus.accountants import GaussianAccountant, RDPAccountant
@@ -12,7 +13,7 @@ from torch import nn
 
 from dpmix.errors import DataError, ParamsError, PrivacyError
 from dpmix.views.settings import ViewSettings
-from tests.adapters.opacus_runs import CLASSES, N, adapter, dp_optimizer, images, made, plan, run, turn
+from tests.adapters.opacus_runs import CLASSES, SIDE, N, adapter, dp_optimizer, images, made, plan, run, train, turn
 
 pytestmark = pytest.mark.usefixtures("untouched_global_generator")
 
@@ -30,7 +31,11 @@ pytestmark = pytest.mark.usefixtures("untouched_global_generator")
         ({"synthetic": None}, DataError, "k_diff = 1 needs a synthetic set"),
         ({"synthetic": images(0)}, DataError, "k_diff = 1 needs a synthetic set"),
         ({"synthetic": replace(images(7), classes=tuple("cab"))}, DataError, "labels mean different classes"),
+        ({"synthetic": replace(images(7), classes=tuple("abcde"))}, DataError, "labels mean different classes"),
         ({"synthetic": replace(images(7), images=images(7).images[..., :5])}, DataError, "bring them to one shape"),
+        ({"synthetic": replace(images(7), images=images(7).images.repeat(3, 1))}, DataError, "bring them to one shape"),
+        ({"synthetic": [images(7)]}, DataError, "synthetic is a list; give dpmix.Images of it"),
+        ({"data": torch.zeros(3)}, DataError, "data is a Tensor; give dpmix.Images of it"),
         ({"optimizer": {"max_grad_norm": 2.0}}, PrivacyError, r"max_grad_norm is 2\.0"),
         ({"optimizer": {"noise_multiplier": 0.5}}, PrivacyError, r"noise multiplier is 0\.5"),
         ({"optimizer": {"noise_multiplier": float("nan")}}, PrivacyError, "noise multiplier is nan"),
@@ -78,6 +83,74 @@ def test_an_optimizer_with_another_accountant_is_refused():
     optimizer.attach_step_hook(RDPAccountant().get_optimizer_hook_fn(1 / 3))
     with pytest.raises(PrivacyError, match="another accountant already"):
         adapter(model, optimizer, plan())
+
+
+def test_images_of_another_shape_than_the_models_are_refused():
+    for changed in (images(N).images.repeat(3, 1), images(N).images.repeat(2, 2).repeat(2, 3)):
+        model, other = made(), replace(images(N), images=changed)
+        with pytest.raises(DataError, match=r"^the model does not take the data's images, \[") as raised:
+            adapter(model, dp_optimizer(model, plan()), plan(), data=other, views=ViewSettings(2))
+        assert "\n" not in str(raised.value)
+
+
+def test_a_model_for_another_number_of_classes_is_refused():
+    model = made(lambda: nn.Sequential(nn.Flatten(), nn.Linear(SIDE**2, CLASSES + 2)))
+    with pytest.raises(DataError, match=r"gives \[5\] numbers .* 3 classes; give it a last layer of 3 outputs"):
+        adapter(model, dp_optimizer(model, plan()), plan())
+
+
+def test_labels_of_other_whole_numbers_count_the_same():
+    expected, _ = run()
+    for kind in (np.int32, np.uint8):
+        given, synthetic = (replace(one, labels=one.labels.astype(kind)) for one in (images(N), images(7, seed=2)))
+        assert torch.equal(run(data=given, synthetic=synthetic)[0], expected)
+
+
+def test_labels_from_one_are_refused():
+    with pytest.raises(DataError, match="labels go from 1 to 3, but there are 3 classes; number them from 0"):
+        replace(images(N), labels=images(N).labels + 1)
+
+
+@pytest.mark.parametrize("part", [False, True])
+def test_a_data_parallel_model_is_refused_and_the_one_inside_is_not(part):
+    inner = made()
+    wrapped = nn.DataParallel(inner) if not part else nn.Sequential(nn.DataParallel(inner))
+    where = "the part 0 of the model" if part else "the model"
+    with pytest.raises(ParamsError, match=f"^{where} is wrapped in DataParallel, .* its attribute `module`$"):
+        adapter(wrapped, dp_optimizer(wrapped, plan()), plan())
+    assert run(model=inner)[1].ledger.steps == 5
+
+
+def test_a_part_that_the_optimizer_does_not_move_must_be_frozen():
+    model = made()
+    optimizer = dp_optimizer(model[4], plan())
+    with pytest.raises(ParamsError, match=r"^0\.weight, 0\.bias, 1\.weight and 1 more parameters would have gradients"):
+        adapter(model, optimizer, plan())
+    model[:4].requires_grad_(False)
+    assert train(adapter(model, optimizer, plan()), optimizer).ledger.steps == 5
+
+
+def test_a_layer_that_is_unfrozen_on_the_way_is_noticed():
+    model = made()
+    model[0].requires_grad_(False)
+    optimizer = dp_optimizer(model, plan())
+    mix = adapter(model, optimizer, plan())
+    batches = mix.batches()
+    turn(mix, optimizer, next(batches))
+    model[0].requires_grad_(True)
+    with pytest.raises(ParamsError, match="as when a layer is frozen or unfrozen on the way; make a new DPOptimizer"):
+        mix.backward(next(batches))
+
+
+@pytest.mark.parametrize("norm", [nn.utils.parametrizations.spectral_norm, nn.utils.spectral_norm], ids=["new", "old"])
+@pytest.mark.filterwarnings("ignore")  # of torch, that one of them is old
+def test_spectral_norm_is_for_eval_mode(norm):
+    """In training mode each forward pass turns its vectors, which are functions of the weights and of no image."""
+    model = made(lambda: nn.Sequential(norm(nn.Conv2d(1, 4, 3)), nn.Tanh(), nn.Flatten(), nn.Linear(64, CLASSES)))
+    with pytest.raises(PrivacyError, match=r"_u changes in every forward pass, .*; call eval\(\) on its layer$"):
+        adapter(model, dp_optimizer(model, plan()), plan())
+    model[0].eval()
+    assert run(model=model)[1].ledger.steps == 5
 
 
 def test_another_models_optimizer_is_refused():
