@@ -11,7 +11,7 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from dpmix.errors import DataError, ParamsError
-from dpmix.models.low_precision import cast_images, cast_network
+from dpmix.models.low_precision import REMAINDER, cast_images, cast_network, chunks, padded
 
 
 def _compiled(visual: nn.Module, device: torch.device, wanted: bool) -> Callable[[Tensor], Any]:
@@ -75,6 +75,8 @@ class Encoder:
         self.logit_scale = None if text is None else text.logit_scale
         self.dim = embedding_length(self._visual, self.resolution, self.device, name)
         self._cast = False
+        # In float32 a feature depends on their number by rounding alone, and on a processor one image would cost 64.
+        self._remainder = REMAINDER if self._dtype is not None and self.device.type == "cuda" else None
         if self._dtype is not None:
             trial = torch.randn(2, 3, resolution, resolution, generator=torch.Generator().manual_seed(0))
             low = cast_network(self._visual, self._dtype, trial.to(self.device), _embed)
@@ -87,7 +89,8 @@ class Encoder:
         """The embeddings of some images.
 
         Images are resized to `resolution`, grey ones repeated over three channels, and normalised with the encoder's
-        mean and standard deviation. They go through the network in batches, so m may be large. No gradient is recorded.
+        mean and standard deviation. They go through the network in batches, so m may be large; on a GPU in low
+        precision in batches of two sizes alone (`dpmix.models.low_precision.chunks`). No gradient is recorded.
 
         Args:
             images: float [m, C, R, R] in [0, 1], C = 1 or 3, any R.
@@ -106,9 +109,9 @@ class Encoder:
         features = torch.empty(len(images), self.dim, device=self.device)
         autocast = self._dtype is not None and not self._cast
         with torch.inference_mode(), torch.autocast(self.device.type, self._dtype, enabled=autocast):
-            for start in range(0, len(images), self.batch_size):
-                batch = slice(start, start + self.batch_size)
-                features[batch] = _embed(self._run, self._normalised(images[batch]))
+            for part, size in chunks(len(images), self.batch_size, self._remainder):
+                given = self._normalised(images[part])
+                features[part] = _embed(self._run, padded(given, size))[: len(given)]
         return features
 
     def _normalised(self, images: Tensor) -> Tensor:

@@ -1,11 +1,13 @@
 """A network is cast as a whole where that is as good as autocast, and only there."""
 
 import pytest
+import timm
 import torch
 from torch import Tensor, nn
 
 from dpmix.models.encoder import Encoder
-from dpmix.models.low_precision import cast_network
+from dpmix.models.low_precision import cast_network, chunks, padded
+from tests.needs import GPU, needs
 
 
 class OwnNumbers(nn.Module):
@@ -71,3 +73,39 @@ def test_an_encoder_embeds_as_float32_does_either_way(network: type[nn.Module]) 
     assert low.dtype == torch.float32
     assert not torch.equal(low, exact)
     assert float((low - exact).norm() / exact.norm()) < 0.03  # a few roundings of 2**-9
+
+
+@pytest.mark.parametrize("size", [512, 100, 40])
+@pytest.mark.parametrize("count", [0, 1, 39, 64, 65, 511, 512, 513, 1160])
+def test_batches_of_two_sizes_hold_every_image_once(count: int, size: int) -> None:
+    parts = list(chunks(count, size, 64))
+    assert [place for part, _ in parts for place in range(count)[part]] == list(range(count))
+    assert {together for _, together in parts} <= {size, min(size, 64)}
+    # Padding is in the last batch alone, and less than one of the smaller ones.
+    lengths = [(len(range(count)[part]), together) for part, together in parts]
+    assert all(length == together for length, together in lengths[:-1])
+    assert all(length > together - min(size, 64) for length, together in lengths[-1:])
+
+
+def test_without_a_remainder_nothing_is_padded() -> None:
+    assert [together for _, together in chunks(1160, 512, None)] == [512, 512, 136]
+
+
+def test_padding_is_zeros_behind_the_images() -> None:
+    given = images(3)
+    whole = padded(given, 5)
+    assert whole.shape == (5, 3, 8, 8)
+    assert torch.equal(whole[:3], given)
+    assert not whole[3:].any()
+    assert padded(given, 3) is given
+
+
+@needs(GPU, torch.cuda.is_available())
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_company_changes_no_feature_on_a_gpu(dtype: torch.dtype) -> None:
+    network = timm.create_model("vit_tiny_patch16_224", num_classes=0).eval()
+    encoder = Encoder(network, resolution=224, mean=(0.5,) * 3, std=(0.25,) * 3, device="cuda", dtype=dtype)
+    given = torch.rand(200, 3, 224, 224, generator=torch.Generator().manual_seed(1))
+    whole = encoder(given)
+    for size in (1, 7, 100):
+        assert torch.equal(torch.cat([encoder(part) for part in given.split(size)]), whole)
