@@ -12,7 +12,7 @@ import torch
 from benchmarks import cases
 from benchmarks.cases import NotInstalled, Problem
 from benchmarks.measure import fastest, machine, peak_on_gpu, ratio, tell, times, write_table
-from dpmix.privacy.clipping import _multiply_adds, explain_backend
+from dpmix.privacy.clipping import explain_backend, multiply_adds
 
 FORMATS = {"NCHW": torch.contiguous_format, "NHWC": torch.channels_last}
 
@@ -51,7 +51,7 @@ def matmul_rate(device: str, dtype: torch.dtype, size: int, repeats: int) -> flo
 def step_flops(problem: Problem) -> float:
     """Forward and backward: two FLOPs a multiply-add, three passes."""
     image = problem.examples()[0][0, :1]
-    return 6.0 * _multiply_adds(problem.network(), image) * problem.n * problem.k
+    return 6.0 * multiply_adds(problem.network(), image) * problem.n * problem.k
 
 
 def libraries(problem: Problem, rounds: int) -> list[list[str]]:

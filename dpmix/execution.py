@@ -31,16 +31,21 @@ class Watcher(Protocol):
 
 @dataclass(frozen=True)
 class Execution:
-    """How artefacts are made. None of it changes a result beyond rounding.
+    """How artefacts are made. None of it is part of what a result means, and each step is the same up to rounding.
+
+    Training makes rounding grow: from scratch a run with another device, backend, block or number of threads is another
+    model, of the same quality. `metrics.json` says what was executed.
 
     Attributes:
         device: where networks are, such as "cuda:1"; None is the first GPU if there is one, else the CPU.
-        physical_batch: examples that go through a network together.
+        physical_batch: examples that go through an encoder together, and on a GPU through a network from scratch.
         backend: of `dpmix.privacy.clipping.clipped_sum`, for networks trained from scratch.
         threads: of the processor; None is what torch chooses.
         checkpoint_seconds: time between two checkpoints of an unfinished run; infinite for none.
         encoder_precision: of a frozen encoder's forward pass; `auto` is float32 on the CPU and half precision on a GPU.
         watcher: follows training runs, in place of a progress bar; None shows the bar.
+        block: units whose gradients are computed in one pass through a network from scratch; None is the physical batch
+            on a GPU, and on a processor a number that follows from the network.
         compile_encoder: whether `torch.compile` makes kernels for encoders, which takes a minute each; on a GPU only.
     """
 
@@ -51,6 +56,7 @@ class Execution:
     checkpoint_seconds: float = CHECKPOINT_SECONDS
     encoder_precision: Precision = "auto"
     compile_encoder: bool = False
+    block: int | None = None
     watcher: Watcher | None = field(default=None, compare=False)
 
     @classmethod

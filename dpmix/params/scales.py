@@ -39,9 +39,11 @@ class Tuning(Spec):
 class Bundling(Spec):
     """The `bundle` of a scale: how runs are grouped into jobs, and how a job computes.
 
-    None of it changes a result beyond rounding. `by: stream` makes a job of each stream of views, which suits a
-    cluster; `by: model` makes one of all streams of a model and a seed, which suits one machine, where starting a
-    process takes longest.
+    None of it is part of what a result means; a step is the same up to rounding, which training from scratch makes
+    grow. On a processor a network from scratch is the same to the last bit for any physical batch, and for any number
+    of processes with as many threads each. `by: stream` makes a job of each stream of views, which suits a cluster;
+    `by: model` makes one of all streams of a model and a seed, which suits one machine, where starting a process takes
+    longest.
     """
 
     by: Annotated[
@@ -59,7 +61,10 @@ class Bundling(Spec):
     ] = 0
     physical_batch: Annotated[
         PositiveInt,
-        Field(description="How many examples go through a network together; halved when memory runs out"),
+        Field(
+            description="How many examples go through an encoder together, and on a GPU through a network from "
+            "scratch; halved when memory runs out"
+        ),
         Declared(unit="examples", determines=False, unless=ROUNDING),
     ] = 64
     encoder_precision: Annotated[

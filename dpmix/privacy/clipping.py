@@ -196,7 +196,7 @@ def _choice(module: nn.Module, views: Tensor, mode: Clipping) -> tuple[str, str,
         return backend, f"no per-example rule covers {names} of {type(module).__name__}", True
     if device != "cpu":
         return "vectorized", f"every layer has a per-example rule, and {device} wants large batches", False
-    work = _multiply_adds(module, image[None]) * views.shape[1]
+    work = multiply_adds(module, image[None]) * views.shape[1]
     weights = sum(value.numel() for value in module.parameters() if value.requires_grad)
     if isinstance(mode, Scaling) and weights >= _GHOST_WEIGHTS and work <= _GHOST_PAYS * weights:
         few = f"an example has only {work:.1e} multiply-adds for {weights:.1e} weights, at most {_GHOST_PAYS} each"
@@ -321,7 +321,7 @@ def _clip_and_add(rows: Mapping[str, Tensor], clip_norm: float, mode: Clipping) 
 _WORK: WeakKeyDictionary[nn.Module, dict[tuple[int, ...], float]] = WeakKeyDictionary()
 
 
-def _multiply_adds(module: nn.Module, image: Tensor) -> float:
+def multiply_adds(module: nn.Module, image: Tensor) -> float:
     """Forward multiply-adds of the weights for one image [1, ...], counted once for each module and shape.
 
     By hand, as torch's own counter takes seconds to start.

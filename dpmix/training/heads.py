@@ -9,6 +9,7 @@ model for release is the only head of its stream.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -74,6 +75,7 @@ class _Heads:
         device: str,
     ) -> None:
         self.params = {"weights": weights}
+        self.computed: Mapping[str, Any] = {}
         self._mode = clipping_mode(experiment)
         self.members: Sequence[Member] = [
             Member(

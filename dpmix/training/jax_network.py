@@ -2,8 +2,8 @@
 
 `jax_privacy.clipped_grad` takes the gradient of an example's loss, clips it to C in L2 norm, and adds up what it
 clipped. An example is here its K views: the batch has one more axis, [n, K, ...], and the loss is the mean over it, so
-that what is clipped is the mean gradient over K (Algorithm 1). Physical batches are padded to one size, so that each
-shape is compiled once; `clipped_grad` is told which examples are padding, and adds zero for them.
+that what is clipped is the mean gradient over K (Algorithm 1). Blocks are padded to one size, so that each shape is
+compiled once; `clipped_grad` is told which examples are padding, and adds zero for them.
 """
 
 import functools
@@ -33,6 +33,9 @@ from dpmix.wording import counted
 _TOGETHER = {"cpu": 1}
 _TOGETHER_ON_A_GPU = 8
 
+# Units in a block, which is compiled for that many; elsewhere it is the physical batch.
+_BLOCK = {"cpu": 64}
+
 _EVALUATION_BATCH = 64
 
 
@@ -51,7 +54,7 @@ class JaxNetwork(Network):
         assert isinstance(experiment.model, NetworkSpec)
         self._where = start(execution.where())
         self._together = _TOGETHER.get(self._where.platform, _TOGETHER_ON_A_GPU)
-        self._size = execution.physical_batch
+        self._size = self.block = execution.block or _BLOCK.get(self._where.platform, execution.physical_batch)
         self._gradients = clipped_gradients(experiment.model, plan.clip_norm, self._together)
         if (found := sensitivity(experiment.model, plan.clip_norm)) != plan.sensitivity:
             raise PrivacyError(
@@ -59,6 +62,7 @@ class JaxNetwork(Network):
                 f"{plan.sensitivity:g}; set engine: torch"
             )
         at_once = counted(self._together, "example")
+        self.computed = {"backend": "jax-privacy"}
         self.computed_by = f"jax-privacy, {at_once} at a time on JAX's device {self._where}"
 
     @override
@@ -80,7 +84,7 @@ class JaxNetwork(Network):
             return super().sums(units, step)
         except Exception as error:
             if is_out_of_memory(error):
-                # The loop goes on with physical batches of half the size, and so must the padding.
+                # The loop goes on with parts of half the size, and so must the padding.
                 self._size = max(1, self._size // 2)
             raise
 

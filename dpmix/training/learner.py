@@ -7,7 +7,9 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import Tensor
+from typing_extensions import override
 
+from dpmix.privacy.fixed_point import FixedPoint
 from dpmix.privacy.plan import Plan
 from dpmix.privacy.sampling import Sample
 from dpmix.training.workers import Workers
@@ -39,7 +41,7 @@ class Sums:
     The loop adds up the sums of a step's physical batches, and then those of all processes.
 
     Attributes:
-        totals: sums of clipped gradients, float32, with the names and shapes of the learner's `params`.
+        totals: sums of clipped gradients, as the learner adds them; `gradients` has them by parameter.
         num_clipped: int64 [members], the number of units whose gradient was longer than the clip norm.
         records: further sums over units, by name. They get no noise, so a run for release must have none.
     """
@@ -52,10 +54,32 @@ class Sums:
         """All tensors of the sums, in a fixed order, so that processes can add them up."""
         return [*self.totals.values(), self.num_clipped, *self.records.values()]
 
+    def gradients(self) -> dict[str, Tensor]:
+        """The sums of clipped gradients, float32, with the names and shapes of the learner's `params`; a copy."""
+        return {name: value.clone() for name, value in self.totals.items()}
+
     def add_(self, other: "Sums") -> None:
         """Add another part's sums in place."""
         for mine, more in zip(self.tensors(), other.tensors(), strict=True):
             mine += more
+
+
+class ExactSums(Sums):
+    """Sums whose `totals` are one int64 tensor: the same whatever the order of additions.
+
+    Args:
+        fixed: how gradients are written in it.
+        num_clipped: as in `Sums`.
+        total: sums of clipped gradients, float32, by parameter; None for those of no units.
+    """
+
+    def __init__(self, fixed: FixedPoint, num_clipped: Tensor, total: Mapping[str, Tensor] | None = None) -> None:
+        super().__init__({"all": fixed.zero() if total is None else fixed.write(total)}, num_clipped)
+        self._fixed = fixed
+
+    @override
+    def gradients(self) -> dict[str, Tensor]:
+        return self._fixed.read(self.totals["all"])
 
 
 class Learner(Protocol):
@@ -65,10 +89,12 @@ class Learner(Protocol):
         params: the trainable parameters, float32, by name. The loop updates them in place. The parameters of several
             members may be parts of one tensor.
         members: the models that are trained at once.
+        computed: what computes its sums, for `metrics.json`; nothing that depends on who was sampled.
     """
 
     params: dict[str, Tensor]
     members: Sequence[Member]
+    computed: Mapping[str, Any]
 
     def of_member(self, tensors: Mapping[str, Tensor], member: int) -> dict[str, Tensor]:
         """One member's part of some tensors.

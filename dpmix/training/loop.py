@@ -96,6 +96,7 @@ def train(
     sampler: Sampler,
     noises: Sequence[NoiseSource],
     physical_batch: int,
+    block: int = 1,
     mixing: Mixing | None = None,
     ema_decay: float = 0.0,
     diagnostics: Diagnostics | None = None,
@@ -113,11 +114,13 @@ def train(
         sampler: draws the units of each step, which are the same for all members.
         noises: the noise source of each member.
         physical_batch: units whose gradients are computed together; halved when memory runs out.
+        block: consecutive units of a sample that no two processes share.
         mixing: of a learner whose plan is one of ModelMix; None for SGD.
         ema_decay: of the moving average of the weights, which is then evaluated and returned in their place; 0 for
             none.
         diagnostics: counts things that have no noise; None for a run whose model is to be released.
-        workers: the processes that share the work. The result is that of one process, up to the order of additions.
+        workers: the processes that share the work. The result is that of one process, up to the order of additions;
+            where the learner's sums do not depend on that (`ExactSums`), to the last bit.
         checkpoint: the file for the state of the unfinished run; if it exists, the run continues from it.
         label: of the progress bar.
         device: where the learner's tensors are.
@@ -146,10 +149,10 @@ def train(
     for step in _remaining(state.step, steps, label, workers, watcher):
         sample = _shared(sampler, step, workers, device)
         sums = learner.zero_sums()
-        for part in batches.run(workers.shard(sample.units), functools.partial(learner.sums, step=step)):
+        for part in batches.run(workers.shard(sample.units, block), functools.partial(learner.sums, step=step)):
             sums.add_(part)
         workers.all_reduce(*sums.tensors())
-        noisy = {name: value.clone() for name, value in sums.totals.items()}
+        noisy = sums.gradients()
         if workers.is_main:
             for index, (member, noise) in enumerate(zip(learner.members, noises, strict=True)):
                 ledger, plan = state.ledgers[index], member.plan
@@ -170,6 +173,16 @@ def train(
             diagnostics.seconds = time.perf_counter() - started
         if checkpoint and workers.is_main and checkpoint.due and state.step < steps:
             state.save(checkpoint)
+    execution = {
+        **learner.computed,
+        "device": torch.device(device).type,
+        "processes": workers.count,
+        "threads": torch.get_num_threads(),
+        "physical_batch": physical_batch,
+    }
+    if diagnostics:
+        # Not of a release, where it may tell how many were sampled.
+        execution["halved_to"] = batches.size if batches.size < physical_batch else None
     return [
         Outcome(
             accuracies=[epoch[index] for epoch in state.accuracies],
@@ -178,6 +191,7 @@ def train(
             clipped=diagnostics.clipped_share(index) if diagnostics else None,
             seconds=diagnostics.seconds if diagnostics else None,
             weights=learner.of_member(state.weights, index),
+            execution=execution,
         )
         for index, member in enumerate(learner.members)
     ]

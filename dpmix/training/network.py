@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,14 +10,14 @@ from torch import Tensor, nn
 
 from dpmix.artefacts.experiment import Experiment
 from dpmix.execution import Execution
-from dpmix.privacy.clipping import zero_sum
+from dpmix.privacy.fixed_point import FixedPoint
 from dpmix.privacy.plan import Plan
 from dpmix.privacy.sampling import microbatches
 from dpmix.random import KeyedRandom
 from dpmix.training.accuracy import count_correct, per_cent
 from dpmix.training.data import TrainingData, view_settings
 from dpmix.training.inputs import clipping_mode
-from dpmix.training.learner import Member, Sums
+from dpmix.training.learner import ExactSums, Member, Sums
 from dpmix.training.physical_batches import physical_batches
 from dpmix.training.workers import Workers
 from dpmix.views.mixing import Views, make_microbatch_views, make_views
@@ -35,12 +36,16 @@ class Network(ABC):
 
     Attributes:
         computed_by: what computes the clipped gradients, in one line for a log.
+        block: units whose gradients are computed in one pass. A sample is cut into blocks of so many consecutive units,
+            and blocks are added up exactly, so that a step is the same to the last bit however blocks are shared out.
 
     Raises:
         PrivacyError: if the plan protects another unit than is sampled.
     """
 
     computed_by: str
+    computed: Mapping[str, Any]
+    block: int
 
     def __init__(
         self, experiment: Experiment, plan: Plan, data: TrainingData, module: nn.Module, execution: Execution
@@ -54,6 +59,7 @@ class Network(ABC):
         self._experiment, self._plan, self._data = experiment, plan, data
         self.module, self._execution = module, execution
         self._units = microbatches(plan.population, plan.microbatch_size, seed=0)
+        self._fixed = FixedPoint(self.params, plan.clip_norm, plan.units)
 
     def of_member(self, tensors: Mapping[str, Tensor], member: int) -> dict[str, Tensor]:
         """See `Learner.of_member`."""
@@ -61,8 +67,7 @@ class Network(ABC):
 
     def zero_sums(self) -> Sums:
         """See `Learner.zero_sums`."""
-        nothing = zero_sum(self.params, self._plan.clip_norm, self._mode)
-        return self._as_sums(nothing.total, nothing.norms)
+        return ExactSums(self._fixed, torch.zeros(1, dtype=torch.int64, device=self._execution.where()))
 
     def sums(self, units: np.ndarray, step: int) -> Sums:
         """See `Learner.sums`."""
@@ -71,7 +76,8 @@ class Network(ABC):
             members = members[self._data.persons.counts(members[:, 0]) > 0]
             if not len(members):
                 return self.zero_sums()
-        return self._as_sums(*self.clipped(self._views(members, step)))
+        total, norms = self.clipped(self._views(members, step))
+        return ExactSums(self._fixed, (norms > self._plan.clip_norm).sum()[None], total)
 
     @abstractmethod
     def accuracies(self, weights: Mapping[str, Tensor], workers: Workers) -> list[float]:
@@ -83,9 +89,6 @@ class Network(ABC):
 
         A unit's gradient is that of its mean loss over its views. One that is not finite adds nothing.
         """
-
-    def _as_sums(self, totals: dict[str, Tensor], norms: Tensor) -> Sums:
-        return Sums(totals, (norms > self._plan.clip_norm).sum()[None])
 
     def _views(self, members: np.ndarray, step: int) -> Views:
         """The views of units, given by their members, int64 [n, microbatch_size]."""
@@ -110,11 +113,11 @@ def measure(
         data: whose `evaluation` set is used.
         device: where images are when they are handed to `predict`.
         workers: the processes that share the images; each returns the result over all of them.
-        together: the most images that are classified at once.
+        together: the images that are classified at once, whatever the number of processes.
     """
     everything = np.arange(len(data.evaluation))
     correct = torch.zeros((), dtype=torch.int64, device=device)
-    for part in physical_batches(workers.shard(everything), together):
+    for part in physical_batches(workers.shard(everything, together), together):
         images = torch.from_numpy(np.array(data.evaluation.images[part])).to(device).float() / 255
         correct += count_correct(predict(images), data.evaluation.labels[part])
     workers.all_reduce(correct)

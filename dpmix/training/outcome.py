@@ -39,6 +39,8 @@ class Outcome:
             clipping; None if not recorded.
         weights: the trained parameters, or their moving average, by name; for a head also `shift` and `scale` of
             standardised features.
+        execution: how it was computed: device, processes, threads, the physical batch and, unless it is a release, what
+            that was halved to when memory ran out; of a network also the backend.
     """
 
     accuracies: list[float]
@@ -48,6 +50,7 @@ class Outcome:
     seconds: float | None
     magnitudes: np.ndarray | None = field(default=None)
     weights: "Mapping[str, Tensor]" = field(default_factory=dict)
+    execution: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def accuracy(self) -> float:
@@ -91,6 +94,7 @@ def write_run(experiment: Experiment, plan: Plan, outcome: Outcome, scale: str, 
         "learning_rate": outcome.learning_rate,
         "learning_rate_from": rate.path(scale).as_posix() if isinstance(rate, Selection) else "params.yaml",
         "experiment": experiment.model_dump(mode="json"),
+        "execution": dict(outcome.execution),
         "versions": versions(*_PACKAGES.get(experiment.engine, ())),
         "times": {"hardware": hardware(), "finished": time.strftime("%F")},
     }

@@ -36,7 +36,7 @@ class PhysicalBatches:
     kept for the rest of the run.
 
     Args:
-        size: units (examples or microbatches) in a physical batch at first.
+        size: units (examples or microbatches) in a physical batch at first; of a network, those of a block.
 
     Attributes:
         size: the current size.

@@ -1,7 +1,7 @@
 """One run on several processes, started by torchrun: the sample is drawn once and split, noise is added once.
 
-The result is that of one process, up to the order in which float32 numbers are added. With one process, these
-operations do nothing.
+What is added up in whole numbers, as a network's sums are (`dpmix.training.learner.ExactSums`), is that of one process
+to the last bit; float32 sums are up to the order of additions. With one process, these operations do nothing.
 """
 
 import atexit
@@ -34,9 +34,12 @@ class Workers:
         """Whether this process adds the noise and writes the files; exactly one does."""
         return self.rank == 0
 
-    def shard(self, units: np.ndarray) -> np.ndarray:
-        """This process's part of a sample [m, ...]; parts differ in length by at most one and may be empty."""
-        return units[self.rank :: self.count]
+    def shard(self, units: np.ndarray, block: int = 1) -> np.ndarray:
+        """This process's part of a sample [m, ...]: every so many blocks of `block` consecutive units.
+
+        Parts differ in length by one block at most, and may be empty. Blocks are the same for any number of processes.
+        """
+        return units[np.arange(len(units)) // block % self.count == self.rank]
 
     def all_reduce(self, *tensors: Tensor) -> None:
         """Replace each tensor, in place, by its sum over all processes; shapes agree everywhere."""

@@ -255,7 +255,7 @@ def run(
         else:
             _look_at_network(patch, seen)
             (plan,) = seen.plans
-            outcomes = [train_from_scratch(spec, plan, data, physical_batch=physical_batch, noise=noise)]
+            outcomes = [train_from_scratch(spec, plan, data, block=physical_batch, noise=noise)]
             seen.weights = [torch.cat([value.detach().flatten() for value in seen.network.parameters()])]
     seen.ledgers = [outcome.ledger for outcome in outcomes]
     return seen

@@ -119,7 +119,7 @@ def _scratch(experiment: Any, plan: Plan, transcript: Transcript) -> tuple[np.nd
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scratch_module, "build_network", network)
-        outcome = train_from_scratch(experiment, plan, data, physical_batch=250, noise=transcript)
+        outcome = train_from_scratch(experiment, plan, data, block=250, noise=transcript)
     # What the last layer saw of the plain images at the start, with the bias's constant.
     start = network(experiment.model, 1, count, experiment.seed)
     kept: list[Tensor] = []

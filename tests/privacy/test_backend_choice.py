@@ -86,7 +86,7 @@ def test_the_choice_of_a_backend(monkeypatch):
     module, views = small(), data(2, 3)[0]
     assert choose_backend(module, views) == "vectorized"
     # 16 pixels of 4 x 9 weights, and 64 x 3: multiply-adds of one image.
-    assert clipping._multiply_adds(module, views[0, :1]) == 16 * 36 + 192
+    assert clipping.multiply_adds(module, views[0, :1]) == 16 * 36 + 192
     monkeypatch.setattr(clipping, "_SEQUENTIAL_PAYS", 3 * (16 * 36 + 192) - 1)
     assert choose_backend(module, views) == "sequential"
 

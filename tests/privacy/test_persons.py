@@ -95,7 +95,7 @@ def trained(
             patch.setattr(head_module, "_initial_weights", lambda *_: checks.head_weights())
             train_heads(run, [Head(plan, 0.0, "a")], given, Featurizer(checks.encode), noise=recorder)
         else:
-            train_from_scratch(run, plan, given, noise=recorder, physical_batch=4)
+            train_from_scratch(run, plan, given, noise=recorder, block=4)
     steps = [[total.flatten() for at, _, _, total, _ in recorder.calls if at == step] for step in range(STEPS)]
     return [torch.cat(parts) for parts in steps], seen
 

@@ -275,7 +275,7 @@ def network(experiment: Experiment, noise_multiplier: float, compare: bool = Tru
     assert isinstance(experiment.model, WideResNetSpec)
     assert isinstance(experiment.learning_rate, float)
     plan, data, pattern = plan_for(experiment.plan(), noise_multiplier), load_data(experiment, "demo"), Pattern([])
-    outcome = train_from_scratch(experiment, plan, data, noise=pattern, physical_batch=7)
+    outcome = train_from_scratch(experiment, plan, data, noise=pattern, block=7)
     module = build_network(experiment.model, experiment.dataset.channels, CLASSES, experiment.seed)
     optimizer = {name: getattr(experiment, name) for name in ("learning_rate", "momentum", "weight_decay")}
     expected = follow(module, experiment, plan, data, pattern.of, **optimizer, compare=compare)

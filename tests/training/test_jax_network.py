@@ -52,9 +52,9 @@ def run(world: World) -> Experiment:
     return world.scratch(engine="jax", clip_norm=C)
 
 
-def trained(experiment: Experiment, noise: Recorder | None = None, physical_batch: int = PHYSICAL) -> Outcome:
+def trained(experiment: Experiment, noise: Recorder | None = None, block: int | None = PHYSICAL) -> Outcome:
     plan, data = plan_for(experiment.plan(), 0.5), load_data(experiment, "demo")
-    return train_from_scratch(experiment, plan, data, noise=noise or Pattern([]), physical_batch=physical_batch)
+    return train_from_scratch(experiment, plan, data, noise=noise or Pattern([]), block=block)
 
 
 def in_torch(experiment: Experiment) -> Experiment:
@@ -67,10 +67,10 @@ def apart(found: dict[str, Tensor], expected: dict[str, Tensor]) -> float:
     return difference / reference.length(expected)
 
 
-def learner(experiment: Experiment, physical_batch: int = PHYSICAL) -> JaxNetwork:
+def learner(experiment: Experiment) -> JaxNetwork:
     network = build_network(experiment.model, 3, CLASSES, experiment.seed)
     plan, data = plan_for(experiment.plan(), 0.5), load_data(experiment, "demo")
-    return JaxNetwork(experiment, plan, data, network, Execution("cpu", physical_batch, "auto"))
+    return JaxNetwork(experiment, plan, data, network, Execution("cpu", block=PHYSICAL))
 
 
 def some_views(count: int) -> Views:
@@ -120,7 +120,7 @@ def test_a_step_of_both_engines_is_one_step(world: World, changes: dict[str, Any
     )
     data, plan, noises = TrainingData(train, test, None, None), plan_for(run.plan(), 0.5), [Pattern([]), Pattern([])]
     ours, theirs = (
-        train_from_scratch(one, plan, data, noise=noise, physical_batch=PHYSICAL)
+        train_from_scratch(one, plan, data, noise=noise, block=PHYSICAL)
         for one, noise in zip((run, in_torch(run)), noises, strict=True)
     )
     assert ours.ledger.history() == theirs.ledger.history()
@@ -136,7 +136,7 @@ def test_a_step_of_both_engines_is_one_step(world: World, changes: dict[str, Any
 def test_both_write_the_same_metrics(run: Experiment) -> None:
     found = []
     for one in (run, in_torch(run)):
-        make([one], "demo", Execution(physical_batch=PHYSICAL))
+        make([one], "demo", Execution(block=PHYSICAL))
         found.append(read_json(one.path("demo")))
     ours, theirs = found
     assert ours.keys() == theirs.keys()
@@ -153,14 +153,14 @@ def test_correlated_noise_and_mixed_steps_are_the_loops(world: World, changes: d
     plan, data, sums = plan_for(run.plan()), load_data(run, "demo"), []
     for one in (run, in_torch(run)):
         noise = Recorder([])
-        train_from_scratch(one, plan, data, noise=noise, physical_batch=PHYSICAL)
+        train_from_scratch(one, plan, data, noise=noise, block=PHYSICAL)
         sums.append(torch.cat([total.flatten() for step, *_, total in noise.calls if step == 0]))
     assert float((sums[0] - sums[1]).norm()) < ONE_STEP * float(sums[1].norm())
 
 
 def test_a_release_says_nothing_that_has_no_noise(world: World) -> None:
     released = world.scratch(engine="jax", clip_norm=C, release=True)
-    make([released], "demo", Execution(physical_batch=PHYSICAL))
+    make([released], "demo", Execution(block=PHYSICAL))
     left = sorted(path.name for path in released.directory("demo").iterdir())
     assert left == ["metrics.json", "model.safetensors"]
     assert not {"clipped", "seconds"} & {*(metrics := read_json(released.path("demo"))), *metrics["times"]}
@@ -169,11 +169,11 @@ def test_a_release_says_nothing_that_has_no_noise(world: World) -> None:
 def test_a_run_that_was_killed_goes_on_bit_for_bit(world: World, tmp_path: Path) -> None:
     run = world.scratch(engine="jax", clip_norm=C, momentum=0.5, ema_decay=0.9)
     plan, data = world.plan(run), load_data(run, "demo")
-    whole = train_from_scratch(run, plan, data, physical_batch=PHYSICAL)
+    whole = train_from_scratch(run, plan, data, block=PHYSICAL)
     checkpoint = Checkpoint(tmp_path / "state.safetensors", every_seconds=0)
     with pytest.raises(Killed):
-        train_from_scratch(run, plan, data, noise=Stops(run.seed), checkpoint=checkpoint, physical_batch=PHYSICAL)
-    resumed = train_from_scratch(run, plan, data, checkpoint=checkpoint, physical_batch=PHYSICAL)
+        train_from_scratch(run, plan, data, noise=Stops(run.seed), checkpoint=checkpoint, block=PHYSICAL)
+    resumed = train_from_scratch(run, plan, data, checkpoint=checkpoint, block=PHYSICAL)
     assert resumed.ledger.history() == whole.ledger.history()
     assert resumed.accuracies == whole.accuracies
     for name, value in whole.weights.items():
@@ -194,9 +194,7 @@ def test_an_empty_sample_is_a_step_of_noise_alone(world: World, recorder: Record
 # Physical batches -----------------------------------------------------------------------------------------------------
 
 
-def test_physical_batches_do_not_matter_and_are_halved_when_memory_runs_out(
-    run: Experiment, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_blocks_are_halved_when_memory_runs_out(run: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
     whole, small = Recorder([]), Recorder([])
     trained(run, whole)
     sizes = []
@@ -229,7 +227,7 @@ def test_every_size_of_a_sample_is_compiled_once(run: Experiment) -> None:
     assert shapes > 0
     sums += [network.sums(np.arange(count), step=0) for network in (first, second) for count in (1, 3)]
     assert compiled._cache_size() == shapes
-    assert len({float(one.totals["head.bias"].norm()) for one in sums}) == 5
+    assert len({float(one.gradients()["head.bias"].norm()) for one in sums}) == 5
 
 
 # Clipping -------------------------------------------------------------------------------------------------------------
@@ -277,4 +275,4 @@ def test_a_plan_for_another_sensitivity_is_refused(world: World, run: Experiment
     plan = plan_for(pairs.plan(), 0.5)
     assert plan.sensitivity == 2 * C
     with pytest.raises(PrivacyError, match=r"has sensitivity 4\.5, and the plan's noise is for 9; set engine: torch"):
-        JaxNetwork(run, plan, load_data(run, "demo"), network, Execution("cpu", PHYSICAL, "auto"))
+        JaxNetwork(run, plan, load_data(run, "demo"), network, Execution("cpu", block=PHYSICAL))

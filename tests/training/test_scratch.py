@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from dpmix.training import scratch
 from dpmix.training.data import load_data
 from dpmix.training.scratch import train_from_scratch
 from tests.training.conftest import TRAIN, Recorder, World
@@ -12,16 +13,50 @@ MICROBATCHES = {"microbatch_size": 2, "microbatch_mixup": "added", "k_base": 1, 
 
 
 @pytest.mark.parametrize("changes", [{}, MICROBATCHES], ids=["examples", "microbatches"])
-def test_the_physical_batch_does_not_matter(world: World, changes: dict) -> None:
+@pytest.mark.parametrize("backend", ["auto", "sequential"])
+def test_the_physical_batch_does_not_matter_to_the_last_bit(world: World, changes: dict, backend: str) -> None:
     experiment = world.scratch(epochs=1, **changes)
     plan, data = world.plan(experiment), load_data(experiment, "demo")
     recorders = [Recorder([]), Recorder([])]
     outcomes = [
-        train_from_scratch(experiment, plan, data, physical_batch=size, noise=recorder)
+        train_from_scratch(experiment, plan, data, physical_batch=size, noise=recorder, backend=backend, device="cpu")
         for size, recorder in zip((5, 64), recorders, strict=True)
     ]
-    torch.testing.assert_close(recorders[0].totals(), recorders[1].totals(), rtol=1e-4, atol=1e-4)
+    assert torch.equal(recorders[0].totals(), recorders[1].totals())
     assert outcomes[0].accuracies == outcomes[1].accuracies
+    assert all(torch.equal(value, outcomes[1].weights[name]) for name, value in outcomes[0].weights.items())
+
+
+@pytest.mark.parametrize("changes", [{}, MICROBATCHES], ids=["examples", "microbatches"])
+def test_a_step_depends_on_the_block_by_rounding(world: World, changes: dict) -> None:
+    """Other shapes go through the network; with a learning rate of zero no step sees another's rounding."""
+    experiment = world.scratch(epochs=1, **changes)
+    plan, data = world.plan(experiment), load_data(experiment, "demo")
+    experiment = experiment.model_copy(update={"learning_rate": 0.0})
+    recorders = [Recorder([]), Recorder([])]
+    for size, recorder in zip((5, 64), recorders, strict=True):
+        train_from_scratch(experiment, plan, data, block=size, noise=recorder)
+    torch.testing.assert_close(recorders[0].totals(), recorders[1].totals(), rtol=1e-4, atol=1e-4)
+
+
+def test_what_was_executed_is_said(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    experiment = world.scratch(epochs=1, batch_size=12)
+    plan, data = world.plan(experiment), load_data(experiment, "demo")
+    outcome = train_from_scratch(experiment, plan, data, backend="sequential", block=6, device="cpu")
+    assert outcome.execution == {
+        "backend": "sequential", "device": "cpu", "processes": 1, "threads": torch.get_num_threads(),
+        "physical_batch": 6, "halved_to": None,
+    }  # fmt: skip
+    clip = scratch.clipped_sum
+
+    def little_memory(loss: object, params: object, views: torch.Tensor, *rest: object, **more: object) -> object:
+        if len(views) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return clip(loss, params, views, *rest, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(scratch, "clipped_sum", little_memory)
+    said = train_from_scratch(experiment, plan, data, block=6, device="cpu").execution
+    assert (said["backend"], said["physical_batch"], said["halved_to"]) == ("vectorized", 6, 1)
 
 
 def test_it_repeats_and_depends_on_the_seed(world: World) -> None:
