@@ -47,6 +47,7 @@ class Execution:
         block: units whose gradients are computed in one pass through a network from scratch; None is the physical batch
             on a GPU, and on a processor a number that follows from the network.
         compile_encoder: whether `torch.compile` makes kernels for encoders, which takes a minute each; on a GPU only.
+        remembered: images whose features a process keeps, see `dpmix.models.remembered`; 0 for none.
     """
 
     device: str | None = None
@@ -57,6 +58,7 @@ class Execution:
     encoder_precision: Precision = "auto"
     compile_encoder: bool = False
     block: int | None = None
+    remembered: int = 0
     watcher: Watcher | None = field(default=None, compare=False)
 
     @classmethod
@@ -66,6 +68,7 @@ class Execution:
             physical_batch=bundle.physical_batch,
             encoder_precision=bundle.encoder_precision,
             compile_encoder=bundle.compile_encoder,
+            remembered=bundle.remembered,
         )
         return replace(said, **{name: value for name, value in changes.items() if value is not None})
 
