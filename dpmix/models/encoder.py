@@ -97,7 +97,8 @@ class Encoder:
                 self._visual, self._cast = low, True
         # `torch.compile` makes a wrapper, and folding a copy; `_visual` stays the plain network.
         plain = on_cpu and self._dtype is None
-        self._run = _laid_out(folded(self._visual)) if plain else _compiled(self._visual, self.device, compiled)
+        runs = _laid_out(folded(self._visual)) if plain else self._visual
+        self._run = _compiled(runs, self.device, compiled)
 
     def __call__(self, images: Tensor) -> Tensor:
         """The embeddings of some images.

@@ -132,7 +132,7 @@ def test_or_gathered_from_where_it_lies(made: Callable[..., Catalogue], calls: C
     values["diffusion"]["brush"] = {"images": "some.zip"}
     path = step("synthetic", of(write_params(values), SyntheticSet))
     classes = tuple(f"class {number}" for number in range(4))
-    assert calls == {"gather": ((Path("some.zip"), classes, D, path.parent), {})}
+    assert calls == {"gather": ((Path("some.zip"), classes, D, path.parent), {"skip_damaged": False})}
 
 
 @pytest.mark.parametrize("bands", [1, 2])
