@@ -280,7 +280,7 @@ def test_a_file_that_lists_fewer_steps_is_refused(
         ({"width": "wide"}, "is not a whole released model"),
         ({"more": 1}, "is not a whole released model"),
         ({"steps": None}, "is not a whole released model"),
-        ({"width": float("nan")}, "mixing width nan is not a finite number"),
+        ({"width": float("nan")}, "is not a whole released model; copy or make it again"),
         ({"truncation": 0.5}, "truncation 0.5 is not a finite number >= 1"),
     ],
 )
