@@ -15,6 +15,8 @@ if TYPE_CHECKING:  # for type checkers and editors; a test holds them against `_
     from dpmix.data.images import Images
     from dpmix.data.images import load as load_images
     from dpmix.errors import DataError, DpmixError, ParamsError, PrivacyError
+    from dpmix.own.audit import audit
+    from dpmix.own.compare import compare
     from dpmix.own.evaluate import evaluate
     from dpmix.own.plan import plan
     from dpmix.own.predict import predict
@@ -56,9 +58,11 @@ __all__ = [
     "SeededNoise",
     "Transcript",
     "ViewSettings",
+    "audit",
     "banded_plan",
     "check_examples_independent",
     "clipped_sum",
+    "compare",
     "epsilon_lower_bound",
     "epsilons",
     "evaluate",
@@ -94,9 +98,11 @@ _HOMES = {
     "SeededNoise": ("dpmix.privacy.noise", "SeededNoise"),
     "Transcript": ("dpmix.privacy.audit", "Transcript"),
     "ViewSettings": ("dpmix.views.settings", "ViewSettings"),
+    "audit": ("dpmix.own.audit", "audit"),
     "banded_plan": ("dpmix.privacy.banded_plan", "banded_plan"),
     "check_examples_independent": ("dpmix.privacy.model_checks", "check_examples_independent"),
     "clipped_sum": ("dpmix.privacy.clipping", "clipped_sum"),
+    "compare": ("dpmix.own.compare", "compare"),
     "epsilon_lower_bound": ("dpmix.privacy.audit", "epsilon_lower_bound"),
     "epsilons": ("dpmix.privacy.accounting", "epsilons"),
     "evaluate": ("dpmix.own.evaluate", "evaluate"),

@@ -25,6 +25,8 @@ OPAKE = "Opake (its package opake-dpsgd)"
 PAPER = "the paper's text (a folder that DPMIX_SHARED_PAPER names)"
 PYARROW = "pyarrow (the extra export)"
 SLURM = "Slurm (Debian: slurm-wlm, munge)"
+MLFLOW = "MLflow (the package mlflow-skinny)"
+TENSORBOARD = "TensorBoard (the package tensorboard)"
 X86 = "an x86-64 processor"
 
 _NEEDS = "needs "

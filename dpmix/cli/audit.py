@@ -5,28 +5,44 @@ from typing import Annotated
 
 import typer
 
+from dpmix.cli.options import (
+    AsJson,
+    BatchSize,
+    ClipNorm,
+    Delta,
+    Epochs,
+    Epsilon,
+    KBase,
+    Key,
+    KSelf,
+    Method,
+    TestShare,
+    Unit,
+)
+
 
 def audit(
     place: Annotated[
         Path, typer.Argument(help="Private images (only names are read), or a model's folder.", metavar="IMAGES|MODEL")
     ],
-    epsilon: Annotated[float | None, typer.Option(help="ε that train would spend on the images.")] = None,
+    epsilon: Epsilon = None,
     observations: Annotated[int, typer.Option(help="Canaries in, and as many left out.")] = 4000,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    delta: Annotated[float | None, typer.Option(help="As of train.")] = None,
-    unit: Annotated[str, typer.Option(help="As of train.", show_default=False)] = "image",
-    test_share: Annotated[float | None, typer.Option(help="As of check.")] = None,
-    key: Annotated[str | None, typer.Option(help="As of check.")] = None,
-    method: Annotated[str | None, typer.Option(help="As of train.")] = None,
-    k_base: Annotated[int | None, typer.Option(help="As of train.")] = None,
-    k_self: Annotated[int | None, typer.Option(help="As of train.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="As of train.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="As of train.")] = None,
-    clip_norm: Annotated[float | None, typer.Option(help="As of train.")] = None,
+    as_json: AsJson = False,
+    delta: Delta = None,
+    unit: Unit = "image",
+    test_share: TestShare = None,
+    key: Key = None,
+    method: Method = None,
+    k_base: KBase = None,
+    k_self: KSelf = None,
+    batch_size: BatchSize = None,
+    epochs: Epochs = None,
+    clip_norm: ClipNorm = None,
 ) -> None:
     """Attack the training with canaries: dpmix audit my-images --epsilon 4, or dpmix audit my-images-model.
 
-    No private image is read. The exit status is 1 if the bound on ε contradicts what is claimed.
+    No private image is read. What is found of a model is entered in its privacy.json and card. The exit status is 1 if
+    the bound on ε contradicts what is claimed.
     """
     import json
 

@@ -5,6 +5,20 @@ from typing import Annotated
 
 import typer
 
+from dpmix.cli.options import (
+    BatchSize,
+    ClipNorm,
+    Delta,
+    Device,
+    Encoder,
+    Epochs,
+    Key,
+    Side,
+    SkipDamaged,
+    Synthetic,
+    TestShare,
+    Unit,
+)
 from dpmix.errors import ParamsError, suggestion
 
 
@@ -15,18 +29,18 @@ def compare(
     seeds: Annotated[int, typer.Option(help="Runs of each.")] = 3,
     output: Annotated[Path | None, typer.Option(help="By default IMAGES-comparison.")] = None,
     tune: Annotated[bool, typer.Option("--tune", help="Choose learning rates on held-out images.")] = False,
-    synthetic: Annotated[Path | None, typer.Option(help="Public images, for dp-mix-diff.")] = None,
-    delta: Annotated[float | None, typer.Option(help="As of train.")] = None,
-    unit: Annotated[str, typer.Option(help="As of train.", show_default=False)] = "image",
-    test_share: Annotated[float | None, typer.Option(help="As of check.")] = None,
-    key: Annotated[str | None, typer.Option(help="As of check.")] = None,
-    skip_damaged: Annotated[bool, typer.Option("--skip-damaged", help="As of check.")] = False,
-    encoder: Annotated[str | None, typer.Option(help="As of train.")] = None,
-    side: Annotated[int | None, typer.Option(help="As of train.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="As of train.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="As of train.")] = None,
-    clip_norm: Annotated[float | None, typer.Option(help="As of train.")] = None,
-    device: Annotated[str | None, typer.Option(help="Such as cuda:0.")] = None,
+    synthetic: Synthetic = None,
+    delta: Delta = None,
+    unit: Unit = "image",
+    test_share: TestShare = None,
+    key: Key = None,
+    skip_damaged: SkipDamaged = False,
+    encoder: Encoder = None,
+    side: Side = None,
+    batch_size: BatchSize = None,
+    epochs: Epochs = None,
+    clip_norm: ClipNorm = None,
+    device: Device = None,
 ) -> None:
     """Compare methods with seeds: dpmix compare my-images --epsilon 1 4 --methods self-aug dp-mix-self.
 

@@ -5,6 +5,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dpmix.cli.options import (
+    AsJson,
+    BatchSize,
+    Delta,
+    Encoder,
+    Epochs,
+    Epsilon,
+    Key,
+    Ledger,
+    Side,
+    SkipDamaged,
+    Synthetic,
+    TestShare,
+    Unit,
+)
+
 if TYPE_CHECKING:
     from dpmix.catalogue.catalogue import Catalogue
     from dpmix.costs.estimate import Estimate
@@ -25,24 +41,24 @@ _COLUMNS = ("target", *_MEANING)
 _KINDS = ("downloads", "images", "synthetic", "weights")
 
 
-# The panels of its help.
-_OWN, _TABLES = "Images of one's own", "Tables and figures"
+# The panel of its help for what is not about images of one's own.
+_TABLES = "Tables and figures"
 
 
 def plan(
-    epsilon: Annotated[float | None, typer.Option(help="ε to spend.", rich_help_panel=_OWN)] = None,
-    delta: Annotated[float | None, typer.Option(help="δ.", rich_help_panel=_OWN)] = None,
-    unit: Annotated[str, typer.Option(help="As of train.", show_default=False, rich_help_panel=_OWN)] = "image",
-    test_share: Annotated[float | None, typer.Option(help="As of check.", rich_help_panel=_OWN)] = None,
-    key: Annotated[str | None, typer.Option(help="As of check.", rich_help_panel=_OWN)] = None,
-    skip_damaged: Annotated[bool, typer.Option("--skip-damaged", help="As of check.", rich_help_panel=_OWN)] = False,
-    encoder: Annotated[str | None, typer.Option(help="As of train.", rich_help_panel=_OWN)] = None,
-    side: Annotated[int | None, typer.Option(help="As of train.", rich_help_panel=_OWN)] = None,
-    synthetic: Annotated[Path | None, typer.Option(help="As of train.", rich_help_panel=_OWN)] = None,
-    batch_size: Annotated[int | None, typer.Option(help="As of train.", rich_help_panel=_OWN)] = None,
-    epochs: Annotated[int | None, typer.Option(help="As of train.", rich_help_panel=_OWN)] = None,
-    ledger: Annotated[Path | None, typer.Option(help="As of train.", rich_help_panel=_OWN)] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel=_OWN)] = False,
+    epsilon: Epsilon = None,
+    delta: Delta = None,
+    unit: Unit = "image",
+    test_share: TestShare = None,
+    key: Key = None,
+    skip_damaged: SkipDamaged = False,
+    encoder: Encoder = None,
+    side: Side = None,
+    synthetic: Synthetic = None,
+    batch_size: BatchSize = None,
+    epochs: Epochs = None,
+    ledger: Ledger = None,
+    as_json: AsJson = False,
     scale: Annotated[str | None, typer.Option(help="Of the params.", rich_help_panel=_TABLES)] = None,
     targets: Annotated[list[str] | None, typer.Option(help="One target.", rich_help_panel=_TABLES)] = None,
     gpu: Annotated[str, typer.Option(help="Whose peak counts.", rich_help_panel=_TABLES)] = "a100",

@@ -13,6 +13,7 @@ high: tests compare.) Each holds with half the allowed failures, so the larger o
 """
 
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -127,6 +128,8 @@ def audit(
 ) -> Audited:
     """Audit what `train` would do with these images, or what it did for a model. No private image is read.
 
+    What is found of a model is entered in its `privacy.json` and its card.
+
     Args:
         place: the folder, zip archive or CSV file of private images, of which only names are read; or a model's folder.
         epsilon: ε that `train` would spend on the images; a model's folder says its own.
@@ -135,7 +138,7 @@ def audit(
 
     Raises:
         ParamsError: for options that do not fit together.
-        DataError: if there are no such images, or the model was not trained by `dpmix train`.
+        DataError: if there are no such images, or the model was not trained by `dpmix train` or cannot be written.
         PrivacyError: if the trainer itself finds its noise or sample other than planned.
     """
     if observations < _LEAST:
@@ -146,7 +149,13 @@ def audit(
         for name, value in given.items():
             if value is not None and value is not False and (name, value) != ("unit", "image"):
                 raise ParamsError(f"a model's folder says its own {name}; leave out --{name.replace('_', '-')}")
-        return measured(of_model(folder), observations)
+        if not os.access(folder, os.W_OK):
+            raise DataError(
+                f"{folder} cannot be written, where the audit is to be entered; copy it, and audit the copy"
+            )
+        found = measured(of_model(folder), observations)
+        model_folder.enter_audit(folder, found.to_json())
+        return found
     return measured(of_images(place, epsilon, options), observations)
 
 

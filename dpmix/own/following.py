@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from dpmix.own.spent import Record
+from dpmix.own.tracking import Tracker
 from dpmix.privacy.accounting import Steps, rounded_up
 from dpmix.privacy.plan import Plan
 from dpmix.progress import say
@@ -43,10 +44,12 @@ class Following:
         images: B · K, images through the encoder in an expected step.
         record: of what was spent on the images.
         run: the run in the record; its steps are those of earlier attempts, before a kill.
+        trackers: get ε and speed, and of research each epoch's accuracy, too.
     """
 
-    def __init__(self, plan: Plan, images: float, record: Record, run: "Run") -> None:
+    def __init__(self, plan: Plan, images: float, record: Record, run: "Run", trackers: Sequence[Tracker] = ()) -> None:
         self._plan, self._images, self._record, self._run = plan, images, record, run
+        self._trackers, self._at = trackers, 0
         self._lost: int | None = None  # steps of earlier attempts that are not in the checkpoint
         self._counted = run.steps
         self._first = 0
@@ -63,20 +66,28 @@ class Following:
         if self._lost + step >= self._counted:
             self._counted = self._lost + min(steps, step + max(1, steps // _CHUNKS))
             self._record.count(self._run.key, self._counted, self._run.state, self._lost)
+            self._track(step)
+        self._at = step
         self._show(step, steps)
 
     def epoch(self, epoch: int, accuracies: Sequence[float]) -> None:
         """See `dpmix.execution.Watcher`; of research alone."""
         self._line(f"epoch {epoch}: accuracy {accuracies[0]:.2f} % of the test images")
+        for tracker in self._trackers:
+            tracker.log({"test accuracy": accuracies[0]}, self._at + 1)
 
     def done(self, executed: int) -> None:
         """Record that the run is finished, with the steps that it executed, and close the bar."""
+        self._track(executed)
         self.close()
         state = "finished" if self._run.state == "running" else self._run.state
         self._record.count(self._run.key, (self._lost or 0) + executed, state)
 
     def close(self) -> None:
-        """Remove the bar from the screen."""
+        """Remove the bar from the screen, and close the trackers."""
+        for tracker in self._trackers:
+            tracker.close()
+        self._trackers = ()
         if self._bar is not None:
             self._bar.close()
             self._bar = None
@@ -99,16 +110,30 @@ class Following:
     def _state(self, step: int, steps: int, now: float, seldom: float = 0.0) -> str:
         """ε, speed and time left in words; ε is computed anew if that is `seldom` seconds ago."""
         if now - self._computed >= seldom:
-            executed = [Steps(self._plan.noise_multiplier, self._plan.step_rate, step)]
-            self._epsilon = rounded_up(self._plan.stated(executed)[1], 2)
+            self._epsilon = self._spent(step)
             self._computed = time.monotonic()
             self._cost = self._computed - now
-        speed = (step - self._first) * self._images / (now - self._began)
+        speed = self._speed(step, now)
         left = (steps - step) * self._images / speed if speed else 0.0
         if self._run.state != "research":
-            speed, left = one_digit(speed), one_digit(left)
+            left = one_digit(left)
         of = f"ε = {self._epsilon} of {self._plan.target_epsilon:g}"
         return f"{of}, about {speed:,.0f} images/s, about {left:.0f} s left"
+
+    def _speed(self, step: int, now: float) -> float:
+        """Images/s of all steps so far, of a release in one digit."""
+        speed = (step - self._first) * self._images / max(now - self._began, 1e-9)
+        return speed if self._run.state == "research" else one_digit(speed)
+
+    def _spent(self, step: int) -> str:
+        executed = [Steps(self._plan.noise_multiplier, self._plan.step_rate, step)]
+        return rounded_up(self._plan.stated(executed)[1], 2)
+
+    def _track(self, step: int) -> None:
+        if self._trackers and step > self._first:
+            values = {"epsilon": float(self._spent(step)), "images per second": self._speed(step, time.monotonic())}
+            for tracker in self._trackers:
+                tracker.log(values, step)
 
     def _line(self, text: str) -> None:
         if self._bar is not None:

@@ -17,7 +17,7 @@ from dpmix import __version__
 from dpmix.errors import DataError, ParamsError
 from dpmix.files import atomic_directory, read_json, write_json
 from dpmix.own import card, privacy_record
-from dpmix.own.privacy_fields import refuse_odd_config
+from dpmix.own.privacy_fields import Audit, refuse_odd_config
 
 if TYPE_CHECKING:
     from dpmix.release.model import Released
@@ -143,6 +143,24 @@ def read(folder: str | Path) -> ModelFolder:
         raise DataError(f"{folder / CONFIG} is not that of a model's folder; copy or make the folder again")
     refuse_odd_config(config, folder / CONFIG)
     return ModelFolder(folder, config, privacy_record.of_folder(folder))
+
+
+def enter_audit(folder: Path, found: Mapping[str, Any]) -> None:
+    """Write what an audit of a model found into its `privacy.json` and its card, in place of an earlier audit.
+
+    Args:
+        folder: the model's folder.
+        found: values of `dpmix.own.privacy_fields.Audit`; others are left out.
+
+    Raises:
+        PrivacyError: if the record does not agree with the model's own steps.
+        DpmixError: if the folder cannot be written.
+    """
+    model = read(folder)
+    privacy = {**model.privacy, "audit": {name: found[name] for name in Audit.model_fields}}
+    privacy_record.check(privacy, model.model)
+    write_json(folder / PRIVACY, privacy)
+    card.write(folder / CARD, folder.resolve().name, model.config, privacy)
 
 
 def is_one(folder: Path) -> bool:

@@ -7,9 +7,13 @@ train, and write the model's folder (`dpmix.own.model_folder`). Everything in be
 
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
 
 from dpmix.artefacts.data import EncoderModel
 from dpmix.artefacts.experiment import Experiment
@@ -19,10 +23,13 @@ from dpmix.execution import Execution
 from dpmix.files import atomic_directory, read_json, write_json
 from dpmix.own import spent
 from dpmix.own.commands import command, resume_command
+from dpmix.own.following import Following
 from dpmix.own.place import expanded
 from dpmix.own.request import Request, default_out, keep, kept, refuse_another, request
 from dpmix.own.setup import MANIFEST, Setup, learning_rate_of, listed, relative, setup, sizes, split
+from dpmix.own.tracking import Tracker, refuse_absent, trackers
 from dpmix.own.work_folder import empty, entered, remove
+from dpmix.params.declared import Seed, Spec
 from dpmix.privacy.accounting import rounded_up
 from dpmix.privacy.discrete_laplace import noise_deviation
 from dpmix.progress import say
@@ -65,6 +72,8 @@ def train(
     ledger: str | Path | None = None,
     resume: bool = False,
     device: str | None = None,
+    tensorboard: str | Path | None = None,
+    mlflow: str | None = None,
 ) -> Path:
     """Train a linear head on a frozen public encoder with DP-SGD and mixup, and write a model that may be handed out.
 
@@ -96,6 +105,8 @@ def train(
         ledger: the file that records what was spent; by default beside the images.
         resume: go on with the unfinished run of the same `output`, with the options that it was begun with.
         device: where to compute, such as `cuda:0`; by default a GPU if there is one.
+        tensorboard: a folder for TensorBoard; it gets what the screen shows.
+        mlflow: the URI of MLflow, or its folder; it gets the same.
 
     Returns:
         The folder that was written.
@@ -121,6 +132,9 @@ def train(
             f"{relative(asked.work)} holds an unfinished run; go on with it: "
             f"{resume_command(images, output, research)}; or delete it"
         )
+    refuse_absent(tensorboard is not None, mlflow is not None)
+    board = expanded(tensorboard).absolute() if tensorboard is not None else None
+    tracked = partial(trackers, asked.output.name, board, mlflow)
     with entered(asked.work):  # from here on no other process is in it, so that it may be removed
         try:
             if not resume:
@@ -129,7 +143,7 @@ def train(
             made = setup(asked, listing)
             made.experiment(1.0, 0)  # does all fit together?
             say(f"{asked.images.name}: {sizes(listing, asked)}{_skipped(listing, asked)}")
-            _trained(made, Execution(device=device, checkpoint_seconds=_CHECKPOINT_SECONDS))
+            _trained(made, Execution(device=device, checkpoint_seconds=_CHECKPOINT_SECONDS), tracked)
         except DpmixError:
             if not Path(_STATE).exists():  # no step was taken
                 remove(asked.work)
@@ -182,7 +196,7 @@ def _skipped(listing: "Listing", asked: Request) -> str:
     return f" ({count:,} {files} not used; dpmix check {argument(relative(asked.images))} says why)" if count else ""
 
 
-def _trained(made: Setup, execution: Execution) -> None:
+def _trained(made: Setup, execution: Execution, tracked: Callable[[], Sequence[Tracker]]) -> None:
     """Train in the work folder, and write the model's folder from what was trained."""
     from dpmix.build import build
     from dpmix.models.encoder_files import shared_encoder
@@ -193,9 +207,10 @@ def _trained(made: Setup, execution: Execution) -> None:
     plan = _plan(target)
     rate = learning_rate_of(made, plan, shared_encoder(folder, execution).dim)
     record = spent.Record.of(asked.images, made.listing, asked.ledger)
+    begun = tracked()
     state = _state(made, plan, record)
-    run = made.experiment(rate, state["seed"])
-    entry = next((one for one in record.runs() if one.key == state["key"]), None)
+    run = made.experiment(rate, state.seed)
+    entry = next((one for one in record.runs() if one.key == state.key), None)
     if entry is None:
         raise DataError(f"{record.path} has lost this run, {state['key']}; put back the file that had it")
     _refuse_another_plan(entry, plan, asked)
@@ -204,8 +219,11 @@ def _trained(made: Setup, execution: Execution) -> None:
     _announce(made, plan, rate, record, entry)
     if run.path(_SCALE).exists():  # it was killed when all but the model's folder was written
         record.count(entry.key, plan.steps, "research" if asked.research else "finished")
+        for one in begun:
+            one.close()
     else:
-        _run(made, plan, run, record, entry, execution)
+        following = Following(plan, plan.batch_size * made.views, record, entry, begun)
+        _run(run, following, execution)
     _write(made, plan, run, record, folder)
 
 
@@ -230,11 +248,27 @@ def _plan(target: PlanFile) -> "Plan":
     return plan_from_json(read_json(target.path(_SCALE)))
 
 
-def _state(made: Setup, plan: "Plan", record: spent.Record) -> dict[str, Any]:
-    """The seed of the run and its key in the record: drawn once, kept in the work folder."""
+class _Begun(Spec):
+    """The seed of a run and its key in the record."""
+
+    key: str
+    seed: Seed
+
+
+def _state(made: Setup, plan: "Plan", record: spent.Record) -> _Begun:
+    """The seed of the run and its key in the record: drawn once, kept in the work folder.
+
+    Raises:
+        DataError: if what is kept is damaged.
+    """
     path, asked = Path(_STATE), made.request
     if path.exists():
-        return dict(read_json(path))
+        try:
+            return _Begun.model_validate(read_json(path))
+        except ValidationError as error:
+            raise DataError(
+                f"{asked.work / _STATE} is damaged; delete {asked.work} and train afresh: what it spent stays on record"
+            ) from error
     entry = record.begin(
         spent.Run(
             key="",
@@ -252,8 +286,8 @@ def _state(made: Setup, plan: "Plan", record: spent.Record) -> dict[str, Any]:
         )
     )
     seed = (asked.seed or 0) if asked.research else secrets.randbits(32)
-    state = {"key": entry.key, "seed": seed}
-    write_json(path, state)
+    state = _Begun(key=entry.key, seed=seed)
+    write_json(path, state.model_dump())
     return state
 
 
@@ -281,18 +315,14 @@ def _announce(made: Setup, plan: "Plan", rate: float, record: spent.Record, entr
         say(f"{said}; together with this one {spent.in_words(joint, delta)}")
 
 
-def _run(made: Setup, plan: "Plan", run: Experiment, record: spent.Record, entry: spent.Run, how: Execution) -> None:
-    from dataclasses import replace
-
+def _run(run: Experiment, following: Following, how: Execution) -> None:
     from dpmix.build import build
-    from dpmix.own.following import Following
 
-    following = Following(plan, plan.batch_size * made.views, record, entry)
     try:
         build(run, scale=_SCALE, execution=replace(how, watcher=following), quiet=True)
+        following.done(read_json(run.path(_SCALE))["steps"]["executed"])
     finally:
         following.close()
-    following.done(read_json(run.path(_SCALE))["steps"]["executed"])
 
 
 def _write(made: Setup, plan: "Plan", run: Experiment, record: spent.Record, encoder: Path) -> None:

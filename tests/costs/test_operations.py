@@ -45,6 +45,12 @@ def test_encoders_of_timm_and_of_the_demo_are_counted() -> None:
 
 
 @pytest.mark.slow
+def test_an_encoder_in_a_folder_costs_what_its_format_says() -> None:
+    held = "timm/tf_efficientnet_lite0"
+    assert encoder_cost(f"folder/{held}", 96) == encoder_cost(held, 96)
+    assert encoder_parameters(f"folder/{held}") == encoder_parameters(held) > 3e6
+
+
 def test_the_operations_of_stable_diffusion_are_those_of_its_classes() -> None:
     import torch
     from diffusers import AutoencoderKL, UNet2DConditionModel

@@ -10,7 +10,9 @@ import pytest
 from torch import Tensor
 
 from dpmix.errors import DataError, DpmixError, ParamsError
+from dpmix.files import read_json
 from dpmix.own import audit as own
+from dpmix.own import model_folder
 from dpmix.own.audit import Target, audit, measured, of_images, scores
 from dpmix.own.model_folder import ModelFolder
 from dpmix.privacy import sampling
@@ -105,16 +107,20 @@ def test_bounds_stay_below_what_is_spent(rate: float, steps: int, epsilon: float
 def test_a_models_folder_is_audited_by_its_own_statement(model: ModelFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Target] = []
     with monkeypatch.context() as patch:
-        patch.setattr(own, "measured", lambda target, _: seen.append(target))
-        audit("shapes-model")
+        patch.setattr(own, "measured", lambda target, observations: seen.append(target) or measured(target, 200))
+        found = audit("shapes-model")
     (target,) = seen
+    said = read_json(Path("shapes-model/privacy.json"))["audit"]
+    assert (said["epsilon_lower_bound"], said["contradicted"]) == (found.epsilon_lower_bound, False)
+    assert said["observations"] == found.observations
+    assert "| audit | ε is at least " in Path("shapes-model/README.md").read_text(encoding="utf-8")
+    model_folder.read("shapes-model").check()
     statement = read_statement(model.model)
     (row,) = statement.mechanism
     assert (target.plan.noise_multiplier, target.plan.steps) == (row.noise_multiplier, row.steps)
     assert target.plan.sampling_rate == row.sampling_rate
     assert target.claimed == min(statement.epsilons.values())
     assert target.classes == len(model.classes)
-    assert not measured(target, 200).contradicted
     with pytest.raises(ParamsError, match="says its own epsilon; leave out --epsilon"):
         audit("shapes-model", epsilon=4)
 

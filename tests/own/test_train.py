@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from dpmix.own import spent
 from dpmix.own.plan import plan
 from dpmix.own.train import train
 from dpmix.own.work_folder import entered
-from dpmix.privacy.accounting import Steps, composed_epsilons
+from dpmix.privacy.accounting import Steps, composed_epsilons, rounded_up
 from dpmix.release.statement import read_statement
 from dpmix.training import heads
 from tests.needs import LINUX, needs
@@ -107,6 +108,34 @@ def test_sample_and_noise_are_new_each_time_and_what_is_spent_adds_up(
     assert read_json(second / "privacy.json")["together"]["models"] == 2
     assert read_json(second / "privacy.json")["together"]["epsilon"] == pytest.approx(joint, abs=1e-3)
     assert (first / "model.safetensors").read_bytes() != (second / "model.safetensors").read_bytes()
+
+
+def test_of_two_runs_at_once_each_accounts_for_the_other(
+    images: Path, quick: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The second one begins, and ends, in the sixth step of the first."""
+    original, here, steps = heads.make_views, Path.cwd(), []
+
+    def make_views(*arguments: Any) -> Any:
+        steps.append(1)
+        if len(steps) == 6:
+            there = Path.cwd()
+            os.chdir(here)
+            train(images, epsilon=2, output="second", **quick)
+            os.chdir(there)
+        return original(*arguments)
+
+    monkeypatch.setattr(heads, "make_views", make_views)
+    train(images, epsilon=4, output="first", **quick)
+    rows = [row for name in ("first", "second") for row in read_statement(Path(name, "model.safetensors")).mechanism]
+    joint = composed_epsilons(rows, delta=1e-5)["pld"]
+    for name in ("first", "second"):
+        together = read_json(Path(name, "privacy.json"))["together"]
+        assert (together["models"], together["epsilon"]) == (2, pytest.approx(joint, abs=1e-3))
+    told = capsys.readouterr().err
+    # Before the second one begins, all steps of the first are spent.
+    assert re.findall(r"ε = ([\d.]+) at", told)[0] == rounded_up(composed_epsilons(rows[:1], delta=1e-5)["pld"], 2)
+    assert "1 of them unfinished" in told
 
 
 def test_ctrl_c_leaves_a_run_that_the_very_command_on_the_screen_resumes(
@@ -300,6 +329,50 @@ def test_a_run_whose_plan_was_changed_does_not_go_on(
     assert not Path("my-images-model").exists()
     (run,) = spent.Record(LEDGER).runs()
     assert run.steps > 0
+
+
+def test_what_is_damaged_in_the_work_folder_is_one_line_and_what_is_whole_goes_on(
+    images: Path, quick: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dpmix.own.train._CHECKPOINT_SECONDS", 0.0)
+    with monkeypatch.context() as patched:
+        interrupt_in_step(6, patched)
+        with pytest.raises(KeyboardInterrupt):
+            train(images, epsilon=4, **quick)
+    work = Path("my-images-model.work")
+    shutil.copytree(work, "kept")
+    (before,) = spent.Record(LEDGER).runs()
+    (plan_file,) = (path for path in work.rglob("*.json") if "noise_multiplier" in path.read_text(encoding="utf-8"))
+    (checkpoint,) = (path for path in work.rglob("*") if path.is_file() and "checkpoints" in path.parts)
+    louder = json.loads(plan_file.read_text(encoding="utf-8"))
+    louder["noise_multiplier"] = louder["noise_multiplier"] / 10
+    damages = {
+        plan_file: [json.dumps(louder).encode(), b"{", b"[]"],
+        checkpoint: [b"", checkpoint.read_bytes()[:200], b"no checkpoint"],
+        work / "request.json": [b"{", b"{}", b"[]"],
+        work / "run.json": [b"{", b"{}", b"[]", b'{"key": 5, "seed": "x"}'],
+        work / "manifest.csv": [b"", b"# {}\n", b"no manifest"],
+    }
+    for path, contents in damages.items():
+        for content in contents:
+            shutil.rmtree(work)
+            shutil.copytree("kept", work)
+            path.write_bytes(content)
+            with pytest.raises(DpmixError) as caught:
+                train(images, resume=True)
+            assert len(str(caught.value).splitlines()) == 1, (path, content)
+            assert not Path("my-images-model").exists()
+    (after,) = spent.Record(LEDGER).runs()
+    assert after.steps >= before.steps
+    # The images were decoded before: others make no difference to a run that goes on.
+    shutil.rmtree(work)
+    Path("kept").rename(work)
+    (images / "bile" / "0.png").unlink()
+    (images / "blood" / "1.png").write_bytes(b"changed")
+    draw(Path("more"), 1)
+    Path("more", "water", "0.png").rename(images / "water" / "new.png")
+    made = train(images, resume=True)
+    assert read_statement(made / "model.safetensors").population == before.population
 
 
 def test_another_process_does_not_remove_the_folder_of_a_run(images: Path, quick: dict[str, Any]) -> None:

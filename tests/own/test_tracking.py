@@ -1,0 +1,96 @@
+"""What a run tells TensorBoard and MLflow: of a release what the screen shows, and nothing else."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dpmix.errors import DpmixError, ParamsError
+from dpmix.own.following import Following
+from dpmix.own.spent import Record
+from dpmix.own.tracking import trackers
+from dpmix.own.train import train
+from dpmix.privacy.accounting import Steps, composed_epsilon
+from tests import needs
+from tests.own.test_following import PLAN
+from tests.own.test_spent import a_run
+
+
+class Kept:
+    """A tracker that keeps what it gets."""
+
+    def __init__(self) -> None:
+        self.logged: list[tuple[int, dict[str, float]]] = []
+        self.closed = 0
+
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        assert not self.closed
+        self.logged.append((step, dict(values)))
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+@pytest.mark.parametrize("state", ["running", "research"])
+def test_epsilon_and_speed_are_told_and_of_research_accuracy_too(tmp_path: Path, state: str) -> None:
+    record, kept = Record(tmp_path / "spent.json"), Kept()
+    run = record.begin(a_run(planned=PLAN.steps, state=state))
+    following = Following(PLAN, 800.0, record, run, [kept])
+    for step in range(PLAN.steps):
+        following.step(step, PLAN.steps)
+    if state == "research":
+        following.epoch(30, [91.5])
+    following.done(PLAN.steps)
+    following.close()
+    assert kept.closed == 1
+    names = {name for _, values in kept.logged for name in values}
+    assert names == {"epsilon", "images per second"} | ({"test accuracy"} if state == "research" else set())
+    step, last = kept.logged[-1]
+    spent = composed_epsilon("pld", [Steps(PLAN.noise_multiplier, PLAN.step_rate, PLAN.steps)], delta=1e-5)
+    assert (step, spent <= last["epsilon"] <= spent + 0.01) == (PLAN.steps, True)
+    assert 10 < len(kept.logged) <= 55
+    if state == "running":
+        speeds = [f"{values['images per second']:.0f}" for _, values in kept.logged]
+        assert {len(speed.rstrip("0")) for speed in speeds} == {1}
+
+
+@pytest.mark.parametrize("package", ["tensorboard", "mlflow"])
+def test_a_package_that_is_not_there_is_one_line(
+    package: str, images: Path, quick: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is found in a Python without any path."""
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "path", [])
+        for name in [name for name in sys.modules if name.split(".")[0] == package]:
+            patch.delitem(sys.modules, name)
+        with pytest.raises(ParamsError, match=r"; install it: pip install (tensorboard|mlflow-skinny)$") as caught:
+            train(images, epsilon=4, **quick, **{package: "there"})
+    assert len(str(caught.value).splitlines()) == 1
+    assert sorted(path.name for path in Path().iterdir()) == ["my-images"]
+
+
+def test_tensorboard_reads_what_is_written(tmp_path: Path) -> None:
+    needs.module("tensorboard", needs.TENSORBOARD)
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    (tracker,) = trackers("mine", tensorboard=tmp_path)
+    tracker.log({"epsilon": 1.5}, 7)
+    tracker.close()
+    seen = EventAccumulator(str(tmp_path / "mine"))
+    seen.Reload()
+    assert [(one.step, one.value) for one in seen.Scalars("epsilon")] == [(7, 1.5)]
+
+
+def test_mlflow_reads_what_is_written(tmp_path: Path) -> None:
+    mlflow = needs.module("mlflow", needs.MLFLOW)
+    uri = f"sqlite:///{tmp_path}/runs.db"
+    (tracker,) = trackers("mine", mlflow=uri)
+    tracker.log({"epsilon": 1.5}, 7)
+    tracker.close()
+    client = mlflow.MlflowClient(tracking_uri=uri)
+    (run,) = client.search_runs([client.get_experiment_by_name("dpmix").experiment_id])
+    assert [(one.step, one.value) for one in client.get_metric_history(run.info.run_id, "epsilon")] == [(7, 1.5)]
+    with pytest.raises(DpmixError, match="correct --mlflow, or leave it out"):
+        trackers("mine", mlflow="sqlite:////proc/nowhere/runs.db")
