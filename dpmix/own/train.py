@@ -5,7 +5,6 @@ train, and write the model's folder (`dpmix.own.model_folder`). Everything in be
 (`dpmix.own.work_folder`), so that a run which was stopped goes on.
 """
 
-import secrets
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -13,15 +12,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
 from dpmix.artefacts.data import EncoderModel
 from dpmix.artefacts.experiment import Experiment
 from dpmix.artefacts.plan_file import PlanFile
 from dpmix.errors import DataError, DpmixError, PrivacyError
 from dpmix.execution import Execution
-from dpmix.files import atomic_directory, read_json, write_json
+from dpmix.files import atomic_directory, read_json
 from dpmix.own import spent
+from dpmix.own.begun import BEGUN, begun
 from dpmix.own.commands import command, resume_command
 from dpmix.own.following import Following
 from dpmix.own.place import expanded
@@ -29,7 +27,6 @@ from dpmix.own.request import Request, default_out, keep, kept, refuse_another, 
 from dpmix.own.setup import MANIFEST, Setup, learning_rate_of, listed, relative, setup, sizes, split
 from dpmix.own.tracking import Tracker, refuse_absent, trackers
 from dpmix.own.work_folder import empty, entered, remove
-from dpmix.params.declared import Seed, Spec
 from dpmix.privacy.accounting import rounded_up
 from dpmix.privacy.discrete_laplace import noise_deviation
 from dpmix.progress import say
@@ -41,7 +38,7 @@ if TYPE_CHECKING:
     from dpmix.privacy.plan import Plan
 
 _SCALE = "own"  # the name of the scale, which is part of paths in the work folder
-_REQUEST, _STATE = "request.json", "run.json"
+_REQUEST = "request.json"
 _CHECKPOINT_SECONDS = 15.0
 
 
@@ -127,7 +124,7 @@ def train(
     asked = _resumed(images, output, options) if resume else request(images, output, **options)
     if asked.output.exists():
         raise DataError(f"{relative(asked.output)} exists and is not overwritten; name another folder: --output FOLDER")
-    if not resume and (asked.work / _STATE).exists():
+    if not resume and (asked.work / BEGUN).exists():
         raise DataError(
             f"{relative(asked.work)} holds an unfinished run; go on with it: "
             f"{resume_command(images, output, research)}; or delete it"
@@ -145,7 +142,7 @@ def train(
             say(f"{asked.images.name}: {sizes(listing, asked)}{_skipped(listing, asked)}")
             _trained(made, Execution(device=device, checkpoint_seconds=_CHECKPOINT_SECONDS), tracked)
         except DpmixError:
-            if not Path(_STATE).exists():  # no step was taken
+            if not Path(BEGUN).exists():  # no step was taken
                 remove(asked.work)
             raise
         remove(asked.work)
@@ -207,88 +204,26 @@ def _trained(made: Setup, execution: Execution, tracked: Callable[[], Sequence[T
     plan = _plan(target)
     rate = learning_rate_of(made, plan, shared_encoder(folder, execution).dim)
     record = spent.Record.of(asked.images, made.listing, asked.ledger)
-    begun = tracked()
-    state = _state(made, plan, record)
-    run = made.experiment(rate, state.seed)
-    entry = next((one for one in record.runs() if one.key == state.key), None)
-    if entry is None:
-        raise DataError(f"{record.path} has lost this run, {state['key']}; put back the file that had it")
-    _refuse_another_plan(entry, plan, asked)
+    told = tracked()
+    seed, entry = begun(asked, plan, record)
+    run = made.experiment(rate, seed)
     if entry.state == "finished" and not run.path(_SCALE).exists():
         raise DataError(f"{record.path} says that the run of {relative(asked.work)} is finished; delete that folder")
     _announce(made, plan, rate, record, entry)
     if run.path(_SCALE).exists():  # it was killed when all but the model's folder was written
         record.count(entry.key, plan.steps, "research" if asked.research else "finished")
-        for one in begun:
+        for one in told:
             one.close()
     else:
-        following = Following(plan, plan.batch_size * made.views, record, entry, begun)
+        following = Following(plan, plan.batch_size * made.views, record, entry, told)
         _run(run, following, execution)
     _write(made, plan, run, record, folder)
-
-
-def _refuse_another_plan(entry: spent.Run, plan: "Plan", asked: Request) -> None:
-    """Refuse a run that is on record with other noise, sampling or steps than are about to be executed.
-
-    Raises:
-        DataError: if they differ, as after a change of the files of an unfinished run, or of this program.
-    """
-    recorded = (entry.unit, entry.population, entry.noise_multiplier, entry.sampling_rate, entry.planned, entry.delta)
-    planned = (asked.unit, plan.population, plan.noise_multiplier, plan.step_rate, plan.steps, plan.delta)
-    if recorded != planned:
-        raise DataError(
-            f"{asked.work} is an unfinished run on record with another plan than it has now, and cannot go on; delete "
-            "it and train afresh: what it spent stays on record"
-        )
 
 
 def _plan(target: PlanFile) -> "Plan":
     from dpmix.privacy.plan_json import plan_from_json
 
     return plan_from_json(read_json(target.path(_SCALE)))
-
-
-class _Begun(Spec):
-    """The seed of a run and its key in the record."""
-
-    key: str
-    seed: Seed
-
-
-def _state(made: Setup, plan: "Plan", record: spent.Record) -> _Begun:
-    """The seed of the run and its key in the record: drawn once, kept in the work folder.
-
-    Raises:
-        DataError: if what is kept is damaged.
-    """
-    path, asked = Path(_STATE), made.request
-    if path.exists():
-        try:
-            return _Begun.model_validate(read_json(path))
-        except ValidationError as error:
-            raise DataError(
-                f"{asked.work / _STATE} is damaged; delete {asked.work} and train afresh: what it spent stays on record"
-            ) from error
-    entry = record.begin(
-        spent.Run(
-            key="",
-            model=asked.output.name,
-            begun="",
-            state="research" if asked.research else "running",
-            unit=asked.unit,
-            population=plan.population,
-            noise_multiplier=plan.noise_multiplier,
-            sampling_rate=plan.step_rate,
-            planned=plan.steps,
-            steps=0,
-            work=str(asked.work),
-            delta=plan.delta,
-        )
-    )
-    seed = (asked.seed or 0) if asked.research else secrets.randbits(32)
-    state = _Begun(key=entry.key, seed=seed)
-    write_json(path, state.model_dump())
-    return state
 
 
 def _announce(made: Setup, plan: "Plan", rate: float, record: spent.Record, entry: spent.Run) -> None:

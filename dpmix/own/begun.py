@@ -1,0 +1,91 @@
+"""A run that has begun: its seed and its key in the record of what was spent, drawn once and kept in the work folder.
+
+A run that goes on is the one on record, with the same noise, sampling and steps, or it is refused.
+"""
+
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from dpmix.errors import DataError
+from dpmix.files import read_json, write_json
+from dpmix.own import spent
+from dpmix.own.request import Request
+from dpmix.params.declared import Seed, Spec
+
+if TYPE_CHECKING:
+    from dpmix.privacy.plan import Plan
+
+BEGUN = "run.json"
+"""The file, in the work folder; once it is there, steps may have been taken."""
+
+
+class Begun(Spec):
+    """The seed of a run and its key in the record.
+
+    Attributes:
+        key: of its `dpmix.own.spent.Run`.
+        seed: of the views, and in research also of sample and noise.
+    """
+
+    key: str
+    seed: Seed
+
+
+def begun(asked: Request, plan: "Plan", record: spent.Record) -> tuple[int, spent.Run]:
+    """The seed and the entry in the record of the run in the work folder that was entered; entered now if it is new.
+
+    Args:
+        asked: what was asked for.
+        plan: the noise, sampling and steps that are about to be executed.
+        record: of what was spent on the images.
+
+    Raises:
+        DataError: if what is kept is damaged, the record has lost the run, or has it with another plan, as after a
+            change of the files of an unfinished run, or of this program.
+    """
+    path = Path(BEGUN)
+    if not path.exists():
+        entry = record.begin(_run(asked, plan))
+        seed = (asked.seed or 0) if asked.research else secrets.randbits(32)
+        write_json(path, Begun(key=entry.key, seed=seed).model_dump())
+        return seed, entry
+    try:
+        kept = Begun.model_validate(read_json(path))
+    except ValidationError as error:
+        raise DataError(
+            f"{asked.work / BEGUN} is damaged; delete {asked.work} and train afresh: what it spent stays on record"
+        ) from error
+    found = next((one for one in record.runs() if one.key == kept.key), None)
+    if found is None:
+        raise DataError(f"{record.path} has lost this run, {kept.key}; put back the file that had it")
+    if _planned(found) != _planned(_run(asked, plan)):
+        raise DataError(
+            f"{asked.work} is an unfinished run on record with another plan than it has now, and cannot go on; delete "
+            "it and train afresh: what it spent stays on record"
+        )
+    return kept.seed, found
+
+
+def _run(asked: Request, plan: "Plan") -> spent.Run:
+    """The run before its first step; its key and day are drawn with its entry."""
+    return spent.Run(
+        key="",
+        model=asked.output.name,
+        begun="",
+        state="research" if asked.research else "running",
+        unit=asked.unit,
+        population=plan.population,
+        noise_multiplier=plan.noise_multiplier,
+        sampling_rate=plan.step_rate,
+        planned=plan.steps,
+        steps=0,
+        work=str(asked.work),
+        delta=plan.delta,
+    )
+
+
+def _planned(run: spent.Run) -> tuple[str, int, float, float, int, float]:
+    return run.unit, run.population, run.noise_multiplier, run.sampling_rate, run.planned, run.delta
