@@ -12,6 +12,9 @@ from dpmix.data.images import load
 from dpmix.data.sources import prepare
 from dpmix.errors import DataError
 from dpmix.params.specs import DatasetSpec
+from tests.disks import small_disk
+
+__all__ = ["small_disk"]
 
 
 def picture(seed: int, size: tuple[int, int] = (12, 12), mode: str = "RGB") -> Image.Image:

@@ -1,8 +1,7 @@
 """Image stores are written whole or not at all, and work that stopped is gone on with."""
 
 import errno
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
@@ -19,7 +18,7 @@ from dpmix.data.store import pack_images, write_store
 from dpmix.errors import DataError, DpmixError
 from dpmix.params.specs import DatasetSpec
 from tests.data.conftest import assert_unfinished, folder_of, picture, save, spec_of
-from tests.needs import ADMINISTRATOR, FLOCK, lacks, module
+from tests.needs import FLOCK, module
 
 
 def test_a_full_disk_is_one_line_and_leaves_no_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,26 +38,6 @@ def test_a_full_disk_is_one_line_and_leaves_no_store(tmp_path: Path, monkeypatch
     assert sorted(path.name for path in out.iterdir()) == [
         "meta.json", "test_images.npy", "test_labels.npy", "train_images.npy", "train_labels.npy",
     ]  # fmt: skip
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
-    """`small_disk(size)` mounts a disk of that size, or gives the mounted one another size."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = []
-
-    def mount(size: str) -> Path:
-        options = ["-o", f"remount,size={size}" if mounted else f"size={size}"]
-        made = subprocess.run(["mount", "-t", "tmpfs", *options, "tmpfs", str(folder)], capture_output=True)
-        if made.returncode:
-            lacks(ADMINISTRATOR)
-        mounted.append(size)
-        return folder
-
-    yield mount
-    if mounted:
-        subprocess.run(["umount", str(folder)], check=True)
 
 
 def test_a_disk_that_is_really_full_can_be_freed_and_the_work_gone_on_with(

@@ -1,64 +1,29 @@
-"""`train`: what is written, shown and recorded, and that a run which was stopped goes on."""
+"""`train`: what is written, shown and recorded, and mistakes in one line."""
 
-import json
 import os
 import re
-import shlex
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from safetensors import safe_open
 
-from dpmix.cli import main
 from dpmix.data.listing import read_listing
 from dpmix.errors import DataError, DpmixError, ParamsError
 from dpmix.files import read_json
 from dpmix.own import spent
+from dpmix.own.evaluate import evaluate
 from dpmix.own.plan import plan
 from dpmix.own.train import train
-from dpmix.own.work_folder import entered
 from dpmix.privacy.accounting import Steps, composed_epsilons, rounded_up
 from dpmix.release.statement import read_statement
 from dpmix.training import heads
-from tests.needs import LINUX, needs
-from tests.own.images import QUICK, draw
+from tests.own.images import draw
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 LEDGER = Path("my-images.dpmix-spent.json")
 # What has no noise, in the words of any progress that this program shows.
 PRIVATE = re.compile(r"accura|loss|clipped|correct|%|gradient|sampled \d", flags=re.IGNORECASE)
-
-
-def flags(options: dict[str, Any]) -> list[str]:
-    return [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
-
-
-def interrupt_in_step(step: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Ctrl-C while the views of this step are made; returns the record's count of steps, seen in every step."""
-    seen: list[int] = []
-    ledger = LEDGER.absolute()
-
-    def make_views(*arguments: Any) -> Any:
-        (run,) = spent.Record(ledger).runs()
-        seen.append(run.steps)
-        if len(seen) == step + 1:
-            raise KeyboardInterrupt
-        return original(*arguments)
-
-    original = heads.make_views
-    monkeypatch.setattr(heads, "make_views", make_views)
-    return seen
-
-
-def said(folder: Path) -> dict[str, str]:
-    with safe_open(folder / "model.safetensors", framework="np") as file:
-        return dict(file.metadata())
 
 
 def test_a_model_is_made_and_its_statement_is_of_the_steps_on_record(
@@ -111,7 +76,7 @@ def test_sample_and_noise_are_new_each_time_and_what_is_spent_adds_up(
 
 
 def test_of_two_runs_at_once_each_accounts_for_the_other(
-    images: Path, quick: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    images: Path, tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The second one begins, and ends, in the sixth step of the first."""
     original, here, steps = heads.make_views, Path.cwd(), []
@@ -121,12 +86,12 @@ def test_of_two_runs_at_once_each_accounts_for_the_other(
         if len(steps) == 6:
             there = Path.cwd()
             os.chdir(here)
-            train(images, epsilon=2, output="second", **quick)
+            train(images, epsilon=2, output="second", **tiny)
             os.chdir(there)
         return original(*arguments)
 
     monkeypatch.setattr(heads, "make_views", make_views)
-    train(images, epsilon=4, output="first", **quick)
+    train(images, epsilon=4, output="first", **tiny)
     rows = [row for name in ("first", "second") for row in read_statement(Path(name, "model.safetensors")).mechanism]
     joint = composed_epsilons(rows, delta=1e-5)["pld"]
     for name in ("first", "second"):
@@ -138,68 +103,19 @@ def test_of_two_runs_at_once_each_accounts_for_the_other(
     assert "1 of them unfinished" in told
 
 
-def test_ctrl_c_leaves_a_run_that_the_very_command_on_the_screen_resumes(
-    images: Path, quick: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_images_in_an_archive_are_trained_on_and_the_model_finds_its_test_images_again(
+    images: Path, tiny: dict[str, Any]
 ) -> None:
-    monkeypatch.setattr("dpmix.own.train._CHECKPOINT_SECONDS", 0.0)
-    with monkeypatch.context() as patched:
-        seen = interrupt_in_step(11, patched)
-        patched.setattr(sys, "argv", ["dpmix", "train", "my-images", "--epsilon", "4", *flags(quick)])
-        with pytest.raises(SystemExit) as caught:
-            main()
-    assert caught.value.code == 130
-    # A step is on record before it is executed.
-    assert len(seen) == 12
-    assert all(counted >= step + 1 for step, counted in enumerate(seen))
-    line = capsys.readouterr().err.splitlines()[-1]
-    assert line.startswith("stopped; go on with: dpmix train my-images --resume")
-    (run,) = spent.Record(LEDGER).runs()
-    assert (run.state, 12 <= run.steps < run.planned) == ("running", True)
-    assert not Path("my-images-model").exists()
-
-    with pytest.raises(DataError, match=re.escape("go on with it: dpmix train my-images --resume;")):
-        train(images, epsilon=4, **quick)
-    with pytest.raises(ParamsError, match=r"epsilon is 4.0, not 8; resume it without --epsilon, or delete"):
-        train(images, epsilon=8, resume=True)
-    monkeypatch.setattr(sys, "argv", shlex.split(line.partition(": ")[2]))
-    with pytest.raises(SystemExit) as caught:
-        main()
-    assert caught.value.code == 0
-    (run,) = spent.Record(LEDGER).runs()
-    # The model is of T steps; the one that was lost has been executed too.
-    (row,) = read_statement("my-images-model/model.safetensors").mechanism
-    assert row.steps == run.planned
-    assert run.state == "finished"
-    assert run.planned + 1 <= run.steps <= run.planned + 1 + run.planned // 50
-    assert not Path("my-images-model.work").exists()
-
-
-@pytest.mark.slow
-@needs(LINUX, hasattr(signal, "SIGKILL"))
-def test_a_killed_run_is_on_record_and_goes_on(images: Path, quick: dict[str, Any], repository: Path) -> None:
-    program = (
-        "import dataclasses; from dpmix.models import small_encoders as s; from dpmix.own import train as t;"
-        "s.RECIPES['tiny-vit'] = dataclasses.replace(s.RECIPES['tiny-vit'], steps=20, batch=16);"
-        "t._CHECKPOINT_SECONDS = 0.0;"
-        f"t.train('my-images', epsilon=4, **{ {**quick, 'epochs': 60}!r})"
-    )
-    process = subprocess.Popen([sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": str(repository)})
-    ends = time.monotonic() + 200
-    try:
-        while not (LEDGER.exists() and any(run.steps > 40 for run in spent.Record(LEDGER).runs())):
-            assert process.poll() is None
-            assert time.monotonic() < ends
-            time.sleep(0.05)
-    finally:
-        process.kill()
-        process.wait()
-    (killed,) = spent.Record(LEDGER).runs()
-    assert (killed.state, 40 < killed.steps < killed.planned) == ("running", True)
-    train(images, resume=True)
-    (run,) = spent.Record(LEDGER).runs()
-    (row,) = read_statement("my-images-model/model.safetensors").mechanism
-    assert (run.state, row.steps) == ("finished", run.planned)
-    assert run.planned <= run.steps <= run.planned + killed.steps
+    shutil.make_archive("my-images", "zip", ".", "my-images")
+    shutil.rmtree(images)
+    made = train("my-images.zip", epsilon=4, **tiny)
+    assert sorted(path.name for path in Path().iterdir()) == ["my-images-model", LEDGER.name, "my-images.zip"]
+    listing = read_listing("my-images.zip")
+    statement = read_statement(made / "model.safetensors")
+    assert (statement.population, statement.unit) == (len(listing.of("train")), "image")
+    assert read_json(made / "config.json")["label_names"] == ["bile", "blood", "water"]
+    assert [run.state for run in spent.Record(LEDGER).runs()] == ["finished"]
+    assert evaluate(made, "my-images.zip").measures["images"] == len(listing.of("test"))
 
 
 def test_research_shows_accuracies_and_leaves_nothing_to_release(
@@ -301,84 +217,3 @@ def test_a_folder_that_is_there_is_not_overwritten(images: Path, quick: dict[str
     assert not LEDGER.exists()
     with pytest.raises(DataError, match=r"no-images does not exist; name the folder"):
         train("no-images", epsilon=4)
-
-
-def test_what_is_kept_with_an_unfinished_run_is_for_its_owner_alone(
-    images: Path, quick: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    interrupt_in_step(1, monkeypatch)
-    with pytest.raises(KeyboardInterrupt):
-        train(images, epsilon=4, **quick)
-    assert Path("my-images-model.work").stat().st_mode & 0o777 == 0o700
-    assert json.loads(Path("my-images-model.work/request.json").read_text(encoding="utf-8"))["epsilon"] == 4
-    assert QUICK["epochs"] == 2
-
-
-def test_a_run_whose_plan_was_changed_does_not_go_on(
-    images: Path, quick: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("dpmix.own.train._CHECKPOINT_SECONDS", 0.0)
-    with monkeypatch.context() as patched:
-        interrupt_in_step(3, patched)
-        with pytest.raises(KeyboardInterrupt):
-            train(images, epsilon=0.5, **quick)
-    path = Path("my-images-model.work/request.json")
-    path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), "epsilon": 8.0}), encoding="utf-8")
-    with pytest.raises(DataError, match="on record with another plan than it has now"):
-        train(images, resume=True)
-    assert not Path("my-images-model").exists()
-    (run,) = spent.Record(LEDGER).runs()
-    assert run.steps > 0
-
-
-def test_what_is_damaged_in_the_work_folder_is_one_line_and_what_is_whole_goes_on(
-    images: Path, quick: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("dpmix.own.train._CHECKPOINT_SECONDS", 0.0)
-    with monkeypatch.context() as patched:
-        interrupt_in_step(6, patched)
-        with pytest.raises(KeyboardInterrupt):
-            train(images, epsilon=4, **quick)
-    work = Path("my-images-model.work")
-    shutil.copytree(work, "kept")
-    (before,) = spent.Record(LEDGER).runs()
-    (plan_file,) = (path for path in work.rglob("*.json") if "noise_multiplier" in path.read_text(encoding="utf-8"))
-    (checkpoint,) = (path for path in work.rglob("*") if path.is_file() and "checkpoints" in path.parts)
-    louder = json.loads(plan_file.read_text(encoding="utf-8"))
-    louder["noise_multiplier"] = louder["noise_multiplier"] / 10
-    damages = {
-        plan_file: [json.dumps(louder).encode(), b"{", b"[]"],
-        checkpoint: [b"", checkpoint.read_bytes()[:200], b"no checkpoint"],
-        work / "request.json": [b"{", b"{}", b"[]"],
-        work / "run.json": [b"{", b"{}", b"[]", b'{"key": 5, "seed": "x"}'],
-        work / "manifest.csv": [b"", b"# {}\n", b"no manifest"],
-    }
-    for path, contents in damages.items():
-        for content in contents:
-            shutil.rmtree(work)
-            shutil.copytree("kept", work)
-            path.write_bytes(content)
-            with pytest.raises(DpmixError) as caught:
-                train(images, resume=True)
-            assert len(str(caught.value).splitlines()) == 1, (path, content)
-            assert not Path("my-images-model").exists()
-    (after,) = spent.Record(LEDGER).runs()
-    assert after.steps >= before.steps
-    # The images were decoded before: others make no difference to a run that goes on.
-    shutil.rmtree(work)
-    Path("kept").rename(work)
-    (images / "bile" / "0.png").unlink()
-    (images / "blood" / "1.png").write_bytes(b"changed")
-    draw(Path("more"), 1)
-    Path("more", "water", "0.png").rename(images / "water" / "new.png")
-    made = train(images, resume=True)
-    assert read_statement(made / "model.safetensors").population == before.population
-
-
-def test_another_process_does_not_remove_the_folder_of_a_run(images: Path, quick: dict[str, Any]) -> None:
-    with entered(Path.cwd() / "my-images-model.work"):
-        Path("request.json").touch()
-        os.chdir("..")
-        with pytest.raises(DataError, match="another process is training in"):
-            train(images, epsilon=4, **quick)
-        assert Path("my-images-model.work/request.json").exists()
