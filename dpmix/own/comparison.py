@@ -63,6 +63,8 @@ def parameters(compared: Comparison) -> "Params":
     of_method = ("k_self", "k_diff")
     common = {name: value for name, value in one.settings.items() if name not in (*of_method, "epsilon", "release")}
     rates = compared.rates
+    # If nothing is mixed in, a place that no run looks at.
+    public = one.synthetic.diffusion.model_dump(exclude={"name"}) if one.synthetic else {"images": "none"}
     table = {
         "kind": "accuracy",
         "title": f"Methods on {one.dataset.name}",
@@ -88,8 +90,7 @@ def parameters(compared: Comparison) -> "Params":
             "scale": SCALE,
             "datasets": {one.dataset.name: dataset},
             "models": {one.model.name: model},
-            # A place that no run looks at, if nothing is mixed in.
-            "diffusion": {"public": {"images": str(one.request.synthetic or "none")}},
+            "diffusion": {"public": public},
             "methods": {
                 name: {"label": METHODS[name], **{k: made.settings[k] for k in of_method}}
                 for name, made in compared.setups.items()

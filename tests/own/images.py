@@ -46,4 +46,4 @@ def quick() -> dict[str, Any]:
 @pytest.fixture
 def tiny(encoder_folder: Path) -> dict[str, Any]:
     """Options of `train` for the cheapest run there is: fifteen steps on an encoder with random weights."""
-    return {"encoder": str(encoder_folder), "side": 16, "k_base": 1, "k_self": 1, "batch_size": 8, "epochs": 1}
+    return {"encoder": str(encoder_folder), "side": 16, "method": "self-aug", "k_base": 1, "batch_size": 8, "epochs": 1}

@@ -39,13 +39,18 @@ def test_rates_may_be_tuned_on_held_out_images(images: Path, small: dict[str, An
     assert all(one.experiment.holdout for one in catalogue.of(Selection) if isinstance(one, Selection))
 
 
-def test_public_images_bring_a_third_method(images: Path, small: dict[str, Any]) -> None:
+@pytest.mark.parametrize("damaged", [0, 1])
+def test_public_images_bring_a_third_method(damaged: int, images: Path, small: dict[str, Any]) -> None:
     draw(Path("public"), 4, seed=9)
-    found = compared({**small, "synthetic": "public"})
+    for index in range(damaged):
+        Path("public", "bile", f"{index}.png").write_bytes(b"damaged")
+    found = compared({**small, "synthetic": "public", "skip_damaged": bool(damaged)})
     catalogue = Catalogue(parameters(found), SCALE)
-    (size,) = {
-        run.synthetic_size
-        for run in catalogue.of(Experiment)
-        if isinstance(run, Experiment) and run.method == "dp-mix-diff"
+    mixed = {
+        run.synthetic for run in catalogue.of(Experiment) if isinstance(run, Experiment) and run.method == "dp-mix-diff"
     }
-    assert (list(found.setups), size) == (["self-aug", "dp-mix-self", "dp-mix-diff"], 12)
+    assert list(found.setups) == ["self-aug", "dp-mix-self", "dp-mix-diff"]
+    # As `train` would have it: the same images, of which damaged ones are left out.
+    (public,) = mixed
+    assert public is not None
+    assert (public.size, public.diffusion) == (12 - damaged, found.first.synthetic and found.first.synthetic.diffusion)
