@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -10,23 +11,43 @@ from pathlib import Path
 import pytest
 import yaml
 
+from dpmix.params.read import load_yaml
+
 BIN = Path(sys.executable).parent
 
-# Writes the files of the tables and figures it is asked for and, like the real one, leaves those that are there alone.
+# Makes a run whose path follows from the settings, and of it the tables and figures it is asked for. Like the real one,
+# it leaves what it has made of these settings alone.
 SNAKEMAKE = """\
-import sys, pathlib
+import hashlib, json, sys, pathlib
+from dpmix.params.read import load_yaml
 with open("asked.txt", "a") as file:
     print(*sys.argv[1:], file=file)
 scale = sys.argv[sys.argv.index("--config") + 1].removeprefix("scale=")
 made = {"table": ("tables", "csv json md tex"), "figure": ("figures", "png pdf"), "report": ("report", "html"),
         "claims": (".", "json md")}
+settings = json.dumps(load_yaml("params.yaml")["scales"][scale])
+key = hashlib.sha256(settings.encode()).hexdigest()[:8]
+for folder in ("data/images/digits", f"results/{scale}/runs/{key}"):
+    pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
+    pathlib.Path(folder, "made.json").write_text("{}")
+value = int(key, 16) % 10000 / 100
+cell = dict(row=["A"], column=[], values=[value], end=False, epsilon=1.0, note="", paper=None, statistic="mean")
+table = dict(caption="", cells=[cell], column_names=[], decimals=1, notes=[], row_names=["Method"], scale=scale,
+             title="T", unit="accuracy")
+content = {
+    "csv": f"Dataset,Method,Model,mean,sd,seeds,epsilon\\nDigits,A,Net,{value},1,3,{key[0]}.5\\n",
+    "png": "iVBORw0KGgo=",
+}
 for target in sys.argv[sys.argv.index("--") + 1 :]:
     noun = target.rstrip("0123456789")
     for kind in made[noun][1].split() if noun in made else ():
         path = pathlib.Path("results", scale, made[noun][0], "index.html" if noun == "report" else f"{target}.{kind}")
         path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            path.write_text(target)
+        text = content.get(kind, target)
+        if noun == "table" and kind == "json":
+            text = json.dumps({**table, "name": target.removeprefix("table")})
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
 """
 
 
@@ -42,11 +63,16 @@ models: {tiny-vit: {resolution: 16}}
 diffusion: {tiny-diffusion: {steps: 12}}
 methods: {self-aug: {k_self: 0}}
 scales:
-  demo: &scale
+  demo:
     seeds: [1, 2, 3]
+    finetune: {epochs: 2}
+    tables: {"9": {kind: accuracy}, "12": {kind: accuracy, rows: {"Yes": 1}}}
+    figures: {"1": {datasets: [digits]}}
+  paper:
+    seeds: [1, 2, 3]
+    finetune: {epochs: 2}
     tables: {"9": {kind: accuracy}, "12": {kind: accuracy}}
     figures: {"1": {datasets: [digits]}}
-  paper: *scale
 """
 
 
@@ -67,22 +93,38 @@ def clone(tmp_path: Path, repository: Path) -> Path:
     tools.mkdir()
     (tools / "snakemake").write_text(f"#!{sys.executable}\n{SNAKEMAKE}")
     (tools / "snakemake").chmod(0o755)
-    subprocess.run(["git", "init", "--quiet", str(folder)], check=True)
+    (folder / "params.yaml").chmod(0o644)
+    git(folder, "init", "--quiet", "--initial-branch=main")
+    (folder / ".git" / "info" / "exclude").write_text("asked.txt\n")
+    git(folder, "add", ".")
+    git(folder, "commit", "--quiet", "-m", "The project")
     return folder
 
 
-def dvc(folder: Path, *arguments: str) -> str:
+def environment(folder: Path) -> dict[str, str]:
+    repository = Path(__file__).parents[1]
+    who = {f"GIT_{role}_{part}": "a@b.c" for role in ("AUTHOR", "COMMITTER") for part in ("NAME", "EMAIL")}
     path = f"{folder.parent / 'bin'}:{BIN}:{os.environ['PATH']}"
+    more = {"PATH": path, "HOME": str(folder.parent), "PYTHONPATH": str(repository), "COLUMNS": "120"}
+    return {**os.environ, **who, **more}
+
+
+def shell(folder: Path, script: str) -> str:
+    """What a script writes."""
     run = subprocess.run(
-        [sys.executable, "-m", "dvc", *arguments], cwd=folder, env={**os.environ, "PATH": path, "HOME": str(folder)},
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        ["bash", "-euc", script], cwd=folder, env=environment(folder), text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
     assert run.returncode == 0, run.stdout
     return run.stdout
 
 
+def dvc(folder: Path, *arguments: str) -> str:
+    return shell(folder, shlex.join(["dvc", *arguments]))
+
+
 def git(folder: Path, *arguments: str) -> str:
-    return subprocess.run(["git", "-C", str(folder), *arguments], check=True, capture_output=True, text=True).stdout
+    return shell(folder, shlex.join(["git", *arguments]))
 
 
 def asked(folder: Path) -> list[str]:
@@ -109,17 +151,19 @@ def test_there_is_a_stage_for_every_table_and_figure_of_both_scales(clone, repos
             {f"table@{key}" for key in spec["tables"]}
             | {f"figure@{key}" for key in spec["figures"]}
             | {"report", "claims"}
+            | {f"data@{kind}" for kind in ("diffusion", "encoders", "images", "synthetic")}
+            | {f"made@{kind}" for kind in ("attacks", "fid", "plans", "privacy", "runs", "selections", "stamps")}
         )
         assert set(dvc(clone, "stage", "list", "--name-only").split()) == wanted
 
 
-def test_every_section_of_the_params_is_a_dependency_of_every_stage(clone, repository):
+def test_every_section_of_the_params_is_a_dependency_of_every_stage_that_makes(clone, repository):
     params = yaml.safe_load((repository / "params.yaml").read_text(encoding="utf-8"))
     assert set(params) == set(yaml.safe_load(PARAMS))
     needed = set(params) - {"scales"} | {"scales.${scale}"}
     stages = yaml.safe_load((clone / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    for stage in stages.values():
-        assert set(stage.get("do", stage)["params"]) == needed
+    for name in ("report", "table", "figure", "claims"):
+        assert set(stages[name].get("do", stages[name])["params"]) == needed
 
 
 def test_one_table_is_made_alone_and_only_once(clone):
@@ -127,22 +171,21 @@ def test_one_table_is_made_alone_and_only_once(clone):
     assert asked(clone) == ["table9"]
     assert "up to date" in dvc(clone, "repro", "table@9")
     assert asked(clone) == []
-    # DVC takes none of it into its cache, and git ignores what runs write, with no further file that says so.
-    assert not [path for path in (clone / ".dvc" / "cache").rglob("*") if path.is_file()]
+    # Git ignores what runs write, with no further file that says so.
     assert not list((clone / "results").rglob(".gitignore"))
     assert git(clone, "status", "--short", "--untracked-files=all", "results") == ""
 
 
 def test_a_changed_setting_asks_again_and_deletes_nothing(clone):
     dvc(clone, "repro", "table@9")
-    table = clone / "results" / "demo" / "tables" / "table9.csv"
-    made = table.stat().st_mtime_ns
+    (before,) = (clone / "results" / "demo" / "runs").iterdir()
     asked(clone)
 
     edit(clone / "params.yaml", "[1, 2, 3]", "[1, 2]")
     dvc(clone, "repro", "table@9")
     assert asked(clone) == ["table9"]
-    assert table.stat().st_mtime_ns == made
+    assert len(list((clone / "results" / "demo" / "runs").iterdir())) == 2
+    assert before.is_dir()
 
     edit(clone / "workflow" / "code", "workflow", "another workflow")
     dvc(clone, "repro", "table@9")
@@ -163,3 +206,55 @@ def test_the_scale_of_the_params_chooses_the_folder(clone):
     dvc(clone, "repro", "table@12")
     assert (clone / "results" / "paper" / "tables" / "table12.csv").is_file()
     assert not (clone / "results" / "demo").exists()
+
+
+def blocks(repository: Path) -> list[str]:
+    """The commands of docs/dvc.md, as they stand there."""
+    return re.findall(r"```sh\n(.*?)```", (repository / "docs" / "dvc.md").read_text(encoding="utf-8"), re.DOTALL)
+
+
+def test_the_page_is_followed_word_by_word(clone, repository):
+    record, elsewhere, compare = blocks(repository)
+    shell(clone, record)
+    assert asked(clone)[0] == "all_tables all_figures report"
+    git(clone, "commit", "--quiet", "--allow-empty", "-m", "Nothing is left to record")
+
+    said = shell(clone, elsewhere)
+    assert "Data and pipelines are up to date." in said
+    other = clone.parent / "elsewhere"
+    assert not (other / "asked.txt").exists()
+    for kind in ("data", "results"):
+        here, there = (
+            {path.relative_to(folder): path.read_bytes() for path in (folder / kind).rglob("*") if path.is_file()}
+            for folder in (clone, other)
+        )
+        assert here == there
+        assert len(here) > (0 if kind == "data" else 10)
+
+    (other / ".git" / "info" / "exclude").write_text("asked.txt\n")
+    said = shell(other, compare)
+    assert asked(other) == ["table12"]
+    rows = [line.split() for line in said.splitlines()]
+    assert ["params.yaml", "scales.demo.finetune.epochs", "2", "4"] in rows
+    (metric,) = [row for row in rows if row and row[0] == "results/demo/means/table12.json"]
+    assert metric[1] == "table12"
+    assert metric[2] != metric[3] != "-"
+    heading = next(row for row in rows if row[:2] == ["Experiment", "Created"])
+    assert heading == ["Experiment", "Created", "table12", "scales.demo.finetune.epochs"]
+    page = (other / "dvc_plots" / "index.html").read_text(encoding="utf-8")
+    for words in ("Table 3: accuracy against ε", "Table 12"):
+        assert words in page or words.encode("ascii", "backslashreplace").decode() in page
+
+
+def test_what_an_experiment_sets_is_all_that_it_changes_in_the_projects_own_params(clone, repository):
+    """DVC writes the whole file anew: `"Yes"` of Table 6 loses its quotes and lists their brackets."""
+    shutil.copy(repository / "params.yaml", clone)
+    before = load_yaml(clone / "params.yaml")
+    git(clone, "add", ".")
+    git(clone, "commit", "--quiet", "-m", "The project's own parameters")
+    dvc(clone, "exp", "run", "-S", "scales.demo.finetune.epochs=4", "table@12")
+    assert " Yes:" in (clone / "params.yaml").read_text(encoding="utf-8")
+    after = load_yaml(clone / "params.yaml")
+    assert before["scales"]["demo"]["finetune"].pop("epochs") != after["scales"]["demo"]["finetune"]["epochs"]
+    assert after["scales"]["demo"]["finetune"].pop("epochs") == 4
+    assert after == before

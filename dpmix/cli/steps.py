@@ -148,6 +148,24 @@ def table(
 
 
 @steps.command()
+def mean(
+    table: Annotated[Path, typer.Argument(help="A table as JSON.")],
+    output: Annotated[Path, typer.Argument(help="The JSON file to write.")],
+) -> None:
+    """Write the mean over a table's cells, reference rows left out: one number, which DVC shows as a metric."""
+    import math
+
+    from dpmix.files import write_json
+    from dpmix.tables.render import read
+    from dpmix.tables.statistics import mean as mean_of
+
+    found = read(table)
+    values = [cell.center for cell in found.cells if not cell.end and cell.center is not None]
+    over = mean_of([value for value in values if math.isfinite(value)])
+    write_json(output, {} if over is None else {found.stem: round(over, 4)})
+
+
+@steps.command()
 def figure(
     number: Annotated[str, typer.Argument(help="1 or 2.")], params: ParamsPath = _PARAMS, scale: Scale = None
 ) -> None:

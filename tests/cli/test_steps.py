@@ -1,5 +1,6 @@
 """What the options of a step ask for reaches the code that computes."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from dpmix.artefacts.experiment import Experiment
 from dpmix.artefacts.measurements import Distance, ZeroShot
 from dpmix.catalogue.catalogue import Catalogue
+from dpmix.cli import steps
 from dpmix.data.images import Images
 from dpmix.models import encoder, encoder_files
 from dpmix.privacy.noise import SeededNoise
@@ -191,3 +193,18 @@ def test_encoders_compute_on_the_threads_of_the_option(
     finally:
         torch.set_num_threads(before)
     assert seen == {threads}
+
+
+def test_the_mean_of_a_table_is_over_its_cells_and_not_over_reference_rows(tmp_path: Path) -> None:
+    def cell(row: str, values: list[float], end: bool = False) -> dict[str, Any]:
+        said = {"note": "", "paper": None, "statistic": "mean", "epsilon": 1.0}
+        return {"row": [row], "column": [], "values": values, "end": end, **said}
+
+    table = {
+        "name": "12", "title": "T", "caption": "", "unit": "accuracy", "scale": "demo", "decimals": 1, "notes": [],
+        "row_names": ["Method"], "column_names": [],
+        "cells": [cell("A", [80, 82]), cell("B", [71]), cell("C", [1], end=True)],
+    }  # fmt: skip
+    (tmp_path / "table12.json").write_text(json.dumps(table))
+    steps.mean(tmp_path / "table12.json", tmp_path / "means" / "table12.json")
+    assert json.loads((tmp_path / "means" / "table12.json").read_text()) == {"table12": 76.0}
