@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dpmix.artefacts.base import Artefact
+from dpmix.data import origin
 from dpmix.errors import DataError, DpmixError, ParamsError, known
 from dpmix.execution import DEFAULT, Execution
 from dpmix.makers import data, models, runs  # noqa: F401 (they register themselves)
 from dpmix.makers.registry import Context, Maker, maker_of
 from dpmix.params.keys import check_name
+from dpmix.seals import SOURCE
 
 if TYPE_CHECKING:
     from dpmix.catalogue.catalogue import Catalogue
@@ -49,6 +51,7 @@ def build(
     Raises:
         ParamsError: for what is no artefact or no `Execution`, or a kind of artefact that has no maker, or a scale
             that is no name; nothing has been made then.
+        DataError: if images have changed of which some of it was made; nothing has been made then.
         DpmixError: whatever a maker raises, in one line.
     """
     for artefact in artefacts:
@@ -60,6 +63,7 @@ def build(
         raise ParamsError(f"execution {execution!r} is no Execution; give Execution(device={execution!r})")
     check_name(scale, "scale")
     context, made = Context(scale, execution, raw), list[Path]()
+    refuse_changed(artefacts, scale)
     levels = missing(artefacts, scale)
     groups = [group for level in levels for group in _by_maker(level)]
     for number, (maker, group) in enumerate(groups, 1):
@@ -87,6 +91,44 @@ def make(artefacts: Sequence[Artefact], context: Context) -> None:
     """
     for maker, group in _by_maker(artefacts):
         _run(maker, group, context)
+
+
+def check(artefacts: Iterable[Artefact], context: Context) -> None:
+    """Check these artefacts, as far as they exist, by the checks of their makers.
+
+    Raises:
+        DataError: if a file of one is damaged, or it was made of images that have changed since.
+    """
+    for path, artefact in {artefact.path(context.scale): artefact for artefact in artefacts}.items():
+        if path.exists():
+            maker_of(type(artefact)).check(artefact, context)
+
+
+def refuse_changed(artefacts: Iterable[Artefact], scale: str) -> None:
+    """Check that images, of which artefacts or their inputs were made, are as they were.
+
+    Args:
+        artefacts: any; of these and of all that they are made from, what exists is checked.
+        scale: the name of the scale.
+
+    Raises:
+        DataError: for the first folder or archive that has changed; the line says what was made of it.
+    """
+    users: dict[Path, set[Path]] = {}
+
+    def visit(artefact: Artefact, above: frozenset[Path]) -> None:
+        path = artefact.path(scale)
+        if path in users and above <= users[path]:
+            return
+        users.setdefault(path, set()).update(above)
+        for source in artefact.inputs():
+            visit(source, above | {path})
+
+    for artefact in artefacts:
+        visit(artefact, frozenset())
+    for path, above in users.items():
+        if (path.parent / SOURCE).is_file():
+            origin.check(path.parent, sorted(one for one in above if one.exists()))
 
 
 def missing(artefacts: Iterable[Artefact], scale: str) -> list[list[Artefact]]:
@@ -137,6 +179,7 @@ def _run(maker: Maker, group: Sequence[Artefact], context: Context) -> None:
         import torch
 
         torch.set_num_threads(context.execution.threads)
+    check([source for artefact in group for source in artefact.inputs()], context)
     if maker.collective or _is_first():
         maker.make(group, context)
     # If the first process fails, torchrun ends the others.
@@ -183,6 +226,7 @@ def make_target(target: str, catalogue: "Catalogue") -> None:
     """
     known(target, [*catalogue.targets, "report"], "table or figure")
     results = Path("results", catalogue.scale)
+    check(catalogue.targets.get(target, ()), Context(catalogue.scale))
     if target == "claims":
         from dpmix.claims.build import write as write_claims
 

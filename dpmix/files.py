@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from dpmix.errors import DpmixError
+from dpmix.errors import DataError, DpmixError, one_line
 
 
 def _umask() -> int:
@@ -109,18 +109,23 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, remedy: str = "delete it and make it again") -> Any:
     """The content of a JSON file.
 
+    Args:
+        path: the file.
+        remedy: what to do if it is damaged, for the message.
+
     Raises:
-        DpmixError: if it is missing, cannot be read or is not valid JSON.
+        DataError: if it is missing, cannot be read or is not valid JSON.
     """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise DpmixError(f"{path} does not exist; run the step that makes it") from error
+        raise DataError(f"{path} does not exist; run the step that makes it") from error
     except OSError as error:
         reason = "it is a folder" if Path(path).is_dir() else error.strerror or str(error)
-        raise DpmixError(f"cannot read {path}: {reason}; move it away and make it again") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DpmixError(f"{path} is not valid JSON ({error}); delete it and make it again") from error
+        raise DataError(f"cannot read {path}: {reason}; {remedy}") from error
+    # A number of thousands of digits is a ValueError, and brackets within thousands of brackets a RecursionError.
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path} is not valid JSON ({one_line(error, 100)}); {remedy}") from error

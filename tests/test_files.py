@@ -177,7 +177,7 @@ def test_json_that_is_missing_or_broken_is_one_line(tmp_path: Path) -> None:
         (tmp_path / "a").write_bytes(text)
         with pytest.raises(DpmixError, match=r"/a is not valid JSON \(.*\); delete it and make it again$"):
             read_json(tmp_path / "a")
-    with pytest.raises(DpmixError, match=f"^cannot read {tmp_path}: it is a folder; move it away and make it again$"):
+    with pytest.raises(DpmixError, match=f"^cannot read {tmp_path}: it is a folder; delete it and make it again$"):
         read_json(tmp_path)
 
 

@@ -241,6 +241,9 @@ OTHERWISE = {
 }
 
 
+SAFE = ("atomic_file(", "atomic_directory(", "sealed_directory(", "_partial_store(")
+
+
 def writing(call: ast.Call) -> bool:
     """Whether a call writes a file, by its name and mode; functions of `dpmix.files` are called without a dot."""
     if isinstance(call.func, ast.Name):
@@ -271,9 +274,7 @@ def in_place(tree: ast.AST, function: str = "", safe: bool = False) -> Iterator[
             inside, within = node.name, False
         elif isinstance(node, ast.With):
             contexts = [ast.unparse(item.context_expr) for item in node.items]
-            within = safe or any(
-                c.startswith(("atomic_file(", "atomic_directory(", "_partial_store(")) for c in contexts
-            )
+            within = safe or any(context.startswith(SAFE) for context in contexts)
         if isinstance(node, ast.Call) and not safe and writing(node):
             yield function, node.lineno
         yield from in_place(node, inside, within)

@@ -3,15 +3,14 @@
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from zipfile import BadZipFile
 
 from dpmix.artefacts.experiment import Experiment, GradientRecord
 from dpmix.catalogue.catalogue import Catalogue
 from dpmix.claims.judge import of_paper, of_runs
 from dpmix.claims.render import Judged, markdown, to_json
 from dpmix.claims.target import RunCell, on_paper, on_runs
-from dpmix.errors import DataError, one_line
-from dpmix.files import read_json, write_json, write_text
+from dpmix.files import write_json, write_text
+from dpmix.seals import read_record
 from dpmix.tables.captions import ACCURACY
 from dpmix.tables.kinds.base import Kind, Measured
 
@@ -65,18 +64,13 @@ def _values(cell: RunCell, catalogue: Catalogue) -> Mapping[int, float]:
     seeds = list(map(_seed, cell.cell.artefacts))
     if cell.table != "figure2":
         return dict(zip(seeds, _kind(cell, catalogue).read(cell.cell, catalogue.scale).values, strict=True))
-    import numpy as np
-
     from dpmix.figures.figure2 import GradientPanel
+    from dpmix.training.outcome import read_magnitudes
 
     found = {}
     for seed, artefact in zip(seeds, cell.cell.artefacts, strict=True):
-        path = artefact.path(catalogue.scale)
-        try:
-            with np.load(path) as record:
-                found[seed] = GradientPanel("", "", record["magnitudes"]).sd
-        except (OSError, KeyError, ValueError, BadZipFile) as error:
-            raise DataError(f"{path} cannot be read ({one_line(error)}); delete it and make it again") from error
+        magnitudes, _ = read_magnitudes(artefact.path(catalogue.scale))
+        found[seed] = GradientPanel("", "", magnitudes).sd
     return found
 
 
@@ -85,7 +79,7 @@ def _epsilons(cell: RunCell, catalogue: Catalogue) -> Mapping[int, float]:
     table, found = _kind(cell, catalogue), {}
     assert isinstance(table, Measured)
     for artefact in cell.cell.artefacts:
-        spent = table.epsilon(artefact, read_json(artefact.path(catalogue.scale)), catalogue.scale)
+        spent = table.epsilon(artefact, read_record(artefact.path(catalogue.scale)), catalogue.scale)
         if spent is not None:
             found[_seed(artefact)] = spent
     return found

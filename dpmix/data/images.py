@@ -3,12 +3,14 @@
     <split>_images.npy   uint8 [N, C, R, R]
     <split>_labels.npy   int64 [N]
     <split>_persons.npy  int64 [N], only where it is known who is on which image
-    meta.json            classes, resolution, channels, sizes of the splits, source, digest of a drawn split
+    meta.json            classes, resolution, channels, sizes of the splits, source, digest of a drawn split, and the
+                         digests of the other files (`dpmix.seals`)
+    source.json          of which folder or archive it was made, if of one (`dpmix.data.origin`)
 
 with the splits `train` and `test`, or `train` alone for a synthetic set D.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dpmix.errors import DataError, DpmixError, one_line
-from dpmix.files import read_json
+from dpmix.seals import AGAIN, FILES, check_files, read_record
 
 SPLITS = ("train", "test")
 
@@ -125,10 +127,11 @@ def load(directory: Path, split: str = "train") -> Images:
     if not (directory / "meta.json").is_file():
         raise DataError(f"{directory} is not an image store (it has no meta.json); run the step that makes it")
     try:
-        meta = read_json(directory / "meta.json")
+        meta = read_record(directory / "meta.json", f"delete {directory} and run the same command again")
         classes, sizes = tuple(meta["classes"]), meta["sizes"]
         if split not in sizes:
             raise DataError(f"{directory} has no split {split!r}, only {', '.join(sizes)}; use one of these")
+        _check_bytes(directory, split, meta.get(FILES))
         images = np.load(directory / f"{split}_images.npy", mmap_mode="r", allow_pickle=False)
         labels = np.load(directory / f"{split}_labels.npy", allow_pickle=False)
         shape = (sizes[split], meta["channels"], meta["resolution"], meta["resolution"])
@@ -147,7 +150,13 @@ def load(directory: Path, split: str = "train") -> Images:
     except DataError:
         raise
     except (DpmixError, OSError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{directory} is damaged ({one_line(error)}); delete it and make it again") from error
+        raise DataError(f"{directory} is damaged ({one_line(error)}); {AGAIN}") from error
     if not whole:
-        raise DataError(f"{directory} disagrees with its meta.json about split {split!r}; delete it and make it again")
+        raise DataError(f"{directory} disagrees with its meta.json about split {split!r}; {AGAIN}")
     return Images(images, labels, classes, persons)
+
+
+def _check_bytes(directory: Path, split: str, digests: Mapping[str, str] | None) -> None:
+    """Check the files of one split; of all others a job that opens the store reads nothing."""
+    if digests is not None:
+        check_files(directory, {name: said for name, said in digests.items() if name.startswith(f"{split}_")})

@@ -64,7 +64,8 @@ def prepare(spec: "DatasetSpec", resolution: int, raw: Path, out: Path) -> None:
             f"{spec.name}: {pool.origin} holds training images of {persons} persons, but persons is given as "
             f"{spec.persons}; {pool.remedy}"
         )
-    write_store(Path(out), pool, resolution, spec.channels, spec.name)
+    source = Path(spec.path or ".") if spec.source == "folder" else None
+    write_store(Path(out), pool, resolution, spec.channels, spec.name, source)
 
 
 def _drawn(pool: Pool, spec: "DatasetSpec") -> Pool:

@@ -18,12 +18,14 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
+from dpmix.data import origin
 from dpmix.data.decoding import Part, Pool, decode
 from dpmix.data.folders import part_of_paths
 from dpmix.data.inspection import damaged_in, refuse_damaged
 from dpmix.errors import DataError, DpmixError
 from dpmix.files import read_json, replace_directory, write_json
 from dpmix.progress import progress
+from dpmix.seals import FILES, digests_of, write_record
 
 _SAVED_AT_A_TIME = 2048
 
@@ -35,6 +37,7 @@ def pack_images(
     resolution: int,
     out: Path,
     channels: int = 3,
+    source: Path | None = None,
 ) -> None:
     """Write the image store `out` of a synthetic set D, with the single split `train`.
 
@@ -47,6 +50,7 @@ def pack_images(
         resolution: R, in pixels.
         out: the folder of the image store. If it exists, it is replaced.
         channels: of the private data set, 1 or 3.
+        source: the folder of D, whose change is to be noticed (`dpmix.data.origin`).
 
     Raises:
         DataError: if an image cannot be read.
@@ -54,10 +58,10 @@ def pack_images(
     order = np.argsort(labels, kind="stable")
     part = part_of_paths([paths[index] for index in order], labels[order])
     pool = Pool(tuple(classes), {"train": part}, str(out), "", {"source": "synthetic"})
-    write_store(Path(out), pool, resolution, channels, "synthetic")
+    write_store(Path(out), pool, resolution, channels, "synthetic", source)
 
 
-def write_store(out: Path, pool: Pool, resolution: int, channels: int, name: str) -> None:
+def write_store(out: Path, pool: Pool, resolution: int, channels: int, name: str, source: Path | None = None) -> None:
     """Decode a data set and write its store, whole or not at all.
 
     Args:
@@ -66,6 +70,7 @@ def write_store(out: Path, pool: Pool, resolution: int, channels: int, name: str
         resolution: R, in pixels.
         channels: C, 1 or 3.
         name: of the data set, for meta.json and the progress bar.
+        source: the folder or archive of the images, if a change of it is to be noticed (`dpmix.data.origin`).
 
     Raises:
         DataError: if images cannot be read, all of which are named, or another process is writing this store.
@@ -80,6 +85,8 @@ def write_store(out: Path, pool: Pool, resolution: int, channels: int, name: str
         **pool.source,
     }
     with _partial_store(out, meta) as folder:
+        if source is not None:
+            origin.note(folder, source)
         for split, part in pool.parts.items():
             shape = (channels, resolution, resolution)
             try:
@@ -91,9 +98,10 @@ def write_store(out: Path, pool: Pool, resolution: int, channels: int, name: str
             np.save(folder / f"{split}_labels.npy", part.labels, allow_pickle=False)
             if part.persons is not None:
                 np.save(folder / f"{split}_persons.npy", part.persons, allow_pickle=False)
-        write_json(folder / "meta.json", meta)
         for leftover in (*folder.glob("*.progress"), folder / _SETTINGS):
             leftover.unlink()
+        arrays = {name: digest for name, digest in digests_of(folder).items() if name.endswith(".npy")}
+        write_record(folder / "meta.json", {**meta, FILES: arrays})
 
 
 _SETTINGS = "settings.json"

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from dpmix.files import atomic_directory
-from dpmix.models.libraries.base import write_side
+from dpmix.models.libraries.base import write_captions, write_side
 from dpmix.models.libraries.open_clip import OpenClip, quiet, towers
 from dpmix.models.small_encoders import ARCHITECTURES, configuration
 from dpmix.params.models import EncoderSpec
+from dpmix.seals import sealed_directory
 
 if TYPE_CHECKING:
     import torch
@@ -39,18 +39,23 @@ class TrainedHere(OpenClip):
     @override
     def fetch(self, encoder: EncoderSpec, out: Path) -> None:
         self.check(encoder)
+        from dpmix.data import origin
         from dpmix.demo.encoder import train_encoder
 
-        with atomic_directory(out) as folder:
+        with sealed_directory(out) as folder:
             if encoder.images is None:
                 from dpmix.demo.strokes import training_set
 
-                train_encoder(encoder.architecture, *training_set(), folder, _SEED)
+                images, labels, classes = training_set()
             else:
                 from dpmix.data.folders import read_public
 
                 public = read_public(Path(encoder.images), encoder.resolution)
-                train_encoder(encoder.architecture, public.images, public.labels, public.classes, folder, _SEED)
+                images, labels, classes = public.images, public.labels, list(public.classes)
+            train_encoder(encoder.architecture, images, labels, classes, folder, _SEED)
+            if encoder.images is not None:
+                origin.note(folder, Path(encoder.images))
+            write_captions(folder, classes)
             write_side(folder, encoder.side)
 
     @override

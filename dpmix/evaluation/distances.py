@@ -13,9 +13,9 @@ from dpmix.artefacts.data import EncoderModel, ImageStore, SyntheticStore
 from dpmix.artefacts.measurements import Distance
 from dpmix.data.images import Images, load
 from dpmix.execution import DEFAULT, Execution
-from dpmix.files import write_json
 from dpmix.provenance import versions
 from dpmix.random import KeyedRandom
+from dpmix.seals import write_record
 from dpmix.training.data import view_settings
 from dpmix.views.mixing import make_views
 
@@ -40,7 +40,7 @@ def measure(distances: Sequence[Distance], scale: str, execution: Execution = DE
         first = _images(distance, distance.first, scale)
         second = _images(distance, distance.second, scale)
         result = frechet_distance(second(device), first(device), _extractor(distance, scale, execution))
-        write_json(
+        write_record(
             distance.path(scale),
             {
                 "distance": result.value,

@@ -15,9 +15,10 @@ from dpmix.artefacts.measurements import ZeroShot
 from dpmix.data.class_names import prompt_names
 from dpmix.data.images import load
 from dpmix.execution import DEFAULT, Execution
-from dpmix.files import write_json
 from dpmix.models.encoder_files import shared_encoder
+from dpmix.models.libraries.base import refuse_other_captions
 from dpmix.provenance import hardware, versions
+from dpmix.seals import write_record
 from dpmix.training.accuracy import percent_correct
 
 _BATCH = 512
@@ -32,20 +33,23 @@ def measure(wanted: Sequence[ZeroShot], scale: str, execution: Execution = DEFAU
         execution: how to compute.
 
     Raises:
-        DataError: if a store or an encoder is missing or damaged.
+        DataError: if a store or an encoder is missing or damaged, or the encoder was trained on captions of other
+            classes.
         ParamsError: if an encoder has no text tower.
     """
     device = execution.where()
     for one in wanted:
         started = time.perf_counter()
-        encoder = shared_encoder(EncoderModel(encoder=one.model).path(scale).parent, execution)
+        folder = EncoderModel(encoder=one.model).path(scale).parent
+        encoder = shared_encoder(folder, execution)
         test = load(one.images().path(scale).parent, "test")
+        refuse_other_captions(folder, test.classes)
         weights = encoder.zero_shot_weights(prompt_names(test.classes), one.prompts)
         predictions = []
         for start in range(0, len(test), _BATCH):
             images = torch.from_numpy(np.array(test.images[start : start + _BATCH])).to(device).float() / 255
             predictions.append((encoder(images) @ weights.T).argmax(dim=1))
-        write_json(
+        write_record(
             one.path(scale),
             {
                 "accuracy": percent_correct(torch.cat(predictions), test.labels),

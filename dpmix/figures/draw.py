@@ -10,6 +10,7 @@ from dpmix.figures.figure1 import Figure1Data, figure1, soft_label
 from dpmix.figures.figure2 import GradientPanel, figure2
 from dpmix.files import write_text
 from dpmix.tables.published import published_gradient_sd
+from dpmix.training.outcome import read_magnitudes
 
 
 def draw_figure(number: str, catalogue: Catalogue, folder: Path | None = None) -> None:
@@ -80,6 +81,6 @@ def gradient_panels(catalogue: Catalogue) -> list[GradientPanel]:
     panels = []
     for (dataset, method), experiment in catalogue.figure_experiments("2").items():
         names = (catalogue.params.datasets[dataset].label, catalogue.params.methods[method].label)
-        with np.load(GradientRecord(experiment=experiment).path(catalogue.scale)) as record:
-            panels.append(GradientPanel(*names, record["magnitudes"], papers.get(names), float(record["epsilon"])))
+        magnitudes, epsilon = read_magnitudes(GradientRecord(experiment=experiment).path(catalogue.scale))
+        panels.append(GradientPanel(*names, magnitudes, papers.get(names), epsilon))
     return panels

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 from dpmix.artefacts.base import Artefact
 from dpmix.errors import ParamsError
 from dpmix.execution import Execution
+from dpmix.seals import check_made
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Context:
 
 
 Make = Callable[[Sequence[Any], Context], None]
+Check = Callable[[Any, Context], None]
 Function = TypeVar("Function", bound=Make)
 
 
@@ -48,25 +50,39 @@ class Maker:
     Attributes:
         make: the function.
         collective: whether under torchrun every process calls it, to share the work; if not, the first one does.
+        check: raises a `DataError` if the files of one artefact are damaged, or it was made of what has changed since.
     """
 
     make: Make
     collective: bool
+    check: Check
 
 
 _MAKERS: dict[type[Artefact], Maker] = {}
 
 
-def maker(*kinds: type[Artefact], collective: bool = False) -> Callable[[Function], Function]:
+def check_digests(artefact: Artefact, context: Context) -> None:
+    """Check an artefact's files against the digests that were written with them (`dpmix.seals`).
+
+    Raises:
+        DataError: if one is missing or damaged.
+    """
+    check_made(artefact.path(context.scale))
+
+
+def maker(
+    *kinds: type[Artefact], collective: bool = False, check: Check = check_digests
+) -> Callable[[Function], Function]:
     """A decorator that registers a function as the maker of these kinds of artefact.
 
     Args:
         kinds: classes of artefacts. Artefacts of all of them are given to one call.
         collective: whether under torchrun every process calls the function, to share the work.
+        check: what is called with each artefact and a `Context` before a job uses it.
     """
 
     def register(make: Function) -> Function:
-        _MAKERS.update(dict.fromkeys(kinds, Maker(make, collective)))
+        _MAKERS.update(dict.fromkeys(kinds, Maker(make, collective, check)))
         return make
 
     return register

@@ -7,9 +7,9 @@ from dpmix.artefacts.experiment import Experiment, GradientRecord, Selection
 from dpmix.artefacts.measurements import CanaryAttack, Distance, ZeroShot
 from dpmix.artefacts.plan_file import PlanFile
 from dpmix.artefacts.published_privacy import PublishedPrivacy
-from dpmix.files import write_json
-from dpmix.makers.registry import Context, maker
+from dpmix.makers.registry import Context, check_digests, maker
 from dpmix.progress import progress
+from dpmix.seals import write_record
 
 
 @maker(PlanFile)
@@ -20,7 +20,7 @@ def make_plans(plans: Sequence[PlanFile], context: Context) -> None:
         PrivacyError: for a target that its accountant cannot certify.
     """
     for plan in progress(plans, "calibrating", "plan"):
-        write_json(plan.path(context.scale), plan.calibrated().to_json())
+        write_record(plan.path(context.scale), plan.calibrated().to_json())
 
 
 @maker(PublishedPrivacy)
@@ -40,10 +40,19 @@ def account_published(wanted: Sequence[PublishedPrivacy], context: Context) -> N
             "divisor": procedure.divisor,
             "epsilon": procedure.epsilons(sigma),
         }
-        write_json(published.path(context.scale), record)
+        write_record(published.path(context.scale), record)
 
 
-@maker(Experiment, Selection, GradientRecord, collective=True)
+def _check_trained(artefact: Artefact, context: Context) -> None:
+    if not isinstance(artefact, GradientRecord):
+        check_digests(artefact, context)
+        return
+    from dpmix.training.outcome import read_magnitudes
+
+    read_magnitudes(artefact.path(context.scale))
+
+
+@maker(Experiment, Selection, GradientRecord, collective=True, check=_check_trained)
 def train(wanted: Sequence[Artefact], context: Context) -> None:
     """Train runs, learning-rate selections and gradient records; those with the same views are trained together."""
     from dpmix.training.runner import make
@@ -87,4 +96,4 @@ def attack_model_mix(wanted: Sequence[CanaryAttack], context: Context) -> None:
             "hits": found.hits,
             "log_false_positive_rates": found.log_false_positive_rates,
         }
-        write_json(one.path(context.scale), record)
+        write_record(one.path(context.scale), record)

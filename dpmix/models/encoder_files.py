@@ -12,6 +12,7 @@ from dpmix.files import read_json
 from dpmix.models.encoder import Encoder, embedding_length
 from dpmix.models.libraries.base import EncoderLibrary, noted_side
 from dpmix.params.registries import encoder_libraries
+from dpmix.seals import check_folder, tensors_digest
 
 
 def _dtype(precision: Precision, device: torch.device) -> torch.dtype | None:
@@ -79,12 +80,28 @@ def load_encoder(
     if not (directory / library.weights_file).is_file():
         raise DataError(f"{directory / library.weights_file} does not exist; fetch or train the encoder again")
     read_json(directory / library.config_file)
+    check_folder(directory)
     side = noted_side(directory) if side is None else side
     arguments = _whole(library, directory, None) if side is None else _at_side(library, directory, side)
     if device.type == "cpu":
         keep_freed_memory()
     how: dict[str, Any] = {"device": device, "dtype": dtype, "batch_size": batch_size, "compiled": compiled}
     return Encoder(**arguments, **how, name=str(directory))
+
+
+def weights_digest(directory: Path) -> str:
+    """The digest of an encoder's weights, which is the same wherever a copy of them lies (`seals.tensors_digest`).
+
+    Raises:
+        DataError: if the folder holds no encoder, or its weights cannot be read.
+    """
+    from dpmix.models.libraries.folder import format_of
+
+    path = directory / format_of(directory).weights_file
+    try:
+        return tensors_digest(path)
+    except (OSError, LookupError, TypeError, ValueError) as error:
+        raise DataError(f"{path} cannot be read ({one_line(error, 100)}); fetch or train the encoder again") from error
 
 
 def _whole(library: EncoderLibrary, directory: Path, side: int | None) -> dict[str, Any]:

@@ -13,12 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from dpmix.errors import DataError, ParamsError, suggestion
-from dpmix.files import atomic_directory, write_json, write_text
+from dpmix.files import atomic_directory, write_text
 from dpmix.own import measures, model_folder
 from dpmix.own.place import holder_of, name_of, root_of
 from dpmix.own.predict import Unreadable
 from dpmix.own.probabilities import probabilities
 from dpmix.progress import progress
+from dpmix.seals import write_record
 
 if TYPE_CHECKING:
     from dpmix.data.listing import ListedImage, Listing
@@ -151,7 +152,7 @@ def _labels(
 
 def _write(out: Path, values: dict[str, Any], classes: Sequence[str]) -> None:
     with atomic_directory(out) as temporary:
-        write_json(temporary / "metrics.json", values)
+        write_record(temporary / "metrics.json", values)
         write_text(temporary / "per-class.csv", measures.csv_of(values["per_class"]))
         write_text(temporary / "reliability.csv", measures.csv_of(values["calibration"]["bins"]))
         rows = [

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from dpmix.errors import DataError, ParamsError
-from dpmix.files import atomic_directory, read_json
+from dpmix.files import atomic_directory
 from dpmix.own import card, model_folder
 from dpmix.own.model_folder import ModelFolder
+from dpmix.seals import SOURCE, read_record
 from dpmix.wording import argument
 
 # What the leaderboard at private-machinelearning.github.io calls an accountant.
@@ -44,7 +45,7 @@ def hub(folder: ModelFolder, out: Path) -> Path:
         for name in (model_folder.MODEL, model_folder.CONFIG, model_folder.PRIVACY):
             shutil.copyfile(folder.path / name, temporary / name)
         if folder.encoder is not None:
-            shutil.copytree(folder.encoder, temporary / model_folder.ENCODER)
+            shutil.copytree(folder.encoder, temporary / model_folder.ENCODER, ignore=shutil.ignore_patterns(SOURCE))
         card.write(temporary / model_folder.CARD, here.name, folder.config, folder.privacy)
     return out
 
@@ -65,8 +66,8 @@ def leaderboard(folder: ModelFolder, evaluation: Path) -> str:
     import yaml
 
     folder.check()
-    values = read_json(evaluation / "metrics.json")
-    if not isinstance(values, dict) or not isinstance(values.get("accuracy"), float) or values.get("split") != "test":
+    values = read_record(evaluation / "metrics.json", "make the evaluation again")
+    if not isinstance(values.get("accuracy"), float) or values.get("split") != "test":
         raise DataError(
             f"{evaluation} is no evaluation on test images; make one: dpmix evaluate {argument(folder.path)} IMAGES"
         )

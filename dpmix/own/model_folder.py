@@ -18,6 +18,7 @@ from dpmix.errors import DataError, ParamsError
 from dpmix.files import atomic_directory, read_json, write_json
 from dpmix.own import card, privacy_record
 from dpmix.own.privacy_fields import Audit, refuse_odd_config
+from dpmix.seals import SOURCE, read_record
 
 if TYPE_CHECKING:
     from dpmix.release.model import Released
@@ -108,7 +109,7 @@ def write(
         PrivacyError: if the run is no release, or its record is not that of the model.
     """
     folder, model = Path(folder), Path(model)
-    run = read_json(model.parent / "metrics.json")
+    run = read_record(model.parent / "metrics.json")
     facts = privacy_record.record(model, run, privacy or {})
     written = _config(model, run["experiment"], encoder)
     if taken := sorted(set(written) & set(config or {})):
@@ -116,7 +117,7 @@ def write(
     with atomic_directory(folder) as temporary:
         shutil.copyfile(model, temporary / MODEL)
         if encoder is not None:
-            shutil.copytree(encoder, temporary / ENCODER)
+            shutil.copytree(encoder, temporary / ENCODER, ignore=shutil.ignore_patterns(SOURCE))
         write_json(temporary / CONFIG, {**written, **(config or {})})
         write_json(temporary / PRIVACY, facts)
         made = read(temporary)

@@ -17,7 +17,7 @@ from dpmix.artefacts.experiment import Experiment
 from dpmix.artefacts.plan_file import PlanFile
 from dpmix.errors import DataError, DpmixError, PrivacyError
 from dpmix.execution import Execution
-from dpmix.files import atomic_directory, read_json
+from dpmix.files import atomic_directory
 from dpmix.own import spent
 from dpmix.own.begun import BEGUN, begun
 from dpmix.own.commands import command, resume_command
@@ -31,6 +31,7 @@ from dpmix.privacy.accounting import rounded_up
 from dpmix.privacy.discrete_laplace import noise_deviation
 from dpmix.progress import say
 from dpmix.release.statement import read_statement
+from dpmix.seals import read_record
 from dpmix.wording import argument
 
 if TYPE_CHECKING:
@@ -221,9 +222,9 @@ def _trained(made: Setup, execution: Execution, tracked: Callable[[], Sequence[T
 
 
 def _plan(target: PlanFile) -> "Plan":
-    from dpmix.privacy.plan_json import plan_from_json
+    from dpmix.training.inputs import read_plan
 
-    return plan_from_json(read_json(target.path(_SCALE)))
+    return read_plan(target.path(_SCALE))
 
 
 def _announce(made: Setup, plan: "Plan", rate: float, record: spent.Record, entry: spent.Run) -> None:
@@ -255,7 +256,7 @@ def _run(run: Experiment, following: Following, how: Execution) -> None:
 
     try:
         build(run, scale=_SCALE, execution=replace(how, watcher=following), quiet=True)
-        following.done(read_json(run.path(_SCALE))["steps"]["executed"])
+        following.done(read_record(run.path(_SCALE))["steps"]["executed"])
     finally:
         following.close()
 
@@ -268,7 +269,7 @@ def _write(made: Setup, plan: "Plan", run: Experiment, record: spent.Record, enc
         with atomic_directory(asked.output) as temporary:
             shutil.copyfile(metrics, temporary / "metrics.json")
         say(
-            f"accuracy {read_json(metrics)['accuracy']:.2f} % of the test images; {asked.output.name} is not for "
+            f"accuracy {read_record(metrics)['accuracy']:.2f} % of the test images; {asked.output.name} is not for "
             "release"
         )
         return
@@ -299,5 +300,5 @@ def _write(made: Setup, plan: "Plan", run: Experiment, record: spent.Record, enc
             f"accuracy {found['accuracy']:.1f} % of {found['images']} test {asked.unit}s, with noise of standard "
             f"deviation {deviation:.1f}, for ε = {found['epsilon']:g} of them"
         )
-    said = read_json(metrics)["epsilon"]["pld"]
+    said = read_record(metrics)["epsilon"]["pld"]
     say(f"{asked.output.name}: ε = {rounded_up(said, 4)} for one {asked.unit} at δ = {plan.delta:g}")

@@ -15,14 +15,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dpmix.errors import DataError
-from dpmix.files import atomic_file
 from dpmix.params.models import EncoderSpec, ModelSpec
 from dpmix.privacy.accounting import rounded_up
 from dpmix.privacy.ledger import as_rows
+from dpmix.seals import check_tensors, save_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
 from dpmix.release.statement import Statement, statement_from, whole
+
+_AGAIN = "copy or make it again"
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ def save(
     classes: Sequence[str],
     channels: int,
     statement: Statement,
+    encoder: str | None = None,
 ) -> None:
     """Write a trained model, whole or not at all.
 
@@ -62,14 +65,14 @@ def save(
         classes: the names of the classes.
         channels: of the images, 1 or 3.
         statement: the ε spent.
+        encoder: of a head, the digest of the encoder that it was trained on (`encoder_files.weights_digest`).
     """
-    from safetensors.torch import save_file
-
     metadata = {
         "format": "pt",
         "model": model.model_dump_json(),
         "classes": json.dumps(list(classes), ensure_ascii=False),
         "channels": str(channels),
+        **({"encoder": encoder} if encoder else {}),
         "dataset": statement.dataset,
         "population": str(statement.population),
         "mechanism": json.dumps(as_rows(list(statement.mechanism))),
@@ -83,8 +86,7 @@ def save(
             if value < math.inf  # an accountant that gives no bound
         },
     }
-    with atomic_file(path) as temporary:
-        save_file({name: value.detach().cpu().contiguous() for name, value in weights.items()}, temporary, metadata)
+    save_tensors(path, weights, metadata)
 
 
 def load(path: str | Path, encoder: str | Path | None = None, device: str = "cpu") -> Released:
@@ -106,6 +108,7 @@ def load(path: str | Path, encoder: str | Path | None = None, device: str = "cpu
     with whole(path):
         with safe_open(path, framework="pt") as file:
             said = file.metadata() or {}
+            check_tensors(path, said, _AGAIN)
             weights = {name: file.get_tensor(name).to(device) for name in file.keys()}  # noqa: SIM118
         spec: ModelSpec = TypeAdapter(ModelSpec).validate_json(said["model"])
         classes, channels = tuple(map(str, json.loads(said["classes"]))), int(said["channels"])
@@ -118,24 +121,46 @@ def load(path: str | Path, encoder: str | Path | None = None, device: str = "cpu
             network = build_network(spec, channels, len(classes), seed=0).to(device).eval()
             network.load_state_dict(weights)
     if isinstance(spec, EncoderSpec):
-        featurize = _featurizer(spec, weights, encoder, device)
+        featurize = _featurizer(spec, weights, _encoder(spec, path, encoder, said.get("encoder")), device)
         return Released(lambda images: featurize(images) @ matrix.T, classes, spec.resolution, channels, statement)
     return Released(torch.no_grad()(network), classes, spec.resolution, channels, statement)
 
 
 def _featurizer(
-    spec: EncoderSpec, weights: "Mapping[str, Tensor]", encoder: str | Path | None, device: str
+    spec: EncoderSpec, weights: "Mapping[str, Tensor]", folder: Path, device: str
 ) -> "Callable[[Tensor], Tensor]":
-    from dpmix.artefacts.data import EncoderModel
     from dpmix.models.encoder_files import load_encoder
     from dpmix.models.features import Featurizer
+
+    loaded = load_encoder(folder, device, side=spec.side)
+    if loaded.dim != (dim := weights["weight"].shape[1]):
+        raise DataError(
+            f"{folder} gives {loaded.dim} features and the head was trained on {dim}, so it is another encoder; name "
+            "the folder of the head's own: --encoder"
+        )
+    return Featurizer(loaded, weights.get("shift"), weights.get("scale"))
+
+
+def _encoder(spec: EncoderSpec, path: Path, encoder: str | Path | None, digest: str | None) -> Path:
+    """The folder of a head's encoder, whose weights are those that the head in the file `path` was trained on.
+
+    Raises:
+        DataError: if it does not exist, or its weights are others.
+    """
+    from dpmix.artefacts.data import EncoderModel
+    from dpmix.models.encoder_files import weights_digest
 
     folder = Path(encoder) if encoder else EncoderModel(encoder=spec).path("").parent
     if not folder.is_dir():
         raise DataError(
             f"{folder} does not exist; fetch {spec.architecture} / {spec.weights} into it, or name one: --encoder"
         )
-    return Featurizer(load_encoder(folder, device, side=spec.side), weights.get("shift"), weights.get("scale"))
+    if digest is not None and weights_digest(folder) != digest:
+        raise DataError(
+            f"{folder} has other weights than the encoder that {path} was trained on; name the folder of that one: "
+            "--encoder"
+        )
+    return folder
 
 
 def classify(model: Released, files: Sequence[Path], batch: int, device: str = "cpu") -> Iterator[tuple[str, float]]:

@@ -19,6 +19,7 @@ from dpmix.errors import DataError, ParamsError
 from dpmix.privacy.accounting import Steps, composed_epsilons
 from dpmix.privacy.ledger import from_rows
 from dpmix.privacy.model_mix_accounting import AMPLIFIED, MixedSteps, amplified_epsilon, mixed_from_rows
+from dpmix.seals import check_tensors
 
 # What a run can have had, by far. A file that says other is damaged or made up, and accountants would take hours.
 _DELTAS = (1e-100, 0.1)
@@ -85,7 +86,9 @@ def read_statement(path: str | Path) -> Statement:
 
     path = Path(path)
     with whole(path), safe_open(path, framework="np") as file:
-        return statement_from(file.metadata() or {})
+        said = file.metadata() or {}
+        check_tensors(path, said, "copy or make it again")
+        return statement_from(said)
 
 
 @contextlib.contextmanager

@@ -12,9 +12,10 @@ from tqdm import tqdm
 
 from dpmix.data.class_names import prompt_names
 from dpmix.errors import DataError, ParamsError, one_line, suggestion
-from dpmix.files import atomic_file, read_json
+from dpmix.files import atomic_file
 from dpmix.params.registries import SCHEDULERS
 from dpmix.random import key_of
+from dpmix.seals import read_record
 from dpmix.synthesis.folder import append_lines, finish_set, finished_images, image_file, start_set
 from dpmix.synthesis.pipeline import load_pipeline
 
@@ -84,7 +85,7 @@ def synthesize(
         "seed": seed,
     }
     done = finished_images(out, settings, count)
-    if (out / "manifest.json").is_file() and read_json(out / "manifest.json")["count"] == count == len(done):
+    if (out / "manifest.json").is_file() and read_record(out / "manifest.json")["count"] == count == len(done):
         return
     waiting = [(index, 0) for index in range(count) if index not in done]
     # Before anything is written, so that a misspelt model leaves nothing behind.

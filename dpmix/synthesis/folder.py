@@ -17,10 +17,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dpmix.data import origin
 from dpmix.data.class_names import folder_names, matched
-from dpmix.errors import DataError, DpmixError, ParamsError
-from dpmix.files import atomic_directory, read_json, write_json, write_text
+from dpmix.errors import DataError, DpmixError, ParamsError, one_line
+from dpmix.files import atomic_directory, write_text
 from dpmix.progress import progress
+from dpmix.seals import FILES, file_digest, read_record, write_record
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ def gather(
                 line = {"index": len(lines), "file": written, "label": label, "safety_redraws": 0}
                 lines.append({**line, "sha256": hashlib.sha256(content).hexdigest()})
         finish_set(folder, {"images": str(source), "classes": list(classes)}, lines)
+        origin.note(folder, source)
 
 
 def load_synthetic(out: Path) -> SyntheticFolder:
@@ -103,7 +106,7 @@ def load_synthetic(out: Path) -> SyntheticFolder:
     if not summary.is_file():
         raise DataError(f"{out} holds no finished synthetic set (manifest.json is missing); run the synthesis again")
     try:
-        manifest = read_json(summary)
+        manifest = read_record(summary)
         lines = sorted(_journal(out), key=lambda line: int(line["index"]))
         paths = tuple(out / str(line["file"]) for line in lines)
         classes, digest = tuple(manifest["classes"]), str(manifest["digest"])
@@ -111,8 +114,9 @@ def load_synthetic(out: Path) -> SyntheticFolder:
         labels_of = {name: label for label, name in enumerate(folder_names(classes))}
         labels = np.array([labels_of[Path(line["file"]).parent.as_posix()] for line in lines], dtype=np.int64)
         whole = len(lines) == manifest["count"] and _digest(lines) == digest
-    except (KeyError, TypeError, ValueError) as error:
-        raise _not_whole(out, f"its manifest lacks what it should say ({error})") from error
+        whole &= manifest.get(FILES) in (None, digests(out))
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise _not_whole(out, f"its manifest lacks what it should say ({one_line(error)})") from error
     if not whole:
         raise _not_whole(out, "manifest.jsonl does not match manifest.json")
     for path, line in zip(paths, progress(lines, f"checking {out.name}", "image"), strict=True):
@@ -158,7 +162,7 @@ def finished_images(out: Path, settings: dict[str, Any], count: int) -> dict[int
         raise ParamsError(f"{stranger} is no part of the {count} images asked for; delete it or choose another folder")
     done = {int(line["index"]): line for line in _journal(out) if _intact(out, line)}
     if done:
-        before = read_json(out / "settings.json")
+        before = read_record(out / "settings.json", f"delete {out} and run the same command again")
         changed = [key for key in settings if before.get(key) != settings[key]]
         if changed:
             raise ParamsError(f"{out} holds images of another {changed[0]}; delete it or choose another folder")
@@ -177,7 +181,7 @@ def start_set(out: Path, settings: dict[str, Any], done: Mapping[int, dict[str, 
         raise _unwritable(out, error) from error
     (out / "manifest.json").unlink(missing_ok=True)
     if not done:
-        write_json(out / "settings.json", settings)
+        write_record(out / "settings.json", settings)
     # Written anew, because after a crash the last line may be incomplete, and the next one would be appended to it.
     write_text(out / "manifest.jsonl", _jsonl([done[index] for index in sorted(done)]))
 
@@ -194,9 +198,11 @@ def _journal(out: Path) -> list[dict[str, Any]]:
     lines = []
     for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            lines.append(json.loads(text))
-        except json.JSONDecodeError:
+            line = json.loads(text)
+        except (ValueError, RecursionError):
             continue  # cut short by a crash: the image is drawn again
+        if isinstance(line, dict) and isinstance(line.get("index"), int) and {"file", "sha256"} <= set(line):
+            lines.append(line)
     return lines
 
 
@@ -230,7 +236,12 @@ def finish_set(out: Path, settings: dict[str, Any], lines: list[dict[str, Any]])
         "digest": _digest(lines),
         "safety_redraws": sum(line["safety_redraws"] for line in lines),
     }
-    write_json(out / "manifest.json", summary)
+    write_record(out / "manifest.json", {**summary, FILES: digests(out)})
+
+
+def digests(out: Path) -> dict[str, str]:
+    """The digests of a set's `manifest.jsonl`, which has those of the images, and of its settings if they are there."""
+    return {name: file_digest(out / name) for name in ("manifest.jsonl", "settings.json") if (out / name).is_file()}
 
 
 def _unwritable(path: Path, error: OSError) -> DpmixError:

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 
 from dpmix.errors import DataError, one_line
-from dpmix.files import atomic_directory
 from dpmix.network import full_disk, retried
+from dpmix.seals import check_folder, sealed_directory
 
 
 def fetch_model(model: str, out: Path, revision: str | None = None) -> None:
@@ -27,7 +27,7 @@ def fetch_model(model: str, out: Path, revision: str | None = None) -> None:
 
 def save_model(pipeline: Any, out: Path) -> None:
     """Write a diffusers pipeline to the folder `out`, whole or not at all."""
-    with atomic_directory(Path(out)) as folder:
+    with sealed_directory(Path(out)) as folder:
         pipeline.save_pretrained(folder, safe_serialization=True)
         mode = folder.stat().st_mode & 0o666
         for file in folder.rglob("*.safetensors"):  # saved readable by their owner alone
@@ -55,6 +55,8 @@ def load_pipeline(
         raise DataError(f"there is no model folder {model}; train or download the model first")
     if folder and not (Path(model) / "model_index.json").is_file():
         raise DataError(f"{model} holds no diffusers model (model_index.json is missing); train or download it again")
+    if folder:
+        check_folder(Path(model))
     import diffusers
     import transformers
 

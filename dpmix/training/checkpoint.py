@@ -14,9 +14,11 @@ from typing import Any
 
 from torch import Tensor
 
-from dpmix.errors import DpmixError
+from dpmix.errors import DataError, DpmixError, one_line
 from dpmix.execution import CHECKPOINT_SECONDS
-from dpmix.files import atomic_file
+from dpmix.seals import check_tensors, save_tensors
+
+_AFRESH = "delete it, and the run starts afresh"
 
 
 class Checkpoint:
@@ -38,18 +40,14 @@ class Checkpoint:
 
     def save(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
         """Replace the file by one with these tensors, and these values as JSON."""
-        from safetensors.torch import save_file
-
-        whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        with atomic_file(self.path) as temporary:
-            save_file(whole, temporary, metadata={"values": json.dumps(values)})
+        save_tensors(self.path, tensors, {"values": json.dumps(values)})
         self._saved = time.monotonic()
 
     def load(self, device: str) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """The tensors, on `device`, and values that were saved last; None if there is no checkpoint.
 
         Raises:
-            DpmixError: if the file is damaged.
+            DataError: if the file is damaged, or was changed.
         """
         if not self.path.exists():
             return None
@@ -57,10 +55,16 @@ class Checkpoint:
 
         try:
             with safe_open(self.path, framework="pt", device=device) as file:
-                values = json.loads(file.metadata()["values"])
+                said = file.metadata() or {}
+                check_tensors(self.path, said, _AFRESH)
+                values = json.loads(said["values"])
                 return {name: file.get_tensor(name) for name in file.keys()}, values  # noqa: SIM118
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-            raise DpmixError(f"{self.path} is damaged ({error}); delete it, and the run starts afresh") from error
+        except DpmixError:
+            raise
+        # What says nothing in UTF-8 is a UnicodeDecodeError, and a tensor of an impossible shape a RuntimeError.
+        except (SafetensorError, OSError, LookupError, TypeError, ValueError, RuntimeError) as error:
+            reason = "it is a folder" if self.path.is_dir() else one_line(error, 100)
+            raise DataError(f"{self.path} is damaged ({reason}); {_AFRESH}") from error
 
     def remove(self) -> None:
         """Delete the checkpoint, once the run's result is on disk, and any partly written one that a kill left."""

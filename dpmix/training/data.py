@@ -81,6 +81,11 @@ def load_data(experiment: Experiment, scale: str) -> TrainingData:
     public = (
         balanced(load(Path(synthetic.path(scale)).parent, "train"), experiment.synthetic_size) if synthetic else None
     )
+    if public is not None and public.classes != train.classes:
+        raise DataError(
+            f"{Path(synthetic.path(scale)).parent if synthetic else 'D'} has other classes than {store}, or has them "
+            "in another order; delete both and run the same command again"
+        )
     if by_person:
         return _of_persons(experiment, train, test, public, store)
     order = shuffled(len(train), "subset")

@@ -7,9 +7,9 @@ from dpmix.artefacts.base import Artefact
 from dpmix.artefacts.data import EncoderModel
 from dpmix.artefacts.experiment import Experiment, GradientRecord, Selection
 from dpmix.execution import Execution
-from dpmix.files import write_json
 from dpmix.models.features import Featurizer
 from dpmix.params.models import EncoderSpec
+from dpmix.seals import write_record
 from dpmix.training.data import TrainingData, load_data
 from dpmix.training.heads import Head, train_heads
 from dpmix.training.inputs import checkpoint_of, experiment_of, learning_rate, load_plan
@@ -111,7 +111,7 @@ def _write(
 def _write_selection(selection: Selection, outcomes: Sequence[Outcome], scale: str) -> None:
     """The learning rate with the best held-out accuracy after the last epoch; of equals, the smallest."""
     best = max(outcomes, key=lambda outcome: (outcome.accuracy, -outcome.learning_rate))
-    write_json(
+    write_record(
         selection.path(scale),
         {
             "learning_rate": best.learning_rate,

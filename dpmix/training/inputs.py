@@ -1,16 +1,17 @@
 """What a training job needs besides images: its learning rate, its plan, and the place of its checkpoint."""
 
+import math
 from pathlib import Path
 
 from dpmix.artefacts.base import Artefact, digest
 from dpmix.artefacts.experiment import Experiment, GradientRecord, Selection
-from dpmix.errors import ParamsError, PrivacyError
+from dpmix.errors import DataError, ParamsError, PrivacyError
 from dpmix.execution import Execution
-from dpmix.files import read_json
 from dpmix.params.registries import CLIPPING_MODES, registered
 from dpmix.params.settings import RunSettings
 from dpmix.privacy.modes import Clipping
 from dpmix.privacy.plan import Plan
+from dpmix.seals import AGAIN, read_record
 from dpmix.training.checkpoint import Checkpoint
 
 
@@ -40,7 +41,7 @@ def learning_rate(experiment: Experiment, scale: str) -> float:
     """
     rate = experiment.learning_rate
     if isinstance(rate, Selection):
-        chosen = float(read_json(rate.path(scale))["learning_rate"])
+        chosen = _chosen(rate.path(scale))
         return chosen * (rate.experiment.clip_norm / experiment.clip_norm)
     if rate is None:
         raise ParamsError(
@@ -57,6 +58,28 @@ def clipping_mode(experiment: Experiment) -> Clipping:
     return mode
 
 
+def _chosen(path: Path) -> float:
+    said = read_record(path)["learning_rate"]
+    if isinstance(said, bool) or not isinstance(said, int | float) or not 0 < said < math.inf:
+        raise DataError(f"{path} has {said!r} as the learning rate, which is none; {AGAIN}")
+    return float(said)
+
+
+def read_plan(path: Path) -> Plan:
+    """The plan in a file.
+
+    Raises:
+        DataError: if the file is missing, damaged or was changed, or does not hold a plan.
+    """
+    from dpmix.privacy.plan_json import plan_from_json
+
+    values = read_record(path)
+    try:
+        return plan_from_json(values)
+    except ParamsError as error:
+        raise DataError(f"{path}: {error}") from error
+
+
 def load_plan(experiment: Experiment, scale: str) -> Plan:
     """Read the plan of an experiment from its file, and check it: files can be old, or edited by hand.
 
@@ -65,11 +88,9 @@ def load_plan(experiment: Experiment, scale: str) -> Plan:
         ParamsError: if the plan has another target than the experiment.
         PrivacyError: if its ε, computed again, exceeds the target.
     """
-    from dpmix.privacy.plan_json import plan_from_json
-
     spec = experiment.plan()
     path = spec.path(scale)
-    plan = plan_from_json(read_json(path))
+    plan = read_plan(path)
     if difference := spec.difference(plan):
         raise ParamsError(f"{path} is not the plan of this run: {difference}; delete it and make it again")
     try:

@@ -1,5 +1,6 @@
 """The files of a trained run: `metrics.json`, `model.safetensors` of a release, and `gradients.npz` for Figure 2."""
 
+import hashlib
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -8,9 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
+from dpmix.artefacts.data import ImageStore
 from dpmix.artefacts.experiment import Experiment, Selection
-from dpmix.files import atomic_file, write_json
+from dpmix.errors import DataError, one_line
+from dpmix.files import atomic_file
+from dpmix.models.encoder_files import weights_digest
 from dpmix.privacy.ledger import Ledger, as_rows
 from dpmix.privacy.plan import Plan
 from dpmix.release.model import save
@@ -19,9 +24,15 @@ from dpmix.release.statement import Statement
 if TYPE_CHECKING:
     from torch import Tensor
 from dpmix.provenance import hardware, versions
+from dpmix.seals import AGAIN, FILES, SEAL, file_digest, seal_of, write_record
 
-# Whose versions a run says besides torch's, by its engine.
-_PACKAGES = {"jax": ("jax", "jax-privacy")}
+# Whose versions a run says besides torch's: always, with an encoder, and with an engine.
+_PACKAGES = {
+    "always": ("numpy", "dp-accounting", "opacus"),
+    "encoder": ("open_clip_torch", "timm"),
+    "torch": (),
+    "jax": ("jax", "jax-privacy"),
+}
 
 
 @dataclass
@@ -95,7 +106,12 @@ def write_run(experiment: Experiment, plan: Plan, outcome: Outcome, scale: str, 
         "learning_rate_from": rate.path(scale).as_posix() if isinstance(rate, Selection) else "params.yaml",
         "experiment": experiment.model_dump(mode="json"),
         "execution": dict(outcome.execution),
-        "versions": versions(*_PACKAGES.get(experiment.engine, ())),
+        "inputs": inputs_of(experiment, scale),
+        "seeds": {
+            "views": experiment.seed,
+            "samples_and_noise": "the operating system" if experiment.release else experiment.private_seed,
+        },
+        "versions": versions(*_packages(experiment)),
         "times": {"hardware": hardware(), "finished": time.strftime("%F")},
     }
     if plan.mixed_as:
@@ -110,8 +126,11 @@ def write_run(experiment: Experiment, plan: Plan, outcome: Outcome, scale: str, 
             "finished": time.strftime("%F %T%z"),
         }
     if experiment.release:
+        model = experiment.directory(scale) / "model.safetensors"
+        encoder = experiment.encoder()
+        folder = encoder.path(scale).parent if encoder else None
         save(
-            experiment.directory(scale) / "model.safetensors",
+            model,
             outcome.weights,
             experiment.model,
             classes,
@@ -125,8 +144,25 @@ def write_run(experiment: Experiment, plan: Plan, outcome: Outcome, scale: str, 
                 delta=plan.delta,
                 unit=plan.unit,
             ),
+            encoder=weights_digest(folder) if folder and folder.is_dir() else None,
         )
-    write_json(experiment.path(scale), metrics)
+        metrics[FILES] = {model.name: file_digest(model)}
+    write_record(experiment.path(scale), metrics)
+
+
+def inputs_of(experiment: Experiment, scale: str) -> dict[str, str]:
+    """The digests of what a run was made from, by the paths of these artefacts (`dpmix.seals.seal_of`).
+
+    For a release, without that of the private images: it depends on each of them, and no ε covers it.
+    """
+    sources = [one for one in experiment.inputs() if not (experiment.release and isinstance(one, ImageStore))]
+    seals = {one.path(scale).as_posix(): seal_of(one.path(scale)) for one in sources}
+    return {path: seal for path, seal in seals.items() if seal is not None}
+
+
+def _packages(experiment: Experiment) -> list[str]:
+    kinds = ["always", *(["encoder"] if experiment.model.frozen else []), experiment.engine]
+    return [name for kind in kinds for name in _PACKAGES[kind]]
 
 
 def write_magnitudes(path: Path, experiment: Experiment, plan: Plan, outcome: Outcome) -> None:
@@ -135,4 +171,30 @@ def write_magnitudes(path: Path, experiment: Experiment, plan: Plan, outcome: Ou
     epsilon = outcome.ledger.certify(plan)[experiment.accountant] if plan.private else math.inf
     # An open handle, because np.savez gives the file name a suffix of its own choosing.
     with atomic_file(path) as temporary, temporary.open("wb") as handle:
-        np.savez_compressed(handle, magnitudes=outcome.magnitudes, epsilon=epsilon)
+        digest = _digest(outcome.magnitudes, epsilon)
+        np.savez_compressed(handle, magnitudes=outcome.magnitudes, epsilon=epsilon, sha256=digest)
+
+
+def read_magnitudes(path: Path) -> tuple[npt.NDArray[np.float32], float]:
+    """What `write_magnitudes` wrote: the mean |gradient| of each parameter, float32 [epochs, parameters], and ε.
+
+    Raises:
+        DataError: if the file is missing, damaged or was changed.
+    """
+    if not path.exists():
+        raise DataError(f"{path} does not exist; run the step that makes it")
+    try:
+        with np.load(path, allow_pickle=False) as record:
+            magnitudes, epsilon = record["magnitudes"], float(record["epsilon"])
+            said = str(record[SEAL]) if SEAL in record else None
+        if said not in (None, _digest(magnitudes, epsilon)):
+            raise ValueError("its digest is another")
+    except Exception as error:  # zipfile, zlib and NumPy each have their own errors for a damaged file
+        reason = "it is a folder" if path.is_dir() else one_line(error, 100)
+        raise DataError(f"{path} was damaged or changed after it was written ({reason}); {AGAIN}") from error
+    return magnitudes, epsilon
+
+
+def _digest(magnitudes: npt.NDArray[np.float32], epsilon: float) -> str:
+    shape = f"{magnitudes.dtype} {list(magnitudes.shape)} {epsilon!r} "
+    return hashlib.sha256(shape.encode() + np.ascontiguousarray(magnitudes).tobytes()).hexdigest()

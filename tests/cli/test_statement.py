@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 
 from dpmix.artefacts.measurements import ZeroShot
 from dpmix.artefacts.releasable import ARTEFACTS
@@ -18,6 +17,7 @@ from dpmix.params.specs import DatasetSpec
 from dpmix.privacy.accounting import Steps, composed_epsilons, rounded_up
 from dpmix.release import model as release_model
 from dpmix.release import statement
+from dpmix.seals import save_tensors
 
 DATASET = DatasetSpec(name="mine", label="Mine", source="folder", path="raw", classes=2, train=1000, test=10)
 ENCODER = EncoderSpec(kind="encoder", name="eye", label="Eye", architecture="tiny", weights="none", resolution=8)
@@ -82,7 +82,7 @@ def test_whatever_a_damaged_file_says_is_one_line(model: Path, tmp_path: Path, k
     else:
         metadata[key] = json.dumps(value)
     damaged = tmp_path / "damaged.safetensors"
-    save_file(weights, damaged, metadata)
+    save_tensors(damaged, weights, metadata)
     with pytest.raises(DataError, match="is not a whole released model; copy or make it again"):
         release_model.load(damaged)
     if key == "mechanism":

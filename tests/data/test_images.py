@@ -9,6 +9,8 @@ import pytest
 from dpmix.data.images import Images, check_alike, load
 from dpmix.data.sources import prepare
 from dpmix.errors import DataError
+from dpmix.files import read_json, write_json
+from dpmix.seals import FILES, SEAL
 from tests.data.conftest import folder_of, spec_of
 
 
@@ -75,12 +77,16 @@ def _lose_images(store: Path) -> None:
         _lose_images,
     ],
 )
-def test_a_damaged_store_says_to_make_it_again(damage, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize("sealed", [True, False])
+def test_a_damaged_store_says_to_make_it_again(damage, sealed: bool, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     out = tmp_path / "out"
     prepare(spec_of(folder_of(tmp_path / "in", {"a": 5}), 1, 4, 1), 12, tmp_path, out)
+    if not sealed:  # as earlier versions wrote them
+        meta = read_json(out / "meta.json")
+        write_json(out / "meta.json", {name: meta[name] for name in meta if name not in (SEAL, FILES)})
     load(out)
     damage(out)
-    with pytest.raises(DataError, match="delete it and make it again") as caught:
+    with pytest.raises(DataError, match=r"; delete (it|\S+) and run the same command again$") as caught:
         load(out)
     assert str(out) in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -143,3 +149,21 @@ def test_public_images_of_other_classes_or_shapes_are_refused() -> None:
     for pixels in (PIXELS.repeat(3, axis=1), PIXELS[..., :4, :4]):
         with pytest.raises(DataError, match=r"private ones \[1, 8, 8\] \(channels, height, width\); bring them to one"):
             check_alike(private, Images(pixels, LABELS, private.classes))
+
+
+def test_a_flipped_label_and_zeroed_pixels_are_noticed(tmp_path: Path) -> None:
+    """Both leave a store that is whole by its shape."""
+    out = tmp_path / "out"
+    prepare(spec_of(folder_of(tmp_path / "in", {"a": 6, "b": 6}), 2, 8, 4), 12, tmp_path, out)
+    labels = np.load(out / "train_labels.npy")
+    np.save(out / "train_labels.npy", 1 - labels)
+    with pytest.raises(DataError, match=r"^\S+train_labels\.npy was damaged or changed after it was written"):
+        load(out)
+    load(out, "test")
+    np.save(out / "train_labels.npy", labels)
+    load(out)
+    images = np.load(out / "train_images.npy", mmap_mode="r+")
+    images[3] = 0
+    images.flush()
+    with pytest.raises(DataError, match=r"train_images\.npy was damaged .*; delete \S+out and run the same "):
+        load(out)

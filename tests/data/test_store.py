@@ -36,7 +36,7 @@ def test_a_full_disk_is_one_line_and_leaves_no_store(tmp_path: Path, monkeypatch
     prepare(spec_of(root, 1, 4, 1), 12, tmp_path, out)
     assert [path.name for path in out.parent.iterdir()] == ["out"]
     assert sorted(path.name for path in out.iterdir()) == [
-        "meta.json", "test_images.npy", "test_labels.npy", "train_images.npy", "train_labels.npy",
+        "meta.json", "source.json", "test_images.npy", "test_labels.npy", "train_images.npy", "train_labels.npy",
     ]  # fmt: skip
 
 

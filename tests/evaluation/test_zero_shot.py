@@ -8,10 +8,11 @@ import torch
 
 from dpmix.artefacts.data import EncoderModel
 from dpmix.artefacts.measurements import ZeroShot
-from dpmix.errors import DpmixError, ParamsError
+from dpmix.errors import DataError, DpmixError, ParamsError
 from dpmix.evaluation import zero_shot
 from dpmix.execution import Execution
 from dpmix.files import read_json, write_json
+from dpmix.models.libraries.base import write_captions
 from dpmix.models.libraries.open_clip import save_open_clip
 from dpmix.models.libraries.timm import save_timm
 from dpmix.params.models import EncoderSpec
@@ -110,3 +111,19 @@ def test_a_backbone_without_text_is_one_line() -> None:
     with pytest.raises(ParamsError, match="no text tower, hence no zero-shot classifier; use an OpenCLIP model"):
         zero_shot.measure([one], "demo", Execution(device="cpu"))
     assert not one.path("demo").exists()
+
+
+def test_an_encoder_that_was_trained_on_captions_of_other_classes_is_one_line() -> None:
+    import open_clip
+
+    folder = EncoderModel(encoder=wanted().model).path("demo").parent
+    save_open_clip(open_clip.CLIP(**CONFIG), CONFIG, COLOURS, folder)  # type: ignore[arg-type]
+    write_captions(folder, ["big-square", "Round Thing", "8"])
+    with pytest.raises(DataError) as caught:
+        zero_shot.measure([wanted()], "demo", Execution(device="cpu"))
+    assert str(caught.value) == (
+        f"{folder} was trained on captions of 3 classes and '7' is none of them; there are big square, round thing, 8"
+    )
+    write_captions(folder, ["another", "big-square", "Round Thing", "7"])
+    zero_shot.measure([wanted()], "demo", Execution(device="cpu"))
+    assert wanted().path("demo").exists()

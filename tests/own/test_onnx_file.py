@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 
 from dpmix.artefacts.experiment import Experiment
 from dpmix.errors import DpmixError
 from dpmix.files import read_json, write_json
 from dpmix.own import onnx_file
 from dpmix.own.model_folder import ModelFolder
+from dpmix.seals import save_tensors
 from dpmix.training.runner import make
 from tests import needs
 from tests.own.folders import write
@@ -65,7 +65,7 @@ def at_side(run: Experiment, side: int) -> None:
     model, metrics = run.directory("demo") / "model.safetensors", read_json(run.path("demo"))
     with safe_open(model, framework="pt") as file:
         said, weights = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    save_file(weights, model, {**said, "model": json.dumps({**json.loads(said["model"]), "resolution": side})})
+    save_tensors(model, weights, {**said, "model": json.dumps({**json.loads(said["model"]), "resolution": side})})
     metrics["experiment"]["model"]["resolution"] = side
     write_json(run.path("demo"), metrics)
 

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from dp_accounting.pld import privacy_loss_distribution
 from safetensors import safe_open
-from safetensors.numpy import save_file
 from scipy.stats import binom
 
 from dpmix.errors import DataError, ParamsError, PrivacyError
 from dpmix.files import read_json, write_json
 from dpmix.own import privacy_record
 from dpmix.own.model_folder import ModelFolder
+from dpmix.seals import save_tensors
 from dpmix.training.runner import make
 from tests.own.folders import Made, Written, write
 from tests.training.conftest import TRAIN, World
@@ -110,7 +110,7 @@ def test_another_models_record_is_found(model: ModelFolder) -> None:
     model.check()
     with safe_open(model.model, framework="np") as file:
         said, weights = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    save_file({**weights, "bias": weights["bias"] + 1}, model.model, said)
+    save_tensors(model.model, {**weights, "bias": weights["bias"] + 1}, said)
     with pytest.raises(PrivacyError, match=r"model\.sha256"):
         model.check()
 
@@ -155,12 +155,12 @@ def test_a_person_is_the_unit_where_the_file_says_so(model: ModelFolder, shapes:
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         said = file.metadata()
     model = folder.path / "person.safetensors"
-    save_file(weights, model, {**said, "unit": "person"})
+    save_tensors(model, weights, {**said, "unit": "person"})
     record = privacy_record.record(model, read_json(metrics), {})
     assert record["definition"]["unit"] == "person"
     assert record["definition"]["adjacency"] == "add or remove one person with all their images"
     assert "persons" not in record["guarantee"]
-    save_file(weights, model, {**said, "unit": "village"})
+    save_tensors(model, weights, {**said, "unit": "village"})
     with pytest.raises(DataError, match="not a whole released model"):
         privacy_record.record(model, read_json(metrics), {})
 
@@ -173,7 +173,7 @@ def test_beyond_what_can_be_promised_is_refused(model: ModelFolder) -> None:
     rows = json.loads(said["mechanism"])
     rows[0]["noise_multiplier"] = 0.01
     model = folder.path / "loud.safetensors"
-    save_file(weights, model, {**said, "mechanism": json.dumps(rows)})
+    save_tensors(model, weights, {**said, "mechanism": json.dumps(rows)})
     with pytest.raises(PrivacyError, match="promises nothing"):
         privacy_record.check(folder.privacy, model)
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,8 @@ from dpmix.errors import DataError
 from dpmix.execution import default_device
 from dpmix.files import read_json
 from dpmix.release import model as release_model
+from dpmix.release.statement import read_statement
+from dpmix.seals import save_tensors
 from dpmix.training.runner import make
 from tests.training.conftest import ENCODER, World
 
@@ -107,7 +110,7 @@ def test_what_cannot_be_used_is_one_line(world: World, monkeypatch: pytest.Monke
     ):
         save_file({}, tmp_path / "other.safetensors")
         with safe_open(model, framework="pt") as file:
-            save_file({"bias": file.get_tensor("bias")}, tmp_path / "half.safetensors", file.metadata())
+            save_tensors(tmp_path / "half.safetensors", {"bias": file.get_tensor("bias")}, file.metadata())
         (tmp_path / "cut.safetensors").write_bytes(model.read_bytes()[:-5])
         error = str(classify(monkeypatch, *arguments))
         assert error.startswith("error: ")
@@ -136,3 +139,65 @@ def test_a_broken_encoder_is_named(world: World, tmp_path: Path) -> None:
     make([run], "demo")
     with pytest.raises(DataError, match="holds no encoder"):
         release_model.load(run.directory("demo") / "model.safetensors", encoder=tmp_path)
+
+
+def other_encoder(out: Path, width: int) -> Path:
+    """An encoder of the world's architecture with other random weights, or of another width."""
+    import open_clip
+    import torch
+
+    from dpmix.models.libraries.open_clip import save_open_clip
+
+    config = {
+        "embed_dim": width,
+        "vision_cfg": {"image_size": 16, "patch_size": 8, "width": 16, "head_width": 16, "layers": 1},
+        "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 1, "layers": 1},
+    }
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        model = open_clip.CLIP(**config)
+    save_open_clip(model, config, {"mean": [0.5] * 3, "std": [0.5] * 3}, out)
+    return out
+
+
+def test_a_head_knows_its_encoder(world: World, tmp_path: Path, encoder_folder: Path) -> None:
+    run = world.experiment(release=True, epochs=1)
+    make([run], "demo")
+    model = run.directory("demo") / "model.safetensors"
+    # A copy in another folder is the same encoder, whatever else lies there.
+    copied = shutil.copytree(encoder_folder, tmp_path / "copied")
+    (copied / "digests.json").unlink()
+    assert release_model.load(model, encoder=copied).classes == release_model.load(model).classes
+    others = other_encoder(tmp_path / "others", width=8)
+    with pytest.raises(DataError) as caught:
+        release_model.load(model, encoder=others)
+    assert str(caught.value) == (
+        f"{others} has other weights than the encoder that {model} was trained on; name the folder of that one: "
+        "--encoder"
+    )
+
+
+def test_a_head_of_before_says_at_least_that_an_encoder_is_of_another_width(world: World, tmp_path: Path) -> None:
+    run = world.experiment(release=True, epochs=1)
+    make([run], "demo")
+    model, old = run.directory("demo") / "model.safetensors", tmp_path / "old.safetensors"
+    with safe_open(model, framework="pt") as file:
+        said, weights = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    save_file(weights, old, {name: said[name] for name in said if name not in ("encoder", "sha256")})
+    assert release_model.load(old).classes == release_model.load(model).classes
+    wider = other_encoder(tmp_path / "wider", width=12)
+    with pytest.raises(DataError, match=r"wider gives 12 features and the head was trained on 8, so it is another enc"):
+        release_model.load(old, encoder=wider)
+
+
+def test_a_changed_weight_or_word_of_a_released_model_is_one_line(world: World) -> None:
+    run = world.experiment(release=True, epochs=1)
+    make([run], "demo")
+    model = run.directory("demo") / "model.safetensors"
+    content = model.read_bytes()
+    for changed in (content[:-1] + bytes([content[-1] ^ 1]), content.replace(b'\\"class 1\\"', b'\\"class 7\\"')):
+        assert changed != content
+        model.write_bytes(changed)
+        for read in (release_model.load, read_statement):
+            with pytest.raises(DataError, match=r"model\.safetensors was damaged or changed after .*; copy or make it"):
+                read(model)

@@ -32,6 +32,7 @@ from dpmix.privacy.audit import epsilon_lower_bound
 from dpmix.privacy.ledger import as_rows
 from dpmix.privacy.plan import Plan
 from dpmix.release import statement
+from dpmix.seals import save_tensors
 from dpmix.training.data import load_data
 from dpmix.training.heads import Head, train_heads
 from dpmix.training.runner import make
@@ -229,11 +230,11 @@ def test_the_command_refuses_what_no_epsilon_covers(
 def test_a_file_that_claims_too_little_is_refused(
     two: list[Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from safetensors.torch import load_file, save_file
+    from safetensors.torch import load_file
 
     with safe_open(two[0], framework="pt") as file:
         said = file.metadata()
-    save_file(load_file(two[0]), two[0], {**said, "epsilon_pld": "0.1"})
+    save_tensors(two[0], load_file(two[0]), {**said, "epsilon_pld": "0.1"})
     assert "claims less than its own steps spend" in stated(monkeypatch, str(two[0]))
     assert not capsys.readouterr().out
 
@@ -242,12 +243,12 @@ def test_data_sets_of_two_names_may_hold_the_same_image(
     two: list[Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """They may share a folder, or one may be a part of the other: what all files reveal is stated too."""
-    from safetensors.torch import load_file, save_file
+    from safetensors.torch import load_file
 
     with safe_open(two[0], framework="pt") as file:
         said = file.metadata()
     same = statement.joint_epsilons([statement.read_statement(path) for path in two])
-    save_file(load_file(two[0]), two[0], {**said, "dataset": "part", "population": "300"})
+    save_tensors(two[0], load_file(two[0]), {**said, "dataset": "part", "population": "300"})
     assert statement.joint_epsilons([statement.read_statement(path) for path in two]) == same
     assert stated(monkeypatch, "results/release", str(two[0])) == ""
     lines = capsys.readouterr().out.splitlines()
@@ -264,13 +265,13 @@ def test_data_sets_of_two_names_may_hold_the_same_image(
 def test_a_file_that_lists_fewer_steps_is_refused(
     two: list[Path], monkeypatch: pytest.MonkeyPatch, mechanism: str | None, words: str
 ) -> None:
-    from safetensors.torch import load_file, save_file
+    from safetensors.torch import load_file
 
     with safe_open(two[0], framework="pt") as file:
         said = file.metadata()
     row = statement.read_statement(two[0]).mechanism[0]
     fewer = mechanism or json.dumps(as_rows([row._replace(steps=row.steps // 2)]))
-    save_file(load_file(two[0]), two[0], {**said, "mechanism": fewer})
+    save_tensors(two[0], load_file(two[0]), {**said, "mechanism": fewer})
     assert words in stated(monkeypatch, str(two[0]))
 
 
@@ -287,12 +288,12 @@ def test_a_file_that_lists_fewer_steps_is_refused(
 def test_damaged_steps_of_model_mix_are_one_line(
     two: list[Path], monkeypatch: pytest.MonkeyPatch, change: dict[str, object], words: str
 ) -> None:
-    from safetensors.torch import load_file, save_file
+    from safetensors.torch import load_file
 
     with safe_open(two[0], framework="pt") as file:
         said = file.metadata()
     row = {**statement.read_statement(two[0]).mechanism[0]._asdict(), "width": 2.0, "truncation": 4.0}
-    save_file(load_file(two[0]), two[0], {**said, "mixed": json.dumps([{**row, **change}])})
+    save_tensors(two[0], load_file(two[0]), {**said, "mixed": json.dumps([{**row, **change}])})
     found = stated(monkeypatch, str(two[0]))
     assert words in found
     assert "\n" not in found.strip()

@@ -113,8 +113,8 @@ def test_a_lost_or_damaged_image_is_noticed_and_made_again(
     ("name", "old", "new", "words"),
     [
         ("manifest.jsonl", '"file": "three/', '"file": "one/', "manifest.jsonl does not match"),
-        ("manifest.jsonl", '"index": 2, ', "", "its manifest lacks what it should say ('index')"),
-        ("manifest.json", '"count": 3', '"count": 4', "manifest.jsonl does not match"),
+        ("manifest.jsonl", '"index": 2, ', "", "manifest.jsonl does not match manifest.json"),
+        ("manifest.json", '"count": 3', '"count": 4', "manifest.json was damaged or changed after it was written"),
     ],
 )
 def test_a_manifest_that_was_changed_is_noticed(

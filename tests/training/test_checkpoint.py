@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from dpmix.artefacts.experiment import Experiment, GradientRecord
-from dpmix.errors import DpmixError, PrivacyError
+from dpmix.errors import DataError, DpmixError, PrivacyError
 from dpmix.execution import Execution
 from dpmix.files import read_json
 from dpmix.privacy.noise import SeededNoise
@@ -223,3 +223,27 @@ def test_no_checkpoint_is_written_of_steps_whose_noise_is_too_small(
     with pytest.raises(PrivacyError, match="the noise that was added"):
         make([runs(world)[track]], "demo", EVERY_STEP)
     assert checkpoints(world) == []
+
+
+def test_a_step_that_was_edited_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "run.safetensors"
+    Checkpoint(path).save({"weight": torch.ones(2)}, {"step": 12})
+    assert Checkpoint(path).load("cpu") is not None
+    content = path.read_bytes()
+    assert content.count(b'{\\"step\\": 12}') == 1
+    path.write_bytes(content.replace(b'{\\"step\\": 12}', b'{\\"step\\": 22}'))
+    with pytest.raises(
+        DataError, match=r"^\S+run\.safetensors was damaged or changed .*; delete it, and the run starts"
+    ):
+        Checkpoint(path).load("cpu")
+
+
+@pytest.mark.parametrize("content", [b"", b"null", b"\xff" * 64, b"[" * 1000, None])
+def test_a_checkpoint_that_is_none_is_one_line(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "run.safetensors"
+    path.mkdir() if content is None else path.write_bytes(content)
+    with pytest.raises(
+        DataError, match=r"run\.safetensors is damaged \(.*\); delete it, and the run starts afresh$"
+    ) as caught:
+        Checkpoint(path).load("cpu")
+    assert "\n" not in str(caught.value)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from dpmix.artefacts.data import ImageStore, SyntheticStore
 from dpmix.data.images import Images
 from dpmix.errors import DataError
+from dpmix.files import read_json, write_json
 from dpmix.training.data import balanced, load_data, shuffled, take, view_settings
 from dpmix.views.settings import ViewSettings
 from tests.training.conftest import DATASET, PIXELS, SYNTHETIC, TEST, TRAIN, World, draw, write_store
@@ -172,3 +173,14 @@ def test_taking_keeps_labels_beside_images() -> None:
     part = take(Images(images, labels, ("a", "b", "c", "d")), np.array([5, 2]))
     assert np.array_equal(part.images, images[[5, 2]])
     assert part.labels.tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("classes", [["class 1", "class 0", "class 2", "class 3"], ["a", "b", "c", "d"]])
+def test_d_of_other_classes_or_in_another_order_is_one_line(world: World, classes: list[str]) -> None:
+    """Heads whose features are standardised by D read it also where nothing of it is mixed in."""
+    run = world.experiment(k_diff=0)
+    load_data(run, "demo")
+    meta = SyntheticStore(synthetic=SYNTHETIC, resolution=PIXELS).path("demo")
+    write_json(meta, {**read_json(meta), "classes": classes})
+    with pytest.raises(DataError, match=r"has other classes than \S+, or has them in another order; delete both and r"):
+        load_data(run, "demo")

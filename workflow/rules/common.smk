@@ -11,6 +11,7 @@ from dpmix.artefacts.plan_file import PlanFile
 from dpmix.artefacts.published_privacy import PublishedPrivacy
 from dpmix.catalogue.catalogue import of_config
 from dpmix.catalogue.jobs import check_words, jobs, needed_for
+from dpmix.data import origin
 from dpmix.errors import DpmixError, one_line
 from dpmix.params.read import load_configuration
 from dpmix.params.registries import encoder_libraries
@@ -66,6 +67,13 @@ envvars:
 # All heads of a stream that the call needs are trained in one job, because the views cost, not the heads, and nothing
 # that it does not need.
 NEEDED = needed_for(CATALOGUE, json.loads(os.environ["DPMIX_TARGETS"]))
+
+# Images of which data were made here may have changed since; file times alone would not tell.
+if workflow.is_main_process:
+    try:
+        origin.check_all(map(os.path.dirname, NEEDED))
+    except DpmixError as error:
+        raise SystemExit(f"error: {one_line(error)}") from None
 
 
 def jobs_for(*kinds):

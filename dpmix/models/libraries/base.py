@@ -9,17 +9,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from dpmix.errors import DataError, ParamsError, nearest, one_line
+from dpmix.data.class_names import prompt_name
+from dpmix.errors import DataError, ParamsError, nearest, one_line, suggestion
 from dpmix.files import read_json, write_json
 from dpmix.network import full_disk
 from dpmix.params.models import EncoderSpec
 from dpmix.params.registries import encoder_libraries
+from dpmix.seals import read_record, write_record
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-_SIDE_FILE = "side.json"
+_SIDE_FILE, _CAPTIONS_FILE = "side.json", "captions.json"
 
 
 class EncoderLibrary(ABC):
@@ -189,6 +191,28 @@ def noted_side(folder: Path) -> int | None:
     if not isinstance(side, int) or side < 1:
         raise DataError(f"{note} does not say how many pixels a side the encoder sees; fetch the encoder again")
     return side
+
+
+def write_captions(folder: Path, classes: Sequence[str]) -> None:
+    """Note in an encoder's folder the names of all classes that its text tower was trained with, in their order."""
+    write_record(folder / _CAPTIONS_FILE, {"classes": list(classes)})
+
+
+def refuse_other_captions(folder: Path, classes: Sequence[str]) -> None:
+    """Check that an encoder knows the names of these classes, if its folder says which it was trained with.
+
+    Raises:
+        DataError: for a name that it never saw, whose caption would be noise to it.
+    """
+    note = folder / _CAPTIONS_FILE
+    if not note.is_file():
+        return
+    known = [prompt_name(name) for name in read_record(note)["classes"]]
+    if strange := [name for name in classes if prompt_name(name) not in known]:
+        raise DataError(
+            f"{folder} was trained on captions of {len(known)} classes and {strange[0]!r} is none of them; "
+            f"{suggestion(prompt_name(strange[0]), known)}"
+        )
 
 
 def put_by_hand(out: Path) -> Path:

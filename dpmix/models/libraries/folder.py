@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import override
 
 from dpmix.errors import DataError, ParamsError
-from dpmix.files import atomic_directory, read_json, write_json
+from dpmix.files import read_json, write_json
 from dpmix.models.libraries.base import EncoderLibrary, noted_side, write_side
 from dpmix.params.models import EncoderSpec
 from dpmix.params.registries import encoder_libraries, encoder_library
+from dpmix.seals import sealed_directory
 
 if TYPE_CHECKING:
     import torch
@@ -52,7 +53,7 @@ class Folder(EncoderLibrary):
         self.check(encoder)
         source = Path(encoder.folder or "")
         library = format_of(source)
-        with atomic_directory(out) as folder:
+        with sealed_directory(out) as folder:
             for name in (library.config_file, library.weights_file):
                 shutil.copyfile(source / name, folder / name)
             write_json(folder / self.config_file, {"weights": encoder.weights})

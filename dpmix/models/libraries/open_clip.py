@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from dpmix.files import atomic_directory, write_json
+from dpmix.files import write_json
 from dpmix.models.libraries.base import EncoderLibrary, not_fetched, put_by_hand, write_side
 from dpmix.network import retried
 from dpmix.params.models import EncoderSpec
+from dpmix.seals import sealed_directory
 
 if TYPE_CHECKING:
     import torch
@@ -134,7 +135,7 @@ def save_open_clip(
     """
     from safetensors.torch import save_file
 
-    with atomic_directory(Path(out)) as folder:
+    with sealed_directory(Path(out)) as folder:
         write_json(folder / OpenClip.config_file, {"model_cfg": model_cfg, "preprocess_cfg": preprocess_cfg})
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
         save_file(weights, folder / OpenClip.weights_file, metadata={"format": "pt"})

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from dpmix.files import atomic_directory, read_json
+from dpmix.files import read_json
 from dpmix.models import efficientnet_lite0
 from dpmix.models.libraries.base import EncoderLibrary, not_fetched, put_by_hand, write_side
 from dpmix.network import retried
 from dpmix.params.models import EncoderSpec
+from dpmix.seals import sealed_directory
 
 if TYPE_CHECKING:
     import torch
@@ -106,7 +107,7 @@ def save_timm(model: "nn.Module", out: Path, side: int | None = None) -> None:
     """
     from timm.models import save_for_hf
 
-    with atomic_directory(Path(out)) as folder:
+    with sealed_directory(Path(out)) as folder:
         save_for_hf(model, str(folder), safe_serialization=True)
         write_side(folder, side)
 

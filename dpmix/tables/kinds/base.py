@@ -14,7 +14,7 @@ from dpmix.artefacts.base import Artefact
 from dpmix.catalogue.catalogue import Catalogue
 from dpmix.catalogue.cells import CellSpec, Labels, TableKind
 from dpmix.errors import DataError, ParamsError, one_line
-from dpmix.files import read_json
+from dpmix.seals import read_record
 from dpmix.tables.captions import TABLES, Layout
 from dpmix.tables.cells import Cell
 
@@ -163,7 +163,7 @@ def read_part(path: Path, get: Callable[[Any], T]) -> T:
     Raises:
         DpmixError: if the file is missing, lacks the part, or has something else in its place.
     """
-    record = read_json(path)
+    record = read_record(path)
     try:
         return get(record)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
