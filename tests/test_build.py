@@ -6,8 +6,6 @@ With it the makers that it calls, `makers.data`, `makers.models` and `makers.run
 import dataclasses
 import json
 import os
-import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -28,7 +26,7 @@ from dpmix.artefacts.plan_file import PlanFile
 from dpmix.build import build, build_target, missing
 from dpmix.catalogue.catalogue import Catalogue
 from dpmix.cli.app import app
-from dpmix.errors import DataError, DpmixError, ParamsError
+from dpmix.errors import DpmixError, ParamsError
 from dpmix.execution import Execution
 from dpmix.files import read_json, write_text
 from dpmix.makers.registry import Context, maker, maker_of
@@ -197,30 +195,6 @@ def test_a_killed_call_goes_on(
     monkeypatch.chdir(folder)
     build(run, scale="demo")
     assert resumed == on_disk()
-
-
-def test_images_that_changed_places_are_noticed_before_anything_is_made(catalogue: Catalogue) -> None:
-    """Of one name and size; and what the line says to delete is made again of what is there now."""
-    run, _ = private(catalogue)
-    build(run, scale="demo")
-    store = run.images().path("demo").parent
-    one, other = Path("mine/train/bile/0.png"), Path("mine/train/blood/0.png")
-    one_content, other_content = one.read_bytes(), other.read_bytes()
-    one.write_bytes(other_content)
-    other.write_bytes(one_content)
-    before = on_disk()
-    with pytest.raises(DataError) as caught:
-        build(run, scale="demo")
-    assert on_disk() == before
-    line = (
-        rf"mine has changed since {store} was made of it; put back what was there, or delete (.+) and run the same .*"
-    )
-    named = re.fullmatch(line, str(caught.value))[1].split(" and ")  # type: ignore[index]
-    assert {str(store), str(run.path("demo"))} < set(named)
-    for path in map(Path, named):
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
-    assert set(build(run, scale="demo")) >= {store / "meta.json", run.path("demo")}
-    assert read_record(store / "meta.json")["files"] != json.loads(before[f"{store}/meta.json"])["files"]
 
 
 def test_inputs_come_first_and_runs_of_one_stream_together(catalogue: Catalogue) -> None:

@@ -77,7 +77,7 @@ def read_plan(path: Path) -> Plan:
     try:
         return plan_from_json(values)
     except ParamsError as error:
-        raise DataError(f"{path}: {error}") from error
+        raise DataError(f"{path} holds no plan ({str(error).partition(';')[0]}); {AGAIN}") from error
 
 
 def load_plan(experiment: Experiment, scale: str) -> Plan:

@@ -9,11 +9,11 @@ import pytest
 
 from dpmix.data.listing import read_listing
 from dpmix.errors import DataError, ParamsError
-from dpmix.files import read_json
 from dpmix.own.evaluate import evaluate
 from dpmix.own.model_folder import ModelFolder
 from dpmix.own.predict import predict
 from dpmix.own.train import train
+from dpmix.seals import read_record
 from tests.own.folders import write_images
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -30,7 +30,7 @@ def test_it_counts_what_predict_says(model: ModelFolder) -> None:
     found = evaluate(model.path, images, device="cpu")
     said = predict(model.path, images / "test", device="cpu").found
     right = [one.label == Path(one.image).parent.name for one in said]
-    values = read_json(found.path / "metrics.json")
+    values = read_record(found.path / "metrics.json")
     assert found.path == Path("my-images-evaluation")
     assert values == found.measures
     assert (values["images"], values["split"]) == (24, "test")

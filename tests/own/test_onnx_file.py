@@ -12,10 +12,9 @@ from safetensors import safe_open
 
 from dpmix.artefacts.experiment import Experiment
 from dpmix.errors import DpmixError
-from dpmix.files import read_json, write_json
 from dpmix.own import onnx_file
 from dpmix.own.model_folder import ModelFolder
-from dpmix.seals import save_tensors
+from dpmix.seals import read_record, save_tensors, write_record
 from dpmix.training.runner import make
 from tests import needs
 from tests.own.folders import write
@@ -62,12 +61,12 @@ def expected(folder: ModelFolder, images: torch.Tensor) -> np.ndarray:
 
 def at_side(run: Experiment, side: int) -> None:
     """Let the run's files say that its images are of another side than its encoder sees."""
-    model, metrics = run.directory("demo") / "model.safetensors", read_json(run.path("demo"))
+    model, metrics = run.directory("demo") / "model.safetensors", read_record(run.path("demo"))
     with safe_open(model, framework="pt") as file:
         said, weights = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     save_tensors(model, weights, {**said, "model": json.dumps({**json.loads(said["model"]), "resolution": side})})
     metrics["experiment"]["model"]["resolution"] = side
-    write_json(run.path("demo"), metrics)
+    write_record(run.path("demo"), metrics)
 
 
 @pytest.mark.parametrize("kind", ["head", "head of another side", "network"])

@@ -108,7 +108,7 @@ def test_a_damaged_one_is_one_line(shapes: Made, keys: tuple[str, ...]) -> None:
 def test_another_models_record_is_found(model: ModelFolder) -> None:
     """Weights of another model, with the same statement."""
     model.check()
-    with safe_open(model.model, framework="np") as file:
+    with safe_open(model.model, framework="pt") as file:
         said, weights = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     save_tensors(model.model, {**weights, "bias": weights["bias"] + 1}, said)
     with pytest.raises(PrivacyError, match=r"model\.sha256"):
@@ -151,7 +151,7 @@ def test_facts_that_are_none_are_one_line(facts: dict[str, Any], words: str) -> 
 
 def test_a_person_is_the_unit_where_the_file_says_so(model: ModelFolder, shapes: Made) -> None:
     folder, metrics = model, shapes.model.parent / "metrics.json"
-    with safe_open(folder.model, framework="np") as file:
+    with safe_open(folder.model, framework="pt") as file:
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         said = file.metadata()
     model = folder.path / "person.safetensors"
@@ -167,7 +167,7 @@ def test_a_person_is_the_unit_where_the_file_says_so(model: ModelFolder, shapes:
 
 def test_beyond_what_can_be_promised_is_refused(model: ModelFolder) -> None:
     folder = model
-    with safe_open(folder.model, framework="np") as file:
+    with safe_open(folder.model, framework="pt") as file:
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         said = file.metadata()
     rows = json.loads(said["mechanism"])
