@@ -1,6 +1,7 @@
 """Digests that are written with what is made, and checked when it is opened: damage and changes do not pass silently.
 
-- A *record* is a JSON object whose entry `sha256` is the SHA-256 of all its other entries, as canonical JSON.
+- A *record* is a JSON object whose entry `sha256` is the SHA-256 of all its other entries, as canonical JSON; but for
+  `times`, which have one of their own: two runs of the same have the same digest.
 - A record of files has their digests in its entry `files`, by their paths relative to its folder. Folders in other
   libraries' formats have such a record in `digests.json`.
 - A *sealed* safetensors file says in its metadata, also as `sha256`, the SHA-256 of itself with zeros in that place.
@@ -26,7 +27,7 @@ from dpmix.progress import progress, say
 if TYPE_CHECKING:
     from torch import Tensor
 
-SEAL, FILES = "sha256", "files"
+SEAL, FILES, TIMES = "sha256", "files", "times"
 DIGESTS, SOURCE = "digests.json", "source.json"  # records beside the files of a folder, each with its own seal
 AGAIN = "delete it and run the same command again"
 
@@ -50,9 +51,23 @@ class Record(dict[str, Any]):
 
 
 def record_digest(values: Mapping[str, Any]) -> str:
-    """The SHA-256 of JSON values, whatever the order and layout in which a file has them."""
-    text = json.dumps(values, sort_keys=True, separators=(",", ":"))
+    """The SHA-256 of JSON values but their `times`, whatever the order and layout in which a file has them."""
+    text = json.dumps({name: values[name] for name in values if name != TIMES}, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _with_seals(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values with their digest, and with that of their times, which have one of their own."""
+    times = values.get(TIMES)
+    sealed = {TIMES: {**times, SEAL: record_digest(times)}} if isinstance(times, dict) else {}
+    return {**values, **sealed, SEAL: record_digest(values)}
+
+
+def _times_are_whole(values: dict[str, Any]) -> bool:
+    """Whether the times in a record are those of their digest, which is taken away; so are times without one."""
+    times = values.get(TIMES)
+    said = times.pop(SEAL, None) if isinstance(times, dict) else None
+    return said is None or said == record_digest(times or {})
 
 
 def write_record(path: Path, values: Mapping[str, Any]) -> None:
@@ -63,7 +78,7 @@ def write_record(path: Path, values: Mapping[str, Any]) -> None:
         values: JSON values, by name; none is called `sha256`.
     """
     plain = json.loads(json.dumps(values))  # as they will be read: with lists for tuples
-    write_json(path, {**plain, SEAL: record_digest(plain)})
+    write_json(path, _with_seals(plain))
 
 
 def read_record(path: Path, remedy: str = AGAIN) -> Record:
@@ -82,7 +97,7 @@ def read_record(path: Path, remedy: str = AGAIN) -> Record:
     said = values.pop(SEAL, None)
     if said is None and not _lost_its_name(values):
         _say_unsealed(path)
-    elif said != record_digest(values):
+    elif said != record_digest(values) or not _times_are_whole(values):
         raise DataError(f"{path} was damaged or changed after it was written (its digest is another); {remedy}")
     return Record(path, values)
 

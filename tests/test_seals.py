@@ -68,6 +68,17 @@ def test_a_changed_value_is_one_line(tmp_path: Path, change: dict[str, object]) 
     )
 
 
+def test_two_runs_of_the_same_have_the_same_digest_and_their_times_are_checked_too(tmp_path: Path) -> None:
+    one, other = tmp_path / "one.json", tmp_path / "other.json"
+    write_record(one, {"accuracy": 80, "times": {"seconds": 3.0}})
+    write_record(other, {"accuracy": 80, "times": {"seconds": 4.0}})
+    assert seal_of(one) == seal_of(other)
+    assert read_record(one) == {"accuracy": 80, "times": {"seconds": 3.0}}
+    one.write_text(one.read_text().replace("3.0", "2.0"))
+    with pytest.raises(DataError, match=r"one\.json was damaged or changed"):
+        read_record(one)
+
+
 def test_every_byte_of_a_record_counts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Whichever byte is flipped, what is read is what was written, or a line; the word `sha256` is no exception."""
     path = tmp_path / "made.json"

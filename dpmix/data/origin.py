@@ -1,6 +1,6 @@
 """What images something was made of: a note in its folder, by which a change of these images is noticed later.
 
-`source.json` has the place of the images, a folder or an archive, and two fingerprints of it: `times`, a hash of the
+`source.json` has the place of the images, a folder or an archive, and two fingerprints of it: `stamps`, a hash of the
 names, sizes and times of change of all files, and `content`, of their names and bytes. If the times are others, the
 bytes are read and decide: a copy of a folder is the same images. The note then gets the new times.
 """
@@ -66,7 +66,7 @@ def _files(root: Path) -> Iterator[tuple[str, Path]]:
 
 def note(folder: Path, root: Path) -> None:
     """Write the note into a folder, or into one that is to become it, that it is made of the images at `root`."""
-    values = {"root": str(root), "times": fingerprint(root), "content": fingerprint(root, content=True)}
+    values = {"root": str(root), "stamps": fingerprint(root), "content": fingerprint(root, content=True)}
     write_record(folder / SOURCE, values)
 
 
@@ -85,7 +85,7 @@ def check(folder: Path, also: Sequence[Path] = ()) -> None:
         return
     said = read_record(place)
     root = Path(str(said["root"]))
-    if not root.exists() or (times := fingerprint(root)) == said["times"]:
+    if not root.exists() or (times := fingerprint(root)) == said["stamps"]:
         return
     if fingerprint(root, content=True) != said["content"]:
         # Of D the images that are as they were stay, once its manifest is gone.
@@ -95,7 +95,7 @@ def check(folder: Path, also: Sequence[Path] = ()) -> None:
             f"{' and '.join(map(str, gone))} and run the same command again"
         )
     with contextlib.suppress(DpmixError):  # somebody else's folder
-        write_record(place, {**said, "times": times})
+        write_record(place, {**said, "stamps": times})
 
 
 def check_all(folders: Iterable[Path | str]) -> None:

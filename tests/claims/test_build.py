@@ -120,5 +120,5 @@ def test_a_gradient_record_that_is_missing_is_named(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     leave(demo, but=GradientRecord)
-    with pytest.raises(DpmixError, match=r"gradients\.npz cannot be read.*make it again"):
+    with pytest.raises(DpmixError, match=r"gradients\.npz does not exist; run the step that makes it"):
         judged(demo)

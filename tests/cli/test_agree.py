@@ -49,7 +49,7 @@ def test_a_folder_where_a_table_should_be_is_one_line(folder: Path) -> None:
     path = Path("results/demo/tables/table9.json")
     path.unlink()
     path.mkdir()
-    assert refused("agree") == f"cannot read {path}: it is a folder; move it away and make it again"
+    assert refused("agree") == f"cannot read {path}: it is a folder; delete it and make it again"
 
 
 def test_it_counts_what_agrees_and_names_what_does_not(folder: Path) -> None:

@@ -11,9 +11,9 @@ import torch
 from dpmix.artefacts.data import DiffusionModel, EncoderModel, ImageStore, SyntheticSet
 from dpmix.artefacts.plan_file import PlanFile
 from dpmix.catalogue.catalogue import Catalogue
-from dpmix.files import read_json
 from dpmix.models.libraries.open_clip import OpenClip
 from dpmix.privacy.plan_json import plan_from_json
+from dpmix.seals import read_record
 from tests.cli.conftest import BATCH, PIXELS, TRAIN, D, of, params, step, write_params
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -144,7 +144,7 @@ def test_noise_is_calibrated_for_the_plan_that_is_asked_for(made: Callable[..., 
     catalogue = write_params(values)
     spec = of(catalogue, PlanFile)
     assert isinstance(spec, PlanFile)
-    written = read_json(step("plans", spec))
+    written = read_record(step("plans", spec))
     assert (written["population"], written["batch_size"], written["clip_norm"]) == (TRAIN, BATCH, 0.5)
     assert (written["delta"], written["accountant"], written["target_epsilon"]) == (1e-4, "pld", 2)
     assert 1.9 < plan_from_json(written).epsilons()["pld"] <= 2

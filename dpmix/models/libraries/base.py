@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from dpmix.data.class_names import prompt_name
+from dpmix.data.class_names import prompt_names
 from dpmix.errors import DataError, ParamsError, nearest, one_line, suggestion
 from dpmix.files import read_json, write_json
 from dpmix.network import full_disk
@@ -207,11 +207,11 @@ def refuse_other_captions(folder: Path, classes: Sequence[str]) -> None:
     note = folder / _CAPTIONS_FILE
     if not note.is_file():
         return
-    known = [prompt_name(name) for name in read_record(note)["classes"]]
-    if strange := [name for name in classes if prompt_name(name) not in known]:
+    known = prompt_names(read_record(note)["classes"])
+    if strange := [name for name in prompt_names(classes) if name not in known]:
         raise DataError(
             f"{folder} was trained on captions of {len(known)} classes and {strange[0]!r} is none of them; "
-            f"{suggestion(prompt_name(strange[0]), known)}"
+            f"{suggestion(strange[0], known)}"
         )
 
 
