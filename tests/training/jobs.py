@@ -4,7 +4,7 @@ from typing import Any
 
 from dpmix.artefacts.base import Artefact
 from dpmix.execution import Execution
-from dpmix.files import read_json
+from dpmix.seals import read_record
 from dpmix.training.runner import make
 
 RATES = (1.0, 8.0, 64.0)
@@ -17,7 +17,7 @@ def remade(artefacts: list[Artefact], **options: Any) -> dict[str, Any]:
     for artefact in artefacts:
         path = artefact.path("demo")
         if path.suffix == ".json":
-            content = read_json(path)
+            content = read_record(path)
             content.pop("times", None), content.pop("execution", None)
             found[path.as_posix()] = content
         path.unlink()

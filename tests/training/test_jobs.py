@@ -11,10 +11,10 @@ from dpmix.artefacts.base import Artefact
 from dpmix.artefacts.data import EncoderModel
 from dpmix.artefacts.experiment import GradientRecord, Selection
 from dpmix.data.images import load
-from dpmix.files import read_json
 from dpmix.models.encoder_files import load_encoder
 from dpmix.models.features import Featurizer
 from dpmix.models.photographs import crops
+from dpmix.seals import read_record
 from dpmix.training.data import load_data
 from dpmix.training.heads import Head, train_heads
 from dpmix.training.runner import make
@@ -30,7 +30,7 @@ def made(*artefacts: Artefact) -> list[Any]:
     for artefact in artefacts:
         path = artefact.path("demo")
         if path.suffix == ".json":
-            found.append(read_json(path))
+            found.append(read_record(path))
             found[-1].pop("times", None)
         else:
             with np.load(path) as record:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from dpmix.artefacts.experiment import Experiment
-from dpmix.files import read_json
+from dpmix.seals import read_record
 from dpmix.training.runner import make
 from tests.training.conftest import ENCODER, SYNTHETIC, World
 
@@ -21,7 +21,7 @@ def left(run: Experiment) -> dict[str, Any]:
     """What a run leaves, made anew, without the words of its specification and its clock."""
     run.path("demo").unlink(missing_ok=True)
     make([run], "demo")
-    return {name: value for name, value in read_json(run.path("demo")).items() if name not in ("experiment", "times")}
+    return {name: value for name, value in read_record(run.path("demo")).items() if name not in ("experiment", "times")}
 
 
 @pytest.mark.parametrize(
