@@ -129,5 +129,8 @@ def test_a_vision_transformer_of_timm_sees_another_side(tmp_path: Path) -> None:
         load_encoder(tmp_path / "vit", side=90)
     assert "\n" not in str(caught.value)
     (tmp_path / "vit" / "model.safetensors").write_bytes(b"cut")
+    with pytest.raises(DataError, match=r"model\.safetensors was damaged or changed"):
+        load_encoder(tmp_path / "vit", side=90)
+    (tmp_path / "vit" / "digests.json").unlink()  # as somebody else's folder has none
     with pytest.raises(DataError, match="not a whole encoder"):
         load_encoder(tmp_path / "vit", side=90)
