@@ -111,7 +111,7 @@ def test_no_number_of_a_file_is_taken_on_trust(model: Path, tmp_path: Path, key:
     else:
         row = {**json.loads(metadata["mechanism"])[0], key: "HERE"}
         metadata["mechanism"] = json.dumps([row]).replace('"HERE"', text)
-    save_file(weights, tmp_path / "odd.safetensors", metadata)
+    save_tensors(tmp_path / "odd.safetensors", weights, metadata)
     with pytest.raises(DataError, match="is not a whole released model; copy or make it again"):
         statement.read_statement(tmp_path / "odd.safetensors")
 
@@ -135,7 +135,7 @@ def test_what_no_run_can_have_had_is_refused_before_it_is_accounted_for(
     else:
         row = {**json.loads(metadata["mechanism"])[0], key: "HERE"}
         metadata["mechanism"] = json.dumps([row]).replace('"HERE"', text)
-    save_file(weights, model, metadata)
+    save_tensors(model, weights, metadata)
     told = said(model, monkeypatch, capsys)
     assert "is not a whole released model; copy or make it again" in told
     assert len(told.splitlines()) == 1

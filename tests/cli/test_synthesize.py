@@ -100,7 +100,10 @@ def test_from_private_class_folders_and_back_into_the_workflow(folder: Path, mon
     [
         (("--classes", "gone.txt", "--diffusion", "own"), "gone.txt does not exist; give a text file of class names"),
         (("--classes", "params.yaml", "--diffusion", "owm"), "unknown diffusion model 'owm'; did you mean 'own'?"),
-        (("--classes", "one.bin", "--diffusion", "own"), "one.bin is not a text file in UTF-8; write one class name a line"),
+        (
+            ("--classes", "one.bin", "--diffusion", "own"),
+            "one.bin is not a text file in UTF-8; write one class name a line",
+        ),
         (("--classes", "twice.txt", "--diffusion", "own"), "is there twice; rename or remove one"),
         (("--classes", "few.txt", "--diffusion", "tiny-diffusion"), "make it first: snakemake data/diffusion/tiny-"),
     ],
