@@ -16,7 +16,7 @@ from dpmix.data.class_names import prompt_names
 from dpmix.data.images import load
 from dpmix.execution import DEFAULT, Execution
 from dpmix.models.encoder_files import shared_encoder
-from dpmix.models.libraries.base import refuse_other_captions
+from dpmix.models.libraries.base import tell_of_other_captions
 from dpmix.provenance import hardware, versions
 from dpmix.seals import write_record
 from dpmix.training.accuracy import percent_correct
@@ -33,8 +33,7 @@ def measure(wanted: Sequence[ZeroShot], scale: str, execution: Execution = DEFAU
         execution: how to compute.
 
     Raises:
-        DataError: if a store or an encoder is missing or damaged, or the encoder was trained on captions of other
-            classes.
+        DataError: if a store or an encoder is missing or damaged.
         ParamsError: if an encoder has no text tower.
     """
     device = execution.where()
@@ -43,7 +42,7 @@ def measure(wanted: Sequence[ZeroShot], scale: str, execution: Execution = DEFAU
         folder = EncoderModel(encoder=one.model).path(scale).parent
         encoder = shared_encoder(folder, execution)
         test = load(one.images().path(scale).parent, "test")
-        refuse_other_captions(folder, test.classes)
+        tell_of_other_captions(folder, test.classes)
         weights = encoder.zero_shot_weights(prompt_names(test.classes), one.prompts)
         predictions = []
         for start in range(0, len(test), _BATCH):

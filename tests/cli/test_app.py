@@ -1,6 +1,5 @@
 """The command line: what it offers, and that whatever goes wrong is one line."""
 
-import json
 import os
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from dpmix.cli.app import app
 from dpmix.errors import DpmixError
 from dpmix.params.read import read
 from dpmix.privacy.plan import Plan
+from dpmix.seals import read_record
 
 STEPS = ("images", "encoder", "diffusion", "synthetic", "synthetic-images", "plans", "train", "distances", "table",
          "figure", "report")  # fmt: skip
@@ -211,7 +211,7 @@ def test_a_plan_is_calibrated_to_its_path(clone: Path, catalogue: Catalogue) -> 
     spec = min(plans, key=lambda one: one.epochs * one.population / one.batch_size)
     shown = CliRunner().invoke(app, ["step", "plans", spec.path("demo").as_posix()])
     assert shown.exit_code == 0, shown.output
-    plan = json.loads((clone / spec.path("demo")).read_text())
+    plan = read_record(clone / spec.path("demo"))
     assert (plan["population"], plan["batch_size"], plan["target_epsilon"]) == (
         spec.population,
         spec.batch_size,

@@ -15,6 +15,7 @@ from dpmix.files import read_json, write_json
 from dpmix.network import full_disk
 from dpmix.params.models import EncoderSpec
 from dpmix.params.registries import encoder_libraries
+from dpmix.progress import say
 from dpmix.seals import read_record, write_record
 
 if TYPE_CHECKING:
@@ -198,20 +199,19 @@ def write_captions(folder: Path, classes: Sequence[str]) -> None:
     write_record(folder / _CAPTIONS_FILE, {"classes": list(classes)})
 
 
-def refuse_other_captions(folder: Path, classes: Sequence[str]) -> None:
-    """Check that an encoder knows the names of these classes, if its folder says which it was trained with.
+def tell_of_other_captions(folder: Path, classes: Sequence[str]) -> None:
+    """Say so where an encoder never saw the names of these classes, if its folder says which it was trained with.
 
-    Raises:
-        DataError: for a name that it never saw, whose caption would be noise to it.
+    Their captions are noise to its text tower, so that its zero-shot accuracy is about chance; images it sees as ever.
     """
     note = folder / _CAPTIONS_FILE
     if not note.is_file():
         return
     known = prompt_names(read_record(note)["classes"])
     if strange := [name for name in prompt_names(classes) if name not in known]:
-        raise DataError(
-            f"{folder} was trained on captions of {len(known)} classes and {strange[0]!r} is none of them; "
-            f"{suggestion(strange[0], known)}"
+        say(
+            f"{folder} was trained on captions of {len(known)} classes, and {strange[0]!r} is none of them: its "
+            f"zero-shot accuracy will be about chance ({suggestion(strange[0], known)})"
         )
 
 
