@@ -8,7 +8,7 @@ import torch
 
 from dpmix.artefacts.data import EncoderModel
 from dpmix.artefacts.measurements import ZeroShot
-from dpmix.errors import DataError, DpmixError, ParamsError
+from dpmix.errors import DpmixError, ParamsError
 from dpmix.evaluation import zero_shot
 from dpmix.execution import Execution
 from dpmix.files import read_json, write_json
