@@ -83,6 +83,21 @@ def test_tensorboard_reads_what_is_written(tmp_path: Path) -> None:
     assert [(one.step, one.value) for one in seen.Scalars("epsilon")] == [(7, 1.5)]
 
 
+def test_a_release_tells_tensorboard_epsilon_and_speed_alone(images: Path, tiny: dict[str, Any]) -> None:
+    needs.module("tensorboard", needs.TENSORBOARD)
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    train(images, epsilon=4, tensorboard="board", **tiny)
+    (run,) = Path("board").iterdir()
+    seen = EventAccumulator(str(run))
+    seen.Reload()
+    tags = seen.Tags()
+    assert run.name == "my-images-model"
+    assert {name.replace("_", " ") for name in tags["scalars"]} == {"epsilon", "images per second"}
+    assert not any(tags[kind] for kind in ("images", "audio", "histograms", "tensors"))
+    assert 3.5 < seen.Scalars("epsilon")[-1].value <= 4.01
+
+
 def test_mlflow_reads_what_is_written(tmp_path: Path) -> None:
     mlflow = needs.module("mlflow", needs.MLFLOW)
     uri = f"sqlite:///{tmp_path}/runs.db"
