@@ -15,7 +15,7 @@ import csv
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -67,6 +67,7 @@ class Heads:
     def __init__(self, case: Case, members: Sequence[Member], views: int, seed: int) -> None:
         self.params = {"weights": torch.zeros(len(members), case.classes, case.test.shape[1])}
         self.members = members
+        self.computed: Mapping[str, Any] = {}
         self._case, self._views, self._seed = case, views, seed
         self._targets = one_hot(case.train_labels, case.classes)
         self._limits = torch.tensor([member.plan.clip_norm for member in members])
