@@ -325,6 +325,9 @@ def multiply_adds(module: nn.Module, image: Tensor) -> float:
     """Forward multiply-adds of the weights for one image [1, ...], counted once for each module and shape.
 
     By hand, as torch's own counter takes seconds to start.
+
+    >>> multiply_adds(nn.Linear(3, 2), torch.zeros(1, 3))
+    6
     """
     known = _WORK.setdefault(module, {})
     shape = tuple(image.shape)

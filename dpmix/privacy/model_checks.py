@@ -25,10 +25,6 @@ _SAME_SHAPE, _OTHER_SHAPE = 1e-4, 1e-3
 # Wide, as accelerators may multiply in low precision; a use that is missed costs a good part of a gradient.
 _GRADIENT = 1e-2
 
-_STATISTICS = (
-    "{} keeps statistics of the batch, which no noise covers; use group norm, or freeze its layer and call eval() on it"
-)
-
 
 def check_examples_independent(module: nn.Module, image: Tensor) -> None:
     """Check that an image's output does not depend on the other images of its batch, and that no buffer remembers any.
@@ -62,7 +58,7 @@ def check_examples_independent(module: nn.Module, image: Tensor) -> None:
     for name in sorted(after[0].keys() | after[1].keys(), key=[name for name, _ in module.named_buffers()].index):
         one, other = after[0].get(name), after[1].get(name)
         if one is None or other is None or not torch.equal(one, other):
-            raise PrivacyError(_STATISTICS.format(name))
+            raise _of_the_batch(name)
     if after[0]:
         raise PrivacyError(
             f"{next(iter(after[0]))} changes in every forward pass, whatever the images, as spectral_norm's vectors do "
@@ -186,9 +182,16 @@ def _restored_buffers(module: nn.Module) -> Iterator[dict[str, Tensor]]:
                 setattr(module.get_submodule(owner), last, buffer)
 
 
+def _of_the_batch(name: str) -> PrivacyError:
+    return PrivacyError(
+        f"{name} keeps statistics of the batch, which no noise covers; use group norm, or freeze its layer and call "
+        "eval() on it"
+    )
+
+
 @contextmanager
 def _unchanged_buffers(module: nn.Module) -> Iterator[None]:
     with _restored_buffers(module) as changed:
         yield
     for name in changed:
-        raise PrivacyError(_STATISTICS.format(name))
+        raise _of_the_batch(name)
