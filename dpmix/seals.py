@@ -18,7 +18,7 @@ import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from dpmix.errors import DataError
 from dpmix.files import atomic_directory, atomic_file, read_json, write_json
@@ -268,10 +268,21 @@ def save_tensors(path: Path, tensors: "Mapping[str, Tensor]", metadata: Mapping[
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with atomic_file(path) as temporary:
         save_file(whole, temporary, metadata={**metadata, SEAL: _OPEN})
+        with temporary.open("r+b") as file:
+            _sort_metadata(file)
         digest, place = _sealed(temporary, _OPEN)
         with temporary.open("r+b") as file:
             file.seek(place)
             file.write(digest.encode())
+
+
+def _sort_metadata(file: BinaryIO) -> None:
+    """Put the texts in a safetensors file's header in order: the library's is another each time."""
+    length = int.from_bytes(file.read(8), "little")
+    header = json.loads(file.read(length))
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    file.seek(8)
+    file.write(json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode().ljust(length))
 
 
 def check_tensors(path: Path, metadata: Mapping[str, str], remedy: str) -> None:

@@ -214,6 +214,18 @@ def sealed(path: Path) -> None:
     save_tensors(path, {"b": torch.arange(6.0).reshape(2, 3), "a": torch.ones(3, dtype=torch.bfloat16)}, {"step": "12"})
 
 
+def test_the_same_tensors_are_the_same_bytes(tmp_path: Path) -> None:
+    """Of many texts the library writes another order nearly every time; what they say may hold quotes and umlauts."""
+    metadata = {f"text {number}": 'a "quoted" \\ ä\n' * number for number in range(12)}
+    paths = [tmp_path / f"{number}.safetensors" for number in range(3)]
+    for path in paths:
+        save_tensors(path, {"a": torch.ones(3), "b": torch.zeros(2, dtype=torch.int64)}, metadata)
+    assert len({path.read_bytes() for path in paths}) == 1
+    with safe_open(paths[0], framework="pt") as file:
+        assert {name: text for name, text in file.metadata().items() if name != "sha256"} == metadata
+        assert file.get_tensor("a").tolist() == [1, 1, 1]
+
+
 def test_every_byte_of_tensors_counts(tmp_path: Path) -> None:
     path = tmp_path / "made.safetensors"
     sealed(path)
