@@ -42,6 +42,7 @@ class Execution:
         encoder_precision: of a frozen encoder's forward pass; `auto` is float32 on the CPU and half precision on a GPU.
         watcher: follows training runs, in place of a progress bar; None shows the bar.
         compile_encoder: whether `torch.compile` makes kernels for encoders, which takes a minute each; on a GPU only.
+        remembered: images whose features a process keeps, see `dpmix.models.remembered`; 0 for none.
     """
 
     device: str | None = None
@@ -51,6 +52,7 @@ class Execution:
     checkpoint_seconds: float = CHECKPOINT_SECONDS
     encoder_precision: Precision = "auto"
     compile_encoder: bool = False
+    remembered: int = 0
     watcher: Watcher | None = field(default=None, compare=False)
 
     @classmethod
@@ -60,6 +62,7 @@ class Execution:
             physical_batch=bundle.physical_batch,
             encoder_precision=bundle.encoder_precision,
             compile_encoder=bundle.compile_encoder,
+            remembered=bundle.remembered,
         )
         return replace(said, **{name: value for name, value in changes.items() if value is not None})
 

@@ -13,9 +13,10 @@ from tests.needs import GLIBC, needs
 
 
 def test_it_is_what_the_bundle_says_and_changes_lie_over_that() -> None:
-    bundle = Bundling(by="model", physical_batch=7, encoder_precision="float32", compile_encoder=True)
+    bundle = Bundling(by="model", physical_batch=7, encoder_precision="float32", compile_encoder=True, remembered=9)
     said = Execution.of(bundle)
     assert (said.physical_batch, said.encoder_precision, said.compile_encoder) == (7, "float32", True)
+    assert said.remembered == 9
     assert (said.backend, said.threads, said.device) == ("auto", None, None)
     changed = Execution.of(bundle, physical_batch=None, backend="reference", threads=2, checkpoint_seconds=0)
     assert (changed.physical_batch, changed.backend, changed.threads) == (7, "reference", 2)

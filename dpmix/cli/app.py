@@ -14,6 +14,7 @@ from dpmix.cli.check import check
 from dpmix.cli.classify import classify
 from dpmix.cli.compare import compare
 from dpmix.cli.crate import crate
+from dpmix.cli.curve import curve
 from dpmix.cli.evaluate import evaluate
 from dpmix.cli.export import export
 from dpmix.cli.plan import plan
@@ -58,6 +59,7 @@ _show(status, _PAPER, "Runs done, running, failed and missing; how to go on.")
 _show(agree, _PAPER, "Which cells agree with the reference.")
 _show(reference, _PAPER, "Render a finished scale into results/reference.")
 _show(crate, _PAPER, "A finished scale as an RO-Crate, to hand in or publish.")
+_show(curve, _PAPER, "A picture of tables: accuracy against ε.")
 _show(account, _PARTS, "σ, T, q and ε for a target ε, or for a noise.")
 app.add_typer(
     steps,

@@ -17,10 +17,13 @@ if TYPE_CHECKING:
 from dpmix.data.decoding import Part, Pool
 from dpmix.data.folders import part_of_paths, pool_of_folder
 from dpmix.data.manifest import pool_of_manifest
-from dpmix.data.splits import split_parts, stratified_split
+from dpmix.data.splits import split_digest, split_parts, stratified_split
 from dpmix.data.store import write_store
 
 DIGITS_TRAIN, DIGITS_TEST = 1437, 360
+
+# What a part of a folder's training images is drawn under, before its size.
+DRAWN = "drawn/"
 
 
 def prepare(spec: "DatasetSpec", resolution: int, raw: Path, out: Path) -> None:
@@ -47,6 +50,7 @@ def prepare(spec: "DatasetSpec", resolution: int, raw: Path, out: Path) -> None:
     else:
         told = spec.persons is not None
         pool = pool_of_folder(Path(spec.path or "."), spec.test, persons=told, skip_damaged=spec.skip_damaged)
+        pool = _drawn(pool, spec)
     sizes = {split: len(part.labels) for split, part in pool.parts.items()}
     found = (len(pool.classes), sizes["train"], sizes["test"])
     train = "any number" if spec.train is None else spec.train
@@ -61,6 +65,25 @@ def prepare(spec: "DatasetSpec", resolution: int, raw: Path, out: Path) -> None:
             f"{spec.persons}; {pool.remedy}"
         )
     write_store(Path(out), pool, resolution, spec.channels, spec.name)
+
+
+def _drawn(pool: Pool, spec: "DatasetSpec") -> Pool:
+    """The part of a folder's training images that `drawn_from` asks for, the same at every call; all without it.
+
+    Raises:
+        DataError: if the folder has another number of training images than `drawn_from` says.
+    """
+    if spec.drawn_from is None or spec.train is None:
+        return pool
+    whole = pool.parts["train"]
+    if len(whole.labels) != spec.drawn_from:
+        raise DataError(
+            f"{spec.name}: {pool.origin} holds {len(whole.labels)} training images, but drawn_from is given as "
+            f"{spec.drawn_from}; {pool.remedy}"
+        )
+    _, drawn = stratified_split(whole.labels, spec.train, f"{DRAWN}{spec.train}")
+    source = {**pool.source, "drawn_from": spec.drawn_from, "drawn_sha256": split_digest(drawn)}
+    return pool._replace(parts={**pool.parts, "train": whole.only(drawn)}, source=source)
 
 
 def _persons(pool: Pool) -> int:

@@ -11,11 +11,22 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from dpmix.errors import DataError, ParamsError
+from dpmix.models.folding import folded
 from dpmix.models.low_precision import cast_images, cast_network
+
+# In a forward pass on a processor: so few that what one layer hands to the next stays in its cache.
+_PIXELS_AT_A_TIME = 300_000
 
 
 def _compiled(visual: nn.Module, device: torch.device, wanted: bool) -> Callable[[Tensor], Any]:
     return torch.compile(visual) if wanted and device.type == "cuda" else visual
+
+
+def _laid_out(visual: nn.Module) -> nn.Module:
+    """With channels last, where there are depthwise convolutions, which are faster so."""
+    if any(isinstance(module, nn.Conv2d) and module.groups > 1 for module in visual.modules()):
+        return visual.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    return visual
 
 
 class Encoder:
@@ -29,7 +40,7 @@ class Encoder:
         interpolation: by which images of another size are resized, `bilinear` or `bicubic`.
         device: where to compute.
         dtype: bfloat16 or float16 for the forward pass; None is float32.
-        batch_size: images in a forward pass.
+        batch_size: images in a forward pass; by default 512, and on a processor fewer of large ones.
         name: for messages.
         text: the text tower, for zero-shot classification.
         compiled: whether to use `torch.compile`, on a GPU.
@@ -55,20 +66,22 @@ class Encoder:
         interpolation: str = "bicubic",
         device: str | torch.device = "cpu",
         dtype: torch.dtype | None = None,
-        batch_size: int = 512,
+        batch_size: int | None = None,
         name: str = "encoder",
         text: "TextTower | None" = None,
         compiled: bool = False,
     ) -> None:
         if dtype not in (None, torch.float32, torch.bfloat16, torch.float16):
             raise ParamsError(f"an encoder does not compute in {dtype}; give float32, bfloat16 or float16")
-        self.resolution, self.name, self.batch_size = int(resolution), name, int(batch_size)
+        self.resolution, self.name = int(resolution), name
         self.device = torch.device(device)
+        on_cpu = self.device.type == "cpu"
+        few = min(512, max(4, _PIXELS_AT_A_TIME // self.resolution**2))
+        self.batch_size = int(batch_size or (few if on_cpu else 512))
         self._dtype = None if dtype is torch.float32 else dtype
         self._interpolation = interpolation if interpolation in ("bilinear", "bicubic") else "bicubic"
         self._visual = visual.requires_grad_(False).eval().to(self.device)
-        if any(isinstance(module, nn.Conv2d) and module.groups > 1 for module in visual.modules()):
-            self._visual = self._visual.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._visual = _laid_out(self._visual)
         self._mean = torch.tensor(mean, device=self.device).reshape(1, 3, 1, 1)
         self._std = torch.tensor(std, device=self.device).reshape(1, 3, 1, 1)
         self._text = text
@@ -80,8 +93,9 @@ class Encoder:
             low = cast_network(self._visual, self._dtype, trial.to(self.device), _embed)
             if low is not None:
                 self._visual, self._cast = low, True
-        # `torch.compile` makes a wrapper; `_visual` stays the plain network.
-        self._run = _compiled(self._visual, self.device, compiled)
+        # `torch.compile` makes a wrapper, and folding a copy; `_visual` stays the plain network.
+        plain = on_cpu and self._dtype is None
+        self._run = _laid_out(folded(self._visual)) if plain else _compiled(self._visual, self.device, compiled)
 
     def __call__(self, images: Tensor) -> Tensor:
         """The embeddings of some images.

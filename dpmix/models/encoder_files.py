@@ -49,7 +49,7 @@ def load_encoder(
     directory: Path,
     device: str | torch.device = "cpu",
     dtype: torch.dtype | None = None,
-    batch_size: int = 512,
+    batch_size: int | None = None,
     compiled: bool = False,
     side: int | None = None,
 ) -> Encoder:
@@ -60,7 +60,7 @@ def load_encoder(
         device: where to compute.
         dtype: bfloat16, float16 or float32; by default float32 on the CPU and half precision on a GPU. Embeddings are
             float32 in any case.
-        batch_size: images in a forward pass.
+        batch_size: images in a forward pass; by default 512, and on a processor fewer of large ones.
         compiled: whether to use `torch.compile`, which takes a minute; on a GPU only.
         side: of the images that it sees, in pixels; by default that for which it was fetched. Position embeddings are
             interpolated.

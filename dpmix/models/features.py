@@ -10,6 +10,7 @@ from torch import Tensor
 from dpmix.data.images import Images
 from dpmix.models.encoder import Encoder
 from dpmix.models.photographs import crops
+from dpmix.models.remembered import Remembered
 from dpmix.privacy.linear_heads import append_one
 
 Encode = Callable[[Tensor], Tensor]
@@ -75,7 +76,7 @@ class Featurizer:
         return Featurizer(encode, raw.mean(dim=0), 1 / (deviation * raw.shape[1] ** 0.5))
 
     @staticmethod
-    def standardized_by_photographs(encode: Encoder) -> "Featurizer":
+    def standardized_by_photographs(encode: Encoder | Remembered) -> "Featurizer":
         """A featurizer whose features are 0 on average and of norm 1 in the median over crops of public photographs.
 
         From each feature its own mean is subtracted; all are divided by the same number, because two photographs say

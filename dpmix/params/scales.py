@@ -72,6 +72,15 @@ class Bundling(Spec):
         Field(description="Whether torch compiles frozen encoders on a GPU"),
         Declared(determines=False, unless=ROUNDING),
     ] = False
+    remembered: Annotated[
+        int,
+        Field(
+            ge=0,
+            description="Features that a job keeps in memory, so that an image which several runs see, such as a view "
+            "that methods share, is encoded once; with `by: model`, and on a processor",
+        ),
+        Declared(unit="images", determines=False, unless=ROUNDING),
+    ] = 0
 
 
 class ScaleSpec(Spec):

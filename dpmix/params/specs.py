@@ -72,6 +72,14 @@ class DatasetSpec(Spec):
         Field(description="Published number of persons whose images are its training set; N with `unit: person`"),
         Declared(unit="persons", added=True),
     ] = None
+    drawn_from: Annotated[
+        PositiveInt | None,
+        Field(
+            description="Of a folder data set that is a part of a larger one: the published size of that one's "
+            "training set, of which `train` images are drawn, each class in proportion"
+        ),
+        Declared(unit="images", added=True),
+    ] = None
     parent: Annotated[
         str | None,
         Field(description="Name of the data set that this one is a part of, whose synthetic images it shares"),
@@ -90,6 +98,13 @@ class DatasetSpec(Spec):
             raise ValueError("only of a folder data set damaged images can be left out; remove skip_damaged")
         if self.source == "torchvision" and self.name not in DATA_SETS:
             raise ValueError(f"no published data set is called {self.name!r}; {suggestion(self.name, DATA_SETS)}")
+        if self.drawn_from is not None and self.source != "folder":
+            raise ValueError(f"drawn_from is for a folder data set, and its source is {self.source}; remove it")
+        if self.drawn_from is not None and (self.train is None or self.drawn_from < self.train):
+            raise ValueError(
+                "drawn_from is the number of training images that `train` of them are drawn from; give train, and no "
+                "more than drawn_from"
+            )
         if self.train is None and self.persons is None:
             raise ValueError(
                 "its size is missing; add train, the published number of training images, or persons, that of the "

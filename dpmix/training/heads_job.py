@@ -75,9 +75,13 @@ def featurizer(experiment: Experiment, data: TrainingData, scale: str, execution
         execution: how to compute.
     """
     from dpmix.models.encoder_files import shared_encoder
+    from dpmix.models.remembered import remembered
 
     assert isinstance(experiment.model, EncoderSpec)
-    encode = shared_encoder(EncoderModel(encoder=experiment.model).path(scale).parent, execution)
+    encoder = shared_encoder(EncoderModel(encoder=experiment.model).path(scale).parent, execution)
+    # A released model's features owe nothing, not even their rounding, to what another run was shown.
+    keeps = execution.remembered and not experiment.release and encoder.device.type == "cpu"
+    encode = remembered(encoder, execution.remembered) if keeps else encoder
     if experiment.model.standardize == "encoder":
         return Featurizer.standardized_by_photographs(encode)
     if experiment.model.standardize == "public":

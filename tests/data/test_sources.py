@@ -10,6 +10,7 @@ from PIL import Image
 from dpmix.data.images import load
 from dpmix.data.sources import prepare
 from dpmix.errors import DataError
+from dpmix.params.specs import DatasetSpec
 from tests.data.conftest import digits_of, folder_of, spec_of
 
 
@@ -76,3 +77,40 @@ def test_sizes_other_than_the_published_ones_are_refused(classes: int, train: in
         prepare(spec_of(root, classes, train, test), 12, tmp_path, tmp_path / "out")
     with pytest.raises(DataError, match="10 test images asked for, but there are 10 images"):
         prepare(spec_of(root, 2, 1, 10), 12, tmp_path, tmp_path / "out")
+
+
+# Parts of a folder's training images ----------------------------------------------------------------------------------
+
+
+def split_folder(root: Path) -> Path:
+    folder_of(root / "train", {"ant": 20, "bee": 40})
+    folder_of(root / "test", {"ant": 3, "bee": 5})
+    return root
+
+
+def drawn(root: Path, train: int, drawn_from: int = 60) -> DatasetSpec:
+    return DatasetSpec(**{**spec_of(root, 2, train, 8).model_dump(), "drawn_from": drawn_from})
+
+
+def test_a_part_is_of_the_training_images_in_proportion_and_each_call_draws_the_same(tmp_path: Path) -> None:
+    root = split_folder(tmp_path / "all")
+    prepare(spec_of(root, 2, 60, 8), 8, tmp_path, tmp_path / "whole")
+    prepare(drawn(root, 30), 8, tmp_path, tmp_path / "part")
+    prepare(drawn(root, 30), 8, tmp_path, tmp_path / "again")
+    part, whole = load(tmp_path / "part"), load(tmp_path / "whole")
+    assert np.bincount(part.labels).tolist() == [10, 20]
+    places = {image.tobytes(): index for index, image in enumerate(whole.images)}
+    taken = [places[image.tobytes()] for image in part.images]
+    assert taken == sorted(set(taken)), "each once, in their order"
+    assert taken != list(range(10)) + list(range(20, 40)), "not the first ones"
+    assert np.array_equal(whole.labels[taken], part.labels)
+    assert np.array_equal(load(tmp_path / "again").images, part.images)
+    assert np.array_equal(load(tmp_path / "part", "test").images, load(tmp_path / "whole", "test").images)
+    assert json.loads((tmp_path / "part" / "meta.json").read_text())["drawn_from"] == 60
+
+
+def test_a_part_of_another_number_than_is_published_is_one_line(tmp_path: Path) -> None:
+    root = split_folder(tmp_path / "all")
+    with pytest.raises(DataError, match="holds 60 training images, but drawn_from is given as 70; correct the sizes"):
+        prepare(drawn(root, 30, 70), 8, tmp_path, tmp_path / "part")
+    assert not (tmp_path / "part").exists()

@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Iterable
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from typing_extensions import override
@@ -18,18 +18,17 @@ from dpmix.errors import ParamsError
 from dpmix.params.models import EncoderSpec
 from dpmix.params.settings import Settings
 from dpmix.params.tables import Axis
-from dpmix.tables.captions import ACCURACY
-from dpmix.tables.kinds.base import finite, percent, place, read_part
-from dpmix.tables.kinds.grid import GridTable, axis_names, points
+from dpmix.tables.kinds.base import finite, place, read_part
+from dpmix.tables.kinds.compared import ComparedTable
+from dpmix.tables.kinds.differences import differences
+from dpmix.tables.kinds.grid import axis_names, joined_labels, points
 from dpmix.tables.rates import Choice, footer
 
 ZERO_SHOT, NON_PRIVATE = "Zero-shot (ε = 0)", "Non-private (ε = ∞)"
 
 
-class AccuracyTable(GridTable):
+class AccuracyTable(ComparedTable):
     """Test accuracy in per cent: one cell for each row and column, the mean or median over the seeds."""
-
-    unit: ClassVar[str] = ACCURACY
 
     kind: Annotated[Literal["accuracy"], Field(description="Test accuracy in %")]
     ladder: Annotated[
@@ -46,19 +45,22 @@ class AccuracyTable(GridTable):
         return cells if self.ladder is None else self._with_references(where, catalogue, cells, self.ladder)
 
     @override
-    def value(self, record: dict[str, Any]) -> float:
-        return percent(record["accuracy"])
-
-    @override
     def shown(self, catalogue: Catalogue) -> list[Any]:
         ends = [] if self.ladder is None else [self._non_private_label(catalogue), catalogue.spec.prompts]
         return [*super().shown(catalogue), *ends]
 
     @override
     def notes(self, name: str, catalogue: Catalogue) -> list[str]:
-        """Notes on learning rates chosen at an end of their grid, and on what the reference cells are."""
+        """Notes on learning rates chosen at an end of their grid, differences, and what the reference cells are."""
         rates = footer(_choices(name, catalogue))
         notes = [*([rates] if rates else []), *super().notes(name, catalogue)]
+        if self.compare:
+            cells = [cell for cell in catalogue.cells(name) if cell.artefacts]
+            values = {
+                (joined_labels(cell.row), joined_labels(cell.column)): self.read(cell, catalogue.scale).values
+                for cell in cells
+            }
+            notes += differences(self.compare, values)
         if self.ladder is not None:
             prompts = " and ".join(f"“{prompt.format('…')}”" for prompt in catalogue.spec.prompts)
             method = self._non_private_label(catalogue)

@@ -43,4 +43,4 @@ class ComparedTable(GridTable):
 
     @override
     def shown(self, catalogue: Catalogue) -> list[Any]:
-        return [*super().shown(catalogue), self.compare]
+        return [*super().shown(catalogue), *([self.compare] if self.compare else [])]

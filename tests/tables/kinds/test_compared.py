@@ -1,4 +1,4 @@
-"""Rows that a table of kind `released` or `model-mix` is to compare are there, and are two."""
+"""Rows that a table of kind `accuracy`, `released` or `model-mix` is to compare are there, and are two."""
 
 from pathlib import Path
 
@@ -9,6 +9,8 @@ from dpmix.catalogue.catalogue import Catalogue
 from dpmix.errors import ParamsError
 from dpmix.params.read import parse
 from dpmix.tables.kinds.compared import ComparedTable
+
+KINDS = ["accuracy", "released", "model-mix"]
 
 
 def catalogue(repository: Path, kind: str, compare: dict[str, list[str]]) -> Catalogue:
@@ -26,14 +28,14 @@ def catalogue(repository: Path, kind: str, compare: dict[str, list[str]]) -> Cat
     return Catalogue(parse(raw))
 
 
-@pytest.mark.parametrize("kind", ["released", "model-mix"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_rows_are_named_by_all_their_labels(kind: str, repository: Path) -> None:
     table = catalogue(repository, kind, {"A | 2": ["A | 1"]}).spec.tables["mine"]
     assert isinstance(table, ComparedTable)
     assert dict(table.compare) == {"A | 2": ("A | 1",)}
 
 
-@pytest.mark.parametrize("kind", ["released", "model-mix"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_other_rows_make_another_table(kind: str, repository: Path) -> None:
     """Else a finished table would go on to show the differences of the rows that were named before."""
     one, other = ({"A | 2": ["A | 1"]}, {"A | 1": ["A | 2"]})
@@ -41,7 +43,7 @@ def test_other_rows_make_another_table(kind: str, repository: Path) -> None:
     assert len(prints) == 3
 
 
-@pytest.mark.parametrize("kind", ["released", "model-mix"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     ("compare", "words"),
     [
