@@ -39,9 +39,19 @@ def catalogue(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     own = {"label": "Own", "source": "folder", "path": "private", "classes": 2, "train": 8, "test": 2}
     params["datasets"]["cifar-10"] = own
     params["diffusion"]["sd14"] = {"images": "public"}
-    params["models"]["small-repvgg"]["resolution"] = 8
-    params["scales"]["cifar10"]["synthetic_size"] = {"cifar-10": 6}
-    params["scales"]["cifar10"]["finetune"]["batch_size"] = 4
+    params["models"]["efficientnet-lite0"]["resolution"] = 8
+    scale = params["scales"]["cifar10"]
+    scale["synthetic_size"] = {"cifar-10": 6}
+    scale["finetune"] |= {"batch_size": 4, "epochs": 1, "learning_rate": 1}
+    scale["datasets"] = {}
+    scale["tables"] = {
+        "mine": {
+            "kind": "accuracy",
+            "title": "Mine",
+            "columns": [{"axis": "ε", "epsilon": [8]}],
+            "fixed": {"dataset": "cifar-10", "model": "efficientnet-lite0", "method": "dp-mix-diff"},
+        }
+    }
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
     return Catalogue(parse(params))
 
