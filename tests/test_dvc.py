@@ -85,7 +85,9 @@ def clone(tmp_path: Path, repository: Path) -> Path:
         shutil.copy(repository / name, folder)
     (folder / "params.yaml").write_text(PARAMS)
     stages = (folder / "dvc.yaml").read_text()
-    (folder / "dvc.yaml").write_text(re.sub(r"foreach:\n( {6}\S.*\n)+", f"foreach:\n{TABLES}", stages, count=1))
+    stages = re.sub(r"foreach:\n( {6}\S.*\n)+", f"foreach:\n{TABLES}", stages, count=1)
+    assert "tables/table3.csv: { x: epsilon" in stages
+    (folder / "dvc.yaml").write_text(stages.replace("tables/table3.csv", "tables/table9.csv"))
     for name in ("dpmix", "workflow"):
         (folder / name).mkdir()
         (folder / name / "code").write_text(name)

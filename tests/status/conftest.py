@@ -1,5 +1,6 @@
 """What real calls of Snakemake leave of tables of few runs: finished, failed, and killed."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -62,6 +63,11 @@ def killed(finished: Clone, tmp_path_factory: pytest.TempPathFactory) -> tuple[C
     finally:
         os.killpg(call.pid, signal.SIGKILL)
         call.wait()
+        # Its jobs end a moment later.
+        with contextlib.suppress(ProcessLookupError):
+            for _ in range(1000):
+                os.killpg(call.pid, 0)
+                time.sleep(0.01)
     return clone, found
 
 
