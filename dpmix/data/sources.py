@@ -87,25 +87,6 @@ def _drawn(pool: Pool, spec: "DatasetSpec") -> Pool:
     return pool._replace(parts={**pool.parts, "train": whole.only(drawn)}, source=source)
 
 
-def _drawn(pool: Pool, spec: "DatasetSpec") -> Pool:
-    """The part of a folder's training images that `drawn_from` asks for, the same at every call; all without it.
-
-    Raises:
-        DataError: if the folder has another number of training images than `drawn_from` says.
-    """
-    if spec.drawn_from is None or spec.train is None:
-        return pool
-    whole = pool.parts["train"]
-    if len(whole.labels) != spec.drawn_from:
-        raise DataError(
-            f"{spec.name}: {pool.origin} holds {len(whole.labels)} training images, but drawn_from is given as "
-            f"{spec.drawn_from}; {pool.remedy}"
-        )
-    _, drawn = stratified_split(whole.labels, spec.train, f"{DRAWN}{spec.train}")
-    source = {**pool.source, "drawn_from": spec.drawn_from, "drawn_sha256": split_digest(drawn)}
-    return pool._replace(parts={**pool.parts, "train": whole.only(drawn)}, source=source)
-
-
 def _persons(pool: Pool) -> int:
     """How many persons have training images; 0 where it is not known whose they are."""
     known = pool.parts["train"].persons
