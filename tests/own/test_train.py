@@ -11,7 +11,7 @@ import pytest
 from dpmix.data.listing import read_listing
 from dpmix.errors import DataError, DpmixError, ParamsError
 from dpmix.files import read_json
-from dpmix.own import spent
+from dpmix.own import following, spent
 from dpmix.own.evaluate import evaluate
 from dpmix.own.plan import plan
 from dpmix.own.train import train
@@ -24,6 +24,15 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 LEDGER = Path("my-images.dpmix-spent.json")
 # What has no noise, in the words of any progress that this program shows.
 PRIVATE = re.compile(r"accura|loss|clipped|correct|%|gradient|sampled \d", flags=re.IGNORECASE)
+# All that a run for release says. Its settings follow from N, the number of classes and what was asked for.
+SIZES = r"[^:]+: [\d,]+ training images and [\d,]+ test images of \d+ classes( \([\d,]+ files? (is|are) not .*\))?"
+SETTINGS = r"ε = [\d.]+ for one image at δ = [\de-]+: σ = .* views each; .* at \d+ px, learning rate [\d.]+"
+SPENT = r"spent so far on these images: ε = [\d.]+ at δ = [\de-]+ \(\d runs?\); together with this one ε = .*"
+ONE_DIGIT = r"[1-9]?[0,]*"
+STEP = rf"step \d+ of \d+, ε = [\d.]+ of [\d.]+, about {ONE_DIGIT} images/s, about {ONE_DIGIT} s left"
+WORK = r"[a-z][\w /.-]*: \d+( of \d+)? \w+ in \d+ s(, about \d+ s left)?"
+END = r"\S+: ε = [\d.]+ for one image at δ = [\de-]+"
+SAID = re.compile("|".join((SIZES, SETTINGS, SPENT, STEP, WORK, END)))
 
 
 def test_a_model_is_made_and_its_statement_is_of_the_steps_on_record(
@@ -50,6 +59,34 @@ def test_a_model_is_made_and_its_statement_is_of_the_steps_on_record(
     shown = "".join(capsys.readouterr())
     assert "training images" in shown
     assert PRIVATE.findall(shown.replace("training tiny-vit", "")) == []
+
+
+def test_the_screen_of_a_release_shows_what_the_pages_say_and_no_more(
+    images: Path,
+    tiny: dict[str, Any],
+    repository: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for module in ("dpmix.own.following", "dpmix.progress"):
+        monkeypatch.setattr(f"{module}._EVERY_SECONDS", 0.0)
+    (images / "blood" / "note.txt").write_text("no image", encoding="utf-8")
+    for output in ("one", "two"):
+        train(images, epsilon=4, output=output, **tiny)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line for line in lines if not SAID.fullmatch(line)] == []
+    kinds = {kind: sum(bool(re.fullmatch(kind, line)) for line in lines) for kind in (SIZES, SPENT, STEP, END)}
+    assert kinds[STEP] > 10
+    assert [kinds[kind] for kind in (SIZES, SPENT, END)] == [2, 1, 2]
+    assert "1 file is not used" in lines[0]
+    # On a terminal a bar shows the same, and no speed of its own, which would have all digits.
+    assert set(re.findall(r"{(\w+)", following._BAR)) == {"desc", "percentage", "bar", "n_fmt", "total_fmt", "postfix"}
+    for page in ("README.md", "docs/own-images/README.md"):
+        text = " ".join((repository / page).read_text(encoding="utf-8").split())
+        assert (
+            "The screen shows sizes, steps, the ε spent so far, and how fast it goes; no loss and no accuracy. ε "
+            "covers the model's folder; it does not cover sizes and times on the screen."
+        ) in text
 
 
 def test_sample_and_noise_are_new_each_time_and_what_is_spent_adds_up(
