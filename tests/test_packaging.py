@@ -191,8 +191,8 @@ def test_every_import_of_the_library_is_declared(repository, project):
             for top in {module.split(".")[0] for module in modules} - sys.stdlib_module_names - {"dpmix"}:
                 providers = {canonicalize_name(one) for one in distributions.get(top, [top])}
                 # jax itself comes with jax-privacy, and only that engine's modules import either; triton comes with
-                # torch where there are CUDA builds of it; mlflow is named in the line that says it is missing.
-                if not providers & (names | optional) and top not in ("jax", "jaxlib", "optax", "triton", "mlflow"):
+                # torch where there are CUDA builds of it.
+                if not providers & (names | optional) and top not in ("jax", "jaxlib", "optax", "triton"):
                     undeclared.append(f"{path.relative_to(repository)}:{node.lineno} imports {top}")
     assert undeclared == []
 

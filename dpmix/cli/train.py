@@ -55,7 +55,6 @@ def train(
     learning_rate: LearningRate = None,
     device: Device = None,
     tensorboard: Annotated[Path | None, typer.Option(help="Folder of TensorBoard's.")] = None,
-    mlflow: Annotated[str | None, typer.Option(help="URI of MLflow, or its folder.")] = None,
 ) -> None:
     """Train a private classifier: dpmix train my-images --epsilon 4."""
     from dpmix.own import train as own
@@ -89,7 +88,6 @@ def train(
             resume=resume,
             device=device,
             tensorboard=tensorboard,
-            mlflow=mlflow,
         )
     except KeyboardInterrupt:
         if own.is_unfinished(images, output, research):

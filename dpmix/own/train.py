@@ -6,9 +6,8 @@ train, and write the model's folder (`dpmix.own.model_folder`). Everything in be
 """
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +24,7 @@ from dpmix.own.following import Following
 from dpmix.own.place import expanded
 from dpmix.own.request import Request, default_out, keep, kept, refuse_another, request
 from dpmix.own.setup import MANIFEST, Setup, learning_rate_of, listed, relative, setup, sizes, split
-from dpmix.own.tracking import Tracker, refuse_absent, trackers
+from dpmix.own.tracking import TensorBoard, refuse_absent
 from dpmix.own.work_folder import empty, entered, remove
 from dpmix.privacy.accounting import rounded_up
 from dpmix.privacy.discrete_laplace import noise_deviation
@@ -71,7 +70,6 @@ def train(
     resume: bool = False,
     device: str | None = None,
     tensorboard: str | Path | None = None,
-    mlflow: str | None = None,
 ) -> Path:
     """Train a linear head on a frozen public encoder with DP-SGD and mixup, and write a model that may be handed out.
 
@@ -104,7 +102,6 @@ def train(
         resume: go on with the unfinished run of the same `output`, with the options that it was begun with.
         device: where to compute, such as `cuda:0`; by default a GPU if there is one.
         tensorboard: a folder for TensorBoard; it gets what the screen shows.
-        mlflow: the URI of MLflow, or its folder; it gets the same.
 
     Returns:
         The folder that was written.
@@ -130,9 +127,8 @@ def train(
             f"{relative(asked.work)} holds an unfinished run; go on with it: "
             f"{resume_command(images, output, research)}; or delete it"
         )
-    refuse_absent(tensorboard is not None, mlflow is not None)
-    board = expanded(tensorboard).absolute() if tensorboard is not None else None
-    tracked = partial(trackers, asked.output.name, board, mlflow)
+    refuse_absent(tensorboard is not None)
+    board = expanded(tensorboard).absolute() / asked.output.name if tensorboard is not None else None
     with entered(asked.work):  # from here on no other process is in it, so that it may be removed
         try:
             if not resume:
@@ -141,7 +137,7 @@ def train(
             made = setup(asked, listing)
             made.experiment(1.0, 0)  # does all fit together?
             say(f"{asked.images.name}: {sizes(listing, asked)}{_skipped(listing, asked)}")
-            _trained(made, Execution(device=device, checkpoint_seconds=_CHECKPOINT_SECONDS), tracked)
+            _trained(made, Execution(device=device, checkpoint_seconds=_CHECKPOINT_SECONDS), board)
         except DpmixError:
             if not Path(BEGUN).exists():  # no step was taken
                 remove(asked.work)
@@ -194,7 +190,7 @@ def _skipped(listing: "Listing", asked: Request) -> str:
     return f" ({count:,} {files} not used; dpmix check {argument(relative(asked.images))} says why)" if count else ""
 
 
-def _trained(made: Setup, execution: Execution, tracked: Callable[[], Sequence[Tracker]]) -> None:
+def _trained(made: Setup, execution: Execution, board: Path | None) -> None:
     """Train in the work folder, and write the model's folder from what was trained."""
     from dpmix.build import build
     from dpmix.models.encoder_files import shared_encoder
@@ -205,7 +201,7 @@ def _trained(made: Setup, execution: Execution, tracked: Callable[[], Sequence[T
     plan = _plan(target)
     rate = learning_rate_of(made, plan, shared_encoder(folder, execution).dim)
     record = spent.Record.of(asked.images, made.listing, asked.ledger)
-    told = tracked()
+    told = [TensorBoard(board)] if board is not None else []
     seed, entry = begun(asked, plan, record)
     run = made.experiment(rate, seed)
     if entry.state == "finished" and not run.path(_SCALE).exists():

@@ -1,4 +1,4 @@
-"""What a run tells TensorBoard and MLflow: of a release what the screen shows, and nothing else."""
+"""What a run tells TensorBoard: of a release what the screen shows, and nothing else."""
 
 import sys
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ import pytest
 from dpmix.errors import DpmixError, ParamsError
 from dpmix.own.following import Following
 from dpmix.own.spent import Record
-from dpmix.own.tracking import trackers
+from dpmix.own.tracking import TensorBoard
 from dpmix.own.train import train
 from dpmix.privacy.accounting import Steps, composed_epsilon
 from tests import needs
@@ -56,17 +56,16 @@ def test_epsilon_and_speed_are_told_and_of_research_accuracy_too(tmp_path: Path,
         assert {len(speed.rstrip("0")) for speed in speeds} == {1}
 
 
-@pytest.mark.parametrize("package", ["tensorboard", "mlflow"])
-def test_a_package_that_is_not_there_is_one_line(
-    package: str, images: Path, quick: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+def test_without_the_package_it_is_one_line(
+    images: Path, quick: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is found in a Python without any path."""
     with monkeypatch.context() as patch:
         patch.setattr(sys, "path", [])
-        for name in [name for name in sys.modules if name.split(".")[0] == package]:
+        for name in [name for name in sys.modules if name.split(".")[0] == "tensorboard"]:
             patch.delitem(sys.modules, name)
-        with pytest.raises(ParamsError, match=r"; install it: pip install (tensorboard|mlflow-skinny)$") as caught:
-            train(images, epsilon=4, **quick, **{package: "there"})
+        with pytest.raises(ParamsError, match=r"; install it: pip install tensorboard$") as caught:
+            train(images, epsilon=4, **quick, tensorboard="there")
     assert len(str(caught.value).splitlines()) == 1
     assert sorted(path.name for path in Path().iterdir()) == ["my-images"]
 
@@ -75,7 +74,7 @@ def test_tensorboard_reads_what_is_written(tmp_path: Path) -> None:
     needs.module("tensorboard", needs.TENSORBOARD)
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    (tracker,) = trackers("mine", tensorboard=tmp_path)
+    tracker = TensorBoard(tmp_path / "mine")
     tracker.log({"epsilon": 1.5}, 7)
     tracker.close()
     seen = EventAccumulator(str(tmp_path / "mine"))
@@ -98,14 +97,9 @@ def test_a_release_tells_tensorboard_epsilon_and_speed_alone(images: Path, tiny:
     assert 3.5 < seen.Scalars("epsilon")[-1].value <= 4.01
 
 
-def test_mlflow_reads_what_is_written(tmp_path: Path) -> None:
-    mlflow = needs.module("mlflow", needs.MLFLOW)
-    uri = f"sqlite:///{tmp_path}/runs.db"
-    (tracker,) = trackers("mine", mlflow=uri)
-    tracker.log({"epsilon": 1.5}, 7)
-    tracker.close()
-    client = mlflow.MlflowClient(tracking_uri=uri)
-    (run,) = client.search_runs([client.get_experiment_by_name("dpmix").experiment_id])
-    assert [(one.step, one.value) for one in client.get_metric_history(run.info.run_id, "epsilon")] == [(7, 1.5)]
-    with pytest.raises(DpmixError, match="correct --mlflow, or leave it out"):
-        trackers("mine", mlflow="sqlite:////proc/nowhere/runs.db")
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    needs.module("tensorboard", needs.TENSORBOARD)
+    (tmp_path / "a-file").touch()
+    with pytest.raises(DpmixError, match="cannot be written") as caught:
+        TensorBoard(tmp_path / "a-file" / "mine")
+    assert str(caught.value).endswith("; name another: --tensorboard")
