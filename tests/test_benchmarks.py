@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from benchmarks import __main__ as bench
-from benchmarks import cases, company, features, gpu, learning_rate, measure, memory, stream
+from benchmarks import cases, company, digests, features, gpu, learning_rate, measure, memory, stream
 from benchmarks.cases import Dense, Problem
 from dpmix.data.images import Images
 from dpmix.errors import DpmixError
@@ -277,6 +277,21 @@ def test_what_an_encoder_gains_by_kept_memory_is_measured(monkeypatch, capsys):
     monkeypatch.setattr(memory, "in_a_process", lambda kept: next(way))
     memory.main(rounds=3)
     assert capsys.readouterr().out.endswith("as it is / freed memory kept: 2.00\n")
+
+
+def test_the_check_of_a_digest_reads_the_whole_file(capsys, monkeypatch):
+    asked = []
+    monkeypatch.setattr(digests.seals, "file_digest", lambda path: asked.append(path.stat().st_size))
+    found = digests.rates(3 * 2**20 + 5, rounds=2)
+    assert asked == [3 * 2**20 + 5] * 2
+    assert [len(each) for each in found.values()] == [2, 2]
+    monkeypatch.setattr(digests, "rates", lambda size, rounds: {"read": [4e9, 2e9, 9e9], "check": [1e9, 1e9, 1e9]})
+    digests.main(1)
+    assert capsys.readouterr().out.splitlines() == [
+        "read: 4,000 MB/s",
+        "check: 1,000 MB/s",
+        "check / read, in time: 4.00; a store of 20 GB takes 20 s",
+    ]
 
 
 def test_no_gpu_is_one_line(repository):

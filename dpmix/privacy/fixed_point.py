@@ -2,6 +2,10 @@
 
 Floating-point addition is not associative: a step whose sum is cut another way differs in the last bits, and training
 makes of that another model. Here each term is rounded to whole multiples of one quantum, and int64 adds these exactly.
+
+A term is rounded to the nearest multiple, so that it may come out longer than it was: by half a quantum in each entry,
+which is √d / 2 · 2⁻³⁹ C or less in L2 norm, 10⁻⁹ of C for a million entries. The float32 numbers that are rounded have
+errors many times larger, from the norm and the scaling of each gradient; neither is charged to ε, here or elsewhere.
 """
 
 import math
@@ -20,8 +24,8 @@ class FixedPoint:
 
     Args:
         like: tensors by name, whose shapes and device the sums have.
-        clip_norm: C, which no entry of one term exceeds.
-        terms: the most that will be added.
+        clip_norm: C, which no entry of one unit's part in a term exceeds.
+        terms: the most units whose sum it will be.
 
     Attributes:
         quantum: what 1 stands for, a power of two.

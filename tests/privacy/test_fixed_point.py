@@ -63,6 +63,20 @@ def test_a_sum_of_the_longest_terms_fits(count: int) -> None:
     assert int(one.max()) * fixed.quantum == pytest.approx(1.5, rel=1e-4)
 
 
+@pytest.mark.parametrize("clip_norm", [1.0, 0.1, 3.7])
+@pytest.mark.parametrize("entries", [1_000, 100_000])
+def test_a_term_becomes_hardly_longer(clip_norm: float, entries: int) -> None:
+    """What the module says of the norm of one term, at the longest that it can be."""
+    term = torch.randn(entries, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    term = (term * clip_norm / term.norm()).float()
+    fixed = FixedPoint({"weight": term}, clip_norm, 50_000)
+    written = fixed.write({"weight": term}).double() * fixed.quantum
+    bound = math.sqrt(entries) / 2 * 2.0**-39 * clip_norm
+    assert 0 < float((written - term.double()).norm()) <= bound
+    assert float(written.norm()) <= float(term.double().norm()) + bound
+    assert bound < 1e-7 * clip_norm  # what float32 cannot tell from C
+
+
 def test_nothing_is_zero() -> None:
     fixed = FixedPoint(SHAPES, 1.0, 10)
     assert all(not value.any() for value in fixed.read(fixed.zero()).values())
