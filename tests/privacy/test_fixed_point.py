@@ -64,7 +64,7 @@ def test_a_sum_of_the_longest_terms_fits(count: int) -> None:
 
 
 @pytest.mark.parametrize("clip_norm", [1.0, 0.1, 3.7])
-@pytest.mark.parametrize("entries", [1_000, 100_000])
+@pytest.mark.parametrize("entries", [10_000, 100_000])
 def test_a_term_becomes_hardly_longer(clip_norm: float, entries: int) -> None:
     """What the module says of the norm of one term, at the longest that it can be."""
     term = torch.randn(entries, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
