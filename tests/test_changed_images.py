@@ -19,12 +19,19 @@ from tests.test_build import on_disk, private, world
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
+@pytest.mark.parametrize("door", ["mine", "mine/labels.csv"])
 def test_images_that_changed_places_are_noticed_before_anything_is_made(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    door: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of one name and size; and what the line says to delete is made again of what is there now."""
     world(tmp_path)
     monkeypatch.chdir(tmp_path)
+    if door != "mine":
+        files = [path.relative_to("mine") for path in sorted(Path("mine").rglob("*.png"))]
+        rows = [f"{path},{path.parent.name},{path.parts[0]}" for path in files]
+        Path(door).write_text("\n".join(["file_name,label,split", *rows]), encoding="utf-8")
+        params = Path("params.yaml").read_text(encoding="utf-8")
+        Path("params.yaml").write_text(params.replace("path: mine", f"path: {door}"), encoding="utf-8")
     recipe = dataclasses.replace(small_encoders.RECIPES["tiny-vit"], steps=20, batch=8)
     monkeypatch.setitem(small_encoders.RECIPES, "tiny-vit", recipe)
     run, _ = private(Catalogue(read(Path("params.yaml"))))
@@ -39,7 +46,7 @@ def test_images_that_changed_places_are_noticed_before_anything_is_made(
         build(run, scale="demo")
     assert on_disk() == before
     line = (
-        rf"mine has changed since {store} was made of it; put back what was there, or delete (.+) and run the same .*"
+        rf"{door} has changed since {store} was made of it; put back what was there, or delete (.+) and run the same .*"
     )
     named = re.fullmatch(line, str(caught.value))[1].split(" and ")  # type: ignore[index]
     assert {str(store), str(run.path("demo"))} < set(named)

@@ -20,8 +20,8 @@ COLUMNS = {
     "person": ("person",),
 }
 
-
-_HEADER = 2**16  # bytes in which the names of the columns are looked for
+HEADER = 2**16
+"""Bytes in which the names of the columns are looked for."""
 
 
 class Row(NamedTuple):
@@ -50,6 +50,12 @@ class LabelTable(NamedTuple):
     rows: tuple[Row, ...]
 
 
+def may_name_files(begin: bytes) -> bool:
+    """Whether a table may have a column `file_name`, by its first `HEADER` bytes; a manifest is none."""
+    head = begin.replace(b"\0", b"").lower()  # as if in UTF-8, if it is in UTF-16
+    return not begin.startswith(b"# {") and any(name in head for name in (b"file_name", b"filename"))
+
+
 def read_table(where: str, content: bytes) -> LabelTable | None:
     """Read a table; None if it has no column `file_name`, and so is about something else.
 
@@ -61,8 +67,7 @@ def read_table(where: str, content: bytes) -> LabelTable | None:
         DataError: one line, if it is damaged, a file is named twice, or a cell that is needed is empty.
     """
     # Looked at before all else: a folder may hold any other table, in any encoding, or a manifest.
-    head = content[:_HEADER].replace(b"\0", b"").lower()  # as if in UTF-8, if it is in UTF-16
-    if content.startswith(b"# {") or not any(name in head for name in (b"file_name", b"filename")):
+    if not may_name_files(content[:HEADER]):
         return None
     try:
         text = content.decode("utf-8-sig")

@@ -49,7 +49,8 @@ def _stamp(file: File, content: bool) -> list[Any]:
         status = file.path.stat()
     except OSError as error:
         raise DataError(f"{file.path} cannot be read ({error.strerror}); put it back, or begin anew") from error
-    return [status.st_size, status.st_mtime_ns]
+    # A file that is moved to another's place keeps its own time of change, but not that of its entry.
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
 
 def write_manifest(listing: Listing, path: Path, *, content: bool = False) -> str:
@@ -114,12 +115,13 @@ def pool_of_manifest(path: Path) -> Pool:
     Raises:
         DataError: if it is missing or damaged, or the images are no longer those that were listed.
     """
-    head, listing = _read(Path(path))
+    path = Path(path)
+    head, listing = _read(path)
     found = fingerprint(listing, bool(head.get("content")))
     if found != head.get("fingerprint"):
         raise DataError(
-            f"the images in {listing.root} have changed since {path} listed them; begin anew, or put them back as they "
-            "were"
+            f"the images in {listing.root} have changed since {path.name} listed them; delete {path.absolute().parent} "
+            "and begin anew"
         )
     source = {"source": "listed", "split": listing.split, "fingerprint": found}
     return pool_of(listing, source, "list the images again")

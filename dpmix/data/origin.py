@@ -1,8 +1,11 @@
 """What images something was made of: a note in its folder, by which a change of these images is noticed later.
 
-`source.json` has the place of the images, a folder or an archive, and two fingerprints of it: `stamps`, a hash of the
-names, sizes and times of change of all files, and `content`, of their names and bytes. If the times are others, the
-bytes are read and decide: a copy of a folder is the same images. The note then gets the new times.
+`source.json` has the place of the images, a folder, an archive or a table, and two fingerprints of it: `stamps`, a hash
+of the names, sizes and times of change of all files, and `content`, of their names and bytes. If the times are others,
+the bytes are read and decide: a copy of a folder is the same images. The note then gets the new times.
+
+The files are images, archives, and the tables that say what is on them (`dpmix.data.label_table`), in the folder or
+beside it. Of a table that is given by its path they are the table and the images that it names.
 """
 
 import contextlib
@@ -12,21 +15,24 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from dpmix.data.file_names import suffixes
+from dpmix.data.file_names import suffix, suffixes
+from dpmix.data.label_table import HEADER, may_name_files
+from dpmix.data.table_rows import given_table, path_beside
+from dpmix.data.tree import TABLES
 from dpmix.errors import DataError, DpmixError
 from dpmix.progress import progress
 from dpmix.seals import SOURCE, file_digest, read_record, write_record
 
 
 def fingerprint(root: Path, content: bool = False) -> str:
-    """The SHA-256 of the names of all images and archives at a place, and of their sizes and times or their bytes.
+    """The SHA-256 of the names of all images, archives and tables at a place, and of their sizes and times or bytes.
 
     Args:
-        root: a folder, below which hidden files and files of other kinds are not looked at; or an archive.
+        root: a folder, below which hidden files and files of other kinds are not looked at; an archive; or a table.
         content: whether to read all files.
 
     Raises:
-        DataError: if a file cannot be read.
+        DataError: if a file cannot be read, or a table is damaged.
     """
     seen = hashlib.sha256()
     found = sorted(_files(root))
@@ -46,9 +52,17 @@ def _times(path: Path) -> list[int]:
 
 
 def _files(root: Path) -> Iterator[tuple[str, Path]]:
-    """The images and archives at a place, by name; folders that are links are entered, each once."""
+    """The files at a place, by name; folders that are links are entered, each once."""
     if root.is_file():
         yield root.name, root
+        if suffix(root.name) in TABLES:
+            tree, _ = given_table(root)
+            for path in {file.on_disk for file in tree.images.values()}:
+                yield os.path.relpath(path, root.parent), path
+            return
+    if (beside := path_beside(root)) is not None:
+        yield f"../{beside.name}", beside
+    if root.is_file():
         return
     known, entered = suffixes() | {".zip"}, set[str]()
     for folder, folders, files in os.walk(root, followlinks=True):
@@ -60,8 +74,16 @@ def _files(root: Path) -> Iterator[tuple[str, Path]]:
         ]
         for name in files:
             path = Path(folder, name)
-            if not name.startswith(".") and path.suffix.lower() in known:
+            if not name.startswith(".") and (suffix(name) in known or (suffix(name) in TABLES and _names_files(path))):
                 yield path.relative_to(root).as_posix(), path
+
+
+def _names_files(table: Path) -> bool:
+    try:
+        with table.open("rb") as file:
+            return may_name_files(file.read(HEADER))
+    except OSError:  # who lists the images says so
+        return False
 
 
 def note(folder: Path, root: Path) -> None:

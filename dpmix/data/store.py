@@ -70,7 +70,7 @@ def write_store(out: Path, pool: Pool, resolution: int, channels: int, name: str
         resolution: R, in pixels.
         channels: C, 1 or 3.
         name: of the data set, for meta.json and the progress bar.
-        source: the folder or archive of the images, if a change of it is to be noticed (`dpmix.data.origin`).
+        source: the folder, archive or table of the images, if a change is to be noticed (`dpmix.data.origin`).
 
     Raises:
         DataError: if images cannot be read, all of which are named, or another process is writing this store.
@@ -210,7 +210,7 @@ def _decoded_before(progress_file: Path, path: Path, part: Part, begin: int, siz
 
 
 def _stamp(part: Part, index: int) -> bytes:
-    """Path, size and modification time of an image's file, by which a replaced file is noticed."""
+    """Path, size and times of change of an image's file, by which one that was replaced or moved here is noticed."""
     if part.file is None:
         return b""
     path = part.file(index)
@@ -218,4 +218,4 @@ def _stamp(part: Part, index: int) -> bytes:
         stat = path.stat()
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}); replace it and run again") from error
-    return f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode()
+    return f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ctime_ns}\n".encode()

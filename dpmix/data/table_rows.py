@@ -43,11 +43,17 @@ def tables_in(tree: Tree) -> tuple[Tables, tuple[Skipped, ...]]:
 
 def table_beside(root: Path) -> LabelTable | None:
     """The table that lies beside a folder or archive and has its name: `my-images.csv` beside `my-images`."""
+    path = path_beside(root)
+    return read_table(str(path), path.read_bytes()) if path is not None else None
+
+
+def path_beside(root: Path) -> Path | None:
+    """Where `table_beside` finds a table; None if there is none."""
     stem = root.resolve().with_suffix("") if is_archive(root.name) else root.resolve()
     for ending in sorted(TABLES):
         path = stem.with_name(stem.name + ending)
-        if path.is_file() and (table := read_table(str(path), path.read_bytes())) is not None:
-            return table
+        if path.is_file() and read_table(str(path), path.read_bytes()) is not None:
+            return path
     return None
 
 

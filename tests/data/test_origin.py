@@ -1,6 +1,7 @@
 """What something was made of: a change of it is noticed, and a copy of it is not a change."""
 
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -98,6 +99,57 @@ def test_archives_and_folders_that_are_links_are_looked_at(root: Path, made: Pat
         origin.check(made)
     archive.write_bytes(archive.read_bytes() + b"\0")
     assert origin.fingerprint(archive, content=True) != first
+
+
+def table_in(root: Path, name: str = "labels.csv") -> Path:
+    lines = [f"{path.relative_to(root).as_posix()},{path.parent.name}" for path in sorted(root.rglob("*.png"))]
+    (root / name).write_text("\n".join(["file_name,label", *lines]), encoding="utf-8")
+    return root / name
+
+
+DOORS: dict[str, Callable[[Path], Path]] = {
+    "in the folder": table_in,
+    "beside the folder": lambda root: table_in(root).rename(root.with_name(f"{root.name}.csv")),
+}
+TABLE_CHANGES: dict[str, Callable[[Path, Path], Any]] = {
+    "two change places": lambda root, table: exchange(root / "a" / "000.png", root / "b" / "001.png"),
+    "one is another": lambda root, table: (root / "a" / "000.png").write_bytes(b"changed"),
+    "one is gone": lambda root, table: (root / "a" / "000.png").unlink(),
+    "another label": lambda root, table: table.write_text(table.read_text().replace("000.png,a", "000.png,b")),
+}
+
+
+@pytest.mark.parametrize("change", TABLE_CHANGES)
+@pytest.mark.parametrize("door", DOORS)
+def test_of_a_table_its_images_are_looked_at_and_of_a_folder_its_table(
+    root: Path, tmp_path: Path, door: str, change: str
+) -> None:
+    table = DOORS[door](root)
+    for path in root.rglob("*.png"):  # of one time, as after unpacking
+        os.utime(path, (1, 1))
+    places = {"by the table": table, "by the folder": root}
+    for name, place in places.items():
+        (tmp_path / name).mkdir()
+        origin.note(tmp_path / name, place)
+    (root.parent / "another.png").write_bytes(b"is not named")
+    (root.parent / "another.csv").write_text("about,something else")
+    for name in places:
+        origin.check(tmp_path / name)
+    TABLE_CHANGES[change](root, table)
+    for name, place in places.items():
+        with pytest.raises(DataError, match=rf"^{re.escape(str(place))} has changed since "):
+            origin.check(tmp_path / name)
+
+
+def test_of_a_table_beside_an_archive_both_are_looked_at(root: Path) -> None:
+    table = DOORS["beside the folder"](root)
+    archive = Path(shutil.make_archive(str(root), "zip", root))
+    shutil.rmtree(root)
+    relabelled = table.read_text().replace("000.png,a", "000.png,b")
+    for change in (lambda: archive.write_bytes(archive.read_bytes() + b"\0"), lambda: table.write_text(relabelled)):
+        seen = {place: origin.fingerprint(place, content=True) for place in (table, archive)}
+        change()
+        assert [place for place in seen if origin.fingerprint(place, content=True) == seen[place]] == []
 
 
 def test_of_many_folders_the_first_that_is_of_other_images_is_named(root: Path, made: Path, tmp_path: Path) -> None:
