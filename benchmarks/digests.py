@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from dpmix import seals
+from dpmix.seals import files
 
 _STORE = 20e9  # bytes
 _AT_A_TIME = 2**20
@@ -26,8 +26,8 @@ def read(path: Path) -> None:
 
 def check(path: Path) -> None:
     """What a job does that opens the file: its digest, from all of its bytes, whatever this process knows of it."""
-    seals._digest.cache_clear()
-    seals.file_digest(path)
+    files._digest.cache_clear()
+    files.file_digest(path)
 
 
 def rates(size: int, rounds: int) -> dict[str, list[float]]:

@@ -281,7 +281,7 @@ def test_what_an_encoder_gains_by_kept_memory_is_measured(monkeypatch, capsys):
 
 def test_the_check_of_a_digest_reads_the_whole_file(capsys, monkeypatch):
     asked = []
-    monkeypatch.setattr(digests.seals, "file_digest", lambda path: asked.append(path.stat().st_size))
+    monkeypatch.setattr(digests.files, "file_digest", lambda path: asked.append(path.stat().st_size))
     found = digests.rates(3 * 2**20 + 5, rounds=2)
     assert asked == [3 * 2**20 + 5] * 2
     assert [len(each) for each in found.values()] == [2, 2]

@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 import yaml
 
-from dpmix import seals
 from dpmix.artefacts.base import Artefact
 from dpmix.artefacts.data import SyntheticSet
 from dpmix.artefacts.experiment import Experiment, GradientRecord, Selection
@@ -30,7 +29,7 @@ from dpmix.makers import registry
 from dpmix.makers.registry import Context
 from dpmix.models import small_encoders
 from dpmix.params.read import parse
-from dpmix.seals import DIGESTS, FILES, read_record
+from dpmix.seals import DIGESTS, FILES, read_record, records
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 KINDS = [kind for kind in registry._MAKERS if kind.__module__.startswith("dpmix.")]
@@ -190,7 +189,7 @@ def test_damage_is_one_line_that_names_the_file(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(seals, "_UNSEALED", [])
+    monkeypatch.setattr(records, "_UNSEALED", [])
     artefact = world[kind]
     assert complaint(users(artefact, world)) is None
     files = files_of(artefact)
