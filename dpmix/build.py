@@ -190,13 +190,16 @@ def _run(maker: Maker, group: Sequence[Artefact], context: Context) -> None:
 # Tables, figures, the claims and the report ---------------------------------------------------------------------------
 
 
-def build_target(target: str, catalogue: "Catalogue", execution: Execution | None = None) -> list[Path]:
+def build_target(
+    target: str, catalogue: "Catalogue", execution: Execution | None = None, quiet: bool = False
+) -> list[Path]:
     """Make a table, a figure, the `claims` or the `report` of all of them, and first everything missing that it shows.
 
     Args:
         target: such as "table3", "figure2" or "report".
         catalogue: the scale.
         execution: how to compute; by default as the scale's `bundle` says.
+        quiet: as of `build`.
 
     Returns:
         The files of the artefacts that were made. The target itself is written whether or not any were.
@@ -207,7 +210,8 @@ def build_target(target: str, catalogue: "Catalogue", execution: Execution | Non
     known(target, [*catalogue.targets, "report"], "table or figure")
     targets = list(catalogue.targets) if target == "report" else [target]
     wanted = [artefact for one in targets for artefact in catalogue.targets[one]]
-    made = build(*wanted, scale=catalogue.scale, execution=execution or Execution.of(catalogue.spec.bundle))
+    execution = execution or Execution.of(catalogue.spec.bundle)
+    made = build(*wanted, scale=catalogue.scale, execution=execution, quiet=quiet)
     for one in dict.fromkeys((*targets, target)):
         make_target(one, catalogue)
     return made

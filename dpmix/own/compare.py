@@ -21,6 +21,7 @@ from dpmix.own.request import Request, request
 from dpmix.own.setup import MANIFEST, Setup, learning_rate_of, listed, relative, setup, sizes
 from dpmix.own.work_folder import entered, remove
 from dpmix.progress import say
+from dpmix.wording import counted
 
 
 def compare(
@@ -86,10 +87,10 @@ def _made(asked: Sequence[Request], epsilons: tuple[float, ...], seeds: int, how
     compared = _compared(asked, epsilons, seeds, how, tune=tune)
     catalogue = Catalogue(parameters(compared), SCALE)
     say(
-        f"research, not for release: {len(asked)} methods × {len(compared.epsilons)} values of ε × {seeds} seeds, "
-        "and the reference rows"
+        f"research, not for release: {counted(len(asked), 'method')} × {counted(len(compared.epsilons), 'value')} of ε "
+        f"× {counted(seeds, 'seed')}, and the reference rows"
     )
-    build_target(f"table_{TABLE}", catalogue, how)
+    build_target(f"table_{TABLE}", catalogue, how, quiet=True)
     without = logistic_regression(without_noise(catalogue), SCALE, how)
     with atomic_directory(first.output) as folder:
         for path in sorted(Path("results", SCALE, "tables").glob(f"table_{TABLE}.*")):

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from dpmix.figures.accuracy_curve import Curve, accuracy_curve
 from dpmix.files import write_text
-from dpmix.own.comparison import TABLE, Comparison, plan_at
+from dpmix.own.commands import command
+from dpmix.own.comparison import METHODS, TABLE, Comparison, plan_at
 from dpmix.privacy.accounting import rounded_up
-from dpmix.tables.kinds.accuracy import NON_PRIVATE, ZERO_SHOT
+from dpmix.tables.kinds.accuracy import NON_PRIVATE, ZERO_SHOT, choices
 from dpmix.tables.kinds.differences import differences
 from dpmix.tables.markdown import markdown
 from dpmix.tables.statistics import mean
-from dpmix.wording import argument
 
 if TYPE_CHECKING:
     from dpmix.catalogue.catalogue import Catalogue
@@ -23,7 +23,7 @@ _FIRST = """# Methods compared on {name}
 
 > **Research, not for release.** These runs were seeded, they read the test images, and one model has no noise at all.
 > No ε covers any number or picture in this folder: show it to nobody who may not see the images. For a model that may
-> be handed out: `dpmix train {images} --epsilon 4`.
+> be handed out: `{train}`.
 
 ![Test accuracy against ε](accuracy.png)
 """
@@ -52,11 +52,11 @@ def write(folder: Path, compared: Comparison, catalogue: "Catalogue", without_pr
     name = compared.first.request.images.name
     accuracy_curve(curves, lines, f"{name}: linear heads on {compared.first.model.label}", folder / "accuracy")
     parts = [
-        _FIRST.format(name=name, images=argument(name)),
+        _FIRST.format(name=name, train=_train_command(compared)),
         _reference_lines(lines, methods[0]),
         _difference_lines(methods, values),
         markdown(table),
-        _settings(compared),
+        _settings(compared, _chosen(compared, columns, catalogue)),
     ]
     write_text(folder / "README.md", "\n".join(parts))
 
@@ -97,27 +97,51 @@ def _difference_lines(methods: Sequence[str], values: Mapping[tuple[str, str], S
     return "\n".join(["## Differences", "", head, "", *said, ""])
 
 
-def _settings(compared: Comparison) -> str:
+def _train_command(compared: Comparison) -> str:
+    """The command that trains on the same images, with what was said of them, a model that may be handed out."""
+    asked = compared.first.request
+    epsilon = min(compared.epsilons, key=lambda one: abs(math.log(one / 4)))
+    return command(asked.model_copy(update={"research": False, "method": None, "epsilon": epsilon}))
+
+
+def _chosen(compared: Comparison, columns: Sequence[str], catalogue: "Catalogue") -> dict[tuple[str, float], float]:
+    """The learning rates that were chosen on held-out images, by the method's label and ε; none by the rule."""
+    at, first = dict(zip(columns, compared.epsilons, strict=True)), METHODS[compared.first.method]
+    return {
+        (first, math.inf) if one.row[0] == NON_PRIVATE else (one.row[0], at[one.column[0]]): one.chosen
+        / compared.first.settings["clip_norm"]
+        for one in choices(TABLE, catalogue)
+    }
+
+
+def _settings(compared: Comparison, chosen: Mapping[tuple[str, float], float]) -> str:
     one = compared.first
     views = "; ".join(
-        f"{name} {' + '.join(str(made.settings[key]) for key in ('k_base', 'k_self', 'k_diff'))}"
+        f"{METHODS[name]} {' + '.join(str(made.settings[key]) for key in ('k_base', 'k_self', 'k_diff'))}"
         for name, made in compared.setups.items()
     )
+    seeds = "one seed" if compared.seeds == 1 else f"seeds 1 to {compared.seeds}"
+    labels = [f"learning rate of {METHODS[name]}" for name in compared.setups] if chosen else ["learning rate"]
     lines = [
         "## How",
         "",
         f"{one.request.images.name}: N = {one.population:,} {one.request.unit}s to train on, {one.dataset.test:,} "
         f"images to test, {one.dataset.classes} classes; {one.model.label} at {one.model.resolution} px. Views of each "
-        f"(base + self + diff): {views}. Clip norm {one.settings['clip_norm']:g}, seeds 1 to {compared.seeds}.",
+        f"{one.request.unit} (transformed + mixed + public): {views}. Clip norm {one.settings['clip_norm']:g}, "
+        f"{seeds}.",
         "",
-        "| ε | noise multiplier σ | sampling rate q | steps T | learning rate |",
-        "| --: | --: | --: | --: | --: |",
+        f"| ε | noise multiplier σ | sampling rate q | steps T | {' | '.join(labels)} |",
+        f"| --: | --: | --: | --: |{' --: |' * len(labels)}",
     ]
     for epsilon in (*compared.epsilons, math.inf):
         plan = plan_at(one, epsilon)
-        rate = f"{compared.rates[epsilon]:.4g}" if compared.rates else "tuned"
+        if chosen:
+            found = [chosen.get((METHODS[name], epsilon)) for name in compared.setups]
+        else:
+            found = [compared.rates and compared.rates[epsilon]]
+        rates = " | ".join("" if rate is None else f"{rate:.4g}" for rate in found)
         label, noise = ("∞", "0") if math.isinf(epsilon) else (f"{epsilon:g}", rounded_up(plan.noise_multiplier, 4))
-        lines.append(f"| {label} | {noise} | {plan.sampling_rate:.4g} | {plan.steps} | {rate} |")
+        lines.append(f"| {label} | {noise} | {plan.sampling_rate:.4g} | {plan.steps} | {rates} |")
     how = (
         "Each learning rate was chosen on held-out training images, which no ε covers."
         if compared.rates is None

@@ -1,15 +1,18 @@
 """`compare`: runs on one stream with rates by the rule, the table, its words, and mistakes in one line."""
 
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dpmix.data.listing import read_listing
 from dpmix.errors import DataError, DpmixError, ParamsError
 from dpmix.own.compare import compare
 from tests.own.comparisons import compared
+from tests.own.images import draw
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -37,6 +40,44 @@ def test_a_table_a_curve_and_words_are_written(
     assert "| clipped, no noise |" in text
     assert "| no privacy |" in text
     assert "research, not for release" in capsys.readouterr().err
+
+
+def test_persons_public_images_and_chosen_rates_go_together(
+    images: Path, small: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number, path in enumerate(sorted(images.rglob("*.png"))):
+        place = Path("people", path.parent.name, f"p{number % 50}", path.name)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(place)
+    draw(Path("public"), 12, seed=9)
+    made = compare(
+        "people", epsilon=[1, 8], seeds=1, unit="person", tune=True, synthetic="public", skip_damaged=True, **small
+    )
+    text = (made / "README.md").read_text(encoding="utf-8")
+    persons = len(read_listing("people", persons=True).persons("train"))
+    assert f"people: N = {persons} persons to train on, " in text
+    assert "Views of each person (transformed + mixed + public): Self-Aug 2 + 0 + 0; DP-Mix_Self 2 + 2 + 0; " in text
+    assert "Clip norm 1, one seed." in text
+    (command,) = re.findall(r"`dpmix (train people .*)`", " ".join(text.replace("> ", "").split()))
+    words = command.split()
+    assert words[words.index("--unit") + 1] == "person"
+    assert words[words.index("--synthetic") + 1] == "public"
+    assert "--skip-damaged" in words
+    assert "--research" not in words
+    # A rate of each method at each ε, of the grid; of the reference without noise that of its method alone.
+    head, _, *rows = text.partition("## How\n")[2].split("\n\n")[1].splitlines()
+    assert head.count("learning rate of ") == 3
+    chosen = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+    assert [row[0] for row in chosen] == ["1", "8", "∞"]
+    rates = [float(rate) for row in chosen for rate in row[4:] if rate]
+    assert len(rates) == 3 + 3 + 1
+    assert {math.log2(rate) for rate in rates} <= set(range(-4, 9))
+    assert "The paper has neither" not in text
+    told = capsys.readouterr().err
+    assert "3 methods × 2 values of ε × 1 seed, and" in told
+    assert "metrics.json" not in told
+    picture = (made / "accuracy.svg").read_text(encoding="utf-8")
+    assert [label in picture for label in ("no privacy: ", "clipped, no noise: ", "zero-shot: ")] == [True] * 3
 
 
 def test_other_images_have_another_manifest(images: Path, small: dict[str, Any]) -> None:

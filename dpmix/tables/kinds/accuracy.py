@@ -22,6 +22,7 @@ from dpmix.tables.kinds.base import finite, place, read_part
 from dpmix.tables.kinds.compared import ComparedTable
 from dpmix.tables.kinds.differences import differences
 from dpmix.tables.kinds.grid import axis_names, joined_labels, points
+from dpmix.tables.published import PAPERS
 from dpmix.tables.rates import Choice, footer
 
 ZERO_SHOT, NON_PRIVATE = "Zero-shot (ε = 0)", "Non-private (ε = ∞)"
@@ -52,7 +53,7 @@ class AccuracyTable(ComparedTable):
     @override
     def notes(self, name: str, catalogue: Catalogue) -> list[str]:
         """Notes on learning rates chosen at an end of their grid, differences, and what the reference cells are."""
-        rates = footer(_choices(name, catalogue))
+        rates = footer(choices(name, catalogue))
         notes = [*([rates] if rates else []), *super().notes(name, catalogue)]
         if self.compare:
             cells = [cell for cell in catalogue.cells(name) if cell.artefacts]
@@ -68,7 +69,7 @@ class AccuracyTable(ComparedTable):
             notes.append(
                 f"Zero-shot (ε = 0): the encoder with its own text tower, asked for {prompts} with each class's name; "
                 f"no private image is used, and nothing is random. Non-private (ε = ∞): {label}without noise, with a "
-                "learning rate of its own. The paper has neither."
+                f"learning rate of its own.{' The paper has neither.' if name in PAPERS else ''}"
             )
         return notes
 
@@ -156,9 +157,9 @@ def _names_data(axis: Axis) -> bool:
     return all((one.dataset or one.model) and not one.method for one in axis.values.values())
 
 
-def _choices(name: str, catalogue: Catalogue) -> list[Choice]:
+def choices(name: str, catalogue: Catalogue) -> list[Choice]:
     """For each cell whose learning rate was `tuned`, the rate that was chosen and its candidates."""
-    choices = []
+    found = []
     for cell in catalogue.cells(name):
         first = cell.artefacts[0] if cell.artefacts else None  # a cell's runs differ in their seeds alone
         if isinstance(first, Experiment) and isinstance(first.learning_rate, Selection):
@@ -166,5 +167,5 @@ def _choices(name: str, catalogue: Catalogue) -> list[Choice]:
             grid = tuple(rate * selection.experiment.clip_norm for rate in selection.learning_rates)
             chosen = read_part(first.path(catalogue.scale), lambda record: finite(record["learning_rate"]))
             chosen *= first.clip_norm
-            choices.append(Choice(cell.row, cell.column, chosen, grid))
-    return choices
+            found.append(Choice(cell.row, cell.column, chosen, grid))
+    return found
