@@ -135,10 +135,9 @@ def _settings(compared: Comparison, chosen: Mapping[tuple[str, float], float]) -
     ]
     for epsilon in (*compared.epsilons, math.inf):
         plan = plan_at(one, epsilon)
-        if chosen:
-            found = [chosen.get((METHODS[name], epsilon)) for name in compared.setups]
-        else:
-            found = [compared.rates and compared.rates[epsilon]]
+        found = [chosen.get((METHODS[name], epsilon)) for name in compared.setups]
+        if compared.rates is not None:
+            found = [compared.rates[epsilon]]
         rates = " | ".join("" if rate is None else f"{rate:.4g}" for rate in found)
         label, noise = ("∞", "0") if math.isinf(epsilon) else (f"{epsilon:g}", rounded_up(plan.noise_multiplier, 4))
         lines.append(f"| {label} | {noise} | {plan.sampling_rate:.4g} | {plan.steps} | {rates} |")
