@@ -1,10 +1,12 @@
 """How work is executed: device, batch sizes, precision. None of it is part of a hash."""
 
 import ctypes
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeVar
 
 if TYPE_CHECKING:
     from dpmix.params.scales import Bundling
@@ -12,6 +14,8 @@ if TYPE_CHECKING:
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 CHECKPOINT_SECONDS = 300.0
+
+Result = TypeVar("Result")
 
 
 class Watcher(Protocol):
@@ -85,6 +89,20 @@ def default_device() -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+_AHEAD = 256
+
+
+def on_all_cores(one: Callable[[int], Result], indices: Sequence[int]) -> Iterator[Result]:
+    """What a function returns for each index, in order, computed ahead by threads, some hundreds at a time.
+
+    It is for work that releases the interpreter's lock, such as decoding images and hashing.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with ThreadPoolExecutor(max_workers=min(cores, 16)) as workers:
+        for start in range(0, len(indices), _AHEAD):
+            yield from workers.map(one, indices[start : start + _AHEAD])
 
 
 # `mallopt`'s names for its numbers, from glibc's malloc.h.

@@ -8,14 +8,14 @@ system for one data set and whose private attributes would be needed for another
 import contextlib
 import shutil
 import socket
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from dpmix.data.class_names import readable
+from dpmix.data.decoding import Part, part_of_paths
 from dpmix.errors import DataError, ParamsError, one_line, suggestion
 from dpmix.network import full_disk, retried
 from dpmix.params.registries import DATA_SETS, registered
@@ -24,24 +24,22 @@ from dpmix.params.registries import DATA_SETS, registered
 TIMEOUT_S = 60.0
 
 
-class Listing(NamedTuple):
-    """The images of one split: files, or pixels uint8 [N, H, W, 3]; labels int64 [N] index the classes."""
-
-    labels: npt.NDArray[np.int64]
-    images: Sequence[Path] | npt.NDArray[np.uint8]
+# The classes' names in the order of the labels; and the images, as `train` and `test` where the data set has a split of
+# its own, else all as `train`.
+Found = tuple[Iterable[str], Mapping[str, Part]]
 
 
-class Published(NamedTuple):
+class Fetched(NamedTuple):
     """A published data set on disk.
 
     Attributes:
         classes: readable names, in the order of the labels.
-        listings: `train` and `test` where the data set has a split of its own; else all images as `train`.
+        parts: as in `Found`.
         folders: what was unpacked.
     """
 
     classes: tuple[str, ...]
-    listings: Mapping[str, Listing]
+    parts: Mapping[str, Part]
     folders: tuple[Path, ...]
 
 
@@ -59,15 +57,14 @@ class Source(NamedTuple):
     Attributes:
         fetch: called with `torchvision.datasets` and the folder of downloads; fetches and unpacks there whatever is not
             there yet. What it returns is handed to `list`.
-        list: called with that and the folder: the classes' names in the order of the labels, and the images as
-            `Published.listings`.
+        list: called with that and the folder; says what is there.
         archives: what is downloaded, to tell a person what to fetch by hand; none if nothing is.
         folders: what is unpacked, relative to the folder of downloads.
         page: where a person finds the archives.
     """
 
     fetch: Callable[[Any, Path], Any]
-    list: Callable[[Any, Path], tuple[Iterable[str], Mapping[str, Listing]]]
+    list: Callable[[Any, Path], Found]
     archives: tuple[Archive, ...]
     folders: tuple[str, ...]
     page: str
@@ -79,7 +76,7 @@ def source_of(name: str) -> Source:
     return source
 
 
-def fetch(name: str, raw: Path) -> Published:
+def fetch(name: str, raw: Path) -> Fetched:
     """Fetch a published data set into `raw`, unless it is there, and list its images.
 
     Args:
@@ -96,8 +93,8 @@ def fetch(name: str, raw: Path) -> Published:
     source, raw = source_of(name), Path(raw)
     with _locked(raw, name):
         fetched = _fetched(name, source, raw)
-        names, listings = source.list(fetched, raw)
-    return Published(tuple(map(readable, names)), listings, tuple(raw / folder for folder in source.folders))
+        names, parts = source.list(fetched, raw)
+    return Fetched(tuple(map(readable, names)), parts, tuple(raw / folder for folder in source.folders))
 
 
 def _fetched(name: str, source: Source, raw: Path) -> Any:
@@ -173,16 +170,21 @@ def _locked(raw: Path, name: str) -> Iterator[None]:
         yield
 
 
-def class_folders(root: Path) -> list[Path]:
-    """The folders in `root` by alphabet, without hidden ones."""
-    return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+def class_folders(root: Path) -> dict[str, Path]:
+    """The folders in `root` by their names, in alphabetical order, without hidden ones."""
+    return {path.name: path for path in sorted(root.iterdir()) if path.is_dir() and not path.name.startswith(".")}
 
 
-def by_class(files: Iterable[Iterable[Path]]) -> Listing:
-    """The files of each class, sorted: directories are listed in no particular order."""
-    listed = [sorted(paths) for paths in files]
-    labels = np.repeat(np.arange(len(listed)), [len(paths) for paths in listed]).astype(np.int64)
-    return Listing(labels, [path for paths in listed for path in paths])
+def by_class(folders: Mapping[str, Path], pattern: str) -> Found:
+    """What is there where each class has a folder, without a split: the files of this pattern, sorted.
+
+    Args:
+        folders: by the classes' names.
+        pattern: of the images' names, such as "*.jpg".
+    """
+    listed = [sorted(folder.glob(pattern)) for folder in folders.values()]
+    labels = np.repeat(np.arange(len(listed)), list(map(len, listed)))
+    return folders, {"train": part_of_paths([path for paths in listed for path in paths], labels)}
 
 
 def lines_of(path: Path) -> list[str]:

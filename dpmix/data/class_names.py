@@ -14,17 +14,23 @@ def readable(name: str) -> str:
     `001.ak47` becomes `ak47`, `faces-easy-101` `faces easy`, `AnnualCrop` `annual crop`,
     `apartment_building/outdoor` `apartment building outdoor`.
     """
-    name = re.sub(r"^\d{3}\.(?=\D)|-101$", "", name)
-    name = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
-    return re.sub(r"[-_/\s]+", " ", name).strip().lower()
+    return _words(name, number=r"\d{3}")
 
 
 def prompt_name(name: str) -> str:
     """A class's name in a caption: "AnnualCrop", "101.annual-crop" and "annual_crop" become "annual crop"."""
-    name = re.sub(r"^\d+\.(?=\D)", "", name)  # Caltech-256 numbers its folders; 0.5mm is no such number
+    return _words(name, number=r"\d+")
+
+
+def _words(name: str, number: str) -> str:
+    name = re.sub(rf"^{number}\.(?=\D)", "", name)  # Caltech-256 numbers its folders; 0.5mm is no such number
     name = re.sub(r"-101$", "", name)  # and marks those taken over from Caltech-101
     name = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)  # EuroSAT writes in camel case
-    return re.sub(r"[\s_/-]+", " ", name).strip().lower() or name
+    return _spaced(name).lower() or name
+
+
+def _spaced(name: str) -> str:
+    return re.sub(r"[\s_/-]+", " ", name).strip()
 
 
 def readable_names(names: Sequence[str]) -> list[str]:
@@ -46,7 +52,7 @@ def prompt_names(names: Sequence[str]) -> list[str]:
 
 
 def _distinct(names: Sequence[str], simple: Callable[[str], str]) -> list[str]:
-    forms: tuple[Callable[[str], str], ...] = (simple, lambda name: re.sub(r"[\s_/-]+", " ", name).strip(), str)
+    forms: tuple[Callable[[str], str], ...] = (simple, _spaced, str)
     level = dict.fromkeys(names, 0)
     while True:
         written = {name: forms[at](name) for name, at in level.items()}

@@ -4,27 +4,22 @@ An image is resized by bicubic interpolation with antialiasing until its shorter
 as the encoders' own preprocessing does.
 """
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from dpmix.data import pixels
 from dpmix.errors import DataError, one_line
+from dpmix.execution import on_all_cores
 
 if TYPE_CHECKING:
     from PIL import Image
 
-_DECODED_AT_A_TIME = 256
-
 # How many times as long as wide an image may be before its ends are cut off.
 _LONGEST = 64
-
-Result = TypeVar("Result")
 
 
 class Part(NamedTuple):
@@ -52,6 +47,18 @@ class Part(NamedTuple):
         of_file = file if self.file is not None else None
         persons = self.persons[indices] if self.persons is not None else None
         return Part(self.labels[indices], lambda index: self.open(int(indices[index])), of_file, persons)
+
+
+def part_of_paths(paths: Sequence[Path], labels: npt.ArrayLike) -> Part:
+    """Image files as a part, their labels int64 [N]."""
+    return Part(np.asarray(labels, dtype=np.int64), lambda index: open_image(paths[index]), lambda index: paths[index])
+
+
+def part_of_pixels(levels: npt.NDArray[np.uint8], labels: npt.ArrayLike) -> Part:
+    """Pixels in memory as a part, uint8 [N, H, W] or [N, H, W, 3], their labels int64 [N]."""
+    from PIL import Image
+
+    return Part(np.asarray(labels, dtype=np.int64), lambda index: Image.fromarray(levels[index]))
 
 
 class Pool(NamedTuple):
@@ -139,11 +146,3 @@ def decode(part: Part, resolution: int, channels: int, first: int = 0) -> Iterat
         return fit(part.open(index), resolution, channels)
 
     return on_all_cores(one, range(first, len(part.labels)))
-
-
-def on_all_cores(one: Callable[[int], Result], indices: Sequence[int]) -> Iterator[Result]:
-    """What a function returns for each index, in order, computed ahead by threads, some hundreds at a time."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with ThreadPoolExecutor(max_workers=min(cores, 16)) as workers:
-        for start in range(0, len(indices), _DECODED_AT_A_TIME):
-            yield from workers.map(one, indices[start : start + _DECODED_AT_A_TIME])

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from dpmix.data import zips
 from dpmix.data.class_names import matched, readable_names
-from dpmix.data.decoding import Part, Pool, decode, open_image
+from dpmix.data.decoding import Part, Pool, decode, open_image, part_of_paths
 from dpmix.data.file_names import printable
 from dpmix.data.images import SPLITS, Images
 from dpmix.data.listing import ListedImage, Listing, leave_out_damaged, read_listing
@@ -93,11 +93,6 @@ def in_order(listing: Listing) -> Listing:
             both = f"{listing.root / other.place} is there twice, also as {listing.root / one.place}"
             raise DataError(f"{both}; keep one of them, or rename it")
     return replace(listing, images=images)
-
-
-def part_of_paths(paths: Sequence[Path], labels: npt.ArrayLike) -> Part:
-    """Image files as a part, their labels int64 [N]."""
-    return Part(np.asarray(labels, dtype=np.int64), lambda index: open_image(paths[index]), lambda index: paths[index])
 
 
 def part_of_files(

@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from dpmix.data import zips
-from dpmix.data.decoding import Part, fit, on_all_cores, open_image
+from dpmix.data.decoding import Part, fit, open_image
 from dpmix.data.tree import Files, Skipped
 from dpmix.errors import DataError
+from dpmix.execution import on_all_cores
 from dpmix.progress import progress
 
 # How many damaged images a line names.

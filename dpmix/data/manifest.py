@@ -14,6 +14,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from dpmix.data import origin
 from dpmix.data.decoding import Pool
 from dpmix.data.folders import pool_of
 from dpmix.data.images import SPLITS
@@ -40,17 +41,12 @@ def fingerprint(listing: Listing, content: bool = False) -> str:
     return seen.hexdigest()
 
 
-def _stamp(file: File, content: bool) -> list[Any]:
+def _stamp(file: File, content: bool) -> list[str] | list[int]:
     if content:
         return [hashlib.sha256(file.read()).hexdigest()]
     if file.member is not None:
         return [file.member.file_size, file.member.CRC]
-    try:
-        status = file.path.stat()
-    except OSError as error:
-        raise DataError(f"{file.path} cannot be read ({error.strerror}); put it back, or begin anew") from error
-    # A file that is moved to another's place keeps its own time of change, but not that of its entry.
-    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+    return origin.stamp(file.path, "put it back, or begin anew")
 
 
 def write_manifest(listing: Listing, path: Path, *, content: bool = False) -> str:

@@ -37,16 +37,25 @@ def fingerprint(root: Path, content: bool = False) -> str:
     seen = hashlib.sha256()
     found = sorted(_files(root))
     for name, path in progress(found, f"checking {root.name}", "file") if content else found:
-        said = file_digest(path) if content else _times(path)
+        said = file_digest(path) if content else stamp(path, "replace or remove it")
         seen.update(json.dumps([name, said]).encode(errors="surrogateescape"))
     return seen.hexdigest()
 
 
-def _times(path: Path) -> list[int]:
+def stamp(path: Path, remedy: str) -> list[int]:
+    """A file's size in bytes and times of change in ns, by which one that was replaced or moved here is noticed.
+
+    Args:
+        path: the file.
+        remedy: what to do if it is gone, for the message.
+
+    Raises:
+        DataError: if it is.
+    """
     try:
         status = path.stat()
     except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}); replace or remove it") from error
+        raise DataError(f"{path} cannot be read ({error.strerror}); {remedy}") from error
     # A file that is moved to another's place keeps its own time of change, but not that of its entry.
     return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dpmix.data import archives
+from dpmix.data.decoding import Pool, part_of_pixels
+from dpmix.data.folders import pool_of_folder
+from dpmix.data.manifest import pool_of_manifest
+from dpmix.data.splits import split_digest, split_parts, stratified_split
+from dpmix.data.store import write_store
 from dpmix.errors import DataError
 
 if TYPE_CHECKING:
     from dpmix.params.specs import DatasetSpec
-from dpmix.data.decoding import Part, Pool
-from dpmix.data.folders import part_of_paths, pool_of_folder
-from dpmix.data.manifest import pool_of_manifest
-from dpmix.data.splits import split_digest, split_parts, stratified_split
-from dpmix.data.store import write_store
 
 DIGITS_TRAIN, DIGITS_TEST = 1437, 360
 
@@ -96,13 +97,11 @@ def _persons(pool: Pool) -> int:
 # Published data sets
 def _from_scikit_learn(spec: "DatasetSpec") -> Pool:
     """Scikit-learn's digits, 8 x 8 pixels with levels 0 to 16; or a fixed subset of the 1,437 training images."""
-    from PIL import Image
     from sklearn.datasets import load_digits
 
     digits = load_digits()
     pixels = np.rint(digits.images * (255 / 16)).astype(np.uint8)
-    whole = Part(digits.target.astype(np.int64), lambda index: Image.fromarray(pixels[index]))
-    parts, drawn = split_parts(whole, DIGITS_TEST, "digits", "digits: ")
+    parts, drawn = split_parts(part_of_pixels(pixels, digits.target), DIGITS_TEST, "digits", "digits: ")
     if spec.train is not None and spec.train < DIGITS_TRAIN:
         _, subset = stratified_split(parts["train"].labels, spec.train, "digits/subset")
         parts["train"] = parts["train"].only(subset)
@@ -112,21 +111,10 @@ def _from_scikit_learn(spec: "DatasetSpec") -> Pool:
 
 
 def _from_torchvision(spec: "DatasetSpec", raw: Path) -> Pool:
-    from PIL import Image
-
-    from dpmix.data import archives
-
-    def part(listing: archives.Listing) -> Part:
-        images = listing.images
-        if isinstance(images, np.ndarray):
-            return Part(listing.labels, lambda index: Image.fromarray(images[index]))
-        return part_of_paths(images, listing.labels)
-
-    published = archives.fetch(spec.name, raw)
-    parts = {name: part(listing) for name, listing in published.listings.items()}
-    source = {"source": "torchvision", "split": "official"}
+    fetched = archives.fetch(spec.name, raw)
+    parts, source = dict(fetched.parts), {"source": "torchvision", "split": "official"}
     if "test" not in parts:
         parts, drawn = split_parts(parts["train"], spec.test, spec.name, f"{spec.name}: ")
         source |= drawn
-    folders = " and ".join(map(str, published.folders))
-    return Pool(published.classes, parts, folders, f"delete {folders} and run again, to unpack it anew", source)
+    folders = " and ".join(map(str, fetched.folders))
+    return Pool(fetched.classes, parts, folders, f"delete {folders} and run again, to unpack it anew", source)

@@ -19,8 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dpmix.data import origin
-from dpmix.data.decoding import Part, Pool, decode
-from dpmix.data.folders import part_of_paths
+from dpmix.data.decoding import Part, Pool, decode, part_of_paths
 from dpmix.data.inspection import damaged_in, refuse_damaged
 from dpmix.errors import DataError, DpmixError
 from dpmix.files import read_json, replace_directory, write_json
@@ -210,12 +209,8 @@ def _decoded_before(progress_file: Path, path: Path, part: Part, begin: int, siz
 
 
 def _stamp(part: Part, index: int) -> bytes:
-    """Path, size and times of change of an image's file, by which one that was replaced or moved here is noticed."""
+    """The path and the stamp of an image's file; nothing for an image that is no file."""
     if part.file is None:
         return b""
     path = part.file(index)
-    try:
-        stat = path.stat()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}); replace it and run again") from error
-    return f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ctime_ns}\n".encode()
+    return "\0".join(map(str, (path, *origin.stamp(path, "replace it and run again")))).encode() + b"\n"

@@ -9,11 +9,11 @@ import functools
 import hashlib
 import os
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from dpmix.errors import DataError
+from dpmix.execution import on_all_cores
 from dpmix.files import atomic_directory, read_json
 from dpmix.progress import progress
 from dpmix.seals.records import AGAIN, SEAL, Record, changed, read_record, write_record
@@ -47,9 +47,8 @@ def _digest(path: Path, size: int, *_: int) -> str:
     if size <= _BLOCK:
         return _of_block(path, 0).hex()
     starts = range(0, size, _BLOCK)
-    with ThreadPoolExecutor(max_workers=min(_cores(), 16, len(starts))) as workers:
-        sums = workers.map(functools.partial(_of_block, path), starts)
-        return hashlib.sha256(b"".join(progress(sums, f"checking {path.name}", "block", len(starts)))).hexdigest()
+    sums = on_all_cores(functools.partial(_of_block, path), starts)
+    return hashlib.sha256(b"".join(progress(sums, f"checking {path.name}", "block", len(starts)))).hexdigest()
 
 
 def _of_block(path: Path, start: int) -> bytes:
@@ -60,10 +59,6 @@ def _of_block(path: Path, start: int) -> bytes:
             seen.update(part)
             left -= len(part)
     return seen.digest()
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def digests_of(folder: Path) -> dict[str, str]:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dpmix import execution
 from dpmix.data import decoding, folders
 from dpmix.data import store as data_store
 from dpmix.data.decoding import Part, Pool
@@ -25,7 +26,7 @@ def test_a_full_disk_is_one_line_and_leaves_no_store(tmp_path: Path, monkeypatch
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(decoding.os, "fsync", full)
+    monkeypatch.setattr("os.fsync", full)
     root = folder_of(tmp_path / "in", {"a": 5})
     out = tmp_path / "made" / "out"
     with pytest.raises(DpmixError, match=r"made/out: No space left on device; free space .* run the same") as caught:
@@ -77,7 +78,7 @@ def count_opened(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 def halfway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[DatasetSpec, Path, list[Path]]:
     """A store of 40 training images whose decoding stopped at the 25th, which was damaged and is mended."""
     monkeypatch.setattr(data_store, "_SAVED_AT_A_TIME", 10)
-    monkeypatch.setattr(decoding, "_DECODED_AT_A_TIME", 1)
+    monkeypatch.setattr(execution, "_AHEAD", 1)
     root = folder_of(tmp_path / "in" / "train", {"a": 40})
     folder_of(tmp_path / "in" / "test", {"a": 3})
     victim = root / "a" / "024.png"

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from dpmix.data.folders import decoded, part_of_paths
+from dpmix.data.decoding import part_of_paths
+from dpmix.data.folders import decoded
 from dpmix.errors import DataError
 from dpmix.own.model_folder import ModelFolder
 from dpmix.own.probabilities import probabilities

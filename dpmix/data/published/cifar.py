@@ -1,12 +1,11 @@
 """CIFAR-10 and CIFAR-100 (Krizhevsky 2009): 32 x 32 pixels in pickled files, with a split of their own."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from dpmix.data.archives import Archive, Listing, Source
+from dpmix.data.archives import Archive, Found, Source
+from dpmix.data.decoding import part_of_pixels
 
 
 def _fetch_cifar(kind: str) -> Callable[[Any, Path], Any]:
@@ -16,11 +15,9 @@ def _fetch_cifar(kind: str) -> Callable[[Any, Path], Any]:
     return fetch_both
 
 
-def _list_cifar(fetched: Any, raw: Path) -> tuple[Iterable[str], Mapping[str, Listing]]:
-    listings = {
-        part: Listing(np.asarray(dataset.targets, dtype=np.int64), dataset.data) for part, dataset in fetched.items()
-    }
-    return fetched["train"].classes, listings
+def _list_cifar(fetched: Any, raw: Path) -> Found:
+    parts = {split: part_of_pixels(dataset.data, dataset.targets) for split, dataset in fetched.items()}
+    return fetched["train"].classes, parts
 
 
 CIFAR_10 = Source(

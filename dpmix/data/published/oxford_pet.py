@@ -1,19 +1,17 @@
 """Oxford-IIIT Pet (Parkhi et al. 2012): images whose labels and split are in text files."""
 
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from dpmix.data.archives import Archive, Listing, Source, lines_of
+from dpmix.data.archives import Archive, Found, Source, lines_of
+from dpmix.data.decoding import part_of_paths
 from dpmix.errors import DataError
 
 
-def _list_pet(fetched: Any, raw: Path) -> tuple[Iterable[str], Mapping[str, Listing]]:
+def _list_pet(fetched: Any, raw: Path) -> Found:
     root = raw / "oxford-iiit-pet"
-    listings, names = {}, {}
-    for part, file in (("train", "trainval.txt"), ("test", "test.txt")):
+    parts, names = {}, {}
+    for split, file in (("train", "trainval.txt"), ("test", "test.txt")):
         path = root / "annotations" / file
         try:
             # A line is an image's name, its class from 1, its species and its number within that.
@@ -21,9 +19,9 @@ def _list_pet(fetched: Any, raw: Path) -> tuple[Iterable[str], Mapping[str, List
         except (IndexError, ValueError) as error:
             raise DataError(f"{path} is damaged ({error}); delete {path.parent} and run again") from error
         names.update({label: name.rpartition("_")[0] for name, label in rows})
-        labels = np.asarray([label for _, label in rows], dtype=np.int64)
-        listings[part] = Listing(labels, [root / "images" / f"{name}.jpg" for name, _ in rows])
-    return [names[label] for label in sorted(names)], listings
+        images = [root / "images" / f"{name}.jpg" for name, _ in rows]
+        parts[split] = part_of_paths(images, [label for _, label in rows])
+    return [names[label] for label in sorted(names)], parts
 
 
 OXFORD_PET = Source(

@@ -1,18 +1,16 @@
 """SUN397 (Xiao et al. 2010): scenes, whose classes are folders below their initials, without a split."""
 
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from dpmix.data.archives import Archive, Listing, Source, by_class, lines_of
+from dpmix.data.archives import Archive, Found, Source, by_class, lines_of
 
 
-def _list_sun(fetched: Any, raw: Path) -> tuple[Iterable[str], Mapping[str, Listing]]:
+def _list_sun(fetched: Any, raw: Path) -> Found:
     root = raw / "SUN397"
     # A line is a class's folder below its initial, such as /a/abbey or /a/apartment_building/outdoor.
     lines = [line.lstrip("/") for line in lines_of(root / "ClassName.txt")]
-    listing = by_class((root / line).glob("sun_*.jpg") for line in lines)
-    return [line.partition("/")[2] for line in lines], {"train": listing}
+    return by_class({line.partition("/")[2]: root / line for line in lines}, "sun_*.jpg")
 
 
 SUN_397 = Source(
