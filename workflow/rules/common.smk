@@ -15,7 +15,7 @@ from dpmix.data import origin
 from dpmix.errors import DpmixError, one_line
 from dpmix.params.read import load_configuration
 from dpmix.params.registries import encoder_libraries
-from snakemake.cli import get_argument_parser
+from dpmix.workflow.call import when_called
 from snakemake.exceptions import WorkflowError
 
 # Jobs run the Python that runs Snakemake, also where no environment is activated.
@@ -52,28 +52,44 @@ LAUNCH = (
 FIRST = 3
 
 
-# Rules are defined before Snakemake says what it was asked for, so its own parser is asked. A job on a cluster's node
-# hears it from the process that submitted it.
+# A job on a cluster's node hears what the process that submitted it was asked for.
 if workflow.is_main_process:
-    CALL, _ = get_argument_parser().parse_known_args()
-    WORDS = [*CALL.targets, *CALL.forcerun, *CALL.until, *CALL.prioritize]
-    os.environ["DPMIX_TARGETS"] = json.dumps(WORDS if CALL.targets else [])
+    os.environ["DPMIX_TARGETS"] = "[]"
 
 
 envvars:
     "DPMIX_TARGETS",
 
 
-# All heads of a stream that the call needs are trained in one job, because the views cost, not the heads, and nothing
-# that it does not need.
-NEEDED = needed_for(CATALOGUE, json.loads(os.environ["DPMIX_TARGETS"]))
+# Rules whose jobs depend on what a call asks for: all heads of a stream that it needs are trained in one job, because
+# the views cost, not the heads, and nothing that it does not need.
+OF_A_CALL = [
+    workflow.current_basedir.join(name)
+    for name in ("fid.smk", "train.smk", "attacks.smk")
+]
 
-# Images of which data were made here may have changed since; file times alone would not tell.
-if workflow.is_main_process:
+
+def check_call(targets, words):
+    """Refuse what cannot be made, in one line, before Snakemake begins."""
+    if not workflow.is_main_process:
+        return
     try:
-        origin.check_all(map(os.path.dirname, NEEDED))
+        check_words(CATALOGUE, words, {rule.name for rule in workflow.rules})
+        # Images of which data were made here may have changed since; file times alone would not tell.
+        needed = needed_for(CATALOGUE, words if targets else [])
+        origin.check_all(map(os.path.dirname, needed))
     except DpmixError as error:
         raise SystemExit(f"error: {one_line(error)}") from None
+
+
+def define_jobs(targets, words):
+    """Define the jobs of a call with these targets and words (`dpmix.workflow.call`)."""
+    global NEEDED
+    if workflow.is_main_process:
+        os.environ["DPMIX_TARGETS"] = json.dumps(words if targets else [])
+    NEEDED = needed_for(CATALOGUE, json.loads(os.environ["DPMIX_TARGETS"]))
+    for file in OF_A_CALL:
+        workflow.include(file)
 
 
 def jobs_for(*kinds):
