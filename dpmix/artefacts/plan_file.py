@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 from typing_extensions import override
 
-if TYPE_CHECKING:
-    from dpmix.privacy.plan import Plan
 from dpmix.artefacts.base import SEMANTICS, Artefact, JobShare, number
 from dpmix.params.settings import PlanSettings
+
+if TYPE_CHECKING:
+    from dpmix.privacy.plan import Plan
 
 _OF_MODEL_MIX = {"mix_width", "truncation"}
 

@@ -10,15 +10,19 @@
 with the splits `train` and `test`, or `train` alone for a synthetic set D.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from dpmix.errors import DataError, DpmixError, one_line
 from dpmix.seals import AGAIN, FILES, check_files, read_record
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SPLITS = ("train", "test")
 
@@ -111,6 +115,22 @@ def check_alike(private: Images, public: Images) -> None:
 def _few(names: Sequence[str]) -> str:
     more = f", … ({len(names)})" if len(names) > 5 else ""
     return "(" + ", ".join(map(str, names[:5])) + more + ")"
+
+
+def batches(images: Images, size: int, device: str = "cpu", most: int | None = None) -> "Iterator[Tensor]":
+    """Images in their order as a network takes them: float32 [m, C, R, R] in [0, 1].
+
+    Args:
+        images: N images.
+        size: of a batch; the last may have fewer.
+        device: where batches are put.
+        most: how many images to give, the first ones; by default all.
+    """
+    import torch
+
+    for start in range(0, count := min(most or len(images), len(images)), size):
+        part = np.array(images.images[start : min(start + size, count)])
+        yield torch.from_numpy(part).to(device).float() / 255
 
 
 def load(directory: Path, split: str = "train") -> Images:

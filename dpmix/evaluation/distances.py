@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from dpmix.artefacts.data import EncoderModel, ImageStore, SyntheticStore
 from dpmix.artefacts.measurements import Distance
-from dpmix.data.images import Images, load
+from dpmix.data.images import Images, batches, load
 from dpmix.execution import DEFAULT, Execution
 from dpmix.provenance import versions
 from dpmix.random import KeyedRandom
@@ -79,15 +78,8 @@ def _images(distance: Distance, what: str, scale: str) -> Callable[[str], Iterat
         return functools.partial(_views, distance, load(private, "train"), d)
     if what == "synthetic":
         assert d is not None
-        return functools.partial(_plain, d, distance.samples)
-    return functools.partial(_plain, load(private, what), distance.samples)
-
-
-def _plain(images: Images, samples: int | None, device: str) -> Iterator[Tensor]:
-    count = min(samples or len(images), len(images))
-    for start in range(0, count, _BATCH):
-        batch = np.array(images.images[start : min(start + _BATCH, count)])
-        yield torch.from_numpy(batch).to(device).float() / 255
+        return functools.partial(batches, d, _BATCH, most=distance.samples)
+    return functools.partial(batches, load(private, what), _BATCH, most=distance.samples)
 
 
 def _views(distance: Distance, private: Images, d: Images | None, device: str) -> Iterator[Tensor]:

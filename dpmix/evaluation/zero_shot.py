@@ -7,13 +7,12 @@ a caption such as "a photo of a cat". The encoder is public, and of the private 
 import time
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 
 from dpmix.artefacts.data import EncoderModel
 from dpmix.artefacts.measurements import ZeroShot
 from dpmix.data.class_names import prompt_names
-from dpmix.data.images import load
+from dpmix.data.images import batches, load
 from dpmix.execution import DEFAULT, Execution
 from dpmix.models.encoder_files import shared_encoder
 from dpmix.models.libraries.base import tell_of_other_captions
@@ -44,10 +43,7 @@ def measure(wanted: Sequence[ZeroShot], scale: str, execution: Execution = DEFAU
         test = load(one.images().path(scale).parent, "test")
         tell_of_other_captions(folder, test.classes)
         weights = encoder.zero_shot_weights(prompt_names(test.classes), one.prompts)
-        predictions = []
-        for start in range(0, len(test), _BATCH):
-            images = torch.from_numpy(np.array(test.images[start : start + _BATCH])).to(device).float() / 255
-            predictions.append((encoder(images) @ weights.T).argmax(dim=1))
+        predictions = [(encoder(part) @ weights.T).argmax(dim=1) for part in batches(test, _BATCH, device)]
         write_record(
             one.path(scale),
             {

@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dpmix.artefacts.data import ImageStore, SyntheticSet, SyntheticStore
-from dpmix.data import origin
 from dpmix.errors import DataError
-from dpmix.makers.registry import Context, check_digests, maker
+from dpmix.makers.registry import Context, maker
 from dpmix.params.specs import GivenImagesSpec
 from dpmix.progress import say
 
@@ -15,12 +14,7 @@ if TYPE_CHECKING:
     from dpmix.synthesis.folder import SyntheticFolder
 
 
-def _check_images(store: ImageStore | SyntheticSet | SyntheticStore, context: Context) -> None:
-    check_digests(store, context)
-    origin.check(store.path(context.scale).parent)
-
-
-@maker(ImageStore, check=_check_images)
+@maker(ImageStore)
 def make_image_stores(stores: Sequence[ImageStore], context: Context) -> None:
     """Fetch or read each data set and decode it once at one resolution."""
     from dpmix.data.sources import prepare
@@ -29,7 +23,7 @@ def make_image_stores(stores: Sequence[ImageStore], context: Context) -> None:
         prepare(store.dataset, store.resolution, context.raw, store.path(context.scale).parent)
 
 
-@maker(SyntheticSet, check=_check_images)
+@maker(SyntheticSet)
 def make_synthetic_sets(wanted: Sequence[SyntheticSet], context: Context) -> None:
     """Draw each D, synthetic images of a data set's classes, or copy the public images that are given instead."""
     from dpmix.synthesis.draw import synthesize
@@ -47,7 +41,7 @@ def make_synthetic_sets(wanted: Sequence[SyntheticSet], context: Context) -> Non
             synthesize(folder, classes, d.size, out, device=device, **d.diffusion.sampling())
 
 
-@maker(SyntheticStore, check=_check_images)
+@maker(SyntheticStore)
 def make_synthetic_stores(stores: Sequence[SyntheticStore], context: Context) -> None:
     """Check the images of each D against the SHA-256 sums in its manifest, and decode them once at one resolution.
 

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 
 from dpmix.artefacts.data import DiffusionModel, EncoderModel
-from dpmix.data import origin
-from dpmix.makers.registry import Context, check_digests, maker
+from dpmix.makers.registry import Context, maker
 from dpmix.seals import DIGESTS, seal_folder
 
 # The demo's text-to-image model is trained on drawn digits rather than fetched.
@@ -12,12 +11,7 @@ _DRAWN = "strokes"
 _DEMO_SEED = 0
 
 
-def _check_encoder(model: EncoderModel, context: Context) -> None:
-    check_digests(model, context)
-    origin.check(model.path(context.scale).parent)
-
-
-@maker(EncoderModel, check=_check_encoder)
+@maker(EncoderModel)
 def make_encoders(models: Sequence[EncoderModel], context: Context) -> None:
     """Download each pretrained encoder, or train it on public images (the demo's on drawn digits)."""
     for model in models:

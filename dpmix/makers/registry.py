@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from dpmix.artefacts.base import Artefact
+from dpmix.data import origin
 from dpmix.errors import ParamsError
 from dpmix.execution import Execution
 from dpmix.seals import check_made
@@ -61,17 +62,19 @@ class Maker:
 _MAKERS: dict[type[Artefact], Maker] = {}
 
 
-def check_digests(artefact: Artefact, context: Context) -> None:
-    """Check an artefact's files against the digests that were written with them (`dpmix.seals`).
+def check_files(artefact: Artefact, context: Context) -> None:
+    """Check an artefact's files against the digests that were written with them, and the images that it was made of.
 
     Raises:
-        DataError: if one is missing or damaged.
+        DataError: if a file is missing or damaged (`dpmix.seals`), or the images have changed (`dpmix.data.origin`).
     """
-    check_made(artefact.path(context.scale))
+    path = artefact.path(context.scale)
+    check_made(path)
+    origin.check(path.parent)
 
 
 def maker(
-    *kinds: type[Artefact], collective: bool = False, check: Check = check_digests
+    *kinds: type[Artefact], collective: bool = False, check: Check = check_files
 ) -> Callable[[Function], Function]:
     """A decorator that registers a function as the maker of these kinds of artefact.
 

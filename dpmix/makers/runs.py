@@ -7,7 +7,7 @@ from dpmix.artefacts.experiment import Experiment, GradientRecord, Selection
 from dpmix.artefacts.measurements import CanaryAttack, Distance, ZeroShot
 from dpmix.artefacts.plan_file import PlanFile
 from dpmix.artefacts.published_privacy import PublishedPrivacy
-from dpmix.makers.registry import Context, check_digests, maker
+from dpmix.makers.registry import Context, check_files, maker
 from dpmix.progress import progress
 from dpmix.seals import write_record
 
@@ -45,7 +45,7 @@ def account_published(wanted: Sequence[PublishedPrivacy], context: Context) -> N
 
 def _check_trained(artefact: Artefact, context: Context) -> None:
     if not isinstance(artefact, GradientRecord):
-        check_digests(artefact, context)
+        check_files(artefact, context)
         return
     from dpmix.training.outcome import read_magnitudes
 

@@ -1,6 +1,6 @@
 """`Encoder`: a frozen image encoder, either the image tower of an OpenCLIP model or a timm backbone.
 
-`dpmix.models.encoder_download` downloads one into a folder; `dpmix.models.encoder_files` loads it from there.
+Its library (`dpmix.models.libraries`) fetches one into a folder; `dpmix.models.encoder_files` loads it from there.
 """
 
 from collections.abc import Callable, Sequence

@@ -3,11 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from dpmix.data.images import Images
+from dpmix.data.images import Images, batches
 from dpmix.models.encoder import Encoder
 from dpmix.models.photographs import crops
 from dpmix.models.remembered import Remembered
@@ -54,11 +53,7 @@ class Featurizer:
         Returns:
             float32 [N, d + 1].
         """
-        parts = []
-        for start in range(0, len(images), batch):
-            part = torch.from_numpy(np.array(images.images[start : start + batch])).to(device)
-            parts.append(self(part.float() / 255))
-        return torch.cat(parts)
+        return torch.cat([self(part) for part in batches(images, batch, device)])
 
     @staticmethod
     def standardized(encode: Encode, public: Images, device: str) -> "Featurizer":

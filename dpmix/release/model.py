@@ -18,13 +18,14 @@ from dpmix.errors import DataError
 from dpmix.params.models import EncoderSpec, ModelSpec
 from dpmix.privacy.accounting import rounded_up
 from dpmix.privacy.ledger import as_rows
+from dpmix.release.statement import Statement, statement_from, whole
 from dpmix.seals import check_tensors, save_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
-from dpmix.release.statement import Statement, statement_from, whole
 
 _AGAIN = "copy or make it again"
+_OWN_ENCODER = "put the head's own there, or name its folder as the encoder"
 
 
 @dataclass(frozen=True)
@@ -135,8 +136,8 @@ def _featurizer(
     loaded = load_encoder(folder, device, side=spec.side)
     if loaded.dim != (dim := weights["weight"].shape[1]):
         raise DataError(
-            f"{folder} gives {loaded.dim} features and the head was trained on {dim}, so it is another encoder; name "
-            "the folder of the head's own: --encoder"
+            f"{folder} gives {loaded.dim} features and the head was trained on {dim}, so it is another encoder; "
+            f"{_OWN_ENCODER}"
         )
     return Featurizer(loaded, weights.get("shift"), weights.get("scale"))
 
@@ -153,13 +154,11 @@ def _encoder(spec: EncoderSpec, path: Path, encoder: str | Path | None, digest: 
     folder = Path(encoder) if encoder else EncoderModel(encoder=spec).path("").parent
     if not folder.is_dir():
         raise DataError(
-            f"{folder} does not exist; fetch {spec.architecture} / {spec.weights} into it, or name one: --encoder"
+            f"{folder} does not exist; fetch {spec.architecture} / {spec.weights} into it, or name its folder as the "
+            "encoder"
         )
     if digest is not None and weights_digest(folder) != digest:
-        raise DataError(
-            f"{folder} has other weights than the encoder that {path} was trained on; name the folder of that one: "
-            "--encoder"
-        )
+        raise DataError(f"{folder} has other weights than the encoder that {path} was trained on; {_OWN_ENCODER}")
     return folder
 
 

@@ -18,11 +18,10 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from dpmix.errors import ParamsError
+from dpmix.views.draws import Draws, standard_normal
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-from dpmix.views.draws import Draws, standard_normal
 
 FLIP_PROBABILITY = 0.5
 

@@ -172,8 +172,8 @@ def test_a_head_knows_its_encoder(world: World, tmp_path: Path, encoder_folder: 
     with pytest.raises(DataError) as caught:
         release_model.load(model, encoder=others)
     assert str(caught.value) == (
-        f"{others} has other weights than the encoder that {model} was trained on; name the folder of that one: "
-        "--encoder"
+        f"{others} has other weights than the encoder that {model} was trained on; put the head's own there, or name "
+        "its folder as the encoder"
     )
 
 
