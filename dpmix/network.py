@@ -1,5 +1,6 @@
 """Downloads that are tried again after growing pauses, if the error is one that may pass."""
 
+import email.utils
 import errno
 import http.client
 import os
@@ -17,29 +18,59 @@ Result = TypeVar("Result")
 PAUSES = (1.0, 4.0, 16.0)
 
 # HTTP libraries (of the Hugging Face hub). Their exceptions mean a failed network, unless they carry an HTTP status.
-_CLIENTS = frozenset({"requests", "urllib3", "httpx", "httpcore"})
+_CLIENTS = frozenset({"requests", "urllib3", "httpx", "httpcore", "httpx2", "httpcore2"})
+
+# A server that asks to be left alone for longer than this, in seconds, is not waited for.
+LONGEST_PAUSE = 600.0
+
+# So many bytes more than at the last failure, and a download counts as one that has not failed yet.
+_ADVANCE = 2**20
 
 
-def retried(download: Callable[[], Result], what: str) -> Result:
+def retried(download: Callable[[], Result], what: str, done: Callable[[], int] = lambda: 0) -> Result:
     """The result of `download()`, which is called up to four times while the network or a server fails.
+
+    A server that says when to come back (`Retry-After`) is left alone for so long, if it is ten minutes or less.
 
     Args:
         download: fetches something. Called again, it starts anew or continues where it stopped.
         what: its name, for the line on stderr that says that it is tried again.
+        done: how many bytes are there. A download that continues and has grown by a megabyte is tried four times more.
 
     Raises:
         Exception: the last attempt's, or the first one that another attempt would not mend (see `passing`).
     """
-    for pause in PAUSES:
+    pauses, before = list(PAUSES), done()
+    while True:
         try:
             return download()
         except Exception as error:
-            if not passing(error):
+            if done() - before >= _ADVANCE:
+                pauses, before = list(PAUSES), done()
+            if not passing(error) or not pauses:
+                raise
+            pause = max(pauses.pop(0), asked_pause(error))
+            if pause > LONGEST_PAUSE:
                 raise
             reason = one_line(error, 160)
             print(f"{what}: {reason}; trying again in {pause:g} s", file=sys.stderr, flush=True)
             time.sleep(pause)
-    return download()
+
+
+def asked_pause(error: BaseException) -> float:
+    """For how many seconds the server that refused asks to be left alone (`Retry-After`); 0 if it does not say."""
+    for cause in _causes(error):
+        headers = getattr(cause, "headers", None) or getattr(getattr(cause, "response", None), "headers", None)
+        said = None if headers is None else headers.get("Retry-After")
+        if said is None:
+            continue
+        if said.strip().isdigit():
+            return float(said)
+        try:
+            return max(0.0, email.utils.parsedate_to_datetime(said).timestamp() - time.time())
+        except ValueError:
+            return 0.0
+    return 0.0
 
 
 def passing(error: BaseException) -> bool:

@@ -188,7 +188,11 @@ def too_long(path: Path) -> bool:
 
 
 def test_a_long_file_says_why_it_is_long() -> None:
-    files = [path for folder in ("dpmix", "tests", "benchmarks", "examples") for path in (ROOT / folder).rglob("*.py")]
+    files = [
+        path
+        for folder in ("dpmix", "tests", "benchmarks", "examples", "rehearsal")
+        for path in (ROOT / folder).rglob("*.py")
+    ]
     assert len(files) > 200
     assert [path.relative_to(ROOT).as_posix() for path in sorted(files) if too_long(path)] == []
 
@@ -257,7 +261,7 @@ def test_a_test_of_no_module_says_what_it_tests() -> None:
 
 
 def test_rooms_of_tests_are_rooms_of_the_package() -> None:
-    """But for the cluster and the faults, which are no part of it."""
+    """But for the cluster, the rehearsal and the faults, which are no part of it."""
     rooms = {path.name for path in (ROOT / "tests").iterdir() if path.is_dir() and any(path.glob("*.py"))}
     packages = {path.parent.name for path in (ROOT / "dpmix").glob("*/__init__.py")}
-    assert rooms - packages == {"mutants", "slurm"}
+    assert rooms - packages == {"mutants", "rehearsal", "slurm"}

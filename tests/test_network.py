@@ -3,23 +3,28 @@
 import errno
 import http.client
 import os
+import time
 import urllib.error
 from collections.abc import Callable
 from email.message import Message
+from email.utils import formatdate
 
 import pytest
 
 from dpmix import network
-from dpmix.network import full_disk, no_room, passing, retried
+from dpmix.network import asked_pause, full_disk, no_room, passing, retried
 
 
-def http_error(code: int) -> urllib.error.HTTPError:
-    return urllib.error.HTTPError("http://mirror/file", code, "no", Message(), None)
+def http_error(code: int, retry_after: str | None = None) -> urllib.error.HTTPError:
+    headers = Message()
+    if retry_after is not None:
+        headers["Retry-After"] = retry_after
+    return urllib.error.HTTPError("http://mirror/file", code, "no", headers, None)
 
 
 class Response:
-    def __init__(self, status_code: int) -> None:
-        self.status_code = status_code
+    def __init__(self, status_code: int, **headers: str) -> None:
+        self.status_code, self.headers = status_code, headers
 
 
 class ClientError(Exception):
@@ -102,6 +107,44 @@ def test_what_another_attempt_cannot_mend_is_raised_at_once(capsys: pytest.Captu
         retried(download, "the file")
     assert len(calls) == 1
     assert capsys.readouterr().err == ""
+
+
+def test_the_hubs_client_is_known_as_one() -> None:
+    """Whatever HTTP library its next release is built on."""
+    from huggingface_hub import get_session
+
+    assert type(get_session()).__module__.partition(".")[0] in network._CLIENTS
+
+
+def test_a_server_says_when_to_come_back() -> None:
+    assert asked_pause(http_error(503, "120")) == 120
+    in_a_minute = formatdate(time.time() + 60, usegmt=True)
+    assert 50 < asked_pause(caused_by(http_error(429, in_a_minute))) <= 60
+    assert asked_pause(http_error(429, formatdate(time.time() - 60, usegmt=True))) == 0
+    assert asked_pause(http_error(429, "soon")) == asked_pause(http_error(429)) == asked_pause(OSError("no")) == 0
+    refused = ClientError(429)
+    refused.response = Response(429, **{"Retry-After": "9"})
+    assert asked_pause(refused) == 9
+
+
+def test_a_server_that_wants_to_be_left_alone_for_a_day_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(network.time, "sleep", lambda seconds: None)
+    download, calls = failing(9, http_error(429, "86400"))
+    with pytest.raises(urllib.error.HTTPError):
+        retried(download, "the file")
+    assert len(calls) == 1
+
+
+def test_what_gains_is_tried_on() -> None:
+    there: list[int] = []
+
+    def download() -> str:
+        there.append(2**20)
+        if len(there) < 12:
+            raise ConnectionResetError("reset")
+        return "whole"
+
+    assert retried(download, "the file", done=lambda: sum(there)) == "whole"
 
 
 def test_a_full_disk_is_known_in_every_guise() -> None:

@@ -7,7 +7,7 @@ from dpmix.artefacts.data import DiffusionModel, EncoderModel, ImageStore, Synth
 from dpmix.artefacts.experiment import Experiment
 from dpmix.artefacts.measurements import Distance
 from dpmix.costs.operations import DIFFUSION, encoder_parameters
-from dpmix.data.archives import source_of
+from dpmix.data.archives import place_of, source_of
 from dpmix.models.photographs import CROPS
 from dpmix.params.models import EncoderSpec
 from dpmix.params.specs import DatasetSpec, GivenImagesSpec
@@ -101,7 +101,8 @@ def download(dataset: DatasetSpec, missing_only: bool = True, raw: Path = Path("
     if dataset.source != "torchvision":
         return 0
     source = source_of(dataset.name)
-    if missing_only and all((raw / folder).exists() for folder in source.folders):
+    place = place_of(dataset.name, raw, dataset.checksums)
+    if missing_only and all((place / folder).exists() for folder in source.folders):
         return 0
     return 2 * sum(archive.megabytes for archive in source.archives) * 10**6
 

@@ -1,28 +1,27 @@
-"""Published data sets: fetched and unpacked by torchvision, then listed; `dpmix.data.published` has each.
+"""Published data sets: fetched, compared with their checksums, unpacked and listed; `dpmix.data.published` has each.
 
-torchvision compares every archive with its published checksum before it unpacks it, and the pickled files of CIFAR
-before it opens them. Images are listed here rather than by torchvision's classes, whose order depends on the file
-system for one data set and whose private attributes would be needed for another.
+A folder appears when its archive is unpacked as a whole, so that one that is there is whole. Images are listed here
+rather than by torchvision's classes, whose order depends on the file system for one data set and whose private
+attributes would be needed for another.
 """
 
 import contextlib
 import shutil
-import socket
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from dpmix.data.class_names import readable
 from dpmix.data.decoding import Part, part_of_paths
+from dpmix.downloads import download, is_whole
 from dpmix.errors import DataError, ParamsError, one_line, suggestion
-from dpmix.network import full_disk, retried
+from dpmix.files import replace_directory
+from dpmix.network import full_disk
 from dpmix.params.registries import DATA_SETS, registered
-
-# A mirror that accepts a connection and then stays silent would hang for ever.
-TIMEOUT_S = 60.0
-
 
 # The classes' names in the order of the labels; and the images, as `train` and `test` where the data set has a split of
 # its own, else all as `train`.
@@ -44,30 +43,36 @@ class Fetched(NamedTuple):
 
 
 class Archive(NamedTuple):
-    """A file to fetch, relative to the folder of downloads, its MD5 sum as torchvision knows it, and its size."""
+    """A file to fetch, relative to the folder of downloads, its address, its MD5 sum, and its size.
+
+    What it holds is one folder, which is unpacked beside it (see `Source.folders`).
+    """
 
     path: str
+    url: str
     md5: str
     megabytes: int
+
+    @property
+    def name(self) -> str:
+        """Of the file."""
+        return Path(self.path).name
 
 
 class Source(NamedTuple):
     """How a published data set is fetched and listed; `dpmix.params.registries.DATA_SETS` names each.
 
     Attributes:
-        fetch: called with `torchvision.datasets` and the folder of downloads; fetches and unpacks there whatever is not
-            there yet. What it returns is handed to `list`.
-        list: called with that and the folder; says what is there.
-        archives: what is downloaded, to tell a person what to fetch by hand; none if nothing is.
-        folders: what is unpacked, relative to the folder of downloads.
+        archives: what is downloaded; none if nothing is.
+        folders: what is unpacked, one folder for each archive, relative to the folder of downloads.
         page: where a person finds the archives.
+        list: called with the folder of downloads and the archives; says what is there.
     """
 
-    fetch: Callable[[Any, Path], Any]
-    list: Callable[[Any, Path], Found]
     archives: tuple[Archive, ...]
     folders: tuple[str, ...]
     page: str
+    list: Callable[[Path, Sequence[Archive]], Found]
 
 
 def source_of(name: str) -> Source:
@@ -76,81 +81,116 @@ def source_of(name: str) -> Source:
     return source
 
 
-def fetch(name: str, raw: Path) -> Fetched:
+def place_of(name: str, raw: Path, checksums: Mapping[str, str] | None = None) -> Path:
+    """The folder of downloads of a data set: `raw`, or a folder in it for archives that are not the published ones.
+
+    Args:
+        name: one of `dpmix.params.registries.DATA_SETS`.
+        raw: the folder of all downloads.
+        checksums: as for `fetch`.
+    """
+    return raw / f"{name}-{'-'.join(one[:8] for one in checksums.values())}" if checksums else raw
+
+
+def fetch(
+    name: str, raw: Path, mirrors: Mapping[str, str] | None = None, checksums: Mapping[str, str] | None = None
+) -> Fetched:
     """Fetch a published data set into `raw`, unless it is there, and list its images.
 
     Args:
         name: one of `dpmix.params.registries.DATA_SETS`.
-        raw: the folder of downloads; archives and unpacked folders lie where torchvision puts them.
+        raw: the folder of downloads; archives and unpacked folders lie where torchvision would put them.
+        mirrors: by an archive's file name, the address where it is fetched instead of from its publisher.
+        checksums: by an archive's file name, the MD5 sum of one that is used instead of the published one.
 
     Raises:
-        ParamsError: for an unknown name.
+        ParamsError: for an unknown name, of a data set or an archive.
         DataError: if it cannot be downloaded, in four attempts, or unpacked; the message says what to fetch by hand and
             where to put it.
     """
     if name not in DATA_SETS:
         raise ParamsError(f"unknown torchvision data set {name!r}; {suggestion(name, DATA_SETS)}")
-    source, raw = source_of(name), Path(raw)
+    source, raw = source_of(name), place_of(name, Path(raw), checksums)
+    archives = _archives(name, source, mirrors or {}, checksums or {})
     with _locked(raw, name):
-        fetched = _fetched(name, source, raw)
-        names, parts = source.list(fetched, raw)
+        for archive, folder in zip(archives, source.folders, strict=True):
+            _obtain(name, source, archive, raw, raw / folder)
+        names, parts = source.list(raw, archives)
     return Fetched(tuple(map(readable, names)), parts, tuple(raw / folder for folder in source.folders))
 
 
-def _fetched(name: str, source: Source, raw: Path) -> Any:
-    from torchvision import datasets
-
-    folders = [raw / folder for folder in source.folders]
-    absent = [folder for folder in folders if not folder.exists()]
-    timeout = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(TIMEOUT_S)
-    try:
-        return retried(lambda: source.fetch(datasets, raw), name)
-    except BaseException as error:
-        for folder in absent:
-            # torchvision takes a folder that exists for a whole one.
-            shutil.rmtree(folder, ignore_errors=True)
-        if not isinstance(error, Exception):
-            raise
-        raise DataError(_complaint(name, source, raw, error, bool(absent))) from error
-    finally:
-        socket.setdefaulttimeout(timeout)
-
-
-def _complaint(name: str, source: Source, raw: Path, error: Exception, absent: bool) -> str:
-    """What went wrong, and what to fetch by hand, on one line."""
-    from torchvision.datasets.utils import check_integrity
-
-    reason = one_line(error)
-    files = [raw / archive.path for archive in source.archives]
-    folders = " and ".join(str(raw / folder) for folder in source.folders)
-    by_hand = (
-        f"fetch {' and '.join(file.name for file in files)} from {source.page} and put it at "
-        f"{' and '.join(map(str, files))}, or its contents at {folders}"
+def _archives(
+    name: str, source: Source, mirrors: Mapping[str, str], checksums: Mapping[str, str]
+) -> tuple[Archive, ...]:
+    """The archives of a source, some of them from other addresses or with other content."""
+    files = [archive.name for archive in source.archives]
+    for key, given in (("mirrors", mirrors), ("checksums", checksums)):
+        if strange := [file for file in given if file not in files]:
+            raise ParamsError(
+                f"params.yaml: datasets.{name}.{key}: {name} has no archive {strange[0]!r}; "
+                f"{suggestion(strange[0], files)}"
+            )
+    return tuple(
+        archive._replace(url=mirrors.get(archive.name, archive.url), md5=checksums.get(archive.name, archive.md5))
+        for archive in source.archives
     )
-    if full_disk(error):
-        gigabytes = 2 * sum(archive.megabytes for archive in source.archives) / 1000
-        return (
-            f"{name}: no space left on the disk of {raw}; free {gigabytes:.1f} GB for the archive and its contents and "
-            "run the same command again"
-        )
-    if not absent:
-        return f"{name}: {folders} is incomplete or damaged ({reason}); delete it and run again, or {by_hand}"
-    damaged = [
-        str(file)
-        for file, archive in zip(files, source.archives, strict=True)
-        if file.is_file() and not check_integrity(file, archive.md5)
-    ]
-    if damaged:
-        return (
-            f"{name}: {' and '.join(damaged)} is damaged (its checksum is not the published one) and cannot be fetched "
-            f"again ({reason}); delete it and {by_hand}"
-        )
-    if all(file.is_file() for file in files):
-        return (
-            f"{name}: cannot unpack {' and '.join(map(str, files))} ({reason}); free space, or unpack it to {folders}"
-        )
-    return f"{name} cannot be downloaded ({reason}); {by_hand}"
+
+
+def _obtain(name: str, source: Source, archive: Archive, raw: Path, folder: Path) -> None:
+    """Download and unpack an archive, unless its folder is there.
+
+    Raises:
+        DataError: if it cannot be.
+    """
+    if folder.exists():
+        return
+    file = raw / archive.path
+    by_hand = (
+        f"fetch {archive.name} from {source.page} and put it at {file}, or its contents at {folder}, or say under "
+        f"datasets.{name}.mirrors where else it is"
+    )
+    try:
+        download(archive.url, file, f"md5:{archive.md5}", name)
+    except Exception as error:
+        reason = one_line(error, 300)
+        if full_disk(error):
+            raise _no_room(name, archive, raw) from error
+        if file.is_file() and not is_whole(file, f"md5:{archive.md5}"):
+            raise DataError(
+                f"{name}: {file} is damaged (its checksum is not the published one) and cannot be fetched again "
+                f"({reason}); delete it and {by_hand}"
+            ) from error
+        raise DataError(f"{name} cannot be downloaded ({reason}); {by_hand}") from error
+    try:
+        _unpack(file, folder)
+    except Exception as error:
+        if full_disk(error):
+            raise _no_room(name, archive, raw) from error
+        raise DataError(
+            f"{name}: cannot unpack {file} ({one_line(error, 300)}); free space, or unpack it to {folder}"
+        ) from error
+
+
+def _no_room(name: str, archive: Archive, raw: Path) -> DataError:
+    return DataError(
+        f"{name}: no space left on the disk of {raw}; free {2 * archive.megabytes / 1000:.1f} GB for the archive and "
+        "its contents and run the same command again"
+    )
+
+
+def _unpack(file: Path, folder: Path) -> None:
+    """Unpack the folder that an archive holds, whole or not at all."""
+    for leftover in folder.parent.glob(f".{folder.name}-*"):  # of a process that was killed
+        shutil.rmtree(leftover, ignore_errors=True)
+    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        # A tar archive may name places outside of the folder; the standard library's zip reader never leaves it.
+        shutil.unpack_archive(file, aside, filter="data" if tarfile.is_tarfile(file) else None)
+        if not (aside / folder.name).is_dir():
+            raise FileNotFoundError(f"it holds no folder {folder.name}")
+        replace_directory(aside / folder.name, folder)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -111,7 +111,7 @@ def _from_scikit_learn(spec: "DatasetSpec") -> Pool:
 
 
 def _from_torchvision(spec: "DatasetSpec", raw: Path) -> Pool:
-    fetched = archives.fetch(spec.name, raw)
+    fetched = archives.fetch(spec.name, raw, spec.mirrors, spec.checksums)
     parts, source = dict(fetched.parts), {"source": "torchvision", "split": "official"}
     if "test" not in parts:
         parts, drawn = split_parts(parts["train"], spec.test, spec.name, f"{spec.name}: ")

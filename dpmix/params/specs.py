@@ -31,6 +31,9 @@ Resolution = Annotated[
 ]
 
 
+MD5 = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
+
+
 class DatasetSpec(Spec):
     """A private data set. `train`, `persons` and `test` are its published sizes, never counted at run time."""
 
@@ -80,6 +83,22 @@ class DatasetSpec(Spec):
         ),
         Declared(unit="images", added=True),
     ] = None
+    mirrors: Annotated[
+        dict[str, str] | None,
+        Field(
+            description="Of a published data set: by the file name of an archive, the address from which it is fetched "
+            "instead of from its publisher"
+        ),
+        Declared(determines=False),
+    ] = None
+    checksums: Annotated[
+        dict[str, MD5] | None,
+        Field(
+            description="Of a published data set: by the file name of an archive, the MD5 sum of another one that is "
+            "used in its place"
+        ),
+        Declared(added=True),
+    ] = None
     parent: Annotated[
         str | None,
         Field(description="Name of the data set that this one is a part of, whose synthetic images it shares"),
@@ -98,6 +117,11 @@ class DatasetSpec(Spec):
             raise ValueError("only of a folder data set damaged images can be left out; remove skip_damaged")
         if self.source == "torchvision" and self.name not in DATA_SETS:
             raise ValueError(f"no published data set is called {self.name!r}; {suggestion(self.name, DATA_SETS)}")
+        if (self.mirrors or self.checksums) and self.source != "torchvision":
+            raise ValueError(
+                "mirrors and checksums are of archives, and only a published data set (source: torchvision) has any; "
+                "remove them"
+            )
         if self.drawn_from is not None and self.source != "folder":
             raise ValueError(f"drawn_from is for a folder data set, and its source is {self.source}; remove it")
         if self.drawn_from is not None and (self.train is None or self.drawn_from < self.train):

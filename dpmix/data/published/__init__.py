@@ -1,1 +1,1 @@
-"""Published data sets, one module for each: how torchvision fetches it, and what lies where afterwards."""
+"""Published data sets, one module for each: where its archives are, and what lies where in them."""

@@ -1,14 +1,14 @@
 """Oxford-IIIT Pet (Parkhi et al. 2012): images whose labels and split are in text files."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from dpmix.data.archives import Archive, Found, Source, lines_of
 from dpmix.data.decoding import part_of_paths
 from dpmix.errors import DataError
 
 
-def _list_pet(fetched: Any, raw: Path) -> Found:
+def _list_pet(raw: Path, archives: Sequence[Archive]) -> Found:
     root = raw / "oxford-iiit-pet"
     parts, names = {}, {}
     for split, file in (("train", "trainval.txt"), ("test", "test.txt")):
@@ -24,13 +24,16 @@ def _list_pet(fetched: Any, raw: Path) -> Found:
     return [names[label] for label in sorted(names)], parts
 
 
+_DATA = "https://www.robots.ox.ac.uk/~vgg/data/pets/data"
+
 OXFORD_PET = Source(
-    lambda datasets, raw: datasets.OxfordIIITPet(raw, download=True),
-    _list_pet,
     (
-        Archive("oxford-iiit-pet/images.tar.gz", "5c4f3ee8e5d25df40f4fd59a7f44e54c", 792),
-        Archive("oxford-iiit-pet/annotations.tar.gz", "95a8c909bbe2e81eed6a22bccdf3f68f", 19),
+        Archive("oxford-iiit-pet/images.tar.gz", f"{_DATA}/images.tar.gz", "5c4f3ee8e5d25df40f4fd59a7f44e54c", 792),
+        Archive(
+            "oxford-iiit-pet/annotations.tar.gz", f"{_DATA}/annotations.tar.gz", "95a8c909bbe2e81eed6a22bccdf3f68f", 19
+        ),
     ),
     ("oxford-iiit-pet/images", "oxford-iiit-pet/annotations"),
     "https://www.robots.ox.ac.uk/~vgg/data/pets/",
+    _list_pet,
 )
