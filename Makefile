@@ -6,7 +6,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo reference cifar10 test test-portable lint format bench bench-stream mutants lock clean
+.PHONY: help install demo reference cifar10 test test-portable lint format bench bench-stream mutants drill lock clean
 
 CORES ?= all
 VENV := .venv
@@ -51,6 +51,7 @@ help:
 	@echo 'make bench     speed beside other libraries, as ratios'
 	@echo 'make bench-stream   the fine-tuning stream beside its encoder alone'
 	@echo 'make mutants   plant single faults and see which the tests find: docs/reliability.md'
+	@echo 'make drill     kill, starve and damage a finished demo, and see what one more call makes of it: docs/reliability.md'
 	@echo 'make lock      resolve requirements.lock from pyproject.toml again'
 	@echo 'make clean     remove caches and logs; results and $(VENV) stay'
 
@@ -170,6 +171,9 @@ bench-stream: install
 
 mutants: install
 	@$(BIN)/python tests/mutants
+
+drill: install
+	@$(BIN)/python tests/drill
 
 lock: install
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --all-extras --no-header \

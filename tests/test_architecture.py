@@ -261,7 +261,7 @@ def test_a_test_of_no_module_says_what_it_tests() -> None:
 
 
 def test_rooms_of_tests_are_rooms_of_the_package() -> None:
-    """But for the cluster, the rehearsal and the faults, which are no part of it."""
+    """But for the cluster, the rehearsal, the faults and the drill, which are no part of it."""
     rooms = {path.name for path in (ROOT / "tests").iterdir() if path.is_dir() and any(path.glob("*.py"))}
     packages = {path.parent.name for path in (ROOT / "dpmix").glob("*/__init__.py")}
-    assert rooms - packages == {"mutants", "rehearsal", "slurm"}
+    assert rooms - packages == {"drill", "mutants", "rehearsal", "slurm"}

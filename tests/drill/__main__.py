@@ -1,0 +1,68 @@
+"""`python tests/drill`: harm a finished demo in many ways, and see what one more call makes of it."""
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+from types import ModuleType
+
+ROOT = Path(__file__).resolve().parents[2]
+# Some library brings a package `tests` of its own, which would be found instead of this folder.
+sys.modules["tests"] = tests = ModuleType("tests")
+tests.__path__ = [str(ROOT / "tests")]
+sys.path.insert(0, str(ROOT))
+
+from dpmix.errors import one_line  # noqa: E402
+from dpmix.provenance import hardware  # noqa: E402
+from tests.drill import clock, concurrency, damage, disks, environment, kills, late_files, signals  # noqa: E402
+from tests.drill.case import Case  # noqa: E402
+from tests.drill.judge import FAILED  # noqa: E402
+from tests.drill.page import results_of, write  # noqa: E402
+from tests.drill.place import new_world  # noqa: E402
+from tests.drill.run import drill, tell  # noqa: E402
+
+HARMS: dict[str, list[Case]] = {
+    module.__name__.rpartition(".")[2]: module.CASES
+    for module in (signals, environment, concurrency, clock, late_files, disks, damage, kills)
+}
+
+
+def main() -> int:
+    """Run the cases; the exit status is 1 if one of them failed."""
+    parser = argparse.ArgumentParser(prog="python tests/drill", description=__doc__)
+    parser.add_argument("--finished", type=Path, default=ROOT, help="a checkout whose demo is finished; this one")
+    parser.add_argument("--target", default="table12", help="the table that is made again and again")
+    parser.add_argument("--only", default="", help="only cases whose kind or name has this in it; writes no page")
+    parser.add_argument("--seed", type=int, default=0, help="of random moments and choices")
+    parser.add_argument("--jobs", type=int, default=2, help="how many at a time")
+    given = parser.parse_args()
+    if not (given.finished / "results/demo/tables" / f"{given.target}.json").exists():
+        parser.error(f"{given.finished} has no finished demo; make demo first")
+    cases = [
+        case
+        for kind, some in HARMS.items()
+        for case in some
+        if given.only in f"{kind}: {case.group}: {case.name}"
+    ]  # fmt: skip
+    if not cases:
+        parser.error(f"no case has {given.only!r} in its kind or name")
+    path = results_of(hardware())
+    if not given.only:
+        path.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory(prefix="drill-") as scratch:
+        Path(scratch).chmod(0o755)
+        try:
+            world = new_world("demo", Path(scratch) / "demo", given.target, finished=given.finished)
+        except RuntimeError as error:
+            tell(f"error: {one_line(error)}")
+            return 2
+        found = drill(world, cases, given.seed, None if given.only else path, given.jobs)
+    failed = [one for one in found if one.ending == FAILED]
+    tell(f"{len(found) - len(failed)} of {len(found)} ended as they should")
+    if not given.only:
+        write(path)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,94 @@
+"""What counts as right after harm: the same tables, or one line with a remedy that works."""
+
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from .place import Done, Place
+
+IDENTICAL, REFUSED, FAILED = "identical", "refused in one line", "failed"
+
+
+def content(results: Path) -> dict[str, bytes]:
+    """What a scale's tables, claims and runs hold, by their paths; times, which no two runs share, are left out."""
+    found = {}
+    for path in sorted((*results.glob("tables/*"), *results.glob("claims.*"), *results.rglob("metrics.json"))):
+        # Table 13 shows times.
+        if path.name.startswith(".") or path.stem == "table13":
+            continue
+        text = path.read_bytes()
+        if path.name == "metrics.json":
+            values = json.loads(text)
+            values.pop("times", None)
+            text = json.dumps(values).encode()
+        found[path.relative_to(results).as_posix()] = text
+    return found
+
+
+def differences(found: Mapping[str, bytes], expected: Mapping[str, bytes]) -> list[str]:
+    """What is another, missing, or more than expected."""
+    return sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
+
+
+def lines(output: str) -> list[str]:
+    """The error lines in what a call wrote, each once: Snakemake shows a job's own and may show its log."""
+    said = (line.strip() for line in output.splitlines())
+    return list(dict.fromkeys(line for line in said if line.startswith("error: ")))
+
+
+def in_one_line(done: Done) -> bool:
+    """Whether a call that failed said why in one line."""
+    return done.status != 0 and len(lines(done.output)) == 1 and "Traceback (most recent call last)" not in done.output
+
+
+def remedy(said: str, folder: Path) -> list[Path]:
+    """What an error line says to delete."""
+    what = re.search(r"; (?:.*, or )?delete (.+?)(?: and run the same| and make|$)", said)
+    if what is None:
+        return []
+    if what[1].startswith("it"):
+        words = (folder / word.strip(":") for word in said.removeprefix("error: ").split())
+        return [next(path for path in words if path.exists() and path != folder)]
+    return [folder / one for one in what[1].split(" and ")]
+
+
+def judge(place: Place, command: str, expected: Mapping[str, bytes]) -> tuple[str, str]:
+    """Run a command once, and once more if it refuses and says what to delete.
+
+    Args:
+        place: the checkout that was harmed.
+        command: as the README has it.
+        expected: the content of a checkout that was not.
+
+    Returns:
+        `IDENTICAL`, `REFUSED` or `FAILED`, and the line or what is wrong.
+    """
+    try:
+        done, said = place.run(command), ""
+        if done.status and not in_one_line(done):
+            return FAILED, _why(done)
+        if done.status:
+            (said,) = lines(done.output)
+            for path in remedy(said, place.folder):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            done = place.run(command)
+            if done.status:
+                return FAILED, f"what it says to do does not help: {said}, then {_why(done)}"
+    except TimeoutError as error:
+        return FAILED, str(error)
+    try:
+        wrong = differences(content(place.results), expected)
+    except ValueError as error:
+        return FAILED, f"a run is no JSON: {error}"
+    if wrong:
+        return FAILED, f"not as before: {', '.join(wrong)}"
+    return (REFUSED, said.replace(str(place.folder), ".")) if said else (IDENTICAL, "")
+
+
+def _why(done: Done) -> str:
+    """The most telling line of what a failed call wrote."""
+    said = [line.strip() for line in done.output.splitlines() if line.strip()]
+    telling = [line for line in said if re.search(r"(error|exception)\b", line, re.IGNORECASE)]
+    return f"status {done.status}: {' / '.join((telling or said[-1:])[:3])}"[:400]

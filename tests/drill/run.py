@@ -1,0 +1,117 @@
+"""Do the cases in turn, and write down how each ended."""
+
+import csv
+import sys
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from random import Random
+
+from .case import Case, Missed
+from .judge import FAILED, content, in_one_line, judge, lines
+from .place import Done, World
+
+_TRIES = 5
+
+
+@dataclass(frozen=True)
+class Result:
+    """How one case ended.
+
+    Attributes:
+        world: where.
+        group: of the case.
+        name: of the case.
+        during: what the call that was harmed said of it, if it ended by itself.
+        ending: `identical`, `refused in one line` or `failed`, after one call by the README's command.
+        seconds: that all took.
+        said: the line, or what is wrong.
+    """
+
+    world: str
+    group: str
+    name: str
+    during: str
+    ending: str
+    seconds: float
+    said: str
+
+
+def _during(done: Done | None) -> str:
+    if done is None:
+        return ""
+    if done.status == 0:
+        return "finished"
+    return lines(done.output)[0] if in_one_line(done) else f"status {done.status}"
+
+
+def one(world: World, case: Case, seed: str, expected: dict[str, bytes], more: dict[str, str]) -> Result | None:
+    """Do a case once, or again if the harm came too late; None if it always did."""
+    random = Random(seed)
+    for _ in range(_TRIES):
+        started = time.monotonic()
+        with world.fresh() as place:
+            place.environment |= more
+            try:
+                done = case.harm(place, random)
+            except Missed:
+                continue
+            except TimeoutError as error:
+                return Result(world.name, case.group, case.name, str(error), FAILED, 0.0, "the call does not end")
+            ending, said = judge(place, case.spelled(place), expected)
+            during = _during(done).replace(str(place.folder), ".")
+        seconds = round(time.monotonic() - started, 1)
+        return Result(world.name, case.group, case.name, during, ending, seconds, said)
+    return None
+
+
+def drill(world: World, cases: Iterable[Case], seed: int, target: Path | None = None, at_once: int = 1) -> list[Result]:
+    """Do all cases, and write each result as soon as it is there.
+
+    Args:
+        world: where.
+        cases: in this order.
+        seed: of all random moments and choices.
+        target: a CSV file that gets a line for each; those that are there stay.
+        at_once: how many are done at a time, each in a copy of its own.
+    """
+    expected = content(world.place().results)
+    found: list[Result] = []
+    for case in cases:
+        with case.around() if case.around else nullcontext({}) as more, ThreadPoolExecutor(at_once) as pool:
+            seeds = [f"{seed} {case.group} {case.name} {number}" for number in range(case.times)]
+            done = pool.map(lambda text: one(world, case, text, expected, more), seeds)  # noqa: B023
+            for number, result in enumerate(done, start=1):
+                what = f"{world.name}: {case.group}: {case.name} [{number}/{case.times}]"
+                if result is None:
+                    tell(f"{'nothing to harm':20} {what}")
+                    continue
+                found.append(result)
+                tell(f"{result.ending:20} {what} {result.said}".rstrip())
+                if target:
+                    append(target, result)
+    return found
+
+
+def tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def append(path: Path, result: Result) -> None:
+    """Add a result to a CSV file, which gets its heading with the first."""
+    new = not path.exists()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        if new:
+            writer.writerow([one.name for one in fields(Result)])
+        writer.writerow(astuple(result))
+
+
+def read(path: Path) -> list[Result]:
+    """The results in a CSV file."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return [Result(**{**row, "seconds": float(row["seconds"])}) for row in csv.DictReader(file)]
