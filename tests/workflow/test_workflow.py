@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from dpmix.artefacts.experiment import Experiment
 from dpmix.catalogue.catalogue import Catalogue
 from dpmix.catalogue.jobs import needed_for
 from dpmix.params.read import parse, read
+from dpmix.workflow.owner import Caller
 
 # What Snakemake says first.
 PROFILE = "Using workflow specific profile workflow/profiles/default for setting default command line arguments.\n"
@@ -257,7 +259,6 @@ def test_a_killed_call_leaves_nothing_that_counts_as_done_and_results_come_back(
     assert 0 < len(finished) < len(before)
     assert content(finished).items() <= content(before).items()
 
-    copy("--unlock", "table2")
     assert {path for path in copy.planned("table2") if path.endswith("metrics.json")} == set(before) - set(finished)
     copy("table2")
     assert finished.items() <= copy.runs().items()
@@ -295,11 +296,32 @@ def test_what_was_being_written_when_snakemake_was_killed_is_made_again(copy: Cl
             (tmp_path / name).symlink_to(here)
     copy("table2", fails=True, python=killer.with_name("python3"))
     assert table.read_text() == before
-    copy("--unlock", "table2")
     assert "IncompleteFilesException" in copy("--workflow-profile", "none", "table2", fails=True)
     assert "python -m dpmix step table 2" in copy("--printshellcmds", "table2")
     assert table.read_text() == before
     assert "Nothing to be done" in copy("--dry-run", "table2")
+
+
+def test_a_lock_holds_while_its_owner_lives_and_no_longer(copy: Clone) -> None:
+    """The owner is this test: a note is like that of a call, and so are the locks."""
+    shutil.rmtree(copy.folder / "results" / "demo" / "tables")
+    records = copy.folder / ".snakemake"
+    lock, note = records / "locks" / "0.output.lock", records / "callers" / "note.json"
+    lock.parent.mkdir(exist_ok=True)
+    note.parent.mkdir(exist_ok=True)
+    lock.write_text("results/demo/tables/table2.csv\n")
+    note.write_text(json.dumps(asdict(Caller.this())))
+    *_, last = copy("table2", fails=True).splitlines()
+    assert last.startswith(f"error: another call of Snakemake is making these files (process {os.getpid()} on ")
+    assert lock.exists()
+    assert "table2" in copy("--dry-run", "table2")
+    note.write_text(json.dumps(asdict(replace(Caller.this(), boot="before this machine was started anew"))))
+    copy("table2")
+    assert tables("2") <= {
+        path.relative_to(copy.folder).as_posix() for path in copy.folder.glob("results/demo/tables/*")
+    }
+    assert not list(lock.parent.glob("*.lock"))
+    assert not list(note.parent.iterdir())
 
 
 # Planning -------------------------------------------------------------------------------------------------------------
