@@ -12,7 +12,7 @@ import torch
 from benchmarks import cases
 from benchmarks.cases import NotInstalled, Problem
 from benchmarks.measure import fastest, machine, peak_on_gpu, ratio, tell, times, write_table
-from dpmix.privacy.clipping import explain_backend, multiply_adds
+from dpmix.privacy.backend_choice import explain_backend, multiply_adds
 
 FORMATS = {"NCHW": torch.contiguous_format, "NHWC": torch.channels_last}
 

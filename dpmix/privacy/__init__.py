@@ -7,6 +7,7 @@ any training loop. Functions have examples that run. In reading order:
   the sensitivity and the adjacency, and `Plan` hands out the sampler and the noise.
 - `sampling`: who takes part in a step (Poisson sampling).
 - `clipping`: the sum of clipped per-example gradients, `clipped_sum`, by one of four backends (Eq. 4).
+  - `backend_choice`: which of them is the fastest for a network, its images and a device.
   - `modes`: how a gradient is scaled or changed, and the sensitivity that follows; each mode is a class.
   - `per_example`: per-example gradients of a network; `ghost`: their norms and sum without them.
   - `layers`: the rules for linear, convolutional, norm and embedding layers; `weight_gradients` is their GPU kernel for
@@ -16,7 +17,8 @@ any training loop. Functions have examples that run. In reading order:
   - `precision`: number formats of passes, norms and sums.
 - `noise`: Gaussian noise, from a seed for experiments or from the operating system's entropy for release.
 - `accounting`: ε of a history of steps under three accountants; `calibration`: the noise for a given ε.
-- `ledger`: what a run really executed, and its ε; `measurement` has the statistical tests of its noise and samples.
+- `ledger`: what a run really executed, and its ε; `noise_measurement` and
+  `sample_measurement` have the statistical tests of its noise and samples.
 
 Beside the plain algorithm:
 

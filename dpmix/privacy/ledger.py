@@ -2,8 +2,8 @@
 
 The plan says what should happen; the ledger records what did: for each step the sampling rate and the standard
 deviation of the noise. It does not take the trainer's word for either. Noise is measured, as the difference between
-what went into the noise source and what came out, and samples are counted (`dpmix.privacy.measurement`). A run whose
-noise or samples do not fit what it says, or that took other steps than planned, is refused.
+what went into the noise source and what came out (`noise_measurement`), and samples are counted (`sample_measurement`).
+A run whose noise or samples do not fit what it says, or that took other steps than planned, is refused.
 """
 
 import math
@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 from dpmix.errors import ParamsError, PrivacyError
 from dpmix.privacy.accounting import Steps, rounded_up
-from dpmix.privacy.measurement import NoiseMeasurement, SampleMeasurement
 from dpmix.privacy.model_mix_accounting import MixedSteps
+from dpmix.privacy.noise_measurement import NoiseMeasurement
+from dpmix.privacy.sample_measurement import SampleMeasurement
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -191,7 +192,7 @@ class Ledger:
         return plan.stated(self.history(), self.mixed())
 
     def verify(self) -> None:
-        """Hold what was measured against what was said, by the statistical tests of `dpmix.privacy.measurement`.
+        """Hold what was measured against what was said, by statistical tests.
 
         Raises:
             PrivacyError: if the noise or the mixing is too small or not independent, samples do not fit their rate, or

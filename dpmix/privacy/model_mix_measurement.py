@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dpmix.errors import PrivacyError
-from dpmix.privacy.measurement import _CHANCE, _MOST_STEPS, NoiseMeasurement
 from dpmix.privacy.model_mix import MixRule, centres, signed_gaps
+from dpmix.privacy.noise_measurement import CHANCE, MOST_STEPS, NoiseMeasurement
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -78,7 +78,7 @@ class MixingMeasurement:
         if not bool((offset.abs() <= 0.5 + rounding).all()):
             self._flaw = self._flaw or f"{name} was moved by something else than its mixing and its noisy sum"
         unmixed = int((offset.abs() < _MIDDLE).sum())
-        if binom.sf(unmixed - 1, offset.numel(), 2 * (_MIDDLE + rounding)) < _CHANCE / _MOST_STEPS:
+        if binom.sf(unmixed - 1, offset.numel(), 2 * (_MIDDLE + rounding)) < CHANCE / MOST_STEPS:
             self._flaw = self._flaw or f"coordinates of {name} were not mixed"
         # Where rounding takes α to an end, this is what the square of its quantile is in the mean.
         end = max(1e-12, rounding / 4 / math.e)

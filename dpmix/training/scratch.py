@@ -14,7 +14,8 @@ from dpmix.execution import Execution, Watcher
 from dpmix.models.networks import build_network
 from dpmix.params.models import NetworkSpec
 from dpmix.params.registries import ENGINES, registered
-from dpmix.privacy.clipping import choose_backend, clipped_sum, explain_backend, multiply_adds
+from dpmix.privacy.backend_choice import choose_backend, explain_backend, multiply_adds
+from dpmix.privacy.clipping import clipped_sum
 from dpmix.privacy.loss import ExampleLoss
 from dpmix.privacy.model_checks import check_examples_independent
 from dpmix.privacy.noise import NoiseSource

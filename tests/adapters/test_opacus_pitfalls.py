@@ -18,7 +18,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from dpmix.errors import DataError, PrivacyError
 from dpmix.models.encoder import Encoder
-from dpmix.privacy.clipping import BACKENDS, clipped_sum
+from dpmix.privacy.backend_choice import BACKENDS
+from dpmix.privacy.clipping import clipped_sum
 from dpmix.privacy.ledger import Ledger
 from dpmix.privacy.loss import ExampleLoss
 from dpmix.privacy.plan import Plan

@@ -9,12 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from dpmix.errors import ParamsError
-from dpmix.privacy import clipping
-from dpmix.privacy.clipping import (
-    choose_backend,
-    clipped_sum,
-    explain_backend,
-)
+from dpmix.privacy import backend_choice
+from dpmix.privacy.backend_choice import choose_backend, explain_backend, multiply_adds
+from dpmix.privacy.clipping import clipped_sum
 from dpmix.privacy.loss import ExampleLoss
 from tests.privacy.architectures import flat, naive_clipped_sum, parameters
 from tests.privacy.test_clipping import close, data, small
@@ -41,7 +38,7 @@ def test_the_choice_is_explained(monkeypatch):
     module, views = small(), data(2, 3)[0]
     assert explain_backend(module, views, "reference") == "reference: asked for"
     assert explain_backend(module, views[:0]).startswith("vectorized: an example has only 2.3e+03 multiply-adds")
-    monkeypatch.setattr(clipping, "_SEQUENTIAL_PAYS", 1)
+    monkeypatch.setattr(backend_choice, "_SEQUENTIAL_PAYS", 1)
     assert (
         explain_backend(module, views)
         == "sequential: an example of 2.3e+03 multiply-adds is batch enough for a processor"
@@ -86,8 +83,8 @@ def test_the_choice_of_a_backend(monkeypatch):
     module, views = small(), data(2, 3)[0]
     assert choose_backend(module, views) == "vectorized"
     # 16 pixels of 4 x 9 weights, and 64 x 3: multiply-adds of one image.
-    assert clipping.multiply_adds(module, views[0, :1]) == 16 * 36 + 192
-    monkeypatch.setattr(clipping, "_SEQUENTIAL_PAYS", 3 * (16 * 36 + 192) - 1)
+    assert multiply_adds(module, views[0, :1]) == 16 * 36 + 192
+    monkeypatch.setattr(backend_choice, "_SEQUENTIAL_PAYS", 3 * (16 * 36 + 192) - 1)
     assert choose_backend(module, views) == "sequential"
 
 

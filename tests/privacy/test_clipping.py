@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from dpmix.errors import ParamsError, PrivacyError
+from dpmix.privacy.backend_choice import BACKENDS
 from dpmix.privacy.clipping import (
-    BACKENDS,
     ClippedSum,
     clipped_sum,
     zero_sum,

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from dpmix.errors import ParamsError
 from dpmix.privacy import ghost
-from dpmix.privacy.clipping import choose_backend, clipped_sum, explain_backend
+from dpmix.privacy.backend_choice import choose_backend, explain_backend
+from dpmix.privacy.clipping import clipped_sum
 from dpmix.privacy.loss import ExampleLoss
 from dpmix.privacy.modes import AutoS, Clipping, Flat, PerLayer, Scaling
 from tests.privacy import checks

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from dpmix.models.networks import build_network
 from dpmix.params.models import WideResNetSpec
-from dpmix.privacy.clipping import choose_backend, clipped_sum
+from dpmix.privacy.backend_choice import choose_backend
+from dpmix.privacy.clipping import clipped_sum
 from dpmix.privacy.linear_heads import append_one, head_clipped_sum
 from dpmix.privacy.loss import ExampleLoss
 from dpmix.privacy.modes import AutoS, Flat, PerLayer

@@ -9,7 +9,8 @@ from torch import nn
 
 from dpmix.errors import ParamsError, PrivacyError
 from dpmix.params.registries import CLIPPING_MODES, registered
-from dpmix.privacy.clipping import BACKENDS, clipped_sum, zero_sum
+from dpmix.privacy.backend_choice import BACKENDS
+from dpmix.privacy.clipping import clipped_sum, zero_sum
 from dpmix.privacy.linear_heads import append_one, head_clipped_sum
 from dpmix.privacy.loss import ExampleLoss
 from dpmix.privacy.modes import AutoS, Clipping, Flat, PerLayer, layer_bounds, layer_of, mode_sensitivity

@@ -9,7 +9,8 @@ from torch import nn
 from dpmix.errors import ParamsError
 from dpmix.privacy import clipping
 from dpmix.privacy import loss as privacy_loss
-from dpmix.privacy.clipping import BACKENDS, clipped_sum
+from dpmix.privacy.backend_choice import BACKENDS
+from dpmix.privacy.clipping import clipped_sum
 from dpmix.privacy.loss import ExampleLoss, soft_cross_entropy
 from dpmix.privacy.modes import AutoS, Flat, PerLayer
 from dpmix.privacy.precision import PRECISIONS, autocast, check_precision, full_float32

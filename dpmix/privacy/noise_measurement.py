@@ -1,9 +1,8 @@
-"""Statistical tests of a run's noise and samples: are those that were drawn what the run says they are?
+"""Statistical tests of a run's noise: is what was added independent Gaussian noise of the size that the run says?
 
-A faulty noise source may forget a parameter or use a key twice; a faulty sampler may repeat a sample. So what was
-really drawn is tested against the distribution that it should have. The tests are valid for every number of entries and
-steps: noise by χ² tests, exact for independent Gaussian numbers; samples by Hoeffding's, Bernstein's and Freedman's
-inequalities. A correct run fails about once in 10¹² calls of `verify`.
+A faulty noise source may forget a parameter or use a key twice. So the noise that was really added is held against its
+distribution by χ² tests, which are exact for independent Gaussian numbers, and valid for every number of entries and
+steps. A correct run fails about once in 10¹² calls of `verify`.
 
 With few numbers, one parameter or one step, small faults go unnoticed. And a source that was made to deceive can
 compute noise that passes: these tests find mistakes of a program, not an adversary in it.
@@ -12,22 +11,17 @@ compute noise that passes: these tests find mistakes of a program, not an advers
 import math
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-import numpy as np
-import numpy.typing as npt
 
 from dpmix.errors import PrivacyError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from dpmix.privacy.sampling import Sample
-
-# Of each kind of test; there are fewer than ten.
-_CHANCE = 1e-13
-_MOST_STEPS = 1e6
+# Of each kind of test, of noise and of samples; there are fewer than ten.
+CHANCE = 1e-13
+MOST_STEPS = 1e6
 _DISCARD = "; discard the model and mend the noise source"
 
 
@@ -170,12 +164,12 @@ class NoiseMeasurement:
         self._verify_energy()
         # A mixture of exponential supermartingales (de la Peña et al., 2004): for any sums that depend on the past.
         along, squares = float(self._along), float(self._squares)
-        if along**2 > (squares + 1) * (2 * math.log(1 / _CHANCE) + math.log(squares + 1)):
+        if along**2 > (squares + 1) * (2 * math.log(1 / CHANCE) + math.log(squares + 1)):
             raise PrivacyError(f"the noise goes with the sum that it was added to{_DISCARD}")
         for name, one in self._entries.items():
             if one.whitened and len(one.energy):
                 self._verify_independence(name, one)
-        if self._freedom and not _expected(float(self._together), self._freedom, _CHANCE):
+        if self._freedom and not _expected(float(self._together), self._freedom, CHANCE):
             raise PrivacyError(f"two parameters have had the same noise, or noises that cancel{_DISCARD}")
 
     def _verify_energy(self) -> None:
@@ -183,24 +177,24 @@ class NoiseMeasurement:
         rounding = min(max(1e-6, float(self._rounding)), 0.1) ** 2
         energies = {name: float(one.energy.double().sum()) for name, one in self._entries.items()}
         energy = sum(energies.values())
-        if not energy >= _least(self.count, _CHANCE) - self.count * rounding:
+        if not energy >= _least(self.count, CHANCE) - self.count * rounding:
             raise PrivacyError(
                 f"the noise that was added has {math.sqrt(max(energy, 0) / self.count):.3g} of the standard deviation "
                 f"that was asked for{_DISCARD}"
             )
         for entries, least in self._quietest.items():
-            if not float(least) >= _least(entries, _CHANCE / _MOST_STEPS) - entries * rounding:
+            if not float(least) >= _least(entries, CHANCE / MOST_STEPS) - entries * rounding:
                 raise PrivacyError(f"the noise that was added in some step is less than was asked for{_DISCARD}")
         everywhere = sum(len(one.energy) for one in self._entries.values())
         for name, one in self._entries.items():
             freedom = len(one.energy) * one.steps
-            enough = energies[name] >= _least(freedom, _CHANCE / len(self._entries)) - freedom * rounding
-            least = _least(one.steps, _CHANCE / everywhere) - one.steps * rounding
+            enough = energies[name] >= _least(freedom, CHANCE / len(self._entries)) - freedom * rounding
+            least = _least(one.steps, CHANCE / everywhere) - one.steps * rounding
             if not (enough and bool((one.energy >= least).all())):
                 raise PrivacyError(f"the noise that was added to {name}, or to a part of it, is too little{_DISCARD}")
 
     def _verify_independence(self, name: str, one: _Entries) -> None:
-        chance = _CHANCE / len(self._entries)
+        chance = CHANCE / len(self._entries)
         if not _expected(float(one.total.double().square().sum()) / one.whitened, len(one.total), chance):
             raise PrivacyError(f"the noise of {name} repeats or cancels from step to step{_DISCARD}")
         rows, columns = one.shape
@@ -222,118 +216,3 @@ def _expected(energy: float, freedom: int, chance: float) -> bool:
     from scipy.special import gammainccinv
 
     return _least(freedom, chance) <= energy <= 2 * float(gammainccinv(freedom / 2, chance)) * (1 + 1e-3)
-
-
-@dataclass
-class SampleMeasurement:
-    """Counts who was sampled, and tests whether that is Poisson sampling. It must not be written to disk or logged.
-
-    Attributes:
-        gap: the least number of steps after which some unit could be taken again; None as long as none could.
-
-    >>> from dpmix.privacy.sampling import PoissonSampler
-    >>> honest, repeats = SampleMeasurement(), SampleMeasurement()
-    >>> sampler = PoissonSampler(population=1000, rate=0.1, seed=0)
-    >>> for step in range(20):
-    ...     honest.add(sampler.sample(step))
-    ...     repeats.add(sampler.sample(0))
-    >>> honest.verify(), honest.gap
-    (None, 1)
-    >>> repeats.verify()
-    Traceback (most recent call last):
-    dpmix.errors.PrivacyError: ...
-    """
-
-    gap: int | None = None
-    _counts: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
-    _offered: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
-    _mean: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
-    _last: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
-    _flaw: str = ""
-    _step: int = 0
-    _excess: float = 0.0
-    _variance: float = 0.0
-    _overlap: float = 0.0
-    _overlap_variance: float = 0.0
-
-    def add(self, sample: "Sample") -> None:
-        """Count one step's sample: its units, its candidates and its rate."""
-        units, candidates, rate = sample.units, sample.candidates, sample.rate
-        if len(np.unique(units)) < len(units):
-            self._flaw = "a unit is in one sample twice"
-        self._grow(int(max(candidates.max(initial=-1), units.max(initial=-1))) + 1)
-        allowed = np.zeros(len(self._counts), dtype=bool)
-        allowed[candidates] = True
-        if not allowed[units].all():
-            self._flaw = "a unit was taken that could not have been"
-        taken = np.zeros(len(self._counts), dtype=bool)
-        taken[units] = True
-        taken = taken[candidates]
-        seen = self._offered[candidates]
-        # How much more often than expected each has been taken before: in [-1, 1], and known before the step.
-        weight = np.divide(
-            self._counts[candidates] - self._mean[candidates], seen, out=np.zeros(len(candidates)), where=seen > 0
-        )
-        self._overlap += float(((taken - rate) * weight).sum())
-        self._overlap_variance += rate * (1 - rate) * float(np.square(weight).sum())
-        self._excess += len(units) - rate * len(candidates)
-        self._variance += rate * (1 - rate) * len(candidates)
-        again = self._last[candidates]
-        if (again >= 0).any():
-            gap = self._step - int(again.max())
-            self.gap = gap if self.gap is None else min(self.gap, gap)
-        self._last[candidates] = self._step
-        self._counts[units] += 1
-        self._offered[candidates] += 1
-        self._mean[candidates] += rate
-        self._step += 1
-
-    def _grow(self, size: int) -> None:
-        more = size - len(self._counts)
-        if more > 0:
-            self._counts = np.pad(self._counts, (0, more))
-            self._offered = np.pad(self._offered, (0, more))
-            self._mean = np.pad(self._mean, (0, more))
-            self._last = np.pad(self._last, (0, more), constant_values=-1)
-
-    def verify(self) -> None:
-        """Test all samples that were counted.
-
-        Raises:
-            PrivacyError: if samples are larger or smaller than their rate explains, hold a unit twice or one that was
-                no candidate, take a unit too often or too seldom, or repeat or avoid earlier ones.
-        """
-        if self._flaw:
-            raise PrivacyError(f"{self._flaw}; discard the model and mend the sampler")
-        logarithm = math.log(2 / _CHANCE)
-        if abs(self._excess) > _bernstein(self._variance, logarithm):
-            raise PrivacyError(
-                "the samples hold more or fewer units than the rate that was said explains; discard the model and mend "
-                "the sampler"
-            )
-        offered = self._offered > 0
-        if offered.any():
-            n, k = self._offered[offered], self._counts[offered]
-            p = self._mean[offered] / n
-            divergence = n * _binary_divergence(k / n, p)
-            if divergence.max() > math.log(2 * len(n) / _CHANCE):
-                raise PrivacyError(
-                    "some unit is in the samples far more or less often than the rate that was said explains; discard "
-                    "the model and mend the sampler"
-                )
-        # Freedman's inequality, for every power of two that the variance may lie below.
-        if abs(self._overlap) > _bernstein(2 * max(self._overlap_variance, 1.0), math.log(2 * 64 / _CHANCE)):
-            raise PrivacyError(
-                "samples repeat or avoid earlier ones; discard the model and draw each independently of all others"
-            )
-
-
-def _bernstein(variance: float, logarithm: float) -> float:
-    return math.sqrt(2 * variance * logarithm + (logarithm / 3) ** 2) + logarithm / 3
-
-
-def _binary_divergence(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """KL divergence of Bernoulli(a) from Bernoulli(b): Hoeffding bounds the tails of sums of draws by it."""
-    from scipy.special import rel_entr
-
-    return np.asarray(rel_entr(a, b) + rel_entr(1 - a, np.maximum(1 - b, 0)))
