@@ -72,7 +72,7 @@ def plan(
     more: Annotated[list[str] | None, typer.Argument(help="Images, or table9 figure2 …", metavar="[WHAT]...")] = None,
 ) -> None:
     """Say what training takes and spends: dpmix plan my-images --epsilon 4. Or, for names of tables, what they cost."""
-    if images := _images(more):
+    if images := _images(more, epsilon is not None):
         said = {
             "epsilon": epsilon, "delta": delta, "unit": unit, "test_share": test_share, "key": key,
             "skip_damaged": skip_damaged, "encoder": encoder, "side": side, "synthetic": synthetic,
@@ -102,8 +102,12 @@ def plan(
         _write_csv(csv, rows, fast, costs)
 
 
-def _images(what: "list[str] | None") -> str | None:
+def _images(what: "list[str] | None", for_images: bool) -> str | None:
     """The folder, archive or CSV file of images that is meant, if the first argument is one on disk.
+
+    Args:
+        what: all arguments.
+        for_images: whether an option is given that no table has, so that a name that is not there is a slip.
 
     Raises:
         DataError: for a path that is none.
@@ -114,9 +118,9 @@ def _images(what: "list[str] | None") -> str | None:
     if not what:
         return None
     first, *more = what
-    looks_like_a_path = "/" in first or Path(first).suffix.lower() in (".zip", ".csv")
+    looks_like_a_path = "/" in first or Path(first).suffix.lower() in (".zip", ".csv", ".tsv", ".jsonl")
     if not Path(first).exists():
-        if looks_like_a_path:
+        if looks_like_a_path or for_images:
             raise DataError(f"{first} does not exist; name the folder, zip archive or CSV file of the private images")
         return None
     if more:

@@ -8,7 +8,7 @@ import typer
 
 def predict(
     model: Annotated[Path, typer.Argument(help="Folder of a model, as dpmix train writes it.")],
-    images: Annotated[list[Path], typer.Argument(help="Image files, and folders or zip archives of them.")],
+    images: Annotated[list[Path], typer.Argument(help="Image files; folders, zips or CSVs of them.")],
     top_k: Annotated[int, typer.Option(min=1, help="How many classes to name for each image.")] = 1,
     output: Annotated[Path | None, typer.Option(help="File to write; by default CSV or JSON is printed.")] = None,
     format: Annotated[str | None, typer.Option(help="csv, json or parquet; by default as OUTPUT ends.")] = None,

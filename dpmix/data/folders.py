@@ -13,11 +13,13 @@ import numpy.typing as npt
 from dpmix.data import zips
 from dpmix.data.class_names import matched, readable_names
 from dpmix.data.decoding import Part, Pool, decode, open_image, part_of_paths
-from dpmix.data.file_names import printable
+from dpmix.data.file_names import printable, suffix
 from dpmix.data.images import SPLITS, Images
+from dpmix.data.layout import with_archives
 from dpmix.data.listing import ListedImage, Listing, leave_out_damaged, read_listing
 from dpmix.data.splits import split_parts
-from dpmix.data.tree import Skipped, is_archive, read_tree
+from dpmix.data.table_rows import given_table, rows_by_place
+from dpmix.data.tree import TABLES, Skipped, Tree, is_archive, read_tree
 from dpmix.errors import DataError
 from dpmix.progress import progress
 
@@ -129,28 +131,37 @@ def files_at(places: Iterable[Path]) -> tuple[list[tuple[str, zips.File]], list[
     """The image files at these places, with their names, and what else is there.
 
     Args:
-        places: image files, and folders or zip archives of them at any depth.
+        places: image files, tables that name some, and folders or zip archives of them at any depth.
 
     Raises:
-        DataError: for a place that does not exist or has no image, and if there is no place.
+        DataError: for a place that does not exist or has no image, a damaged table, and if there is no place.
     """
     files: list[tuple[str, zips.File]] = []
     skipped: list[Skipped] = []
     for place in (Path(each).expanduser() for each in places):
         if not place.exists():
             raise DataError(f"{printable(str(place))} does not exist; give image files, or folders of them")
-        if not (place.is_dir() or is_archive(place.name)):
+        if not (place.is_dir() or is_archive(place.name) or suffix(place.name) in TABLES):
             files.append((printable(str(place)), zips.File(place)))
             continue
-        tree = read_tree(place)
+        tree = _tree_at(place)
         if not tree.images:
             raise DataError(f"{place} holds no image; give image files, or folders of them")
-        files += [(str(place / name), file) for name, file in tree.images.items()]
-        others = [Skipped(name, "no image") for name in (*tree.tables, *tree.archives)]
-        skipped += [Skipped(str(place / one.place), one.why) for one in (*tree.skipped, *others)]
+        files += [(str(tree.root / name), file) for name, file in tree.images.items()]
+        others = [Skipped(name, "a table; its classes are not needed here") for name in tree.tables]
+        skipped += [Skipped(str(tree.root / one.place), one.why) for one in (*tree.skipped, *others)]
     if not files:
         raise DataError("no image was given; give image files, or folders of them")
     return files, skipped
+
+
+def _tree_at(place: Path) -> Tree:
+    """The files at a place, those in the archives `train*.zip` and `test*.zip` of a folder too; or of a table."""
+    if suffix(place.name) not in TABLES or place.is_dir():
+        return with_archives(read_tree(place))[0]
+    tree, tables = given_table(place, labelled=False)
+    rows, _ = rows_by_place(tree, tables)
+    return tree._replace(images={name: file for name, file in tree.images.items() if name in rows})
 
 
 def decoded(files: Sequence[Path], resolution: int, channels: int) -> Iterator[npt.NDArray[np.uint8]]:

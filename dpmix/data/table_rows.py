@@ -57,10 +57,14 @@ def path_beside(root: Path) -> Path | None:
     return None
 
 
-def given_table(path: Path) -> tuple[Tree, Tables]:
+def given_table(path: Path, *, labelled: bool = True) -> tuple[Tree, Tables]:
     """A table that is given by its path, and the images that it names.
 
     Its file names are relative to its folder, or else to the folder or archive beside it that has its name.
+
+    Args:
+        path: the table.
+        labelled: whether it must have a column `label`.
 
     Raises:
         DataError: if it is missing or damaged, names no file, or lacks a column.
@@ -73,7 +77,7 @@ def given_table(path: Path) -> tuple[Tree, Tables]:
         raise DataError(f"{path} has no column file_name; its first line names the columns: file_name,label")
     if not table.rows:
         raise DataError(f"{path} names no image; add a line for each: file_name,label")
-    if "label" not in table.columns:
+    if labelled and "label" not in table.columns:
         raise DataError(f"{path} has no column label, only {', '.join(table.named)}; name one label")
     root = path.parent
     beside = path.with_suffix("")

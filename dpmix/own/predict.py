@@ -76,7 +76,7 @@ def predict(
 
     Args:
         model: the folder that `dpmix train` wrote.
-        images: image files, and folders or zip archives of them at any depth.
+        images: image files, tables that name some, and folders or zip archives of them at any depth.
         top_k: how many classes to name for each image; all of them if there are no more.
         batch_size: images at a time.
         device: where to compute; by default a GPU if there is one.

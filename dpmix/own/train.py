@@ -128,6 +128,7 @@ def train(
             f"{resume_command(images, output, research)}; or delete it"
         )
     refuse_absent(tensorboard is not None)
+    named = relative(asked.images)  # as of the working directory, which is about to be another
     board = expanded(tensorboard).absolute() / asked.output.name if tensorboard is not None else None
     with entered(asked.work):  # from here on no other process is in it, so that it may be removed
         try:
@@ -136,7 +137,7 @@ def train(
             listing = _listing(asked, resume)
             made = setup(asked, listing)
             made.experiment(1.0, 0)  # does all fit together?
-            say(f"{asked.images.name}: {sizes(listing, asked)}{_skipped(listing, asked)}")
+            say(f"{asked.images.name}: {sizes(listing, asked)}{_skipped(listing, named)}")
             _trained(made, Execution(device=device, checkpoint_seconds=_CHECKPOINT_SECONDS), board)
         except DpmixError:
             if not Path(BEGUN).exists():  # no step was taken
@@ -184,10 +185,10 @@ def _listing(asked: Request, resume: bool) -> "Listing":
     return listing
 
 
-def _skipped(listing: "Listing", asked: Request) -> str:
+def _skipped(listing: "Listing", images: Path) -> str:
     count = len(listing.skipped)
     files = "file is" if count == 1 else "files are"
-    return f" ({count:,} {files} not used; dpmix check {argument(relative(asked.images))} says why)" if count else ""
+    return f" ({count:,} {files} not used; dpmix check {argument(images)} says why)" if count else ""
 
 
 def _trained(made: Setup, execution: Execution, board: Path | None) -> None:
@@ -195,10 +196,11 @@ def _trained(made: Setup, execution: Execution, board: Path | None) -> None:
     from dpmix.build import build
     from dpmix.models.encoder_files import shared_encoder
 
-    asked, target = made.request, made.plan_file()
+    asked = made.request
     folder = EncoderModel(encoder=made.model).path(_SCALE).parent
-    build(target, EncoderModel(encoder=made.model), scale=_SCALE, execution=execution, quiet=True)
-    plan = _plan(target)
+    # All that the run needs, before it is on record: an image that cannot be read ends it while nothing is spent.
+    build(*made.experiment(1.0, 0).inputs(), scale=_SCALE, execution=execution, quiet=True)
+    plan = _plan(made.plan_file())
     rate = learning_rate_of(made, plan, shared_encoder(folder, execution).dim)
     record = spent.Record.of(asked.images, made.listing, asked.ledger)
     told = [TensorBoard(board)] if board is not None else []

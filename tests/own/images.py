@@ -28,6 +28,13 @@ def draw(folder: Path, per_class: int, seed: int = 0) -> Path:
     return folder
 
 
+def split_folders(root: Path) -> Path:
+    """Three classes of ten training and three test images."""
+    for split, count in (("train", 10), ("test", 3)):
+        draw(root / split, count, seed=len(split))
+    return root
+
+
 @pytest.fixture
 def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """`my-images`, three classes of 50 images, in the working directory."""

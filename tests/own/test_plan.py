@@ -64,6 +64,7 @@ def test_the_command_prints_it_for_people_and_for_programs(images: Path) -> None
     ("arguments", "words"),
     [
         (["my-image/", "--epsilon", "4"], "my-image/ does not exist; name the folder, zip archive or CSV file"),
+        (["my-image", "--epsilon", "4"], "my-image does not exist; name the folder, zip archive or CSV file"),
         (["my-images"], "how much ε the model may spend is not given; say it: --epsilon 4"),
         (["my-images", "table9"], "table9 is one too many"),
     ],
