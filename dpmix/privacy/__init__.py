@@ -22,8 +22,8 @@ any training loop. Functions have examples that run. In reading order:
 
 Beside the plain algorithm:
 
-- `matrix_factorization`: noise that is correlated over steps, with its own sampler and noise source; `banded_plan`: its
-  plan.
+- `matrix_factorization`: noise that is correlated over steps, and how much of it cancels; `banded_noise` and
+  `cyclic_sampling`: its noise source and sampler; `banded_plan`: its plan.
 - `model_mix`: steps that mix the last two released states; `model_mix_plan`: its plan; `model_mix_accounting`: its ε,
   which counts that mixing; `model_mix_measurement`: tests that it was added.
 - `audit`: lower bounds on ε from attacks on what a run released.

@@ -12,16 +12,10 @@ from typing import Literal
 from typing_extensions import override
 
 from dpmix.errors import ParamsError
+from dpmix.privacy.banded_noise import BandedNoise
 from dpmix.privacy.calibration import noise_multiplier
-from dpmix.privacy.matrix_factorization import (
-    BandedNoise,
-    CyclicSampler,
-    _check_coefficients,
-    _check_part,
-    check_bands,
-    prefix_rmse,
-    strategy,
-)
+from dpmix.privacy.cyclic_sampling import CyclicSampler, check_part
+from dpmix.privacy.matrix_factorization import check_bands, check_coefficients, prefix_rmse, strategy
 from dpmix.privacy.noise import NoiseSource
 from dpmix.privacy.plan import Plan, Target, any_noise
 from dpmix.privacy.sampling import Sampler
@@ -55,8 +49,8 @@ class BandedPlan(Plan):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "coefficients", tuple(float(value) for value in self.coefficients))
-        _check_coefficients(self.coefficients)
-        _check_part(self.population, self.batch_size, self.bands)
+        check_coefficients(self.coefficients)
+        check_part(self.population, self.batch_size, self.bands)
         if self.bands > 1 and self.microbatch_size > 1:
             raise ParamsError("banded noise is not accounted for with microbatches; use microbatch_size 1, or one band")
 

@@ -23,7 +23,7 @@ from dpmix.data.images import Images
 from dpmix.models.features import Featurizer
 from dpmix.params.models import EncoderSpec, WideResNetSpec
 from dpmix.params.specs import DatasetSpec
-from dpmix.privacy import matrix_factorization, sampling
+from dpmix.privacy import cyclic_sampling, sampling
 from dpmix.privacy.clipping import clipped_sum
 from dpmix.privacy.ledger import Ledger
 from dpmix.privacy.loss import ExampleLoss
@@ -263,7 +263,7 @@ def run(
 
 def _leave_out(patch: pytest.MonkeyPatch, case: Case, absent: Collection[int], seen: Run) -> None:
     """A record that has left keeps its index, which stands for nobody: it adds nothing, or is an empty slot."""
-    sample, by_turns, run = sampling.poisson_sample, matrix_factorization.cyclic_poisson_sample, PhysicalBatches.run
+    sample, by_turns, run = sampling.poisson_sample, cyclic_sampling.cyclic_poisson_sample, PhysicalBatches.run
 
     def counted(seed: int, step: int, population: int, rate: float) -> np.ndarray:
         seen.rates.append((population, rate))
@@ -274,7 +274,7 @@ def _leave_out(patch: pytest.MonkeyPatch, case: Case, absent: Collection[int], s
         return by_turns(seed, step, *sizes)
 
     patch.setattr(sampling, "poisson_sample", counted)
-    patch.setattr(matrix_factorization, "cyclic_poisson_sample", counted_by_turns)
+    patch.setattr(cyclic_sampling, "cyclic_poisson_sample", counted_by_turns)
     if case.microbatch_size == 1:
 
         def without(self: PhysicalBatches, units: np.ndarray, compute: Callable[[np.ndarray], Any]) -> Any:

@@ -20,11 +20,12 @@ from dpmix.data.images import Images
 from dpmix.errors import PrivacyError
 from dpmix.models.features import Featurizer
 from dpmix.models.networks import build_network
-from dpmix.privacy import matrix_factorization, sampling
+from dpmix.privacy import cyclic_sampling, sampling
 from dpmix.privacy.audit import Transcript, epsilon_lower_bound
+from dpmix.privacy.banded_noise import BandedNoise
 from dpmix.privacy.banded_plan import banded_plan
+from dpmix.privacy.cyclic_sampling import cyclic_part
 from dpmix.privacy.ledger import Ledger
-from dpmix.privacy.matrix_factorization import BandedNoise, cyclic_part
 from dpmix.privacy.noise import NoiseSource, SecureNoise, SeededNoise
 from dpmix.privacy.plan import Plan
 from dpmix.privacy.sampling import microbatches
@@ -156,9 +157,7 @@ def sum_over_views(patch: pytest.MonkeyPatch, module: Any) -> None:
 
 def no_sampling(patch: pytest.MonkeyPatch, module: Any) -> None:
     patch.setattr(sampling, "poisson_sample", lambda seed, step, population, rate: np.arange(population))
-    patch.setattr(
-        matrix_factorization, "cyclic_poisson_sample", lambda seed, step, population, *_: np.arange(population)
-    )
+    patch.setattr(cyclic_sampling, "cyclic_poisson_sample", lambda seed, step, population, *_: np.arange(population))
 
 
 @both

@@ -9,10 +9,12 @@ import torch
 from dpmix.errors import ParamsError, PrivacyError
 from dpmix.privacy.accounting import epsilon
 from dpmix.privacy.audit import epsilon_lower_bound
+from dpmix.privacy.banded_noise import BandedNoise
 from dpmix.privacy.banded_plan import BandedPlan, banded_plan, relative_rmse
 from dpmix.privacy.calibration import noise_multiplier
+from dpmix.privacy.cyclic_sampling import cyclic_poisson_sample
 from dpmix.privacy.ledger import Ledger
-from dpmix.privacy.matrix_factorization import BandedNoise, cyclic_poisson_sample, prefix_rmse, strategy
+from dpmix.privacy.matrix_factorization import prefix_rmse, strategy
 from dpmix.privacy.plan import Plan
 from tests.privacy.bands import DELTA, matrix
 

@@ -6,7 +6,7 @@ import torch
 from scipy import stats
 
 from dpmix.errors import ParamsError
-from dpmix.privacy.matrix_factorization import BandedNoise
+from dpmix.privacy.banded_noise import BandedNoise
 from dpmix.privacy.noise import NoiseSource, SecureNoise, SeededNoise, gaussian, secure_gaussian
 from tests.needs import GPU, needs
 

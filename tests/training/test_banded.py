@@ -8,8 +8,9 @@ from dpmix.artefacts.experiment import Experiment
 from dpmix.execution import Execution
 from dpmix.files import read_json
 from dpmix.privacy.accounting import composed_epsilons
+from dpmix.privacy.banded_noise import BandedNoise
 from dpmix.privacy.banded_plan import BandedPlan
-from dpmix.privacy.matrix_factorization import BandedNoise, cyclic_part
+from dpmix.privacy.cyclic_sampling import cyclic_part
 from dpmix.privacy.sampling import executed_rate
 from dpmix.release.statement import read_statement
 from dpmix.training.runner import make
@@ -71,8 +72,8 @@ def test_a_release_keeps_nothing_that_its_noise_depends_on(world: World, monkeyp
     def seeded(*arguments: object, **named: object) -> None:
         raise AssertionError("a release must not sample or draw noise from a seed")
 
-    monkeypatch.setattr("dpmix.privacy.matrix_factorization.cyclic_poisson_sample", seeded)
-    monkeypatch.setattr("dpmix.privacy.matrix_factorization.gaussian", seeded)
+    monkeypatch.setattr("dpmix.privacy.cyclic_sampling.cyclic_poisson_sample", seeded)
+    monkeypatch.setattr("dpmix.privacy.banded_noise.gaussian", seeded)
     run = world.scratch(bands=3, epochs=2, release=True)
     make([run], "demo", Execution(checkpoint_seconds=0))
     assert not (world.folder / "results" / "demo" / "checkpoints").exists()
