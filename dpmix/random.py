@@ -11,10 +11,13 @@ operating system instead (`dpmix.privacy`).
 import functools
 import hashlib
 import operator
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 _MASK = np.uint64(0xFFFFFFFF)
 _SHIFT = np.uint64(32)
@@ -85,7 +88,7 @@ class KeyedRandom:
 
     def integers(self, stream: str, high: int, *shape: int) -> npt.NDArray[np.int64]:
         """Uniform integers in [0, high), int64 [n, *shape]."""
-        return np.minimum((self.uniform(stream, *shape) * high).astype(np.int64), high - 1)
+        return below(self.uniform(stream, *shape), high)
 
     def normal(self, stream: str, *shape: int) -> npt.NDArray[np.float64]:
         """Standard normal draws by inversion, float64 [n, *shape]."""
@@ -118,6 +121,11 @@ class KeyedRandom:
         raise ArithmeticError("64 rejections in a row: alpha is too close to zero")
 
 
+def below(uniform: npt.NDArray[np.float64], high: int) -> npt.NDArray[np.int64]:
+    """Uniform numbers in (0, 1) to uniform integers in [0, high), int64 of the same shape."""
+    return np.minimum((uniform * high).astype(np.int64), high - 1)
+
+
 @functools.lru_cache(maxsize=4096)
 def key_of(bits: int, seed: int, *names: object) -> int:
     """A key of `bits` (up to 256) for a seed and further names, such as a purpose and a step.
@@ -138,10 +146,12 @@ def generator(seed: int, *names: object) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=key_of(128, seed, *names)))
 
 
-def torch_generator(seed: int, *names: object) -> torch.Generator:
+def torch_generator(seed: int, *names: object) -> "torch.Generator":
     """A `torch.Generator` on the CPU, for libraries that take nothing else.
 
     Torch uses 32 bits of a seed, so that among 65,536 generators two are likely to be equal. Use it for a few keys
     only, and never for noise.
     """
+    import torch
+
     return torch.Generator().manual_seed(key_of(63, seed, *names))

@@ -16,6 +16,7 @@ from dpmix.params.models import EncoderSpec, ModelSpec
 from dpmix.params.settings import OF_HEADS, OF_VIEWS, PlanSettings, RunSettings, default, values_of
 from dpmix.params.specs import DatasetSpec
 from dpmix.views.settings import ViewSettings
+from dpmix.views.union import Wanted
 
 
 class Experiment(RunSettings, Artefact):
@@ -93,8 +94,12 @@ class Experiment(RunSettings, Artefact):
     @property
     def uses_synthetic(self) -> bool:
         """Whether the result depends on D: through views, pretraining, or the standardisation of features."""
-        standardized = isinstance(self.model, EncoderSpec) and self.model.standardize == "public"
-        return self.mixes_in_synthetic or self.pretrain_epochs > 0 or standardized
+        return self.mixes_in_synthetic or self.pretrain_epochs > 0 or self._standardized
+
+    @property
+    def _standardized(self) -> bool:
+        """Whether features are standardised by D."""
+        return isinstance(self.model, EncoderSpec) and self.model.standardize == "public"
 
     def canonical(self) -> Self:
         """This run with every setting that has no effect on its result set to its default.
@@ -131,9 +136,11 @@ class Experiment(RunSettings, Artefact):
         return key
 
     def stream(self) -> str:
-        """The hash of everything that determines the samples and views; heads with the same one are trained at once.
+        """The hash of data, encoder, seed and everything else that determines the samples.
 
-        For a network from scratch, which could share little work, and for a model for release it is the run's own hash.
+        Heads with the same one are trained at once, whatever their methods: these differ in their views, of which the
+        union is passed (`dpmix.views.union`). For a network from scratch, which could share little work, and for a
+        model for release it is the run's own hash.
         A release must share its sample with no other: the ε of two models trained on the same secret sample do not
         simply add up.
         """
@@ -143,7 +150,21 @@ class Experiment(RunSettings, Artefact):
 
     @cached_property
     def _stream(self) -> str:
-        return digest({name: value for name, value in self._key.items() if name not in OF_HEADS})
+        # D is a method's own, unless features are standardised by it.
+        own = OF_HEADS if self._standardized else OF_HEADS | {"synthetic"}
+        return digest({name: value for name, value in self._key.items() if name not in own})
+
+    def wanted_views(self) -> Wanted:
+        """Its views, to be made together with those of other runs of its stream.
+
+        Raises:
+            ValueError: if the settings of views do not fit together.
+        """
+        drawn_from = None
+        if self.k_diff:
+            synthetic = self.synthetic_images()
+            drawn_from = (self.mix_with, synthetic.hash if self.mixes_in_synthetic and synthetic else "")
+        return Wanted(self.view_settings, drawn_from)
 
     def images(self) -> ImageStore:
         """The private images at the model's resolution."""

@@ -45,11 +45,11 @@ def jobs(
 ) -> list[Job]:
     """Group artefacts of these kinds into jobs.
 
-    A stream is one sequence of samples and views, on which any number of linear heads can be trained at once. With
-    `bundle: { by: stream }`, for clusters, a job is one stream and all heads on it: encoding its views takes nearly all
-    of the time, and a further head nearly none. With `by: model`, for one machine, a job has all streams of one model
-    and one seed, because there starting a process and loading the model takes longest. Runs in JAX of all seeds share
-    one, because what JAX compiles serves all of a process.
+    A stream is one sequence of samples, on which linear heads of any number of methods can be trained at once. With
+    `bundle: { by: stream }`, for clusters, a job is one stream and all heads on it, on the union of their methods'
+    views: encoding these takes nearly all of the time, and a further head nearly none. With `by: model`, for one
+    machine, a job has all streams of one model and one seed, because there starting a process and loading the model
+    takes longest. Runs in JAX of all seeds share one, because what JAX compiles serves all of a process.
 
     Args:
         catalogue: the scale.

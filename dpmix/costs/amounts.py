@@ -1,5 +1,6 @@
 """Counts the images that go through a model, and the bytes that artefacts take on disk."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from dpmix.artefacts.base import Artefact
@@ -12,47 +13,60 @@ from dpmix.models.photographs import CROPS
 from dpmix.params.models import EncoderSpec
 from dpmix.params.specs import DatasetSpec, GivenImagesSpec
 from dpmix.privacy.plan import Plan
+from dpmix.views.union import ViewUnion
 
 DATA = (ImageStore, SyntheticStore, SyntheticSet, EncoderModel, DiffusionModel)
 
 FLOAT32 = 4  # bytes; weights are stored in full precision
 
 
-def views_trained(experiment: Experiment) -> float:
-    """The expected number of views in a whole run: T steps x (q x number of units) sampled units x a unit's views."""
+def views_trained(*experiments: Experiment) -> float:
+    """The expected number of views in the whole runs of one stream: T steps x q N sampled examples x their views.
+
+    Args:
+        experiments: one run of each method that shares the stream. Their examples have the union of their views.
+    """
+    first = experiments[0]
     plan = Plan.make(
-        population=experiment.population,
-        batch_size=experiment.batch_size,
-        epochs=experiment.epochs,
-        clip_norm=experiment.clip_norm,
+        population=first.population,
+        batch_size=first.batch_size,
+        epochs=first.epochs,
+        clip_norm=first.clip_norm,
         noise_multiplier=1.0,
-        delta=experiment.delta,
-        microbatch_size=experiment.microbatch_size,
+        delta=first.delta,
+        microbatch_size=first.microbatch_size,
     )
-    return plan.steps * plan.sampling_rate * plan.units * _views_of_a_unit(experiment)
+    return plan.steps * plan.sampling_rate * plan.units * _views_of_a_unit(experiments)
 
 
-def _views_of_a_unit(experiment: Experiment) -> int:
-    """The views of one unit: K of an example; of a microbatch, its examples' views, their mixtures, or both."""
-    if experiment.microbatch_size == 1:
-        return experiment.views
-    own = experiment.microbatch_size * experiment.k_base
-    return {"none": own, "added": own + experiment.k_base, "alone": experiment.k_base}[experiment.microbatch_mixup]
+def _views_of_a_unit(experiments: Sequence[Experiment]) -> float:
+    """The views of one unit: those of an example; of a microbatch, its examples' views, their mixtures, or both."""
+    first = experiments[0]
+    if first.microbatch_size > 1:
+        own = first.microbatch_size * first.k_base
+        return {"none": own, "added": own + first.k_base, "alone": first.k_base}[first.microbatch_mixup]
+    if first.release or not first.model.frozen:
+        return first.views
+    return ViewUnion.of([one.wanted_views() for one in experiments], by_person=first.unit == "person").views
 
 
-def evaluation_passes(experiment: Experiment) -> int:
+def evaluation_passes(*experiments: Experiment) -> int:
     """The number of images without augmentation that go through the model, in addition to the views.
 
     A frozen encoder sees the test set once, D or public photographs once if features are standardised by them, and D
-    once more if the head is pretrained on it (its features are not kept); a network from scratch sees the test set
-    after each epoch.
+    once more for each method whose heads are pretrained on it (its features are not kept); a network from scratch sees
+    the test set after each epoch.
+
+    Args:
+        experiments: one run of each method that shares the stream.
     """
-    tested = experiment.held_out_size or experiment.dataset.test
-    if not isinstance(experiment.model, EncoderSpec):
-        return tested * experiment.epochs
-    of_d = (experiment.model.standardize == "public") + (experiment.pretrain_epochs > 0)
-    photographs = CROPS if experiment.model.standardize == "encoder" else 0
-    return tested + of_d * experiment.synthetic_size + photographs
+    first = experiments[0]
+    tested = first.held_out_size or first.dataset.test
+    if not isinstance(first.model, EncoderSpec):
+        return tested * first.epochs
+    of_d = first.synthetic_size if first.model.standardize == "public" else 0
+    of_d += sum(one.synthetic_size for one in experiments if one.pretrain_epochs)
+    return tested + of_d + (CROPS if first.model.standardize == "encoder" else 0)
 
 
 def distance_passes(distance: Distance) -> int:

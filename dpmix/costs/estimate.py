@@ -1,11 +1,12 @@
 """Estimates what the tables and figures of a scale will cost, before anything runs.
 
-It counts the jobs that `dpmix.catalogue.jobs` gives, the streams of views in each job, and for each stream
+It counts the jobs that `dpmix.catalogue.jobs` gives, the streams of samples in each job, and for each stream
 
-    T (steps) x q N (expected records in a step) x K (views of a record)
+    T (steps) x q N (expected records in a step) x (different views of a record)
 
-images through the model, plus those of the test set, and those of D if it is used to standardise features or to
-pretrain. Linear heads add a hundred-thousandth of that and are not counted; neither are decoding and augmentation.
+images through the model (`dpmix.views.union` counts the views that its methods have together), plus those of the test
+set, and those of D if it is used to standardise features or to pretrain. Linear heads add a hundred-thousandth of that
+and are not counted; neither are decoding and augmentation.
 """
 
 from collections import defaultdict
@@ -39,7 +40,7 @@ class Estimate:
         selections: learning rates to choose.
         distances: Fréchet distances to measure.
         jobs: of training, selection, zero-shot classification and distances.
-        streams: sequences of views, each of which all heads that see the same views share.
+        streams: sequences of samples; the methods of one share the union of their views.
         passes: the number of images that go through each model, by its name in the params, or `inception`; for a
             text-to-image model, the number of images that it draws.
         flops: floating-point operations by model; models whose operations cannot be counted are left out.
@@ -63,9 +64,17 @@ class Estimate:
         if cost is not None:
             self.flops[model] += images * cost.forward
 
-    def add_stream(self, experiment: Experiment, costs: "Costs") -> None:
-        """Count a stream of views; the number of heads that share it does not matter."""
-        name, trained, evaluated = experiment.model.name, views_trained(experiment), evaluation_passes(experiment)
+    def add_stream(self, experiments: Sequence[Experiment], costs: "Costs") -> None:
+        """Count a stream; the number of heads that share it does not matter, only how many different views they need.
+
+        Args:
+            experiments: runs of the stream; those with the same views count once.
+            costs: of the models.
+        """
+        experiment, methods = experiments[0], list({one.wanted_views(): one for one in experiments}.values())
+        pretrained = {one.method: one for one in experiments if one.pretrain_epochs}
+        name, trained = experiment.model.name, views_trained(*methods)
+        evaluated = evaluation_passes(experiment, *(one for one in pretrained.values() if one is not experiment))
         self.streams += 1
         if experiment.model.frozen:
             self.add_passes(name, trained + evaluated, costs)
@@ -77,7 +86,7 @@ class Estimate:
     def add_job(self, artefacts: Iterable[Artefact], costs: "Costs") -> None:
         """Count a job of training, selection, zero-shot classification or distances."""
         self.jobs += 1
-        streams: dict[str, Experiment] = {}
+        streams: dict[str, list[Experiment]] = defaultdict(list)
         for artefact in artefacts:
             if isinstance(artefact, Distance):
                 self.distances += 1
@@ -91,9 +100,9 @@ class Estimate:
             self.selections += isinstance(artefact, Selection)
             self.runs += not isinstance(artefact, Selection)
             experiment = artefact if isinstance(artefact, Experiment) else artefact.experiment
-            streams[experiment.stream()] = experiment
-        for experiment in streams.values():
-            self.add_stream(experiment, costs)
+            streams[experiment.stream()].append(experiment)
+        for experiments in streams.values():
+            self.add_stream(experiments, costs)
 
 
 def estimates(

@@ -81,9 +81,9 @@ class Speed:
 
 
 def run_hours(experiment: Experiment, speed: Speed, costs: Costs) -> float:
-    """GPU hours of the stream of views of one run, which other heads on the same views share."""
+    """GPU hours of one run by itself. Other heads on the same views share them."""
     alone = Estimate(experiment.method)
-    alone.add_stream(experiment, costs)
+    alone.add_stream([experiment], costs)
     return sum(speed.hours(alone, costs).values())
 
 

@@ -67,7 +67,8 @@ class Declared:
             in this case is hashed with its default value.
         added: whether it was added after the first results. Its default value is then left out of hashes, so that
             earlier results keep their paths.
-        of_head: whether heads that are trained at the same time on the same views may differ in it.
+        of_head: whether heads that are trained at the same time on the same samples may differ in it. They may also
+            differ in what determines views.
         view: its name in `dpmix.views.settings.ViewSettings`, if it determines the views of an example.
     """
 

@@ -41,7 +41,7 @@ class Bundling(Spec):
 
     None of it is part of what a result means; a step is the same up to rounding, which training from scratch makes
     grow. On a processor a network from scratch is the same to the last bit for any physical batch, and for any number
-    of processes with as many threads each. `by: stream` makes a job of each stream of views, which suits a cluster;
+    of processes with as many threads each. `by: stream` makes a job of each stream of samples, which suits a cluster;
     `by: model` makes one of all streams of a model and a seed, which suits one machine, where starting a process takes
     longest.
     """

@@ -89,7 +89,7 @@ class PlanSettings(Spec):
         Field(
             ge=1, allow_inf_nan=False, description="p: `clipping: coordinates` cuts entries of gradients to ± C / √p"
         ),
-        Declared(unless="`clipping` is not `coordinates`", added=True),
+        Declared(unless="`clipping` is not `coordinates`", added=True, of_head=True),
     ] = 100.0
     batches: Annotated[
         Literal["poisson", "fixed-order"],
@@ -133,7 +133,7 @@ class RunSettings(PlanSettings):
             description="How gradients are clipped: to C, normalised to C (AUTO-S), each layer to its part of C, or "
             "to C and then each entry (`coordinates`)"
         ),
-        Declared(unless="the one layer of a linear head is clipped per layer", added=True),
+        Declared(unless="the one layer of a linear head is clipped per layer", added=True, of_head=True),
     ] = "flat"
     precision: Annotated[
         Literal["float32", "bfloat16", "float16"],
@@ -218,7 +218,7 @@ class RunSettings(PlanSettings):
     pretrain_epochs: Annotated[
         int,
         Field(ge=0, description="Epochs on D, without noise, before a linear head sees private images"),
-        Declared(unit="epochs"),
+        Declared(unit="epochs", of_head=True),
     ] = 0
     subset: Annotated[
         Literal["all", "S1"],
@@ -227,7 +227,7 @@ class RunSettings(PlanSettings):
     mix_with: Annotated[
         Literal["synthetic", "S2"],
         Field(description="What k_diff draws from: D, or the half S2 that is not trained on, as if it were public"),
-        Declared(unless="k_diff is 0"),
+        Declared(unless="k_diff is 0", of_head=True),
     ] = "synthetic"
     release: Annotated[
         bool,
@@ -243,7 +243,7 @@ class NamedSettings(Spec):
 
     dataset: Annotated[str | None, Field(description="Name of a data set under `datasets`")] = None
     model: Annotated[str | None, Field(description="Name of a model under `models`")] = None
-    method: Annotated[str | None, Field(description="Name of a method under `methods`")] = None
+    method: Annotated[str | None, Field(description="Name of a method under `methods`"), Declared(of_head=True)] = None
     learning_rate: Annotated[
         PositiveFloat | Literal["tuned"] | dict[EpsilonKey, PositiveFloat] | None,
         Field(description="Of SGD on mean gradients; `tuned`: chosen on held-out images; or one for each ε"),
@@ -292,8 +292,10 @@ class MethodSpec(Settings):
 # The settings that determine the views of an example, and their names in `dpmix.views.settings.ViewSettings`.
 OF_VIEWS = {name: said.view for name, field in RunSettings.model_fields.items() if (said := declared(field)).view}
 
-# The settings in which heads that are trained on the same views may differ.
-OF_HEADS = frozenset(name for name, field in Settings.model_fields.items() if declared(field).of_head)
+# The settings in which heads that are trained on the same samples may differ.
+OF_HEADS = frozenset(
+    name for name, field in Settings.model_fields.items() if (said := declared(field)).of_head or said.view
+)
 
 
 def default(name: str) -> Any:

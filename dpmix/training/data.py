@@ -1,6 +1,7 @@
 """The images of one experiment: those it trains on, those it mixes in, and those it is evaluated on."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -77,25 +78,11 @@ def load_data(experiment: Experiment, scale: str) -> TrainingData:
             raise DataError(
                 f"{store} has {len(images)} {split} images, not the published {published}; delete and remake it"
             )
-    synthetic = experiment.synthetic_images()
-    public = (
-        balanced(load(Path(synthetic.path(scale)).parent, "train"), experiment.synthetic_size) if synthetic else None
-    )
-    if public is not None and public.classes != train.classes:
-        raise DataError(
-            f"{Path(synthetic.path(scale)).parent if synthetic else 'D'} has other classes than {store}, or has them "
-            "in another order; delete both and run the same command again"
-        )
+    public = load_synthetic(experiment, scale, train)
     if by_person:
         return _of_persons(experiment, train, test, public, store)
-    order = shuffled(len(train), "subset")
-    chosen, others = np.arange(len(train)), np.empty(0, dtype=np.int64)
-    if experiment.subset == "S1":
-        half = len(train) // 2
-        chosen, others = np.sort(order[:half]), np.sort(order[half : 2 * half])
-    mixed_in = public
-    if experiment.mix_with == "S2":
-        mixed_in = take(train, others)
+    chosen, others = halves(train) if experiment.subset == "S1" else (np.arange(len(train)), None)
+    mixed_in = take(train, others) if experiment.mix_with == "S2" and others is not None else public
     evaluation = test
     held_out = experiment.held_out_size
     if held_out:
@@ -104,6 +91,55 @@ def load_data(experiment: Experiment, scale: str) -> TrainingData:
         chosen = np.sort(chosen[order[held_out:]])
     private = train if len(chosen) == len(train) else take(train, chosen)
     return TrainingData(private, evaluation, mixed_in, public)
+
+
+def load_sharing(experiments: Sequence[Experiment], scale: str) -> list[TrainingData]:
+    """The data of several experiments of one stream, which train on the same images: these are loaded once.
+
+    Raises:
+        DataError: as `load_data` does.
+    """
+    first = load_data(experiments[0], scale)
+    train = load(Path(experiments[0].images().path(scale)).parent, "train")
+
+    def mixed_in(one: Experiment) -> TrainingData:
+        public = load_synthetic(one, scale, train)
+        return replace(first, mixed_in=take(train, halves(train)[1]) if one.mix_with == "S2" else public, public=public)
+
+    def sets(one: Experiment) -> tuple[str, str, int]:
+        synthetic = one.synthetic_images()
+        return one.mix_with, synthetic.hash if synthetic else "", one.synthetic_size
+
+    found = {sets(experiments[0]): first}
+    for one in experiments:
+        if sets(one) not in found:
+            found[sets(one)] = mixed_in(one)
+    return [found[sets(one)] for one in experiments]
+
+
+def load_synthetic(experiment: Experiment, scale: str, train: Images) -> Images | None:
+    """The part of D that an experiment uses; None if it uses none.
+
+    Raises:
+        DataError: if the store is missing, or has other classes than the training set, or another order of them.
+    """
+    synthetic = experiment.synthetic_images()
+    if synthetic is None:
+        return None
+    store = Path(synthetic.path(scale)).parent
+    public = balanced(load(store, "train"), experiment.synthetic_size)
+    if public.classes != train.classes:
+        raise DataError(
+            f"{store} has other classes than {Path(experiment.images().path(scale)).parent}, or has them in another "
+            "order; delete both and run the same command again"
+        )
+    return public
+
+
+def halves(train: Images) -> tuple[np.ndarray, np.ndarray]:
+    """S1 and S2: which training images are in each half of a public permutation, ascending int64."""
+    order, half = shuffled(len(train), "subset"), len(train) // 2
+    return np.sort(order[:half]), np.sort(order[half : 2 * half])
 
 
 def _of_persons(

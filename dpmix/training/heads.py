@@ -1,13 +1,15 @@
-"""DP-SGD of linear heads on a frozen encoder: heads of every ε and learning rate are trained at once, on shared views.
+"""DP-SGD of linear heads on a frozen encoder: heads of every method, ε and learning rate are trained at once.
 
 In each step the encoder embeds the K views of each of the n sampled examples. That is nearly all of the cost; a head
-adds about a hundred-thousandth of it. So all heads with the same views (a stream) share each step's sample and views,
-while each has its own noise. Up to rounding, a head comes out as if it had been trained alone. This is for research
-only: the sum of the ε of several heads bounds what they reveal together only if their samples are independent, so a
-model for release is the only head of its stream.
+adds about a hundred-thousandth of it. So all heads with the same samples (a stream) share them: the union of the views
+of their methods passes through the encoder, each picture once, and every head takes those that are its method's, while
+each has its own noise. Up to rounding, a head comes out as if it had been trained alone. This is for research only: the
+sum of the ε of several heads bounds what they reveal together only if their samples are independent, so a model for
+release is the only head of its stream.
 """
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +35,8 @@ from dpmix.training.outcome import Outcome
 from dpmix.training.workers import ALONE, Workers
 from dpmix.views.mixing import make_views, one_hot
 from dpmix.views.person_views import make_person_views
+from dpmix.views.union import ViewUnion
+from dpmix.views.union_views import make_union_views
 
 _PRETRAINING_BATCH = 256
 
@@ -61,37 +65,56 @@ class Head:
     record_magnitudes: bool = False
 
 
+@dataclass(frozen=True)
+class Method:
+    """One method of a stream: heads that are trained on the same views.
+
+    Attributes:
+        experiment: determines the views, how gradients are clipped, and pretraining. Its ε, C and learning rate are not
+            used; each head has its own.
+        data: of the methods of one stream, with the same private images, evaluation images and persons.
+        heads: what is trained.
+    """
+
+    experiment: Experiment
+    data: TrainingData
+    heads: Sequence[Head]
+
+
 class _Heads:
     """H linear heads as a `Learner`; their parameters are one tensor `weights`, float32 [H, classes, d + 1]."""
 
     def __init__(
-        self,
-        experiment: Experiment,
-        heads: Sequence[Head],
-        data: TrainingData,
-        featurize: Featurizer,
-        weights: Tensor,
-        evaluation: Tensor,
-        device: str,
+        self, methods: Sequence[Method], featurize: Featurizer, weights: Tensor, evaluation: Tensor, device: str
     ) -> None:
+        heads = [head for method in methods for head in method.heads]
         self.params = {"weights": weights}
-        self.computed: Mapping[str, Any] = {}
-        self._mode = clipping_mode(experiment)
+        self.computed: Mapping[str, Any] = {"methods": len(methods)} if len(methods) > 1 else {}
+        self._modes = [clipping_mode(method.experiment) for method in methods]
         self.members: Sequence[Member] = [
-            Member(
-                h.plan, h.learning_rate, h.momentum, h.weight_decay, self._mode.largest(["weights"], h.plan.clip_norm)
-            )
-            for h in heads
+            Member(h.plan, h.learning_rate, h.momentum, h.weight_decay, mode.largest(["weights"], h.plan.clip_norm))
+            for method, mode in zip(methods, self._modes, strict=True)
+            for h in method.heads
         ]
         self._names = [head.name for head in heads]
         self._recorded = {str(index): index for index, head in enumerate(heads) if head.record_magnitudes}
-        self._experiment, self._data, self._featurize, self._device = experiment, data, featurize, device
-        self._settings = view_settings(experiment)
+        self._experiment, self._data, self._featurize, self._device = (
+            methods[0].experiment, methods[0].data, featurize, device,
+        )  # fmt: skip
+        ends = np.cumsum([0, *(len(method.heads) for method in methods)]).tolist()
+        self._ours = [slice(first, last) for first, last in itertools.pairwise(ends)]
         self._clip_norms = torch.tensor([head.plan.clip_norm for head in heads])
         self._limits = self._clip_norms[:, None].to(device)
         self._evaluation = evaluation
-        for head in heads:
-            data.check_unit(experiment, head.plan)
+        self._settings = view_settings(self._experiment)
+        wanted = [method.experiment.wanted_views() for method in methods]
+        self._union = ViewUnion.of(wanted, by_person=self._data.persons is not None)
+        self._sources = {one.source: method.data.mixed_in for one, method in zip(wanted, methods, strict=True)}
+        # What one method needs by itself, a model for release above all, is made without any of this.
+        self._alone = len(methods) == 1 and (self._experiment.release or self._union.views == self._settings.views)
+        for method in methods:
+            for head in method.heads:
+                method.data.check_unit(method.experiment, head.plan)
 
     def of_member(self, tensors: Mapping[str, Tensor], member: int) -> dict[str, Tensor]:
         """See `Learner.of_member`."""
@@ -108,25 +131,48 @@ class _Heads:
 
     def sums(self, units: np.ndarray, step: int) -> Sums:
         """See `Learner.sums`."""
-        data, weights = self._data, self.params["weights"]
-        if data.persons is None:
-            random = KeyedRandom(self._experiment.seed, step, units)
-            views = make_views(data.private, units, self._settings, random, data.mixed_in, self._device)
-        else:
-            units = data.persons.present(units)
+        if self._data.persons is not None:
+            units = self._data.persons.present(units)
             if not len(units):
                 return self.zero_sums()
-            random = KeyedRandom(self._experiment.seed, step, units)
+        weights, sums = self.params["weights"], self.zero_sums()
+        random = KeyedRandom(self._experiment.seed, step, units)
+        for index, (features, targets) in enumerate(self._embedded(units, random)):
+            ours = self._ours[index]
+            total, norms = head_clipped_sum(
+                features, targets, weights[ours], self._clip_norms[ours], mode=self._modes[index]
+            )
+            sums.totals["weights"][ours] = total
+            sums.num_clipped[ours] = (norms > self._limits[ours]).sum(dim=1)
+            for name, head in self._recorded.items():
+                if ours.start <= head < ours.stop:
+                    sums.records[name] += head_magnitudes(features, targets, weights[head])
+        return sums
+
+    def _embedded(self, units: np.ndarray, random: KeyedRandom) -> Iterator[tuple[Tensor, Tensor]]:
+        """For each method, the features of its views, float32 [n, K, d + 1], and their targets [n, K, classes]."""
+        data = self._data
+        if not self._alone:
+            shared = make_union_views(
+                data.private, units, self._union, random, self._sources, self._device, data.persons
+            )
+            features = torch.cat([self._featurize(part) for part in shared.parts])
+            for rows, targets in zip(shared.rows, shared.targets, strict=True):
+                yield features[rows], targets
+            return
+        if data.persons is None:
+            views = make_views(data.private, units, self._settings, random, data.mixed_in, self._device)
+        else:
             views = make_person_views(
                 data.private, data.persons, units, self._settings, random, data.mixed_in, self._device
             )
-        n, k = views.images.shape[:2]
-        features = self._featurize(views.images.flatten(0, 1)).view(n, k, -1)
-        total, norms = head_clipped_sum(features, views.targets, weights, self._clip_norms, mode=self._mode)
-        records = {
-            name: head_magnitudes(features, views.targets, weights[index]) for name, index in self._recorded.items()
-        }
-        return Sums({"weights": total}, (norms > self._limits).sum(dim=1), records)
+        yield self._featurize(views.images.flatten(0, 1)).unflatten(0, views.images.shape[:2]), views.targets
+
+    def shares(self) -> list[float]:
+        """Of each head, the share of the views that pass which are its own; the sum may be above 1."""
+        own = [ViewUnion.of([one], by_person=self._union.by_person).views for one in self._union.wanted]
+        counts = [ours.stop - ours.start for ours in self._ours]
+        return [views / self._union.views for views, count in zip(own, counts, strict=True) for _ in range(count)]
 
     def accuracies(self, weights: Mapping[str, Tensor], workers: Workers) -> list[float]:
         """See `Learner.accuracies`."""
@@ -135,9 +181,28 @@ class _Heads:
 
 
 def train_heads(
-    experiment: Experiment,
-    heads: Sequence[Head],
-    data: TrainingData,
+    experiment: Experiment, heads: Sequence[Head], data: TrainingData, featurize: Featurizer, **how: Any
+) -> list[Outcome]:
+    """Train all heads of one method.
+
+    Args:
+        experiment: determines the views. Its ε, C and learning rate are not used; each head has its own.
+        heads: their plans must have the same N, B and steps.
+        data: as `load_data` returns it.
+        featurize: the frozen encoder.
+        how: as `train_methods` takes it.
+
+    Returns:
+        An outcome for each head, in order; see `train_methods`.
+
+    Raises:
+        PrivacyError: see `train_methods`.
+    """
+    return train_methods([Method(experiment, data, heads)], featurize, **how)
+
+
+def train_methods(
+    methods: Sequence[Method],
     featurize: Featurizer,
     *,
     device: str = "cpu",
@@ -150,9 +215,7 @@ def train_heads(
     """Train all heads of one stream.
 
     Args:
-        experiment: determines the views. Its ε, C and learning rate are not used; each head has its own.
-        heads: their plans must have the same N, B and steps.
-        data: as `load_data` returns it.
+        methods: whose experiments have the same stream. The plans of all heads must have the same N, B and steps.
         featurize: the frozen encoder.
         device: where views are made and encoded.
         physical_batch: examples whose views are encoded together; halved when memory runs out. The result does not
@@ -163,13 +226,18 @@ def train_heads(
         watcher: follows the run in place of a progress bar.
 
     Returns:
-        An outcome for each head, in order, with `weight` [classes, d], `bias` [classes] and, for standardised features,
-        `shift` [d] and `scale` [d].
+        An outcome for each head, method by method, with `weight` [classes, d], `bias` [classes] and, for standardised
+        features, `shift` [d] and `scale` [d]. Of the time that all took together, each has the share of the views that
+        passed which are its own.
 
     Raises:
-        PrivacyError: if the heads' plans do not sample alike, or protect another unit than is sampled, or several
-            models for release would share a sample.
+        PrivacyError: if the methods are not of one stream, the heads' plans do not sample alike or protect another unit
+            than is sampled, or several models for release would share a sample.
     """
+    experiment, data = methods[0].experiment, methods[0].data
+    heads = [head for method in methods for head in method.heads]
+    if len(methods) > 1 and len({method.experiment.stream() for method in methods}) > 1:
+        raise PrivacyError("methods of one stream must have the same data, encoder, seed and samples; train them apart")
     sampler = heads[0].plan.sampler(experiment.private_seed)
     if any(h.plan.sampler(experiment.private_seed) != sampler or h.plan.steps != heads[0].plan.steps for h in heads):
         raise PrivacyError("heads of one stream must have the same sampling rate and steps; train them apart")
@@ -179,10 +247,14 @@ def train_heads(
             "train each in a stream of its own"
         )
     evaluation = featurize.of(data.evaluation, device)
-    first = _initial_weights(experiment, data, featurize, evaluation.shape[1], device)
-    learner = _Heads(experiment, heads, data, featurize, first.repeat(len(heads), 1, 1), evaluation, device)
+    first = torch.cat([
+        _initial_weights(method, featurize, evaluation.shape[1], device).repeat(len(method.heads), 1, 1)
+        for method in methods
+    ])  # fmt: skip
+    learner = _Heads(methods, featurize, first, evaluation, device)
     diagnostics = None if experiment.release else Diagnostics(learner, experiment.epochs)
-    label = f"{experiment.dataset.name} {experiment.model.name} {experiment.method} seed {experiment.seed}"
+    names = ", ".join(dict.fromkeys(method.experiment.method for method in methods))
+    label = f"{experiment.dataset.name} {experiment.model.name} {names} seed {experiment.seed}"
     outcomes = train(
         learner,
         epochs=experiment.epochs,
@@ -197,22 +269,23 @@ def train_heads(
         device=device,
         watcher=watcher,
     )
-    for index, (head, outcome) in enumerate(zip(heads, outcomes, strict=True)):
+    for index, (head, outcome, share) in enumerate(zip(heads, outcomes, learner.shares(), strict=True)):
         (matrix,) = outcome.weights.values()
         outcome.weights = {"weight": matrix[:, :-1], "bias": matrix[:, -1], **featurize.standardization()}
+        if outcome.seconds is not None:
+            outcome.seconds *= share
         if head.record_magnitudes and diagnostics:
             outcome.magnitudes = diagnostics.mean_record(str(index))
     return outcomes
 
 
-def _initial_weights(
-    experiment: Experiment, data: TrainingData, featurize: Featurizer, dimension: int, device: str
-) -> Tensor:
-    """The initial weights of every head, float32 [1, classes, d + 1].
+def _initial_weights(method: Method, featurize: Featurizer, dimension: int, device: str) -> Tensor:
+    """The initial weights of a method's heads, float32 [1, classes, d + 1].
 
     Zeros, or with `pretrain_epochs` the weights after that many epochs of plain SGD on D (Table 6). Training a linear
     head is convex, so zeros are a good start; random weights would first have to be undone by noisy steps.
     """
+    experiment, data = method.experiment, method.data
     weights = torch.zeros(experiment.dataset.classes, dimension, device=device)
     if not experiment.pretrain_epochs:
         return weights[None]

@@ -1,7 +1,8 @@
-"""Trains one stream: the heads of all runs, learning-rate selections and gradient records with the same views."""
+"""Trains one stream: the heads of all runs, learning-rate selections and gradient records with the same samples."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from typing import Any
 
 from dpmix.artefacts.base import Artefact
 from dpmix.artefacts.data import EncoderModel
@@ -10,9 +11,9 @@ from dpmix.execution import Execution
 from dpmix.models.features import Featurizer
 from dpmix.params.models import EncoderSpec
 from dpmix.seals import write_record
-from dpmix.training.data import TrainingData, load_data
-from dpmix.training.heads import Head, train_heads
-from dpmix.training.inputs import checkpoint_of, experiment_of, learning_rate, load_plan
+from dpmix.training.data import TrainingData, load_sharing
+from dpmix.training.heads import Head, Method, train_methods
+from dpmix.training.inputs import checkpoint_of, clipping_mode, experiment_of, learning_rate, load_plan
 from dpmix.training.outcome import Outcome, write_magnitudes, write_run
 from dpmix.training.workers import Workers
 
@@ -21,14 +22,12 @@ _Key = tuple[Experiment, float]
 
 
 def train_stream(wanted: Sequence[Artefact], scale: str, execution: Execution, workers: Workers) -> None:
-    """Train the heads that these artefacts need, all on the same views, and write the artefacts.
+    """Train the heads that these artefacts need, on the union of their methods' views, and write the artefacts.
 
     A run or a gradient record needs one head, a selection one for each candidate; equal heads are trained once. See
     `dpmix.training.runner.Trainer`.
     """
     first, device = experiment_of(wanted[0]), execution.where()
-    data = load_data(first, scale)
-    featurize = featurizer(first, data, scale, execution)
     rates = {
         artefact.hash: artefact.learning_rates
         if isinstance(artefact, Selection)
@@ -38,20 +37,31 @@ def train_stream(wanted: Sequence[Artefact], scale: str, execution: Execution, w
     heads: dict[_Key, Head] = {}
     for artefact in wanted:
         experiment = experiment_of(artefact)
+        plan = load_plan(experiment, scale)
         for rate in rates[artefact.hash]:
-            plan = load_plan(experiment, scale)
             key = (experiment, rate)
             # Without the rate in the name, candidates for one learning rate get the same noise.
             name = f"ε={experiment.epsilon:g} C={experiment.clip_norm:g}"
             recording = isinstance(artefact, GradientRecord) or (key in heads and heads[key].record_magnitudes)
             heads[key] = Head(plan, rate, name, experiment.momentum, experiment.weight_decay, recording)
-    identity = [{**asdict(head), "plan": head.plan.to_json()} for head in heads.values()]
+    groups: dict[Any, list[_Key]] = {}
+    for key in heads:
+        groups.setdefault(_method_of(key[0]), []).append(key)
+    methods = [
+        Method(keys[0][0], data, [heads[key] for key in keys])
+        for keys, data in zip(
+            groups.values(), load_sharing([keys[0][0] for keys in groups.values()], scale), strict=True
+        )
+    ]
+    keys = [key for group in groups.values() for key in group]
+    identity = [
+        {"run": experiment.hash, **asdict(heads[experiment, rate]), "plan": heads[experiment, rate].plan.to_json()}
+        for experiment, rate in keys
+    ]
     checkpoint = checkpoint_of(first, scale, execution, first.stream(), identity)
-    trained = train_heads(
-        first,
-        list(heads.values()),
-        data,
-        featurize,
+    trained = train_methods(
+        methods,
+        featurizer(first, methods[0].data, scale, execution),
         device=device,
         physical_batch=execution.physical_batch,
         workers=workers,
@@ -59,10 +69,16 @@ def train_stream(wanted: Sequence[Artefact], scale: str, execution: Execution, w
         watcher=execution.watcher,
     )
     if workers.is_main:
-        _write(wanted, rates, dict(zip(heads, trained, strict=True)), scale, data.private.classes)
+        _write(wanted, rates, dict(zip(keys, trained, strict=True)), scale, methods[0].data.private.classes)
         if checkpoint:
             checkpoint.remove()
     workers.wait()
+
+
+def _method_of(experiment: Experiment) -> Any:
+    """What heads have in common that are trained on the same features: views, clipping, and initial weights."""
+    start = (experiment.pretrain_epochs, experiment.synthetic if experiment.pretrain_epochs else None)
+    return experiment.wanted_views(), clipping_mode(experiment), start
 
 
 def featurizer(experiment: Experiment, data: TrainingData, scale: str, execution: Execution) -> Featurizer:

@@ -23,6 +23,7 @@ from torch import Tensor
 from dpmix.data.images import Images, check_alike
 from dpmix.random import KeyedRandom
 from dpmix.views.augmentation import augment
+from dpmix.views.mixtures import draw_pairs, draw_weights
 from dpmix.views.settings import ViewSettings
 
 
@@ -80,33 +81,73 @@ def make_views(
     >>> views.images.shape, views.targets[0, -1]  # both members of a mixture show the class of example 3
     (torch.Size([2, 6, 1, 8, 8]), tensor([0., 1.]))
     """
-    indices = np.asarray(indices, dtype=np.int64)
-    classes = private.num_classes
     parts, labels = [], []
     if settings.k_base:
-        images = _gather(private, indices, device)
-        parts.append(augment(images, settings.k_base, settings.transforms, random, "base", padding=settings.padding))
-        own = one_hot(private.labels[indices], classes)
-        labels.append(own if indices.ndim == 2 else own[:, None].expand(-1, settings.k_base, -1))
+        images, own = base_views(private, indices, settings, random, device)
+        parts.append(images)
+        labels.append(own)
     if settings.k_diff:
-        if synthetic is None or len(synthetic) < settings.k_diff:
-            raise ValueError(
-                f"k_diff = {settings.k_diff} needs a synthetic set D of at least that many images; give one"
-            )
-        check_alike(private, synthetic)
-        chosen = _without_replacement(random, "diff", len(synthetic), settings.k_diff)
-        parts.append(_synthetic_views(synthetic, chosen, settings, random, device))
-        labels.append(one_hot(synthetic.labels[chosen], classes))
-    images = torch.cat(parts, dim=1)
-    targets = _moved(torch.cat(labels, dim=1), device)
-    weights = torch.zeros(len(indices), settings.k_self)
-    pairs = torch.zeros(len(indices), settings.k_self, 2, dtype=torch.int64)
+        images, drawn = synthetic_views(private, settings, random, synthetic, device)
+        parts.append(images)
+        labels.append(drawn)
+    images, targets = torch.cat(parts, dim=1), moved(torch.cat(labels, dim=1), device)
+    weights = torch.zeros(len(random.examples), settings.k_self)
+    pairs = torch.zeros(*weights.shape, 2, dtype=torch.int64)
     if settings.k_self:
-        pairs = _draw_pairs(random, images.shape[1], settings)
+        pairs = torch.from_numpy(draw_pairs(random, images.shape[1], settings))
         mixed_images, mixed_targets, weights = _mixtures(images, targets, pairs, settings, random, "lambda")
         images = torch.cat([images, mixed_images], dim=1)
         targets = torch.cat([targets, mixed_targets], dim=1)
     return Views(images, targets, weights, pairs)
+
+
+def base_views(
+    private: Images,
+    indices: Sequence[int] | np.ndarray,
+    settings: ViewSettings,
+    random: KeyedRandom,
+    device: torch.device | str = "cpu",
+) -> tuple[Tensor, Tensor]:
+    """The K_base views T(x) of some private examples, and their labels; see `make_views`.
+
+    Those of a smaller k_base are the first of those of a larger one.
+
+    Returns:
+        float32 [n, k_base, C, R, R] on the device, and float32 [n, k_base, classes] on the CPU.
+    """
+    indices = np.asarray(indices, dtype=np.int64)
+    views = augment(
+        _gather(private, indices, device), settings.k_base, settings.transforms, random, "base",
+        padding=settings.padding,
+    )  # fmt: skip
+    own = one_hot(private.labels[indices], private.num_classes)
+    return views, own if indices.ndim == 2 else own[:, None].expand(-1, settings.k_base, -1)
+
+
+def synthetic_views(
+    private: Images,
+    settings: ViewSettings,
+    random: KeyedRandom,
+    synthetic: Images | None,
+    device: torch.device | str = "cpu",
+) -> tuple[Tensor, Tensor]:
+    """The K_diff views of each example that are images of D, and their labels; see `make_views`.
+
+    With another k_diff, other images are drawn.
+
+    Returns:
+        float32 [n, k_diff, C, R, R] on the device, and float32 [n, k_diff, classes] on the CPU.
+
+    Raises:
+        ValueError: if there is no D, or D has fewer than k_diff images.
+        DataError: if D has other classes, another order of them, or images of another shape.
+    """
+    if synthetic is None or len(synthetic) < settings.k_diff:
+        raise ValueError(f"k_diff = {settings.k_diff} needs a synthetic set D of at least that many images; give one")
+    check_alike(private, synthetic)
+    chosen = _without_replacement(random, "diff", len(synthetic), settings.k_diff)
+    views = _of_synthetic(synthetic, chosen, settings, random, device)
+    return views, one_hot(synthetic.labels[chosen], private.num_classes)
 
 
 def mix(members: Tensor, pairs: Tensor, weights: Tensor) -> Tensor:
@@ -166,32 +207,29 @@ def _mixtures(
     Returns:
         [n, m, C, H, W], [n, m, classes], and float32 [n, m], the weight of each pair's first member.
     """
-    drawn = random.beta(stream, settings.alpha, pairs.shape[1])
-    if settings.mixing == "unmixed":
-        weights, rows = torch.from_numpy(drawn).float(), torch.arange(len(images), device=images.device)[:, None]
-        return images[rows, pairs[..., 0].to(images.device)], mix(targets, pairs, weights), weights
-    if settings.mixing == "mixup":
-        weights = torch.from_numpy(drawn).float()
-        return mix(images, pairs, weights), mix(targets, pairs, weights), weights
-    height, width = images.shape[-2:]
-    boxes = _draw_boxes(random, stream, drawn, height, width)
-    area = (boxes[..., 1] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 2])
-    weights = 1 - area.float() / (height * width)
-    return cut(images, pairs, boxes), mix(targets, pairs, weights), weights
+    size = (images.shape[-2], images.shape[-1])
+    drawn, boxes = draw_weights(random, stream, pairs.shape[1], settings, size)
+    weights = torch.from_numpy(drawn)
+    return mixed(images, pairs, weights, boxes, settings), mix(targets, pairs, weights), weights
 
 
-def _draw_boxes(random: KeyedRandom, stream: str, weights: np.ndarray, height: int, width: int) -> Tensor:
-    """CutMix's boxes for weights [n, m]: int64 [n, m, 4], as `cut` takes them.
+def mixed(images: Tensor, pairs: Tensor, weights: Tensor, boxes: np.ndarray | None, settings: ViewSettings) -> Tensor:
+    """The images of mixtures, by `mix` or `cut`; or unmixed copies of each pair's first member.
 
-    Each has the share 1 - weight of the image's area and a centre that is uniform over the pixels. What reaches over
-    the edge is cut off, so that the area may become smaller.
+    Args:
+        images: float32 [n, |S|, C, H, W].
+        pairs: int64 [n, m, 2], places in S.
+        weights: float32 [n, m].
+        boxes: int64 [n, m, 4], with CutMix.
+        settings: `mixing`.
+
+    Returns:
+        float32 [n, m, C, H, W].
     """
-    ends = []
-    for name, size in (("row", height), ("column", width)):
-        side = np.rint(size * np.sqrt(1 - weights)).astype(np.int64)
-        first = random.integers(f"{stream}/{name}", size, weights.shape[1]) - side // 2
-        ends += [np.clip(first, 0, size), np.clip(first + side, 0, size)]
-    return torch.from_numpy(np.stack(ends, axis=-1))
+    if settings.mixing == "unmixed":
+        rows = torch.arange(len(images), device=images.device)[:, None]
+        return images[rows, pairs[..., 0].to(images.device)]
+    return mix(images, pairs, weights) if boxes is None else cut(images, pairs, torch.from_numpy(boxes))
 
 
 def make_microbatch_views(
@@ -250,17 +288,17 @@ def make_microbatch_views(
 
 def _gather(images: Images, indices: np.ndarray, device: torch.device | str) -> Tensor:
     # Fancy indexing copies, so the tensor does not share memory with the read-only store.
-    return _moved(torch.from_numpy(images.images[indices]), device)
+    return moved(torch.from_numpy(images.images[indices]), device)
 
 
-def _moved(tensor: Tensor, device: torch.device | str) -> Tensor:
+def moved(tensor: Tensor, device: torch.device | str) -> Tensor:
     """On the device: to a GPU from pinned memory, so that views are made while it still computes."""
     if torch.device(device).type != "cuda":
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)
 
 
-def _synthetic_views(
+def _of_synthetic(
     synthetic: Images, chosen: np.ndarray, settings: ViewSettings, random: KeyedRandom, device: torch.device | str
 ) -> Tensor:
     n, count = chosen.shape
@@ -280,16 +318,3 @@ def _without_replacement(random: KeyedRandom, stream: str, population: int, coun
         taken = (chosen[:, :slot] == candidate[:, None]).any(axis=1)
         chosen[:, slot] = np.where(taken, top, candidate)
     return chosen
-
-
-def _draw_pairs(random: KeyedRandom, members: int, settings: ViewSettings) -> Tensor:
-    if settings.mixing == "unmixed":
-        # The released program draws both by themselves, and below |S| - 1: never the last of S.
-        drawn = [random.integers(name, members - 1, settings.k_self) for name in ("first", "second")]
-        return torch.from_numpy(np.stack(drawn, axis=-1))
-    first = random.integers("first", members, settings.k_self)
-    if settings.pairs == "independent":
-        second = random.integers("second", members, settings.k_self)
-    else:
-        second = (first + 1 + random.integers("second", members - 1, settings.k_self)) % members
-    return torch.from_numpy(np.stack([first, second], axis=-1))

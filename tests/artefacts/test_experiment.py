@@ -153,10 +153,15 @@ def test_the_hash_of_a_chosen_learning_rate_is_that_of_the_choice() -> None:
 
 
 def test_a_stream_is_what_heads_can_share() -> None:
-    for field in ("epsilon", "delta", "accountant", "clip_norm", "learning_rate", "momentum", "weight_decay"):
+    """The samples of its steps, on the same images and encoder; methods may differ in their views."""
+    own = ("epsilon", "delta", "accountant", "clip_norm", "learning_rate", "momentum", "weight_decay")
+    for field in (*own, "method", "k_base", "k_self", "k_diff", "transforms", "mixing", "clipping", "synthetic"):
         assert experiment(**CHANGES[field]).stream() == experiment().stream(), field
-    for field in ("seed", "k_base", "batch_size", "epochs", "transforms", "holdout", "synthetic", "model"):
+    for field in ("seed", "batch_size", "epochs", "holdout", "subset", "model", "batches", "ema_decay"):
         assert experiment(**CHANGES[field]).stream() != experiment().stream(), field
+    # Features that are standardised by D depend on which D it is.
+    model = ENCODER.model_copy(update={"standardize": "public"})
+    assert experiment(model=model).stream() != experiment(model=model, **CHANGES["synthetic"]).stream()
 
 
 def test_networks_from_scratch_share_no_stream() -> None:

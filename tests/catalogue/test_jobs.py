@@ -226,16 +226,24 @@ def named(catalogue: Catalogue, *targets: str) -> dict[str, tuple[str, ...]]:
 
 
 @pytest.mark.parametrize("call", CALLS, ids=" ".join)
-def test_a_row_with_a_new_method_changes_no_other_job_on_a_cluster(
+def test_a_row_with_a_new_method_changes_the_jobs_of_its_streams_and_no_other(
     raw: dict[str, Any], paper: Catalogue, call: tuple[str, ...]
 ) -> None:
     changed = with_a_row(raw, "paper", "3", "thrice")
     before, after = named(paper, *call), named(changed, *call)
     assert set(paper.artefacts) < set(changed.artefacts)
-    new = {name for name in after if name not in before}
-    assert {name: after[name] for name in after if name not in new} == before
-    assert all("/thrice/" in path for name in new for path in after[name])
+    new = {name: set(after[name]) for name in after if name not in before}
+    gone = {name: set(before[name]) for name in before if name not in after}
+    assert all(before[name] == after[name] for name in before if name not in gone)
     assert bool(new) == (call != ("table1", "figure2"))
+    # What was to be made by then is made with what is new.
+    added = set.union(set(), *new.values()) - set.union(set(), *gone.values())
+    assert all("/thrice/" in path for path in added)
+    assert all(any(paths < others for others in new.values()) for paths in gone.values())
+    # Once the old methods are there, the new one is all that is left of its streams.
+    touch(path for paths in gone.values() for path in paths)
+    left = {name: set(paths) for name, paths in named(changed, *call).items() if name in new}
+    assert {path for paths in left.values() for path in paths} == added
 
 
 def test_on_one_machine_it_changes_the_jobs_that_take_it_and_no_other(

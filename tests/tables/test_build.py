@@ -121,7 +121,7 @@ def test_rates_at_an_end_of_their_grid_are_in_the_footer_for_every_method(raw: d
 
 def test_times_name_their_hardware(catalogues: dict[str, Catalogue]) -> None:
     leave_records(catalogues["demo"], "13")
-    with_times = "Measured on a slide rule and an abacus; a job's other heads share the time of their stream."
+    with_times = "Measured on a slide rule and an abacus; heads share the time of the views that they have in common."
     assert with_times in build("13", catalogues["demo"]).notes
     leave_records(catalogues["demo"], "12")
     assert not any("Measured on" in note for note in build("12", catalogues["demo"]).notes)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dpmix.data.images import Images
 from dpmix.random import KeyedRandom
-from dpmix.views import mixing
+from dpmix.views import mixtures
 from dpmix.views.mixing import cut, make_views
 from dpmix.views.settings import ViewSettings
 from tests.views.small_sets import SIDE, view_settings, views_of
@@ -89,9 +89,9 @@ def test_boxes_are_keyed_and_independent():
     same = cut_of_marked(300)[0]
     assert torch.equal(views.images, same.images)
     equal = np.full((500, 2), 0.75)
-    steps = [mixing._draw_boxes(KeyedRandom(1, step, np.arange(500)), "lambda", equal, 9, 9) for step in range(2)]
-    corners = torch.cat(steps, dim=1)[..., [0, 2]].reshape(500, 8).double()
-    others = np.corrcoef(corners.T.numpy())[~np.eye(8, dtype=bool)]
+    steps = [mixtures._draw_boxes(KeyedRandom(1, step, np.arange(500)), "lambda", equal, 9, 9) for step in range(2)]
+    corners = np.concatenate(steps, axis=1)[..., [0, 2]].reshape(500, 8)
+    others = np.corrcoef(corners.T)[~np.eye(8, dtype=bool)]
     assert np.abs(others).max() < 0.2
 
 

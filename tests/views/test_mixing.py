@@ -94,19 +94,6 @@ def test_dp_mix_diff_labels_are_soft():
     assert torch.equal(views.images[:, 1:4], views.images[:, 1:4].clamp(0, 1))
 
 
-@pytest.mark.parametrize("kind", ["distinct", "independent"])
-@pytest.mark.parametrize("members", [2, 3, 5])
-def test_pairs_are_uniform_over_s(kind, members):
-    spec = ViewSettings(members, 0, 3, pairs=kind)
-    drawn = mixing._draw_pairs(KeyedRandom(0, 0, np.arange(8000)), members, spec).reshape(-1, 2).numpy()
-    counts = np.zeros((members, members))
-    np.add.at(counts, tuple(drawn.T), 1)
-    if kind == "distinct":
-        assert not counts.diagonal().any()
-        counts = counts[~np.eye(members, dtype=bool)]
-    assert stats.chisquare(counts.ravel()).pvalue > 1e-5
-
-
 def test_lambda_is_beta_once_per_mixture():
     views = views_of(ViewSettings(2, 0, 4), np.arange(50))
     assert len(views.weights.unique()) > 195

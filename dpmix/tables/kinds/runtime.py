@@ -30,5 +30,7 @@ class RuntimeTable(GridTable):
             for cell in catalogue.cells(name)
             for artefact in cell.artefacts
         }
-        measured = f"Measured on {' and '.join(sorted(used))}; a job's other heads share the time of their stream."
+        measured = (
+            f"Measured on {' and '.join(sorted(used))}; heads share the time of the views that they have in common."
+        )
         return [*super().notes(name, catalogue), measured]
