@@ -217,12 +217,13 @@ def build_target(
     return made
 
 
-def make_target(target: str, catalogue: "Catalogue") -> None:
+def make_target(target: str, catalogue: "Catalogue", params: str | None = None) -> None:
     """Write a table, a figure, the `claims` or the `report`, for which all that it shows must exist.
 
     Args:
         target: such as "table3", "figure2" or "report".
         catalogue: the scale.
+        params: the params file, if it is not `params.yaml`; for the commands that the report shows.
 
     Raises:
         ParamsError: if the scale has no such target.
@@ -237,11 +238,11 @@ def make_target(target: str, catalogue: "Catalogue") -> None:
         write_claims(catalogue, results)
         return
     if target == "report":
-        from dpmix.report import page
+        from dpmix.report.page.build import build as build_page
 
         if not results.exists():
             raise DataError(f"{results} does not exist; make the tables first: snakemake all_tables all_figures")
-        page.build(results, results / "report" / "index.html")
+        build_page(results, results / "report" / "index.html", catalogue, params)
     elif target.startswith("figure"):
         from dpmix.figures.draw import draw_figure
 

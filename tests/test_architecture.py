@@ -27,6 +27,10 @@ ELSEWHERE = {
     # A maker is right if the whole chain that calls it ends in the same bytes as the workflow's steps.
     "makers": "test_build.py",
     # Kinds of tables are tried on tables: the paper's, and one that is added of each kind.
+    # Pictures are tried on the tables that have them.
+    "report/charts": "report/test_charts.py",
+    # A run is read where the report's data are.
+    "report/runs.py": "report/test_data.py",
     "tables/kinds/fid.py": "tables/test_added.py",
     "tables/kinds/privacy.py": "tables/test_privacy.py",
     "tables/kinds/runtime.py": "tables/test_added.py",

@@ -26,7 +26,7 @@ from dpmix.files import write_json, write_text
 from dpmix.models.libraries.open_clip import save_open_clip
 from dpmix.models.libraries.timm import save_timm
 from dpmix.params.specs import DatasetSpec
-from dpmix.report.page import build
+from dpmix.report.page.build import build
 from dpmix.synthesis.draw import _save
 from dpmix.synthesis.folder import gather
 from dpmix.synthesis.pipeline import save_model

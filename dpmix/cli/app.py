@@ -19,6 +19,7 @@ from dpmix.cli.evaluate import evaluate
 from dpmix.cli.export import export
 from dpmix.cli.plan import plan
 from dpmix.cli.predict import predict
+from dpmix.cli.report import report
 from dpmix.cli.statement import statement
 from dpmix.cli.status import status
 from dpmix.cli.steps import steps
@@ -56,6 +57,7 @@ app.command(hidden=True)(classify)  # what predict was called when a model was o
 _show(statement, _OWN, "ε of released models, each and together, from their steps.")
 _show(synthesize, _OWN, "Draw D, public images to mix in, by names of classes alone.")
 _show(status, _PAPER, "Runs done, running, failed and missing; how to go on.")
+_show(report, _PAPER, "The page of a scale, whatever is done of it; its pictures.")
 _show(agree, _PAPER, "Which cells agree with the reference.")
 _show(reference, _PAPER, "Render a finished scale into results/reference.")
 _show(crate, _PAPER, "A finished scale as an RO-Crate, to hand in or publish.")

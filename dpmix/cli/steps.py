@@ -190,4 +190,4 @@ def report(params: ParamsPath = _PARAMS, scale: Scale = None) -> None:
     """Write the report, a page with all tables and figures, and the claims."""
     from dpmix.build import make_target
 
-    make_target("report", _catalogue(params, scale))
+    make_target("report", _catalogue(params, scale), None if params == _PARAMS else str(params))

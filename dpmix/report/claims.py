@@ -1,7 +1,7 @@
 """The report's section on the paper's claims, from `claims.json`: verdicts, and intervals as small pictures."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape as html_escape
 from pathlib import Path
@@ -48,19 +48,27 @@ class Section:
     cards: tuple[Card, ...]
 
 
-def section(path: Path) -> Section | None:
-    """The section for a `claims.json`; None if there is no such file.
+def read_claims(path: Path) -> list[Mapping[str, Any]]:
+    """The claims of a `claims.json`; none if there is no such file.
 
     Raises:
         DataError: if the file does not hold claims.
     """
     if not path.exists():
-        return None
+        return []
     try:
-        claims = read_json(path)["claims"]
-        cards = tuple(map(_card, claims))
+        claims = list(read_json(path)["claims"])
+        section(claims)
     except (KeyError, TypeError, IndexError, ValueError) as error:
         raise DataError(f"{path} does not hold claims ({error!r}); delete it and make it again") from error
+    return claims
+
+
+def section(claims: Sequence[Mapping[str, Any]]) -> Section | None:
+    """The section for claims as `claims.json` has them; None without claims."""
+    if not claims:
+        return None
+    cards = tuple(map(_card, claims))
     named = [card.verdict for card in cards]
     counts = ", ".join(f"{named.count(verdict)} {verdict}" for verdict in dict.fromkeys(sorted(named)))
     return Section(escape(counts), tuple(map(escape, HOW)), cards)

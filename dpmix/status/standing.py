@@ -1,6 +1,6 @@
 """How many of a scale's runs are done, running, failed and missing, by table, and how long the rest will take."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -37,6 +37,21 @@ class Row:
         return self.done + self.running + self.failed + self.missing
 
 
+@dataclass
+class Paths:
+    """The paths of all artefacts, by what has become of them."""
+
+    done: set[str] = field(default_factory=set)
+    running: set[str] = field(default_factory=set)
+    failed: set[str] = field(default_factory=set)
+
+    def row(self, name: str, paths: Iterable[str], shown: Literal["made", "outdated", "none", ""] = "") -> Row:
+        """How many of some paths are in each state."""
+        wanted = set(paths)
+        done, running, failed = (len(wanted & some) for some in (self.done, self.running, self.failed))
+        return Row(name, done, running, failed, len(wanted) - done - running - failed, shown)
+
+
 @dataclass(frozen=True)
 class Standing:
     """How far a scale is.
@@ -51,6 +66,7 @@ class Standing:
         seconds_left: how long the jobs that are left will take, if as many run at once as before; None if no job of
             their kinds has finished.
         unknown: how many missing files are of kinds of which none has finished, and not in that time.
+        paths: which files are done, running and failed.
     """
 
     rows: list[Row]
@@ -61,20 +77,7 @@ class Standing:
     goes_on: str | None
     seconds_left: float | None
     unknown: int
-
-
-@dataclass
-class _Sorted:
-    """The paths of all artefacts, by what has become of them."""
-
-    done: set[str] = field(default_factory=set)
-    running: set[str] = field(default_factory=set)
-    failed: set[str] = field(default_factory=set)
-
-    def row(self, name: str, paths: Iterable[str], shown: Literal["made", "outdated", "none", ""] = "") -> Row:
-        wanted = set(paths)
-        done, running, failed = (len(wanted & some) for some in (self.done, self.running, self.failed))
-        return Row(name, done, running, failed, len(wanted) - done - running - failed, shown)
+    paths: Paths = field(default_factory=Paths)
 
 
 def standing(catalogue: Catalogue, root: Path = Path(), params: str | None = None) -> Standing:
@@ -96,7 +99,7 @@ def standing(catalogue: Catalogue, root: Path = Path(), params: str | None = Non
         if outputs := tuple(path for path in failure.outputs if path in left):
             failures.pop(outputs, None)
             failures[outputs] = replace(failure, outputs=outputs)
-    sort = _Sorted(done, running, {path for outputs in failures for path in outputs})
+    sort = Paths(done, running, {path for outputs in failures for path in outputs})
     rows = [
         sort.row(target, map(catalogue.path, artefacts), _shown(catalogue, target, root))
         for target, artefacts in catalogue.targets.items()
@@ -112,6 +115,7 @@ def standing(catalogue: Catalogue, root: Path = Path(), params: str | None = Non
         _goes_on(catalogue, rows, history, params),
         seconds,
         unknown,
+        sort,
     )
 
 
@@ -167,11 +171,18 @@ def _goes_on(catalogue: Catalogue, rows: list[Row], history: list[Call], params:
         words = _targets(catalogue, history[-1])
         asked = needed_for(catalogue, words)
         if any(row.name in words or set(words) & set(SEVERAL) for row in rows if row.name in unmade) and asked:
-            return history[-1].command or _command(catalogue, words, params)
-    return _command(catalogue, unmade if len(unmade) < len(rows) else ["all"], params)
+            return history[-1].command or command(catalogue, words, params)
+    return command(catalogue, unmade if len(unmade) < len(rows) else ["all"], params)
 
 
-def _command(catalogue: Catalogue, words: list[str], params: str | None) -> str:
+def command(catalogue: Catalogue, words: Sequence[str], params: str | None = None) -> str:
+    """What to type to make these targets of a scale.
+
+    Args:
+        catalogue: the scale.
+        words: targets or paths of artefacts.
+        params: the params file, if it is not `params.yaml`.
+    """
     parts = ["snakemake", "--cores", "all"]
     if params is not None:
         parts += ["--configfile", params]

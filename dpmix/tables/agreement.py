@@ -111,6 +111,24 @@ def _centers(found: Cell | None, reference: Cell | None) -> tuple[float, float]:
     return found.center, reference.center
 
 
+def agrees_with_paper(cell: Cell) -> bool | None:
+    """Whether what a cell shows is within `LIMIT` pooled standard deviations of what the paper prints for it.
+
+    The paper's standard deviation counts as one of as many runs as the cell has, since it does not always say of how
+    many it is.
+
+    Returns:
+        None if either has no number, or neither a standard deviation.
+    """
+    if cell.difference is None or cell.paper is None:
+        return None
+    sds = [sd for sd in (cell.sd, cell.paper.sd) if sd is not None]
+    if not sds:
+        return None
+    pooled = math.sqrt(sum(sd**2 for sd in sds) / len(sds))
+    return abs(cell.difference) <= LIMIT * pooled
+
+
 def disagree(pairs: Iterable[Pair]) -> list[Pair]:
     """The pairs that differ by more than `LIMIT` standard deviations, and the cells that one side lacks."""
     return [pair for pair in pairs if pair.verdict in ("outside", "alone")]

@@ -1,9 +1,11 @@
 """Makes a table of finished runs: reads each cell's numbers from the files of its artefacts."""
 
+from collections.abc import Container, Sequence
 from dataclasses import replace
 
 from dpmix.catalogue.catalogue import Catalogue
-from dpmix.tables.cells import Table
+from dpmix.errors import DpmixError, one_line
+from dpmix.tables.cells import Cell, Table
 from dpmix.tables.kinds.base import Kind
 from dpmix.tables.published import OTHERS, PAPERS, published
 
@@ -16,10 +18,48 @@ def build(name: str, catalogue: Catalogue) -> Table:
     Raises:
         DpmixError: if a run that it needs has not been made.
     """
+    table = _kind(name, catalogue)
+    cells = [table.read(cell, catalogue.scale) for cell in catalogue.cells(name)]
+    return _table(name, catalogue, cells, table.notes(name, catalogue))
+
+
+def build_from(name: str, catalogue: Catalogue, done: Container[str]) -> Table:
+    """The table that the params call `name` as far as its runs are done: a cell shows the seeds that it has.
+
+    Args:
+        name: the table's name.
+        catalogue: the scale.
+        done: the paths of the artefacts that are on disk.
+
+    Returns:
+        The table; it is that of `build` once all its runs are done. A cell of which a record cannot be read has no
+        values, and the error as its note.
+    """
+    table, cells, whole = _kind(name, catalogue), [], True
+    for spec in catalogue.cells(name):
+        there = tuple(one for one in spec.artefacts if catalogue.path(one) in done)
+        whole = whole and there == spec.artefacts
+        if spec.artefacts and not there:
+            cells.append(Cell(spec.row, spec.column, end=spec.end))
+            continue
+        try:
+            cells.append(table.read(replace(spec, artefacts=there), catalogue.scale))
+        except DpmixError as error:
+            whole = False
+            cells.append(Cell(spec.row, spec.column, note=one_line(error), end=spec.end))
+    notes = table.notes(name, catalogue) if whole else ["Not all of its runs are done."]
+    return _table(name, catalogue, cells, notes)
+
+
+def _kind(name: str, catalogue: Catalogue) -> Kind:
     table = catalogue.spec.tables[name]
     assert isinstance(table, Kind)
+    return table
+
+
+def _table(name: str, catalogue: Catalogue, cells: Sequence[Cell], notes: Sequence[str]) -> Table:
+    table = _kind(name, catalogue)
     layout = table.layout(name)
-    cells = [table.read(cell, catalogue.scale) for cell in catalogue.cells(name)]
     if catalogue.scale == "paper" and name in (*PAPERS, *OTHERS):
         cells = [replace(cell, paper=published(name).get(cell.row, cell.column)) for cell in cells]
     return Table(
@@ -32,5 +72,5 @@ def build(name: str, catalogue: Catalogue) -> Table:
         cells=tuple(cells),
         scale=catalogue.scale,
         decimals=table.decimals,
-        notes=(*table.notes(name, catalogue), *layout.notes),
+        notes=(*notes, *layout.notes),
     )

@@ -1,5 +1,7 @@
 """A table as HTML in the paper's layout: header cells have a `scope`, numbers a `data-value` for sorting."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from html import escape as _escape
 
 from dpmix.tables.cells import Cell, Key, Table
@@ -11,7 +13,20 @@ def escape(text: str) -> str:
     return SUBSCRIPT.sub(r"<sub>\1</sub>", _escape(text))
 
 
-def _cell(cell: Cell | None, table: Table, letters: dict[str, str]) -> str:
+@dataclass(frozen=True)
+class Marks:
+    """What a page adds to a cell.
+
+    Attributes:
+        attributes: further attributes of its `td`, such as ` data-cell=3`; begins with a space.
+        after: HTML after its text.
+    """
+
+    attributes: str = ""
+    after: str = ""
+
+
+def _cell(cell: Cell | None, table: Table, letters: dict[str, str], more: Marks) -> str:
     if cell is None:
         return f"<td>{escape(ours(None, table))}</td>"
     text = escape(ours(cell, table))
@@ -27,7 +42,8 @@ def _cell(cell: Cell | None, table: Table, letters: dict[str, str]) -> str:
             if apart != number(0.0, table):
                 apart = ("−" if cell.difference < 0 else "+") + apart
             below += f' <span class="apart"><span class="spoken">difference </span>{apart}</span>'
-    return f"<td{value}><span>{text}</span>{f'<span class=below>{below}</span>' if below else ''}</td>"
+    under = f"<span class=below>{below}</span>" if below else ""
+    return f"<td{value}{more.attributes}><span>{text}{more.after}</span>{under}</td>"
 
 
 def _header(table: Table, columns: tuple[Key, ...]) -> list[str]:
@@ -56,12 +72,16 @@ def _header(table: Table, columns: tuple[Key, ...]) -> list[str]:
     return lines
 
 
-def html(table: Table) -> str:
+def html(table: Table, more: Mapping[tuple[Key, Key], Marks] | None = None) -> str:
     """The table as `<table>` elements, one for each block of columns.
 
     A row label that repeats the one above it stays in the text, with the class `again` that hides it from sight.
+
+    Args:
+        table: the table.
+        more: what the page adds to cells, by their rows and columns.
     """
-    grid, letters = table.grid, marks(table)
+    grid, letters, added = table.grid, marks(table), more or {}
     parts = []
     for columns in blocks(table):
         rows = []
@@ -70,7 +90,9 @@ def html(table: Table) -> str:
                 f'<th scope="row"{"" if level >= start else " class=again"}>{escape(label)}</th>'
                 for level, label in enumerate(row)
             ] or [f'<th scope="row">{escape(stub(table))}</th>']
-            cells = [_cell(grid.get((row, column)), table, letters) for column in columns]
+            cells = [
+                _cell(grid.get((row, column)), table, letters, added.get((row, column), Marks())) for column in columns
+            ]
             opens = " class=opens" if start == 0 and len(row) > 1 else ""
             rows.append(f"<tr{opens}>{''.join(labels + cells)}</tr>")
         sortable = " class=sortable" if len(table.rows) > 1 else ""

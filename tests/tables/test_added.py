@@ -116,7 +116,7 @@ def test_it_is_made_by_its_step_and_shown_with_the_others(folder: Path) -> None:
     page = (folder / "results/demo/report/index.html").read_text(encoding="utf-8")
     places = [page.index(f'<section id="{stem}"') for stem in ("table12", TARGET)]
     assert places == sorted(places)
-    assert "snakemake table_my_clipping" in page[places[1] :]
+    assert "snakemake --cores all table_my_clipping" in page[places[1] :]
     for kind in KINDS:
         assert f'href="../tables/{TARGET}.{kind}"' in page
 

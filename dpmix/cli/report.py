@@ -1,0 +1,75 @@
+"""`dpmix report`: the page of a scale or of a folder of results, once or as results land, and its pictures as files."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dpmix.errors import ParamsError
+
+if TYPE_CHECKING:
+    from dpmix.catalogue.catalogue import Catalogue
+
+_PARAMS = Path("params.yaml")
+
+
+def report(
+    results: Annotated[
+        Path | None, typer.Argument(help="A folder of results by itself; by default the scale's, with its runs.")
+    ] = None,
+    scale: Annotated[str | None, typer.Option(help="Of the params; by default the one that they name.")] = None,
+    params: Annotated[Path, typer.Option(help="The params.")] = _PARAMS,
+    output: Annotated[
+        Path | None, typer.Option(help="The page; by default report/index.html in the folder of the results.")
+    ] = None,
+    figures: Annotated[
+        Path | None, typer.Option(help="Also write its pictures into this folder, as SVG, PNG and PDF.")
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Write it again whenever results land, until Ctrl-C.")] = False,
+    every: Annotated[float, typer.Option(min=0.1, help="With --watch: seconds between looks.")] = 5.0,
+) -> None:
+    """Write the report of a scale, whatever is done of it: dpmix report. Or of a folder: dpmix report results/mine.
+
+    Run it in the folder in which Snakemake runs, also while it does.
+    """
+    from dpmix.catalogue.catalogue import Catalogue
+    from dpmix.params.read import read
+
+    if results is not None and (scale is not None or watch):
+        raise ParamsError("a folder of results is no scale of the params; leave out the folder, or --scale and --watch")
+    catalogue = None if results is not None else Catalogue(read(params), scale)
+    folder = results if results is not None else Path("results", catalogue.scale) if catalogue else Path()
+    out = output or folder / "report" / "index.html"
+    _write(folder, out, catalogue, params, figures)
+    while watch and catalogue is not None:
+        seen = _landed(folder, catalogue)
+        while _landed(folder, catalogue) == seen:
+            time.sleep(every)
+        _write(folder, out, catalogue, params, figures)
+
+
+def _write(folder: Path, out: Path, catalogue: "Catalogue | None", params: Path, figures: Path | None) -> None:
+    from dpmix.files import write_text
+    from dpmix.report.charts.choose import pictures
+    from dpmix.report.charts.render import write
+    from dpmix.report.data import collect
+    from dpmix.report.page.build import page
+
+    found = collect(folder, catalogue, None if params == _PARAMS else str(params))
+    write_text(out, page(found, folder, out))
+    typer.echo(out)
+    if figures is not None:
+        for chart in pictures(found).values():
+            for path in write(chart, figures):
+                typer.echo(path)
+
+
+def _landed(folder: Path, catalogue: "Catalogue") -> tuple[object, ...]:
+    """What a page is written again for: files that are made, jobs that start, end or fail, and changed tables."""
+    from dpmix.status.standing import standing
+
+    found = standing(catalogue)
+    shown = [folder / "claims.json", *sorted(folder.glob("tables/*.json")), *sorted(folder.glob("figures/*.png"))]
+    times = tuple((str(path), path.stat().st_mtime_ns) for path in shown if path.is_file())
+    return found.together, found.process, tuple(failure.line for failure in found.failures), times

@@ -1,0 +1,427 @@
+// The page by itself is whole: tables, and pictures as images. This adds filters, sorting, what stands behind each cell,
+// copying, and pictures that fit their place and answer to a pointer.
+const data = JSON.parse(document.getElementById("data").textContent);
+const FACETS = ["dataset", "model", "method", "epsilon"];
+const NAMES = {rdp: "Rényi DP (RDP)", prv: "privacy random variables (PRV)", pld: "privacy loss distributions (PLD)"};
+const $ = (selector, within = document) => within.querySelector(selector);
+const $$ = (selector, within = document) => [...within.querySelectorAll(selector)];
+
+function make(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name === "text") element.textContent = value;
+    else if (value !== null && value !== undefined) element.setAttribute(name, value);
+  }
+  element.append(...children.filter(child => child !== null && child !== undefined));
+  return element;
+}
+
+// The address: #table3?dataset=digits&cell=table3/12 ------------------------------------------------------------------
+
+const state = {anchor: "", q: "", cell: "", ...Object.fromEntries(FACETS.map(name => [name, ""]))};
+
+function readAddress() {
+  const [anchor, query = ""] = location.hash.slice(1).split("?");
+  const asked = new URLSearchParams(query);
+  state.anchor = anchor;
+  for (const name of [...FACETS, "q", "cell"]) state[name] = asked.get(name) ?? "";
+}
+
+function writeAddress() {
+  const asked = new URLSearchParams();
+  for (const name of [...FACETS, "q", "cell"]) if (state[name]) asked.set(name, state[name]);
+  const query = asked.toString();
+  history.replaceState(null, "", `#${state.anchor}${query ? `?${query}` : ""}`);
+}
+
+// Filters -------------------------------------------------------------------------------------------------------------
+
+const form = $(".filters"), count = $("output", form);
+
+const matches = (facets, reference) => FACETS.every(name =>
+  !state[name] || facets?.[name] === state[name] || (reference && (name === "method" || name === "epsilon")));
+
+const filtering = () => FACETS.some(name => state[name]);
+
+function fillFilters() {
+  for (const name of FACETS) {
+    const seen = new Set();
+    for (const table of Object.values(data.tables)) {
+      for (const cell of table.cells) if (cell.facets?.[name] && !(cell.end && name !== "dataset")) seen.add(cell.facets[name]);
+    }
+    const ordered = [...seen];
+    if (name === "epsilon") ordered.sort((a, b) => parseFloat(a.replace("∞", "1e9")) - parseFloat(b.replace("∞", "1e9")));
+    form.elements[name].append(...ordered.map(value => make("option", {value, text: value.replace("_", " ")})));
+    form.elements[name].closest("label").hidden = ordered.length < 2;
+  }
+}
+
+function applyFilters() {
+  let shown = 0;
+  const words = state.q.trim().toLowerCase();
+  for (const section of $$("section.table")) {
+    const cells = data.tables[section.id].cells;
+    const titled = !words || $("h2", section).textContent.toLowerCase().includes(words);
+    let any = false;
+    for (const line of $$("tbody tr", section)) {
+      const own = titled || line.textContent.toLowerCase().includes(words);
+      let some = false;
+      for (const place of $$("td[data-cell]", line)) {
+        const cell = cells[Number(place.dataset.cell)];
+        const fits = own && matches(cell.facets, cell.end);
+        place.classList.toggle("off", !fits);
+        some ||= fits;
+        if (fits && cell.values) shown += 1;
+      }
+      line.hidden = !(some || (own && !filtering() && !$("td[data-cell]", line)));
+      any ||= !line.hidden;
+    }
+    $(".box", section).hidden = !any;
+    $(".none", section).hidden = any;
+    section.hidden = Boolean(words) && !any;
+    const entry = $(`nav [data-for="${section.id}"]`);
+    if (entry) entry.hidden = section.hidden;
+  }
+  for (const claim of $$(".claim")) claim.hidden = Boolean(words) && !claim.textContent.toLowerCase().includes(words);
+  const active = filtering() || Boolean(words);
+  form.classList.toggle("active", active);
+  count.textContent = active ? `${shown} cell${shown === 1 ? "" : "s"} shown` : "";
+  for (const figure of $$("figure.chart")) draw(figure, true);
+}
+
+form.addEventListener("input", () => {
+  for (const name of [...FACETS, "q"]) state[name] = form.elements[name].value;
+  writeAddress();
+  applyFilters();
+});
+form.addEventListener("submit", event => event.preventDefault());
+form.addEventListener("reset", () => {
+  for (const name of [...FACETS, "q"]) state[name] = "";
+  writeAddress();
+  setTimeout(applyFilters);
+});
+
+// Pictures ------------------------------------------------------------------------------------------------------------
+
+const drawnAt = new WeakMap();
+
+function fitted(chart, width) {
+  const spec = structuredClone(chart.spec);
+  const fits = row => matches(
+    Object.fromEntries(FACETS.map(name => [name, row[`f_${name}`]])), row.end);
+  if (chart.filtered !== false && filtering()) spec.data.values = spec.data.values.filter(fits);
+  if (!spec.data.values.length) return null;
+  if (spec.facet) {
+    const panels = new Set(spec.data.values.map(row => row.panel)).size;
+    const most = Math.max(1, Math.floor(width / (chart.panel + chart.margin)));
+    spec.columns = Math.min(most, panels, panels === 4 && most === 3 ? 2 : most);
+    spec.spec.width = Math.max(110, Math.min(380, Math.floor(width / spec.columns) - chart.margin - 14));
+    spec.facet.sort = spec.facet.sort?.filter(panel => spec.data.values.some(row => row.panel === panel));
+  } else if (spec.vconcat) {
+    for (const part of spec.vconcat) part.width = Math.max(110, Math.min(640, width - chart.margin - 14));
+  } else {
+    spec.width = Math.max(110, Math.min(620, width - chart.margin - 14));
+  }
+  spec.config.legend.columns = Math.max(1, Math.min(spec.config.legend.columns, Math.floor(width / 150)));
+  return spec;
+}
+
+async function draw(figure, again = false) {
+  const place = $(".drawn", figure), chart = data.charts[figure.dataset.chart];
+  if (!window.vegaEmbed || !chart || place.closest("[hidden]") || (again && !drawnAt.has(place))) return;
+  const width = Math.floor(figure.clientWidth);
+  const wanted = `${width}/${chart.filtered === false ? "" : FACETS.map(name => state[name]).join("/")}`;
+  if (!width || drawnAt.get(place) === wanted) return;
+  drawnAt.set(place, wanted);
+  const spec = fitted(chart, width);
+  if (!spec) {
+    place.replaceChildren(make("p", {class: "none", text: "Nothing in this picture is of what the filters ask."}));
+    return;
+  }
+  const made = make("div");
+  const {view} = await window.vegaEmbed(made, spec, {
+    actions: false, renderer: "svg", logLevel: 1,  // a filter may leave a layer empty, which is no error
+  });
+  if (drawnAt.get(place) !== wanted) return;
+  for (const part of $$("[role]", made)) part.removeAttribute("role");  // the whole has a role and a label
+  $("svg", made).classList.add("live");
+  $("svg", made).setAttribute("aria-hidden", "true");
+  place.replaceChildren(made);
+  view.addEventListener("click", (event, item) => {
+    if (item?.datum?.opens) openCell(item.datum.opens);
+    else if (item?.datum?.link) location.hash = item.datum.link;
+  });
+}
+
+function drawPictures() {
+  const seen = new IntersectionObserver(entries => {
+    for (const entry of entries) if (entry.isIntersecting) draw(entry.target);
+  }, {rootMargin: "300px"});
+  let waiting = 0;
+  const resized = new ResizeObserver(entries => {
+    clearTimeout(waiting);
+    waiting = setTimeout(() => entries.forEach(entry => draw(entry.target, true)), 120);
+  });
+  for (const figure of $$("figure.chart")) {
+    seen.observe(figure);
+    resized.observe(figure);
+  }
+}
+
+// Sorting: up, down, and back to the paper's order ------------------------------------------------------------------------
+
+for (const table of $$("table.sortable")) {
+  const body = table.tBodies[0], original = [...body.rows], keys = $$("th.key", table).length;
+  const heads = [...$$("th.key", table), ...$$("th.leaf", table)];
+  const value = (row, at) => {
+    const cell = row.cells[at];
+    if (at < keys) return cell.textContent;
+    return "value" in cell.dataset ? Number(cell.dataset.value) : null;
+  };
+  heads.forEach((head, at) => {
+    const button = make("button", {type: "button", class: "sort"}, ...head.childNodes);
+    head.append(button);
+    button.addEventListener("click", () => {
+      const next = {none: "ascending", ascending: "descending", descending: "none"}[head.ariaSort ?? "none"];
+      heads.forEach(other => other.removeAttribute("aria-sort"));
+      let rows = original;
+      if (next !== "none") {
+        head.setAttribute("aria-sort", next);
+        const sign = next === "ascending" ? 1 : -1;
+        rows = [...original].sort((a, b) => {
+          const x = value(a, at), y = value(b, at);
+          if (x === null || y === null) return (x === null) - (y === null);
+          return sign * (typeof x === "number" ? x - y : x.localeCompare(y, "en", {numeric: true}));
+        });
+      }
+      table.classList.toggle("sorted", next !== "none");
+      body.append(...rows);
+    });
+  });
+}
+
+// Copying -------------------------------------------------------------------------------------------------------------
+
+async function copy(button, text) {
+  const before = button.textContent;
+  let done = true;
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {  // a page that was opened as a file may not have the clipboard
+    const area = make("textarea", {"aria-hidden": "true"});
+    area.value = text;
+    (button.closest("dialog") ?? document.body).append(area);
+    area.select();
+    done = document.execCommand("copy");
+    area.remove();
+    button.focus();
+  }
+  button.textContent = done ? "Copied" : "Not copied";
+  setTimeout(() => { button.textContent = before; }, 1500);
+}
+
+document.addEventListener("click", event => {
+  const button = event.target.closest("button.copy");
+  if (!button) return;
+  const {table, kind} = button.dataset;
+  copy(button, table ? data.tables[table].copy[kind] : button.dataset.copy);
+});
+
+// What stands behind a cell -----------------------------------------------------------------------------------------------
+
+const dialog = document.getElementById("cell"), inside = $(".inside", dialog);
+const digits = value => typeof value === "number" ? Number(value.toPrecision(6)).toString().replace("-", "−") : value === "inf" ? "∞" : "–";
+const fixed = (value, places = 2) => typeof value === "number" ? value.toFixed(places).replace("-", "−") : digits(value);
+const signed = (value, places = 2) => (value > 0 ? "+" : "") + fixed(value, places);
+const up = value => typeof value === "number" ? (Math.ceil(value * 1e4 - 1e-9) / 1e4).toString() : digits(value);
+const once = values => [...new Set(values.filter(value => value !== undefined && value !== null && value !== ""))];
+const range = values => {
+  const seen = once(values);
+  return seen.length ? seen.join(", ") : null;
+};
+
+function facts(entries) {
+  const list = make("dl");
+  for (const [name, value] of entries) {
+    if (value === null || value === undefined || value === "") continue;
+    const held = make("dd");
+    held.append(value instanceof Node ? value : String(value));
+    list.append(make("dt", {text: name}), held);
+  }
+  return list.children.length ? list : null;
+}
+
+function commandOf(text) {
+  return make("span", {class: "command"}, make("code", {text}),
+    make("button", {type: "button", class: "copy", "data-copy": text, text: "Copy", "aria-label": "Copy the command for this cell"}));
+}
+
+// Seeds as points under their mean and interval.
+function strip(cell) {
+  const values = cell.values.filter(value => typeof value === "number");
+  if (values.length < 2) return null;
+  const [low, high] = cell.interval ?? [Math.min(...values), Math.max(...values)];
+  const from = Math.min(low, ...values), to = Math.max(high, ...values), span = to - from || 1;
+  const x = value => 16 + (value - from) / span * 448;
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  const words = `Seeds ${values.map(value => fixed(value)).join(", ")}; mean ${fixed(cell.center)}; 95 % interval ${fixed(low)} to ${fixed(high)}`;
+  svg.setAttribute("viewBox", "0 0 480 64");
+  svg.setAttribute("role", "img");
+  svg.setAttribute("aria-label", words);
+  svg.setAttribute("class", "strip");
+  const part = (tag, attributes, text = "") => {
+    const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+    element.textContent = text;
+    svg.append(element);
+  };
+  part("line", {x1: x(low), x2: x(high), y1: 24, y2: 24, stroke: "var(--soft)", "stroke-width": 2});
+  for (const end of [low, high]) part("line", {x1: x(end), x2: x(end), y1: 18, y2: 30, stroke: "var(--soft)", "stroke-width": 2});
+  part("line", {x1: x(cell.center), x2: x(cell.center), y1: 12, y2: 36, stroke: "var(--ink)", "stroke-width": 3});
+  for (const value of values) part("circle", {cx: x(value), cy: 24, r: 5, fill: "var(--c1)", "fill-opacity": .75});
+  part("text", {x: x(from), y: 56, "font-size": 13, fill: "var(--soft)"}, fixed(from));
+  part("text", {x: x(to), y: 56, "font-size": 13, fill: "var(--soft)", "text-anchor": "end"}, fixed(to));
+  return svg;
+}
+
+function difference(found, unit) {
+  if (!found) return null;
+  const ends = found.low === undefined ? " (one seed)" : ` (95 % interval ${signed(found.low)} to ${signed(found.high)}, ${found.seeds} seeds)`;
+  return `${signed(found.estimate)}${ends}`;
+}
+
+function seedsTable(cell, runs, unit) {
+  if (!runs.some(run => run.seed !== undefined)) return null;
+  const table = make("table", {}, make("caption", {class: "spoken", text: "The runs of this cell, one for each seed"}));
+  const columns = [
+    ["seed", run => run.seed], [unit, (run, value) => fixed(value)],
+    ...once(runs.flatMap(run => Object.keys(run.epsilon ?? {}))).sort().map(name => [`ε (${name.toUpperCase()})`, run => up(run.epsilon?.[name])]),
+    ["learning rate", run => digits(data.shared.rates[run.rate]?.value)],
+    ["steps", run => run.steps ? run.steps.join(" of ") : "–"],
+    ["clipped", run => typeof run.clipped === "number" ? `${fixed(100 * run.clipped, 0)} %` : "–"],
+    ["time", run => typeof run.seconds === "number" ? `${fixed(run.seconds, 1)} s` : "–"],
+    ["state", run => run.state ?? "done"],
+  ];
+  table.append(make("thead", {}, make("tr", {}, ...columns.map(([name]) => make("th", {scope: "col", text: name})))));
+  let next = 0;
+  const body = make("tbody");
+  for (const run of runs) {
+    const value = run.state ? undefined : cell.values?.[next++];
+    body.append(make("tr", {}, ...columns.map(([, read], at) => make(at ? "td" : "th", at ? {text: read(run, value)} : {scope: "row", text: read(run, value)}))));
+  }
+  table.append(body);
+  return make("div", {class: "scroll", tabindex: "0", role: "region", "aria-label": "Runs"}, table);
+}
+
+function fill(name, place) {
+  const table = data.tables[name], cell = table.cells[place];
+  const runs = (cell.runs ?? []).map(at => data.runs[at]), first = runs[0] ?? {};
+  const rate = data.shared.rates[first.rate];
+  const part = (title, ...content) => {
+    const held = content.filter(Boolean);
+    return held.length ? [make("h3", {text: title}), ...held] : [];
+  };
+  const ends = cell.interval ? `, 95 % interval ${fixed(cell.interval[0])} to ${fixed(cell.interval[1])}` : "";
+  const failed = runs.filter(run => run.state === "failed");
+  const rateWords = rate && `${digits(rate.value)}${rate.low === undefined ? "" : `, chosen among ${digits(rate.low)} to ${digits(rate.high)}`}` +
+    (rate.end ? `, at the ${rate.end} end of its grid: a better one may lie beyond` : rate.low === undefined ? "" : ", not at an end of its grid");
+  const targets = runs.length ? runs.map(run => run.path).join(" ") : name;
+  const close = make("button", {type: "button", text: "Close"});
+  close.addEventListener("click", () => dialog.close());
+  const inputs = once(runs.flatMap(run => run.inputs ?? [])).map(at => data.shared.inputs[at]);
+  inside.replaceChildren(...[
+    make("header", {}, make("h2", {id: "cell-title", text: `${table.heading.split(":")[0]}: ${cell.at.filter(Boolean).join(", ").replaceAll("_", " ")}`}), close),
+    make("p", {class: "big", text: cell.values ? `${cell.text}` : cell.text || "–"}),
+    cell.values ? make("p", {text: `${table.unit}, ${cell.statistic ?? "mean"} of ${cell.values.length} seed${cell.values.length > 1 ? "s" : ""}${ends}.`}) : null,
+    cell.values ? strip(cell) : null,
+    cell.note ? make("p", {text: `${cell.note}.`}) : null,
+    ...failed.map(run => make("p", {class: "contradicted", text: `Failed: ${run.why || "no message"}${run.log ? `, in ${run.log}` : ""}`})),
+    ...part("Compared", facts([
+      [cell.above ? `over ${cell.above.label.replaceAll("_", " ")}, the row above, seed by seed` : "", difference(cell.above)],
+      ["the paper prints", cell.paper], ["over the paper", difference(cell.toPaper)],
+      ["against the other results", cell.other ? `${cell.other.text}${cell.other.verdict ? ` (${cell.other.verdict})` : ""}` : null],
+    ])),
+    ...part("Privacy", cell.privacy === undefined ? null : make("p", {text: data.shared.privacy[cell.privacy]}),
+      facts(Object.entries(first.epsilon ?? {}).map(([by]) => [`ε executed, ${NAMES[by] ?? by}`, range(runs.map(run => up(run.epsilon?.[by])))]))),
+    ...part("Training", facts([
+      ["learning rate", rateWords], ["chosen in", rate?.source],
+      ["views of each example", first.views && `${first.views[0]} plain, ${first.views[1]} mixed, ${first.views[2]} synthetic (K_BASE, K_SELF, K_DIFF)`],
+      ["batch size, epochs", first.batch && `${first.batch} expected, ${first.epochs}`],
+      ["steps executed", range(runs.map(run => run.steps?.[0]))],
+      ["time", range(runs.map(run => typeof run.seconds === "number" ? `${fixed(run.seconds, 1)} s` : ""))],
+      ["finished", range(runs.map(run => run.finished?.slice(0, 16)))],
+    ])),
+    ...part("Runs", seedsTable(cell, runs, table.unit)),
+    ...part("Make this cell alone", commandOf(`${data.command} ${targets}`)),
+    ...part("Made on", facts([
+      ["hardware", range(runs.map(run => data.shared.hardware[run.hardware]))],
+      ["execution", range(runs.map(run => run.execution === undefined ? "" : Object.entries(data.shared.execution[run.execution]).map(([name, value]) => `${name.replaceAll("_", " ")} ${value}`).join(", ")))],
+      ["versions", range(runs.map(run => run.versions === undefined ? "" : Object.entries(data.shared.versions[run.versions]).map(([name, value]) => `${name} ${value}`).join(", ")))],
+    ])),
+    ...part("Files", runs.length ? make("ul", {}, ...runs.map(run => make("li", {text: run.path}))) : null,
+      inputs.length ? make("details", {}, make("summary", {text: `Made from ${inputs.length} files, with their digests`}),
+        make("ul", {}, ...inputs.map(([path, digest]) => make("li", {text: `${path}: ${digest}`})))) : null),
+  ].filter(Boolean));
+}
+
+function openCell(key) {
+  const [name, place] = key.split("/");
+  if (!data.tables[name]?.cells[Number(place)]) return;
+  fill(name, Number(place));
+  state.cell = key;
+  writeAddress();
+  if (!dialog.open) dialog.showModal();
+  dialog.scrollTop = 0;
+}
+
+dialog.addEventListener("close", () => {
+  const key = state.cell;
+  state.cell = "";
+  writeAddress();
+  const [name, place] = key.split("/");
+  document.querySelector(`#${CSS.escape(name)} td[data-cell="${place}"] button.open`)?.focus();
+});
+dialog.addEventListener("click", event => {
+  if (event.target === dialog) dialog.close();
+});
+
+for (const section of $$("section.table")) {
+  const {cells} = data.tables[section.id];
+  for (const place of $$("td[data-cell]", section)) {
+    const cell = cells[Number(place.dataset.cell)];
+    if (!cell.runs && !cell.values) continue;
+    const text = $("span", place);
+    text.replaceChildren(make("button", {type: "button", class: "open", "aria-haspopup": "dialog"}, ...text.childNodes));
+  }
+  section.addEventListener("click", event => {
+    const button = event.target.closest("button.open");
+    if (button) openCell(`${section.id}/${button.closest("td").dataset.cell}`);
+  });
+}
+
+// Start ---------------------------------------------------------------------------------------------------------------
+
+function follow() {
+  for (const name of [...FACETS, "q"]) form.elements[name].value = state[name];
+  for (const name of FACETS) state[name] = form.elements[name].value;  // one that is not there asks for nothing
+  applyFilters();
+  if (state.anchor) document.getElementById(state.anchor)?.scrollIntoView();
+  if (state.cell) openCell(state.cell);
+}
+
+addEventListener("hashchange", () => {
+  const [anchor, query] = location.hash.slice(1).split("?");
+  if (query === undefined) {  // a link within the page keeps what is filtered
+    state.anchor = anchor;
+    writeAddress();
+  } else {
+    readAddress();
+    follow();
+  }
+});
+
+fillFilters();
+readAddress();
+document.documentElement.dataset.ready = "";
+follow();
+addEventListener("load", drawPictures);

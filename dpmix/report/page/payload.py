@@ -1,0 +1,146 @@
+"""What the page's script knows: cells with what they open, runs once each, pictures and texts to copy, as JSON.
+
+Texts and numbers that many runs share, such as versions and digests of inputs, stand once and are referred to by place.
+"""
+
+import json
+import math
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+from dpmix.report.charts.base import Chart
+from dpmix.report.charts.render import whole
+from dpmix.report.data import CellData, Report, TableData
+from dpmix.report.differences import Difference
+from dpmix.report.privacy_words import privacy_words
+from dpmix.report.runs import Run
+from dpmix.tables.latex import latex
+from dpmix.tables.markdown import markdown
+from dpmix.tables.render import tidy_csv
+from dpmix.tables.text import ours
+
+
+class _Shared:
+    """Values that stand once; `place` says where."""
+
+    def __init__(self) -> None:
+        self.values: list[Any] = []
+        self._places: dict[Hashable, int] = {}
+
+    def place(self, value: Any) -> int:
+        """The place of a value, which is added if it is not there yet."""
+        key = json.dumps(value, sort_keys=True)
+        if key not in self._places:
+            self._places[key] = len(self.values)
+            self.values.append(value)
+        return self._places[key]
+
+
+def payload(report: Report, charts: Mapping[str, Chart]) -> dict[str, Any]:
+    """All of it as values for JSON; infinite numbers are the string "inf", and what is not known is left out."""
+    shared = {name: _Shared() for name in ("hardware", "execution", "versions", "inputs", "rates", "privacy")}
+    places = {path: place for place, path in enumerate(report.runs)}
+    return {
+        "scale": report.scale,
+        "command": report.command,
+        "tables": {data.table.stem: _table(data, places, shared["privacy"]) for data in report.tables},
+        "runs": [_run(run, shared) for run in report.runs.values()],
+        "charts": {
+            name: {"spec": whole(chart), "panel": chart.panel, "margin": chart.margin, "title": chart.title}
+            for name, chart in charts.items()
+        },
+        "shared": {name: one.values for name, one in shared.items()},
+    }
+
+
+def script(values: Any) -> str:
+    """JSON that may stand inside a `<script>` element."""
+    text = json.dumps(values, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def _plain(value: float | None) -> float | str | None:
+    if value is None or math.isnan(value):
+        return None
+    return float(f"{value:.8g}") if math.isfinite(value) else "inf"
+
+
+def _known(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value not in (None, "", {}, [], ())}
+
+
+def _table(data: TableData, places: Mapping[str, int], privacy: _Shared) -> dict[str, Any]:
+    table = data.table
+    return {
+        "heading": f"{table.heading}: {table.title}",
+        "unit": table.unit,
+        "axes": [*table.row_names, *table.column_names],
+        "cells": [_cell(one, data, places, privacy) for one in data.cells],
+        "copy": {"CSV": tidy_csv(table), "Markdown": markdown(table), "LaTeX": latex(table)},
+    }
+
+
+def _cell(one: CellData, data: TableData, places: Mapping[str, int], privacy: _Shared) -> dict[str, Any]:
+    cell = one.cell
+    words = privacy_words(one)
+    return _known({
+        "at": [*cell.row, *cell.column],
+        "text": ours(cell, data.table),
+        "values": [_plain(value) for value in cell.values],
+        "statistic": cell.statistic if cell.statistic != "mean" else None,
+        "center": _plain(cell.center),
+        "interval": [_plain(one.interval.low), _plain(one.interval.high)] if one.interval else None,
+        "epsilon": _plain(cell.epsilon),
+        "note": cell.note if cell.values else "",
+        "end": cell.end or None,
+        "facets": {name: value for name, value in vars(one.facets).items() if value},
+        "runs": [places[run.path] for run in one.runs],
+        "state": one.state if one.state != "done" else None,
+        "above": _difference(one.above),
+        "paper": cell.paper.text if cell.paper else None,
+        "paperMean": _plain(cell.paper.mean) if cell.paper else None,
+        "toPaper": _difference(one.to_paper),
+        "agrees": {True: "yes", False: "no", None: None}[one.agrees],
+        "privacy": privacy.place(words) if words else None,
+    })  # fmt: skip
+
+
+def _difference(found: Difference | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    return _known({
+        "label": found.label, "estimate": _plain(found.estimate), "low": _plain(found.low), "high": _plain(found.high),
+        "seeds": found.seeds,
+    })  # fmt: skip
+
+
+def _run(run: Run, shared: Mapping[str, _Shared]) -> dict[str, Any]:
+    rate = _known(vars(run.rate)) if run.rate else None
+    return _known({
+        "path": run.path,
+        "state": run.state if run.state != "done" else None,
+        "why": run.why,
+        "log": run.log,
+        "seed": run.seed,
+        "epsilon": {name: _plain(value) for name, value in run.epsilon.items()},
+        "target": _plain(run.target),
+        "delta": run.delta,
+        "accountant": run.accountant,
+        "unit": run.unit,
+        "population": run.population,
+        "rate": shared["rates"].place(rate) if rate else None,
+        "views": list(run.views) if run.views else None,
+        "batch": run.batch,
+        "epochs": run.epochs,
+        "steps": list(run.steps) if run.steps else None,
+        "noise": _plain(run.noise),
+        "sampling": _plain(run.sampling),
+        "clip": run.clip,
+        "clipped": _plain(run.clipped),
+        "seconds": run.seconds,
+        "finished": run.finished,
+        "hardware": shared["hardware"].place(run.hardware) if run.hardware else None,
+        "execution": shared["execution"].place(dict(run.execution)) if run.execution else None,
+        "versions": shared["versions"].place(dict(run.versions)) if run.versions else None,
+        "inputs": [shared["inputs"].place([name, digest]) for name, digest in run.inputs.items()],
+    })  # fmt: skip

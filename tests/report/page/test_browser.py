@@ -1,0 +1,225 @@
+"""The page in a browser, without a network: no error, nothing too wide, level AA, and every control by keyboard."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dpmix.report.page.build import build
+from tests.needs import CHROMIUM, needs
+from tests.report.made_runs import lay
+
+pytestmark = [pytest.mark.slow, needs(CHROMIUM, shutil.which("chromium") is not None)]
+
+WIDTHS, THEMES = (360, 768, 1280, 1920), ("light", "dark")
+AA = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}
+# Chromium asks its maker for updates, which no page of ours should wait for.
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+         "--disable-component-update", "--disable-sync"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> str:
+    """The page of the demo: runs with numbers of their own, the claims and figures of the reference."""
+    folder = tmp_path_factory.mktemp("page")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        catalogue = lay(folder, repository)
+        reference = repository / "results" / "reference" / "demo"
+        shutil.copytree(reference / "figures", "results/demo/figures")
+        shutil.copy(reference / "claims.json", "results/demo")
+        return build(Path("results/demo"), folder / "index.html", catalogue).as_uri()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        yield driver.chromium.launch(executable_path=shutil.which("chromium"), args=QUIET)
+
+
+class Opened:
+    """A page in a window of its own, and whatever it complained of or asked the network for."""
+
+    def __init__(self, browser: Any, url: str, width: int = 1280, theme: str = "light", **options: Any) -> None:
+        self.window = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme, **options)
+        self.page = self.window.new_page()
+        self.said: list[str] = []
+        self.page.on("console", lambda message: self.said.append(message.text))
+        self.page.on("pageerror", lambda error: self.said.append(str(error)))
+        self.page.on("request", lambda asked: asked.url.startswith(("http", "ws")) and self.said.append(asked.url))
+        self.page.goto(url)
+
+    def __enter__(self) -> "Opened":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.window.close()
+
+    def scrolled(self) -> "Opened":
+        """Every picture has been in sight, and is drawn."""
+        for figure in self.page.locator("figure.chart").all():
+            figure.scroll_into_view_if_needed()
+            figure.locator("svg.live").wait_for()
+        return self
+
+    def visible(self) -> int:
+        """How many cells show something."""
+        return self.page.locator("section.table tbody tr:not([hidden]) td[data-cell]:not(.off) button.open").count()
+
+
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_no_error_nothing_too_wide_and_level_aa(browser: Any, url: str, width: int, theme: str) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    with Opened(browser, url, width, theme) as opened:
+        opened.scrolled()
+        assert opened.said == []
+        assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
+        found = Axe().run(opened.page, options=AA)
+        assert [(one["id"], one["nodes"][0]["html"][:200]) for one in found.response["violations"]] == []
+        opened.page.locator("#table3 button.open").first.click()
+        assert opened.page.locator("dialog[open]").bounding_box()["width"] <= width
+        found = Axe().run(opened.page, options=AA)
+        assert [(one["id"], one["nodes"][0]["html"][:200]) for one in found.response["violations"]] == []
+        assert opened.said == []
+
+
+def test_it_answers_within_a_second_and_is_small(browser: Any, url: str) -> None:
+    from urllib.parse import unquote, urlparse
+
+    assert Path(unquote(urlparse(url).path)).stat().st_size <= 3_000_000
+    took = []
+    for _ in range(3):  # other processes may run beside
+        with Opened(browser, url) as opened:
+            opened.page.wait_for_function("document.documentElement.dataset.ready !== undefined")
+            took.append(opened.page.evaluate("performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd"))
+    assert min(took) <= 1000, took
+
+
+def test_without_scripts_every_table_and_picture_is_there(browser: Any, url: str) -> None:
+    with Opened(browser, url, java_script_enabled=False) as opened:
+        assert (
+            opened.page.locator("figure.chart .drawn > svg").count() == opened.page.locator("figure.chart").count() > 15
+        )
+        assert opened.page.locator("#table3 td").first.inner_text() != ""
+        assert opened.page.locator("form.filters").is_hidden()
+
+
+def test_a_filter_changes_what_is_shown_and_survives_a_reload(browser: Any, url: str) -> None:
+    with Opened(browser, url) as opened:
+        everything = opened.visible()
+        opened.page.locator("select[name=dataset]").select_option("digits (300)")
+        some = opened.visible()
+        assert 0 < some < everything
+        opened.page.locator("select[name=epsilon]").select_option("2")
+        few = opened.visible()
+        assert 0 < few < some
+        assert "dataset=digits" in opened.page.url
+        opened.page.reload()
+        assert opened.visible() == few
+        assert opened.page.locator("select[name=dataset]").input_value() == "digits (300)"
+        opened.page.locator("nav a[href='#table10']").click()  # a link within the page keeps it
+        opened.page.wait_for_function("location.hash.includes('table10') && location.hash.includes('dataset')")
+        assert opened.visible() == few
+        opened.page.get_by_role("button", name="Show all").click()
+        opened.page.wait_for_function("!location.hash.includes('dataset')")
+        assert opened.visible() == everything
+
+
+def test_a_filtered_picture_has_only_what_is_asked(browser: Any, url: str) -> None:
+    with Opened(browser, url) as opened:
+        picture = opened.page.locator("#table3 figure.chart")
+        picture.scroll_into_view_if_needed()
+        picture.locator("svg.live").wait_for()
+        assert "Tiny ConvNeXt" in picture.text_content()
+        opened.page.locator("select[name=model]").select_option("Tiny ViT")
+        opened.page.wait_for_function(
+            "!document.querySelector('#table3 figure.chart').textContent.includes('ConvNeXt')"
+        )
+        assert "Tiny ViT" in picture.text_content() or picture.locator("svg.live").count() == 1
+
+
+def test_search_leaves_what_has_the_words(browser: Any, url: str) -> None:
+    with Opened(browser, url) as opened:
+        opened.page.locator("input[name=q]").fill("running time")
+        assert opened.page.locator("section.table:visible").evaluate_all("all => all.map(one => one.id)") == ["table13"]
+        assert opened.page.locator("nav [data-for=table13]").is_visible()
+        assert opened.page.locator("nav [data-for=table2]").is_hidden()
+
+
+def test_a_cell_opens_by_keyboard_says_what_is_behind_it_and_gives_the_focus_back(browser: Any, url: str) -> None:
+    with Opened(browser, url) as opened:
+        button = opened.page.locator("#table3 tbody tr", has_text="Diff").first.locator("button.open").first
+        button.focus()
+        opened.page.keyboard.press("Enter")
+        dialog = opened.page.locator("dialog[open]")
+        said = dialog.inner_text()
+        for wanted in ("95 % interval", "Rényi DP (RDP)", "privacy random variables (PRV)", "over DP-Mix Self, the row",
+                       "chosen among", "4 plain, 4 mixed, 2 synthetic", "snakemake --cores all results/demo/runs/",
+                       "differentially private with ε", "an abacus", "torch 2.13.0"):  # fmt: skip
+            assert wanted.lower() in said.lower()
+        assert dialog.locator("svg circle").count() == 3
+        assert "cell=table3" in opened.page.url
+        opened.page.reload()
+        assert opened.page.locator("dialog[open]").is_visible()
+        opened.page.keyboard.press("Escape")
+        assert opened.page.locator("dialog[open]").count() == 0
+        assert opened.page.evaluate("document.activeElement.className") == "open"
+
+
+def test_every_control_can_be_reached_by_keyboard(browser: Any, url: str) -> None:
+    with Opened(browser, url) as opened:
+        unreachable = opened.page.evaluate("""
+            () => [...document.querySelectorAll("button, a[href], select, input, summary")]
+              .filter(one => one.checkVisibility() && one.tabIndex < 0).map(one => one.outerHTML)
+        """)
+        assert unreachable == []
+        opened.page.keyboard.press("Tab")
+        assert opened.page.evaluate("document.activeElement.className") == "skip"
+
+
+SORT = """() => [...document.querySelector("#table12 tbody").rows].map(row => row.cells[0].textContent)"""
+
+
+def test_headers_sort_up_down_and_back(browser: Any, url: str) -> None:
+    values = (
+        """() => [...document.querySelector("#table12 tbody").rows].map(row => Number(row.cells[1].dataset.value))"""
+    )
+    with Opened(browser, url) as opened:
+        head = opened.page.locator("#table12 th.leaf button")
+        names, numbers = opened.page.evaluate(SORT), opened.page.evaluate(values)
+        head.focus()
+        opened.page.keyboard.press("Enter")
+        assert opened.page.evaluate(values) == sorted(numbers)
+        opened.page.keyboard.press("Space")
+        assert opened.page.evaluate(values) == sorted(numbers, reverse=True)
+        head.click()
+        assert opened.page.evaluate(SORT) == names
+
+
+def test_a_table_is_copied(browser: Any, url: str, tmp_path: Path) -> None:
+    with Opened(browser, url, permissions=["clipboard-read", "clipboard-write"]) as opened:
+        opened.page.locator("#table12").get_by_role("button", name="as LaTeX").click()
+        opened.page.get_by_role("button", name="Copy Table 12 as LaTeX").get_by_text("Copied").wait_for()
+        assert opened.page.evaluate("navigator.clipboard.readText()").count("\\begin{table}") == 1
+
+
+def test_it_prints(browser: Any, url: str) -> None:
+    with Opened(browser, url) as opened:
+        opened.page.emulate_media(media="print")
+        assert opened.page.locator("nav").is_hidden()
+        assert opened.page.locator("form.filters").is_hidden()
+        assert opened.page.locator("#table3 table").is_visible()
+        assert opened.page.pdf().startswith(b"%PDF")
+
+
+def test_the_network_is_not_there_to_be_asked(browser: Any, url: str) -> None:
+    """A page that needs something from outside would say so here: the window is offline."""
+    with Opened(browser, url, offline=True) as opened:
+        opened.scrolled()
+        assert opened.said == []
