@@ -109,7 +109,7 @@ FILES: dict[str, Callable[[Path, Path], Any]] = {
     "text": lambda _, out: write_text(out, "text " * 50),
     "json": lambda _, out: write_json(out, list(range(50))),
     "checkpoint": lambda _, out: Checkpoint(out).save({"weight": torch.ones(100)}, {"step": 3}),
-    "png": lambda _, out: _save(Image.fromarray(np.zeros((40, 40, 3), np.uint8)), out, None),
+    "png": lambda _, out: _save(Image.fromarray(np.zeros((40, 40, 3), np.uint8)), out, 40),
     "page": lambda folder, out: build(shown(folder), out),
     "cost": lambda _, out: _write_csv(out, [], None, None),  # type: ignore[arg-type]
 }

@@ -4,6 +4,8 @@ import hashlib
 import io
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -70,65 +72,124 @@ def synthesize(
     """
     if isinstance(classes, str):
         raise ParamsError(f"classes are a sequence of names, not the text {classes!r}; write [{classes!r}]")
-    out, classes = Path(out), tuple(classes)
-    _check(classes, count, prompt, steps, resolution, scheduler, batch_size, saved_resolution)
-    settings = {
-        "model": str(model),
-        "revision": revision,
-        "classes": list(classes),
-        "prompt": prompt,
-        "guidance_scale": float(guidance_scale),
-        "steps": steps,
-        "resolution": resolution,
-        "saved_resolution": saved_resolution or resolution,
-        "scheduler": scheduler,
-        "seed": seed,
-    }
-    done = finished_images(out, settings, count)
+    saved = resolution if saved_resolution is None else saved_resolution
+    wanted = _Set(
+        str(model), revision, tuple(classes), prompt, float(guidance_scale), steps, resolution, saved, scheduler, seed
+    )
+    for name, value in (("count", count), ("batch_size", batch_size)):
+        if value < 1:
+            raise ParamsError(f"{name} {value} is below 1; raise it")
+    out = Path(out)
+    done = finished_images(out, wanted.settings(), count)
     if (out / "manifest.json").is_file() and read_record(out / "manifest.json")["count"] == count == len(done):
         return
     waiting = [(index, 0) for index in range(count) if index not in done]
     # Before anything is written, so that a misspelt model leaves nothing behind.
     pipeline = load_pipeline(model, revision, scheduler, torch.device(device), dtype) if waiting else None
-    start_set(out, settings, done)
-    spoken = prompt_names(classes)
+    start_set(out, wanted.settings(), done)
     interval = 0.2 if sys.stderr.isatty() else 30.0  # seconds; a log file needs a line now and then
     with tqdm(total=count, initial=len(done), desc="synthesizing", unit="image", mininterval=interval) as bar:
         while waiting:
-            batch, waiting = waiting[:batch_size], waiting[batch_size:]
-            captions = [prompt.format(spoken[index % len(classes)]) for index, _ in batch]
-            seeds = [image_seed(seed, index, redraw) for index, redraw in batch]
-            images, rejected = _sample(pipeline, captions, seeds, guidance_scale, steps, resolution)
-            lines, again = [], []
-            for (index, redraw), caption, drawn, image, replaced in zip(
-                batch, captions, seeds, images, rejected, strict=True
-            ):
-                if replaced and redraw == MAX_REDRAWS:
-                    raise DataError(
-                        f"the safety checker of {model} rejected {redraw + 1} images of {caption!r} in a row; "
-                        "change the prompt or the class's name"
-                    )
-                if replaced:
-                    again.append((index, redraw + 1))
-                    continue
-                name = image_file(classes, index)
-                line = {
-                    "index": index,
-                    "file": name,
-                    "label": index % len(classes),
-                    "prompt": caption,
-                    "seed": drawn,
-                    "model": str(model),
-                    "revision": revision,
-                    "safety_redraws": redraw,
-                    "sha256": _save(image, out / name, saved_resolution),
-                }
-                lines.append(line)
-                done[index] = line
+            lines, again = _draw(pipeline, wanted, waiting[:batch_size], out)
             append_lines(out / "manifest.jsonl", lines)
+            done |= {line["index"]: line for line in lines}
             bar.update(len(lines))
-            waiting = again + waiting
-    finish_set(out, settings, [done[index] for index in range(count)])
+            waiting = again + waiting[batch_size:]
+    finish_set(out, wanted.settings(), [done[index] for index in range(count)])
+
+
+@dataclass(frozen=True)
+class _Set:
+    """What determines the images of a set: the arguments of `synthesize` of these names."""
+
+    model: str
+    revision: str | None
+    classes: tuple[str, ...]
+    prompt: str
+    guidance_scale: float
+    steps: int
+    resolution: int
+    saved_resolution: int
+    scheduler: str
+    seed: int
+
+    def __post_init__(self) -> None:
+        if not self.classes:
+            raise ParamsError("there are no class names; give one for each class that D is to show")
+        if twice := [name for name in self.classes if self.classes.count(name) > 1]:
+            raise ParamsError(f"the class name {twice[0]!r} is there twice; rename or remove one")
+        for name in self.classes:
+            if any(part in ("", ".", "..") for part in name.split("/")):
+                raise ParamsError(f"class {name!r} cannot name a folder; rename it")
+        if "{}" not in self.prompt:
+            raise ParamsError(f"the prompt {self.prompt!r} does not name the class; write {{}} where the name goes")
+        if self.scheduler not in SCHEDULERS:
+            raise ParamsError(f"no scheduler is called {self.scheduler!r}; {suggestion(self.scheduler, SCHEDULERS)}")
+        if self.resolution < 8 or self.resolution % 8:
+            nearest = max(8, round(self.resolution / 8) * 8)
+            raise ParamsError(f"resolution {self.resolution} is not a multiple of 8 pixels; choose {nearest}")
+        if not 0 < self.saved_resolution <= self.resolution:
+            raise ParamsError(
+                f"saved_resolution {self.saved_resolution} is not between 1 and {self.resolution}; choose one that is"
+            )
+        if self.steps < 1:
+            raise ParamsError(f"steps {self.steps} is below 1; raise it")
+
+    def settings(self) -> dict[str, Any]:
+        """As plain JSON values, for `settings.json`."""
+        return {**asdict(self), "classes": list(self.classes)}
+
+    @cached_property
+    def captions(self) -> list[str]:
+        """That of each class."""
+        return [self.prompt.format(name) for name in prompt_names(self.classes)]
+
+
+def _draw(
+    pipeline: Any, wanted: _Set, batch: Sequence[tuple[int, int]], out: Path
+) -> tuple[list[dict[str, Any]], list[tuple[int, int]]]:
+    """Draw images together, and write those that the safety checker lets through.
+
+    Args:
+        pipeline: of diffusers.
+        wanted: the set.
+        batch: of each image its index, and how often it was drawn before.
+        out: the set's folder.
+
+    Returns:
+        The manifest lines of the images written, and those that are to be drawn again, as in `batch`.
+    """
+    labels = [index % len(wanted.classes) for index, _ in batch]
+    captions = [wanted.captions[label] for label in labels]
+    seeds = [image_seed(wanted.seed, index, redraw) for index, redraw in batch]
+    how = (wanted.guidance_scale, wanted.steps, wanted.resolution)
+    images, rejected = _sample(pipeline, captions, seeds, *how)
+    lines: list[dict[str, Any]] = []
+    again = []
+    for at, (index, redraw) in enumerate(batch):
+        if rejected[at] and redraw == MAX_REDRAWS:
+            raise DataError(
+                f"the safety checker of {wanted.model} rejected {redraw + 1} images of {captions[at]!r} in a row; "
+                "change the prompt or the class's name"
+            )
+        if rejected[at]:
+            again.append((index, redraw + 1))
+            continue
+        name = image_file(wanted.classes, index)
+        lines.append(
+            {
+                "index": index,
+                "file": name,
+                "label": labels[at],
+                "prompt": captions[at],
+                "seed": seeds[at],
+                "model": wanted.model,
+                "revision": wanted.revision,
+                "safety_redraws": redraw,
+                "sha256": _save(images[at], out / name, wanted.saved_resolution),
+            }
+        )
+    return lines, again
 
 
 def image_seed(seed: int, index: int, redraw: int) -> int:
@@ -142,38 +203,6 @@ def image_seed(seed: int, index: int, redraw: int) -> int:
         redraw: how often the safety checker has rejected the image.
     """
     return (key_of(32, seed, "synthesis") + index * (MAX_REDRAWS + 1) + redraw) % 2**32
-
-
-def _check(
-    classes: tuple[str, ...],
-    count: int,
-    prompt: str,
-    steps: int,
-    resolution: int,
-    scheduler: str,
-    batch_size: int,
-    saved_resolution: int | None,
-) -> None:
-    if not classes:
-        raise ParamsError("there are no class names; give one for each class that D is to show")
-    if twice := [name for name in classes if list(classes).count(name) > 1]:
-        raise ParamsError(f"the class name {twice[0]!r} is there twice; rename or remove one")
-    for name in classes:
-        if any(part in ("", ".", "..") for part in name.split("/")):
-            raise ParamsError(f"class {name!r} cannot name a folder; rename it")
-    if "{}" not in prompt:
-        raise ParamsError(f"the prompt {prompt!r} does not name the class; write {{}} where the name goes")
-    if scheduler not in SCHEDULERS:
-        raise ParamsError(f"no scheduler is called {scheduler!r}; {suggestion(scheduler, SCHEDULERS)}")
-    if resolution < 8 or resolution % 8:
-        raise ParamsError(
-            f"resolution {resolution} is not a multiple of 8 pixels; choose {max(8, round(resolution / 8) * 8)}"
-        )
-    if saved_resolution is not None and not 0 < saved_resolution <= resolution:
-        raise ParamsError(f"saved_resolution {saved_resolution} is not between 1 and {resolution}; choose one that is")
-    for name, value in (("count", count), ("steps", steps), ("batch_size", batch_size)):
-        if value < 1:
-            raise ParamsError(f"{name} {value} is below 1; raise it")
 
 
 def _sample(
@@ -198,12 +227,12 @@ def _sample(
     return list(result.images), [bool(each) for each in flagged] if flagged else [False] * len(captions)
 
 
-def _save(image: Any, path: Path, side: int | None) -> str:
-    """Write a PIL image as PNG, at most `side` pixels a side, whole or not at all; return the file's SHA-256."""
+def _save(image: Any, path: Path, side: int) -> str:
+    """Write a PIL image as PNG, `side` pixels a side, whole or not at all; return the file's SHA-256."""
     from PIL import Image
 
     image = image.convert("RGB")
-    if side is not None and image.size != (side, side):
+    if image.size != (side, side):
         image = image.resize((side, side), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     image.save(buffer, format="PNG")
