@@ -81,7 +81,7 @@ ATTACK = CanaryAttack(
 
 # What is no part of anything's identity: words for people, where D's class names are looked up, whose D is shared, how
 # many images are drawn at a time, and where an encoder lies whose content is.
-NOWHERE = ("label", "names_from", "parent", "diffusion.batch_size", "folder")
+NOWHERE = ("label", "names_from", "parent", "mirrors", "diffusion.batch_size", "folder")
 
 ENCODER_FREE = {"kind", "resolution", "standardize"}
 
