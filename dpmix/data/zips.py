@@ -30,6 +30,11 @@ class File(NamedTuple):
         """The path of the file itself, or of the archive that contains it."""
         return self.path if self.archive is None else Path(str(self.archive.filename))
 
+    def _open(self) -> IO[bytes]:
+        if self.archive is None or self.member is None:
+            return self.path.open("rb")
+        return self.archive.open(self.member)
+
     def read(self) -> bytes:
         """Its bytes.
 
@@ -37,9 +42,8 @@ class File(NamedTuple):
             DataError: if it cannot be read, or its checksum is not the archive's.
         """
         try:
-            if self.archive is None or self.member is None:
-                return self.path.read_bytes()
-            return self.archive.read(self.member)
+            with self._open() as file:
+                return file.read()
         except Exception as error:  # zipfile raises its own, zlib's, OSError and, for encrypted members, RuntimeError
             reason = one_line(error)
             raise DataError(f"{self.path} cannot be read ({reason}); replace the file") from error
@@ -47,15 +51,10 @@ class File(NamedTuple):
     def begins(self, count: int) -> bytes:
         """Its first `count` bytes; none if it cannot be read."""
         try:
-            with self.path.open("rb") if self.archive is None or self.member is None else self._opened() as file:
+            with self._open() as file:
                 return file.read(count)
         except Exception:  # as of `read`; whoever needs the file learns it there
             return b""
-
-    def _opened(self) -> IO[bytes]:
-        assert self.archive is not None
-        assert self.member is not None
-        return self.archive.open(self.member)
 
 
 def members(path: Path) -> list[tuple[PurePosixPath, File]]:

@@ -1,7 +1,6 @@
 """Measures the Fréchet distances of Tables 7 and 8, between splits, D, and the views that training would see."""
 
-import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +35,8 @@ def measure(distances: Sequence[Distance], scale: str, execution: Execution = DE
 
     device = execution.where()
     for distance in distances:
-        first = _images(distance, distance.first, scale)
-        second = _images(distance, distance.second, scale)
-        result = frechet_distance(second(device), first(device), _extractor(distance, scale, execution))
+        first, second = (_images(distance, what, scale, device) for what in (distance.first, distance.second))
+        result = frechet_distance(second, first, _extractor(distance, scale, execution))
         write_record(
             distance.path(scale),
             {
@@ -66,8 +64,8 @@ def _extractor(distance: Distance, scale: str, execution: Execution) -> Any:
     return shared_encoder(_folder(distance, scale), execution)
 
 
-def _images(distance: Distance, what: str, scale: str) -> Callable[[str], Iterator[Tensor]]:
-    """A function that takes a device and yields batches float32 [m, C, R, R] in [0, 1] of one of the two sets."""
+def _images(distance: Distance, what: str, scale: str, device: str) -> Iterator[Tensor]:
+    """One of the two sets in batches, float32 [m, C, R, R] in [0, 1]."""
     private = ImageStore(dataset=distance.dataset, resolution=distance.resolution).path(scale).parent
     d = None
     if distance.synthetic is not None and (what == "synthetic" or (distance.views and distance.views.k_diff)):
@@ -75,11 +73,11 @@ def _images(distance: Distance, what: str, scale: str) -> Callable[[str], Iterat
             SyntheticStore(synthetic=distance.synthetic, resolution=distance.resolution).path(scale).parent, "train"
         )
     if what == "views":
-        return functools.partial(_views, distance, load(private, "train"), d)
+        return _views(distance, load(private, "train"), d, device)
     if what == "synthetic":
         assert d is not None
-        return functools.partial(batches, d, _BATCH, most=distance.samples)
-    return functools.partial(batches, load(private, what), _BATCH, most=distance.samples)
+        return batches(d, _BATCH, device, distance.samples)
+    return batches(load(private, what), _BATCH, device, distance.samples)
 
 
 def _views(distance: Distance, private: Images, d: Images | None, device: str) -> Iterator[Tensor]:
