@@ -23,6 +23,9 @@ def report(
     output: Annotated[
         Path | None, typer.Option(help="The page; by default report/index.html in the folder of the results.")
     ] = None,
+    against: Annotated[
+        Path | None, typer.Option(help="Other results, such as results/reference/demo: each cell beside theirs.")
+    ] = None,
     figures: Annotated[
         Path | None, typer.Option(help="Also write its pictures into this folder, as SVG, PNG and PDF.")
     ] = None,
@@ -41,22 +44,26 @@ def report(
     catalogue = None if results is not None else Catalogue(read(params), scale)
     folder = results if results is not None else Path("results", catalogue.scale) if catalogue else Path()
     out = output or folder / "report" / "index.html"
-    _write(folder, out, catalogue, params, figures)
+    _write(folder, out, catalogue, params, figures, against)
     while watch and catalogue is not None:
         seen = _landed(folder, catalogue)
         while _landed(folder, catalogue) == seen:
             time.sleep(every)
-        _write(folder, out, catalogue, params, figures)
+        _write(folder, out, catalogue, params, figures, against)
 
 
-def _write(folder: Path, out: Path, catalogue: "Catalogue | None", params: Path, figures: Path | None) -> None:
+def _write(
+    folder: Path, out: Path, catalogue: "Catalogue | None", params: Path, figures: Path | None, against: Path | None
+) -> None:
     from dpmix.files import write_text
     from dpmix.report.charts.choose import pictures
     from dpmix.report.charts.render import write
-    from dpmix.report.data import collect
+    from dpmix.report.data import beside, collect
     from dpmix.report.page.build import page
 
     found = collect(folder, catalogue, None if params == _PARAMS else str(params))
+    if against is not None:
+        found = beside(found, against)
     write_text(out, page(found, folder, out))
     typer.echo(out)
     if figures is not None:

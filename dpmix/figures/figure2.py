@@ -1,4 +1,4 @@
-"""Figure 2: histograms of gradient magnitudes through training."""
+"""Figure 2: densities of gradient magnitudes through training."""
 
 import csv
 import io
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from dpmix.figures.density import density
 from dpmix.files import write_text
 from dpmix.privacy.accounting import rounded_up
 
@@ -21,7 +22,7 @@ from dpmix.figures.style import FILL, Floats, save_figure, style, subscript
 
 @dataclass(frozen=True)
 class GradientPanel:
-    """One histogram of Figure 2.
+    """One panel of Figure 2.
 
     Attributes:
         dataset: its label.
@@ -39,7 +40,7 @@ class GradientPanel:
 
     @property
     def average(self) -> Floats:
-        """[parameters]: the mean over epochs, which the filled histogram shows."""
+        """[parameters]: the mean over epochs, which the filled density shows."""
         average: Floats = np.asarray(self.gradients, dtype=np.float64).mean(axis=0).astype(np.float32)
         return average
 
@@ -70,29 +71,35 @@ def _limit(panels: Sequence[GradientPanel]) -> tuple[float, float]:
     return low, high if high > low else low + 1.0
 
 
-def _histogram(axes: "Axes", panel: GradientPanel, edges: NDArray[np.floating]) -> None:
+# How far below its peak a density is drawn, as a share of the peak.
+_FLOOR = 1e-4
+
+
+def _densities(axes: "Axes", panel: GradientPanel, at: NDArray[np.floating]) -> None:
     from matplotlib import colormaps
 
     average = panel.average
-    axes.hist(average, bins=edges.tolist(), color=FILL, label="average over epochs")
+    axes.fill_between(at, density(average, at), 0.0, color=FILL, linewidth=0, label="average over epochs")
     # Past 90 % of the colour map, yellow on white is too faint to see.
     colours = colormaps["viridis"].resampled(256)
     shown = stages(len(panel.gradients))
     for position, (percent, epoch) in enumerate(shown):
-        counts, _ = np.histogram(panel.gradients[epoch], bins=edges)
         colour = colours(0.88 * position / max(len(shown) - 1, 1))
-        # Empty bins break the line: a drop to zero has no place on a logarithmic axis.
-        heights = np.where(counts > 0, counts, np.nan)
-        axes.stairs(heights, edges, baseline=None, color=colour, linewidth=1.0, label=f"{percent} % of training")
-    axes.set_yscale("log")
+        curve = density(panel.gradients[epoch], at)
+        axes.plot(at, curve, color=colour, linewidth=1.0, label=f"{percent} % of training")
     sd = f"sd {scientific(panel.sd)}"
     axes.set_title(sd + (f"  (paper {scientific(panel.paper_sd)})" if panel.paper_sd is not None else ""), fontsize=9)
-    beyond = float(np.mean((average < edges[0]) | (average > edges[-1])))
+    beyond = float(np.mean((average < at[0]) | (average > at[-1])))
     if beyond:
         axes.text(
             0.98, 0.95, f"{100 * beyond:.2g} % beyond", transform=axes.transAxes, ha="right", va="top", fontsize=7.5
         )
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def _peak(axes: "Axes") -> float:
+    """The highest point of a panel's curves."""
+    return max((float(np.max(np.asarray(line.get_ydata()))) for line in axes.lines), default=1.0)
 
 
 def scientific(value: float) -> str:
@@ -119,7 +126,7 @@ def figure2(panels: Sequence[GradientPanel], out_stem: Path) -> tuple[Path, Path
     """Draw Figure 2: data sets as rows, methods as columns. Panels of a row share both axes, to be compared.
 
     Args:
-        panels: the histograms.
+        panels: the densities.
         out_stem: `<out_stem>.png`, `.pdf` and `.csv` are written.
 
     Returns:
@@ -140,14 +147,14 @@ def figure2(panels: Sequence[GradientPanel], out_stem: Path) -> tuple[Path, Path
         grid = figure.subplots(len(datasets), len(methods), sharex="row", sharey="row", squeeze=False)
         for row, dataset in enumerate(datasets):
             inside = [panel for panel in panels if panel.dataset == dataset]
-            edges = np.linspace(*_limit(inside), 61)
+            at = np.linspace(*_limit(inside), 241)
             for column, method in enumerate(methods):
                 axes = grid[row][column]
                 chosen = [panel for panel in inside if panel.method == method]
                 if not chosen:
                     axes.axis("off")
                     continue
-                _histogram(axes, chosen[0], edges)
+                _densities(axes, chosen[0], at)
                 axes.ticklabel_format(axis="x", style="sci", scilimits=(-2, 3), useMathText=True)
                 if row == 0:
                     axes.annotate(
@@ -161,9 +168,14 @@ def figure2(panels: Sequence[GradientPanel], out_stem: Path) -> tuple[Path, Path
                         fontsize=10,
                     )
                 if column == 0:
-                    axes.set_ylabel(f"{dataset}\nnumber of parameters", linespacing=1.5)
+                    axes.set_ylabel(f"{dataset}\ndensity of parameters", linespacing=1.5)
                 if row == len(datasets) - 1:
                     axes.set_xlabel("gradient magnitude before clipping")
+            highest = max(_peak(axes) for axes in grid[row])
+            for axes in grid[row]:
+                axes.set_yscale("log")
+                axes.set_ylim(highest * _FLOOR, highest * 1.6)
+                axes.set_xlim(at[0], at[-1])
         for axes in grid.flat:
             axes.locator_params(axis="x", nbins=5)  # more labels would touch
         handles, labels = max((axes.get_legend_handles_labels() for axes in grid.flat), key=lambda found: len(found[1]))

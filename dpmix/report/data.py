@@ -5,7 +5,7 @@ that failed; or a folder of results by itself, without the params that asked for
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from dpmix.report.claims import read_claims
 from dpmix.report.differences import Difference, above, to_paper
 from dpmix.report.runs import Facets, Run, State, facets, read_run
 from dpmix.status.standing import Standing, command, standing
-from dpmix.tables.agreement import agrees_with_paper
+from dpmix.tables.agreement import Pair, agrees_with_paper, compare
 from dpmix.tables.build import build_from
 from dpmix.tables.cells import Cell, Table
 from dpmix.tables.render import read_all
@@ -39,6 +39,7 @@ class CellData:
         above: the difference to the nearest cell above it in its group of rows; None for the first, and without values.
         to_paper: the difference to the paper's number; None if the paper has none.
         agrees: whether it agrees with the paper; None where that cannot be said.
+        other: the same cell of other results, which the report is held against; None without these, or if they lack it.
     """
 
     cell: Cell
@@ -48,6 +49,7 @@ class CellData:
     above: Difference | None = None
     to_paper: Difference | None = None
     agrees: bool | None = None
+    other: Pair | None = None
 
     @property
     def state(self) -> State | None:
@@ -75,6 +77,7 @@ class Report:
         figures: by number, the PNG file of each figure that is drawn.
         standing: how far the scale is; None where the params are not known.
         command: what a command for these results begins with, up to its targets.
+        against: the folder of other results beside which cells stand; empty without.
     """
 
     scale: str
@@ -83,6 +86,7 @@ class Report:
     figures: Mapping[int, Path]
     standing: Standing | None
     command: str
+    against: str = ""
 
     @property
     def runs(self) -> dict[str, Run]:
@@ -140,6 +144,28 @@ def collect(
     reader = _Reader(catalogue, found, states, root)
     typed = command(catalogue, [""], params).rstrip()
     return Report(catalogue.scale, tuple(map(reader.table, catalogue.spec.tables)), claims, figures, found, typed)
+
+
+def beside(report: Report, results: Path) -> Report:
+    """The report, each cell beside the one with the same labels of other results.
+
+    Args:
+        report: as `collect` reads it.
+        results: a folder of results, of which the tables are read.
+
+    Raises:
+        DataError: if there are no tables in it.
+    """
+    others = {table.name: table for table in read_all(results / "tables")}
+    if not others:
+        raise DataError(f"there are no tables in {results / 'tables'}; make them first, or name another folder")
+    tables = []
+    for data in report.tables:
+        other = others.get(data.table.name)
+        pairs = {pair.place: pair for pair in compare(data.table, other)} if other is not None else {}
+        cells = (replace(one, other=pairs.get(one.cell.row + one.cell.column)) for one in data.cells)
+        tables.append(replace(data, cells=tuple(cells)))
+    return replace(report, tables=tuple(tables), against=str(results))
 
 
 def _typed(scale: str) -> str:

@@ -77,3 +77,16 @@ def test_a_page_that_is_watched_grows(tmp_path: Path, repository: Path, monkeypa
     place = next(at for at, one in enumerate(before["tables"]["table12"]["cells"]) if one["at"] == list(cell.row))
     assert before["tables"]["table12"]["cells"][place]["state"] == "missing"
     assert "state" not in after["tables"]["table12"]["cells"][place]
+
+
+def test_each_cell_beside_that_of_other_results(tmp_path: Path, repository: Path) -> None:
+    reference = repository / "results" / "reference" / "demo"
+    (page,) = written(str(reference), "--against", str(reference), "--output", str(tmp_path / "page.html"))
+    text = page.read_text(encoding="utf-8")
+    values = payload_of(text)
+    assert values["against"] == str(reference)
+    cells = [cell for table in values["tables"].values() for cell in table["cells"] if "values" in cell]
+    assert len(cells) > 300
+    assert all(cell["other"]["text"] == cell["text"] for cell in cells)
+    assert text.count('class="other"') > 300
+    assert 'class="other apart"' not in text

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle, StepPatch
 
 from dpmix.figures import figure1 as figure1_module
 from dpmix.figures import figure2 as figure2_module
@@ -140,6 +139,16 @@ def panels(epochs: int = 12) -> list[GradientPanel]:
     ]  # fmt: skip
 
 
+def kernels(values: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """A Gaussian around each value and around its mirror image, by Scott's rule."""
+    sample = np.asarray(values, np.float64)
+    width = sample.std(ddof=1) * len(sample) ** -0.2
+    total = np.zeros(len(at))
+    for value in [*sample, *-sample]:
+        total += np.exp(-(((at - value) / width) ** 2) / 2) / (width * np.sqrt(2 * np.pi))
+    return total / len(sample)
+
+
 @pytest.mark.parametrize("epochs", [12, 3])
 def test_figure_2_draws_every_panel_from_its_own_gradients(
     epochs: int, drawn: Callable[..., Figure], tmp_path: Path
@@ -151,18 +160,22 @@ def test_figure_2_draws_every_panel_from_its_own_gradients(
         inside = np.concatenate([one.gradients.ravel() for one in several if one.dataset == panel.dataset])
         halves = [one.gradients for one in several if one.dataset == panel.dataset]
         high = max(np.quantile(one, 0.9995) for one in halves)
-        edges = np.linspace(0.0, high, 61)
+        at = np.linspace(0.0, high, 241)
         assert inside.min() >= 0
         average = panel.gradients.astype(np.float64).mean(axis=0)
-        bars = [patch for patch in axes.patches if isinstance(patch, Rectangle)]
-        np.testing.assert_allclose([bar.get_height() for bar in bars], np.histogram(average, edges)[0])
-        np.testing.assert_allclose([bar.get_x() for bar in bars], edges[:-1], atol=1e-9)
-        lines = [patch for patch in axes.patches if isinstance(patch, StepPatch)]
-        assert [line.get_label() for line in lines] == [f"{percent} % of training" for percent, _ in stages(epochs)]
-        assert len(lines) == min(epochs, 10)
-        for line, (_, epoch) in zip(lines, stages(epochs), strict=True):
-            counts = np.histogram(panel.gradients[epoch], edges)[0]
-            np.testing.assert_allclose(np.nan_to_num(line.get_data().values), counts)
+        (filled,) = axes.collections
+        corners = filled.get_paths()[0].vertices
+        top = np.array([corners[np.isclose(corners[:, 0], x, atol=1e-12), 1].max() for x in at])
+        expected = kernels(average, at)
+        np.testing.assert_allclose(top, expected, rtol=1e-3, atol=1e-9 * expected.max())
+        labels = [f"{percent} % of training" for percent, _ in stages(epochs)]
+        assert [line.get_label() for line in axes.lines] == labels
+        assert len(axes.lines) == min(epochs, 10)
+        for line, (_, epoch) in zip(axes.lines, stages(epochs), strict=True):
+            np.testing.assert_allclose(line.get_xdata(), at, atol=1e-12)
+            expected = kernels(panel.gradients[epoch], at)
+            np.testing.assert_allclose(line.get_ydata(), expected, rtol=1e-3, atol=1e-9 * expected.max())
+            assert np.isfinite(line.get_ydata()).all()  # a curve without gaps
         sd = f"{average.std():.2e}".split("e")
         power = str(int(sd[1])).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
         said = f"sd {sd[0]}·10{power}" + ("  (paper 2.16·10⁻³)" if index % 2 == 0 else "")
@@ -178,7 +191,7 @@ def test_figure_2_names_its_rows_and_columns(drawn: Callable[..., Figure], tmp_p
     figure = drawn(figure2, panels()[:3], tmp_path / "figure2")
     first, second, third, empty = figure.axes
     assert [axes.get_ylabel() for axes in (first, second, third)] == [
-        "CIFAR-10\nnumber of parameters", "", "Caltech256\nnumber of parameters",
+        "CIFAR-10\ndensity of parameters", "", "Caltech256\ndensity of parameters",
     ]  # fmt: skip
     assert [axes.get_xlabel() for axes in (first, second, third)] == ["", "", "gradient magnitude before clipping"]
     heads = [[text.get_text() for text in axes.texts if "beyond" not in text.get_text()] for axes in figure.axes]

@@ -2,6 +2,7 @@
 
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,10 @@ from dpmix.artefacts.experiment import Experiment, Selection
 from dpmix.artefacts.plan_file import PlanFile
 from dpmix.catalogue.jobs import jobs
 from dpmix.errors import DataError
-from dpmix.report.data import CellData, Report, collect
+from dpmix.report.data import CellData, Report, beside, collect
 from dpmix.report.runs import Facets
 from dpmix.tables.build import build
+from dpmix.tables.render import read, write
 from dpmix.tables.statistics import mean_interval
 from tests.report.made_runs import VERSIONS, lay
 
@@ -166,3 +168,26 @@ def test_a_folder_by_itself_has_its_tables(repository: Path) -> None:
 def test_a_folder_without_anything_is_named(folder: Path) -> None:
     with pytest.raises(DataError, match="mine has no tables or figures; make some first"):
         collect(folder / "mine")
+
+
+def test_cells_stand_beside_those_of_other_results(repository: Path, folder: Path) -> None:
+    reference = repository / "results" / "reference" / "demo"
+    other = collect(reference)
+    shutil.copytree(reference / "tables", folder / "mine" / "tables")
+    (folder / "mine" / "tables" / "table9.json").unlink()
+    path = folder / "mine" / "tables" / "table12.json"
+    changed = read(path)
+    moved = replace(changed.cells[0], values=tuple(value - 40 for value in changed.cells[0].values))
+    write(replace(changed, cells=(moved, *changed.cells[1:])), path.parent)
+    found = beside(other, folder / "mine")
+    assert found.against == str(folder / "mine")
+    twelve = cells(found, "table12")
+    verdicts = [one.other and one.other.verdict for one in twelve.values()]
+    assert verdicts == ["outside", "within", "within", "within"]
+    first = twelve["Self-Aug",].other
+    assert first is not None
+    assert first.reference is not None
+    assert first.reference.center == pytest.approx(twelve["Self-Aug",].cell.center - 40)
+    assert {one.other for one in cells(found, "table9").values()} == {None}
+    with pytest.raises(DataError, match=r"no tables in .*nothing"):
+        beside(other, folder / "nothing")

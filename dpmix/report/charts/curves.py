@@ -63,7 +63,7 @@ def curves(data: TableData, axis: str) -> Chart:
         f"{data.table.title}: {unit(data)} along {axis}",
         _words(data, axis, rows),
         _spec(data, axis, log, [*rows, *_once(references)], lines),
-        panel=165,
+        panel=140,
     )
 
 

@@ -85,8 +85,8 @@ def _of_unit(unit: str, rows: list[dict[str, Any]]) -> Spec:
         "width": 300, "height": {"step": 21},
         "layer": [
             {
-                "mark": {"type": "rule", "color": "var(--soft)", "strokeDash": [3, 3]},
-                "encoding": {"x": {**x, "field": "limit"}},
+                "mark": {"type": "tick", "color": "var(--ink)", "size": 17, "thickness": 1.5},
+                "encoding": {"x": {**x, "field": "limit"}, "y": y},
             },
             {
                 "transform": [{"filter": "isValid(datum.low)"}],

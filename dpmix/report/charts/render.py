@@ -44,6 +44,7 @@ CONFIG: Spec = {
     "legend": {
         "labelColor": "var(--ink)", "titleColor": "var(--soft)", "orient": "top", "direction": "horizontal",
         "columns": 4, "labelFontSize": 12, "symbolSize": 70, "labelLimit": 260,
+        "layout": {"top": {"direction": "vertical", "anchor": "start"}},
     },
     "header": {"labelColor": "var(--ink)", "labelFontSize": 12, "labelFontWeight": "bold", "labelAnchor": "start"},
     "title": {"color": "var(--ink)", "subtitleColor": "var(--soft)"},

@@ -130,6 +130,7 @@ def page(report: Report, results: Path, out: Path) -> str:
         claims_files=_links(results, "claims", ("md", "json"), out),
         tables=tables,
         figures=figures,
+        against=report.against,
         beside=any('class="paper"' in block.markup for block in tables),
         privacy=PRIVACY,
         provenance=provenance(),
@@ -185,6 +186,12 @@ def _marks(data: TableData) -> dict[tuple[tuple[str, ...], tuple[str, ...]], Mar
         if one.agrees is not None:
             attributes += f" class={'agrees' if one.agrees else 'differs'}"
             after = f'<span class="spoken"> {"agrees with" if one.agrees else "differs from"} the paper</span>'
+        if one.other is not None and one.other.reference is not None:
+            apart = one.other.verdict in ("outside", "alone")
+            after += (
+                f'<span class="other{" apart" if apart else ""}"><span class="spoken"> there </span>'
+                f"{escape(one.other.reference_text)}{' ≠' if apart else ''}</span>"
+            )
         left = [run for run in one.runs if run.state != "done"]
         if left:
             done = f" {len(one.runs) - len(left)} of {len(one.runs)}" if len(left) < len(one.runs) else ""

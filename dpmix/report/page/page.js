@@ -339,7 +339,7 @@ function fill(name, place) {
     ...part("Compared", facts([
       [cell.above ? `over ${cell.above.label.replaceAll("_", " ")}, the row above, seed by seed` : "", difference(cell.above)],
       ["the paper prints", cell.paper], ["over the paper", difference(cell.toPaper)],
-      ["against the other results", cell.other ? `${cell.other.text}${cell.other.verdict ? ` (${cell.other.verdict})` : ""}` : null],
+      [data.against ? `in ${data.against}` : "", cell.other ? `${cell.other.text}${cell.other.verdict ? ` (${cell.other.verdict})` : ""}` : null],
     ])),
     ...part("Privacy", cell.privacy === undefined ? null : make("p", {text: data.shared.privacy[cell.privacy]}),
       facts(Object.entries(first.epsilon ?? {}).map(([by]) => [`ε executed, ${NAMES[by] ?? by}`, range(runs.map(run => up(run.epsilon?.[by])))]))),
@@ -419,6 +419,9 @@ addEventListener("hashchange", () => {
     follow();
   }
 });
+
+// A telephone shows the results first.
+if (matchMedia("(max-width: 60rem)").matches) $("nav details").open = false;
 
 fillFilters();
 readAddress();

@@ -19,6 +19,13 @@ from dpmix.tables.markdown import markdown
 from dpmix.tables.render import tidy_csv
 from dpmix.tables.text import ours
 
+# What is said of a cell beside other results.
+_VERDICTS = {
+    "within": "within two standard deviations", "outside": "further apart than two standard deviations",
+    "alone": "on one side only", "single": "one value each", "time": "times compare on like hardware only",
+    "not run": "not run",
+}  # fmt: skip
+
 
 class _Shared:
     """Values that stand once; `place` says where."""
@@ -43,6 +50,7 @@ def payload(report: Report, charts: Mapping[str, Chart]) -> dict[str, Any]:
     return {
         "scale": report.scale,
         "command": report.command,
+        "against": report.against,
         "tables": {data.table.stem: _table(data, places, shared["privacy"]) for data in report.tables},
         "runs": [_run(run, shared) for run in report.runs.values()],
         "charts": {
@@ -102,6 +110,7 @@ def _cell(one: CellData, data: TableData, places: Mapping[str, int], privacy: _S
         "toPaper": _difference(one.to_paper),
         "agrees": {True: "yes", False: "no", None: None}[one.agrees],
         "privacy": privacy.place(words) if words else None,
+        "other": {"text": one.other.reference_text, "verdict": _VERDICTS[one.other.verdict]} if one.other else None,
     })  # fmt: skip
 
 

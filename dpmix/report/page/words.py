@@ -29,7 +29,7 @@ OTHER = (
 ALTERNATIVES = {
     1: "Rows of small pictures: one private image with its plain views, synthetic images, and mixtures of pairs of "
     "these, each captioned with its parents, mixing weight and label.",
-    2: "Histograms on a logarithmic count axis, one row per data set and one column per method, of each parameter's "
+    2: "Densities on a logarithmic axis, one row per data set and one column per method, of each parameter's "
     "gradient magnitude: filled for the average over epochs, lines for epochs through training.",
 }
 """What a person who cannot see a figure should know, by its number."""

@@ -66,7 +66,7 @@ def test_each_figure_has_its_own_picture_words_and_command(tmp_path: Path) -> No
     for number in (1, 2):
         (root / "figures" / f"figure{number}.png").write_bytes(PIXEL + f"figure {number}".encode())
     found = Sections(build(root, root / "report" / "index.html").read_text(encoding="utf-8"))
-    about = {1: "one private image with its plain views", 2: "Histograms on a logarithmic count axis"}
+    about = {1: "one private image with its plain views", 2: "Densities on a logarithmic axis"}
     for number, (title, caption) in FIGURES.items():
         anchor = f"figure{number}"
         picture = found.pictures[anchor]
