@@ -325,7 +325,6 @@ function fill(name, place) {
   const failed = runs.filter(run => run.state === "failed");
   const rateWords = rate && `${digits(rate.value)}${rate.low === undefined ? "" : `, chosen among ${digits(rate.low)} to ${digits(rate.high)}`}` +
     (rate.end ? `, at the ${rate.end} end of its grid: a better one may lie beyond` : rate.low === undefined ? "" : ", not at an end of its grid");
-  const targets = runs.length ? runs.map(run => run.path).join(" ") : name;
   const close = make("button", {type: "button", text: "Close"});
   close.addEventListener("click", () => dialog.close());
   const inputs = once(runs.flatMap(run => run.inputs ?? [])).map(at => data.shared.inputs[at]);
@@ -352,7 +351,7 @@ function fill(name, place) {
       ["finished", range(runs.map(run => run.finished?.slice(0, 16)))],
     ])),
     ...part("Runs", seedsTable(cell, runs, table.unit)),
-    ...part("Make this cell alone", commandOf(`${data.command} ${targets}`)),
+    ...part(runs.some(run => run.state) || !runs.length ? "Make this cell alone" : "Make this cell alone again", commandOf(cell.again)),
     ...part("Made on", facts([
       ["hardware", range(runs.map(run => data.shared.hardware[run.hardware]))],
       ["execution", range(runs.map(run => run.execution === undefined ? "" : Object.entries(data.shared.execution[run.execution]).map(([name, value]) => `${name.replaceAll("_", " ")} ${value}`).join(", ")))],

@@ -5,6 +5,7 @@ Texts and numbers that many runs share, such as versions and digests of inputs, 
 
 import json
 import math
+import shlex
 from collections.abc import Hashable, Mapping
 from typing import Any
 
@@ -49,9 +50,8 @@ def payload(report: Report, charts: Mapping[str, Chart]) -> dict[str, Any]:
     places = {path: place for place, path in enumerate(report.runs)}
     return {
         "scale": report.scale,
-        "command": report.command,
         "against": report.against,
-        "tables": {data.table.stem: _table(data, places, shared["privacy"]) for data in report.tables},
+        "tables": {data.table.stem: _table(data, report.command, places, shared["privacy"]) for data in report.tables},
         "runs": [_run(run, shared) for run in report.runs.values()],
         "charts": {
             name: {"spec": whole(chart), "panel": chart.panel, "margin": chart.margin, "title": chart.title}
@@ -59,6 +59,24 @@ def payload(report: Report, charts: Mapping[str, Chart]) -> dict[str, Any]:
         },
         "shared": {name: one.values for name, one in shared.items()},
     }
+
+
+def make_again(command: str, stem: str, one: CellData) -> str:
+    """What to type to make a cell alone: the runs that it lacks; or, where it lacks none, all of them again.
+
+    Snakemake makes no file that exists, so records are taken away first.
+
+    Args:
+        command: what a command for these results begins with, up to its targets.
+        stem: the table's target, which is made where the cell's runs are not known.
+        one: the cell.
+    """
+    if not one.runs:
+        return f"{command} {stem}"
+    lacking = [run for run in one.runs if run.state != "done"]
+    paths = [run.path for run in lacking or one.runs]
+    there = [run.path for run in lacking or one.runs if run.state == "done" or run.log == run.path]
+    return f"{f'rm {shlex.join(there)} && ' if there else ''}{command} {shlex.join(paths)}"
 
 
 def script(values: Any) -> str:
@@ -77,13 +95,15 @@ def _known(values: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value not in (None, "", {}, [], ())}
 
 
-def _table(data: TableData, places: Mapping[str, int], privacy: _Shared) -> dict[str, Any]:
+def _table(data: TableData, command: str, places: Mapping[str, int], privacy: _Shared) -> dict[str, Any]:
     table = data.table
     return {
         "heading": f"{table.heading}: {table.title}",
         "unit": table.unit,
         "axes": [*table.row_names, *table.column_names],
-        "cells": [_cell(one, data, places, privacy) for one in data.cells],
+        "cells": [
+            {**_cell(one, data, places, privacy), "again": make_again(command, table.stem, one)} for one in data.cells
+        ],
         "copy": {"CSV": tidy_csv(table), "Markdown": markdown(table), "LaTeX": latex(table)},
     }
 

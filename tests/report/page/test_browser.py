@@ -160,7 +160,7 @@ def test_a_cell_opens_by_keyboard_says_what_is_behind_it_and_gives_the_focus_bac
         dialog = opened.page.locator("dialog[open]")
         said = dialog.inner_text()
         for wanted in ("95 % interval", "Rényi DP (RDP)", "privacy random variables (PRV)", "over DP-Mix Self, the row",
-                       "chosen among", "4 plain, 4 mixed, 2 synthetic", "snakemake --cores all results/demo/runs/",
+                       "chosen among", "4 plain, 4 mixed, 2 synthetic", "&& snakemake --cores all results/demo/runs/",
                        "differentially private with ε", "an abacus", "torch 2.13.0"):  # fmt: skip
             assert wanted.lower() in said.lower()
         assert dialog.locator("svg circle").count() == 3

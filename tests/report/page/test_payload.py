@@ -1,17 +1,23 @@
 import json
 import math
+import re
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from dpmix.report.charts.choose import pictures
 from dpmix.report.data import collect
-from dpmix.report.page.payload import payload, script
+from dpmix.report.page.payload import make_again, payload, script
 from dpmix.report.privacy_words import privacy_words
 from dpmix.tables.latex import latex
 from dpmix.tables.markdown import markdown
 from dpmix.tables.render import tidy_csv
-from tests.report.made_runs import lay
+from tests.report.made_runs import lay, whole
+from tests.tables.records import leave_records
+from tests.workflow.test_workflow import REDUCED, environment, new_clone
 
 
 def test_a_cell_refers_to_its_runs_and_what_they_share_stands_once(
@@ -39,6 +45,48 @@ def test_a_cell_refers_to_its_runs_and_what_they_share_stands_once(
     # An infinite number is a word, and nothing else is none of JSON's.
     assert "inf" in {cell.get("epsilon") for cell in table["cells"]}
     json.dumps(values, allow_nan=False)
+
+
+def test_a_cells_command_makes_its_runs_and_no_others(
+    tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a clone of two tables, of which one is made: the command of each cell, as it is typed, but only planned."""
+    clone = new_clone(tmp_path / "clone", repository, REDUCED)
+    monkeypatch.chdir(clone.folder)
+    catalogue = clone.catalogue()
+    leave_records(catalogue, "12")
+    for cell in catalogue.cells("12"):
+        for artefact in cell.artefacts:
+            whole(artefact.path("demo"), artefact)
+    tables = payload(collect(Path("results/demo"), catalogue), {})["tables"]
+    (done, *_), missing = tables["table12"]["cells"], tables["table2"]["cells"]
+    lacking = next(cell for cell in missing if cell.get("state") == "missing")
+    paths = " ".join(catalogue.path(one) for one in catalogue.cells("12")[0].artefacts)
+    assert done["again"] == f"rm {paths} && snakemake --cores all {paths}"
+    assert lacking["again"].startswith("snakemake --cores all results/demo/runs/")
+    for command in (done["again"], lacking["again"]):
+        planned = subprocess.run(
+            command.replace("snakemake", f"{sys.executable} -m snakemake -n"), shell=True, check=True,
+            env=environment(repository), capture_output=True, text=True,
+        ).stdout  # fmt: skip
+        made = re.findall(r"results/demo/runs/\S+?/metrics\.json", " ".join(re.findall(r"output: (.*)", planned)))
+        assert sorted(set(made)) == sorted(command.partition("--cores all ")[2].split())
+
+
+def test_of_a_damaged_record_the_command_takes_it_away(
+    tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    catalogue = lay(tmp_path, repository, "12")
+    first, second, third = (Path(catalogue.path(one)) for one in catalogue.cells("12")[0].artefacts)
+    first.write_text("{}", encoding="utf-8")
+    second.unlink()
+    report = collect(Path("results/demo"), catalogue)
+    (data,) = [data for data in report.tables if data.table.name == "12"]
+    said = make_again(report.command, "table12", data.cells[0])
+    assert third.exists()
+    assert said == f"rm {first} && snakemake --cores all {first} {second}"
+    assert make_again(report.command, "table12", replace(data.cells[0], runs=())) == "snakemake --cores all table12"
 
 
 def test_json_in_a_script_cannot_end_it_and_is_read_back() -> None:
