@@ -31,6 +31,7 @@ def predict(
     predictions = own.predict(model, images, top_k=top_k, batch_size=batch_size)
     if output is not None:
         own.write(predictions.found, output, kind)
+        typer.echo(output)
     elif kind != "parquet":
         sys.stdout.write(own.text(predictions.found, kind))
     for other in predictions.skipped:

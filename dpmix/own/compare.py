@@ -58,19 +58,23 @@ def compare(
     Raises:
         ParamsError: for values that do not fit together.
         DataError: for images that cannot be used, or an `output` that exists.
+        KeyboardInterrupt: if it was stopped; the same call goes on.
     """
     epsilons, seeds = _epsilons(epsilon), _seeds(seeds)
     asked = _requests(images, output, epsilons, methods, options)
     first = asked[0]
     if first.output.exists():
         raise DataError(f"{relative(first.output)} exists and is not overwritten; name another folder: --output FOLDER")
-    how = Execution(device=device)
+    how, work = Execution(device=device), relative(first.work)
     with entered(first.work):  # from here on no other process is in it, so that it may be removed
         try:
             _made(asked, epsilons, seeds, how, tune=tune)
         except DpmixError:
             if not Path("results").exists():  # nothing was trained
                 remove(first.work)
+            raise
+        except KeyboardInterrupt:
+            say(f"stopped; what is made stays in {work}, and the same command goes on with it")
             raise
         remove(first.work)
     return relative(first.output)

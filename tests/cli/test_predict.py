@@ -43,7 +43,7 @@ def test_it_writes_all_others_and_exits_with_one_for_a_damaged_file(
     files[2].write_bytes(b"no image")
     assert run(monkeypatch, "predict", "shapes-model", "new-images", "--output", "found.json") == 1
     out, err = capsys.readouterr()
-    assert out == ""
+    assert out == "found.json\n"
     assert [one["image"] for one in json.loads(Path("found.json").read_text())] == [
         str(file) for file in (*files[:2], files[3])
     ]

@@ -110,6 +110,30 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
     assert [path.name for path in Path().iterdir()] == ["my-images"]
 
 
+def test_one_that_was_stopped_goes_on_by_the_same_call(
+    images: Path, tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = {name: value for name, value in tiny.items() if name not in ("method", "k_base")}
+    options |= {"epsilon": [4], "seeds": 1, "methods": ["self-aug"]}
+
+    def interrupt(*_: Any) -> float:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("dpmix.own.reference.logistic_regression", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            compare(images, **options)
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told == "stopped; what is made stays in my-images-comparison.work, and the same command goes on with it"
+    runs = {path: path.read_bytes() for path in Path("my-images-comparison.work/results").rglob("metrics.json")}
+    assert len(runs) == 2
+    with monkeypatch.context() as patch:
+        patch.setattr("dpmix.training.runner.make", interrupt)  # nothing is trained again
+        made = compare(images, **options)
+    assert {path.name for path in made.iterdir()} > {"README.md", "accuracy.png"}
+    assert sorted(path.name for path in Path().iterdir()) == ["my-images", "my-images-comparison"]
+
+
 def test_a_folder_that_is_there_is_not_overwritten(images: Path, small: dict[str, Any]) -> None:
     Path("my-images-comparison").mkdir()
     with pytest.raises(DataError, match=r"my-images-comparison exists and is not overwritten; .*: --output FOLDER"):
