@@ -6,7 +6,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo reference cifar10 test test-portable lint format bench bench-stream mutants drill lock clean
+.PHONY: help install demo picture reference cifar10 test test-portable lint format bench bench-stream mutants drill lock clean
 
 CORES ?= all
 VENV := .venv
@@ -43,6 +43,7 @@ help:
 	@echo 'make install   the pinned environment in $(VENV)'
 	@echo 'make demo      every table and figure and the report, in miniature: minutes on two cores'
 	@echo 'make reference  keep the finished demo as what later ones are compared with (for maintainers)'
+	@echo 'make picture   take the picture of the README again, with chromium (for maintainers)'
 	@echo 'make cifar10 IMAGES=<folder>   whether mixing helps on real CIFAR-10, from zip archives of images'
 	@echo 'make test      lint and the whole test suite'
 	@echo 'make test-portable   its numeric part as on other processors: plain instructions, other numbers of threads'
@@ -112,6 +113,9 @@ demo: install
 # PARAMS=docs/cifar10/params.yaml   that of `make cifar10`
 reference: install
 	@$(BIN)/python -m dpmix reference $(if $(PARAMS),--params "$(PARAMS)",--scale demo)
+
+picture: install
+	@$(BIN)/python docs/picture.py
 
 # The params name the link, so that they are the same on every machine.
 CIFAR10 := data/raw/cifar10-zips

@@ -83,7 +83,7 @@ def test_relative_links_lead_somewhere(page: Path) -> None:
     ("link", "wrong"),
     [
         ("README.md#start", None),
-        ("README.md#how-the-privacy-claim-is-kept", None),
+        ("README.md#in-an-opacus-loop", None),
         ("docs", None),
         ("README.md#begin", "no such heading"),
         ("docs/nothing.md", "no such file"),

@@ -1,5 +1,6 @@
-"""What the README says of the demo is what the reference tables show, whatever was made last."""
+"""The README is short, its picture is fresh, and what its pages say of the demo is what the reference tables show."""
 
+import importlib.util
 import re
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,8 @@ CELL = r"\d+\.\d \(\d*\.\d\)"
 
 
 def section(repository: Path) -> str:
-    text = (repository / "README.md").read_text(encoding="utf-8")
-    return text.partition("## What the demo shows\n")[2].partition("\n## ")[0]
+    text = (repository / "docs" / "demo.md").read_text(encoding="utf-8")
+    return text.partition("# What the demo shows\n")[2].partition("\n## ")[0]
 
 
 def cells(repository: Path, number: str) -> set[str]:
@@ -54,6 +55,24 @@ def test_the_excerpt_is_of_table_3(repository: Path) -> None:
         assert re.findall(CELL, row) == re.findall(CELL, original)[: len(re.findall(CELL, row))]
 
 
+def test_the_readme_is_short_and_leads_to_its_pages(repository: Path) -> None:
+    text = (repository / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 120
+    for page in ("use", "works", "demo", "privacy", "long-runs"):
+        assert f"(docs/{page}.md)" in text
+
+
+def test_the_picture_shows_what_is_there(repository: Path) -> None:
+    """`make picture` takes it again."""
+    sources = importlib.util.spec_from_file_location("picture", repository / "docs" / "picture.py")
+    assert sources is not None
+    assert sources.loader is not None
+    picture = importlib.util.module_from_spec(sources)
+    sources.loader.exec_module(picture)
+    assert picture.digest_in(repository / "docs" / "report.png") == picture.digest()
+    assert "](docs/report.png)" in (repository / "README.md").read_text(encoding="utf-8")
+
+
 ONE, TWO = (("Microbatch Size = 1",), ("Microbatch Size = 2",))
 HALF = ("digits (300)",)
 
@@ -80,9 +99,7 @@ def test_what_is_said_to_differ_differs_seed_by_seed(
 
 def systems(repository: Path) -> list[list[str]]:
     """The rows of the list of systems, cell by cell."""
-    text = (
-        (repository / "README.md").read_text(encoding="utf-8").partition("\n## What works\n")[2].partition("\n## ")[0]
-    )
+    text = (repository / "docs" / "works.md").read_text(encoding="utf-8").partition("# What works\n")[2]
     rows = [line for line in text.splitlines() if line.startswith("| ")]
     return [[cell.strip() for cell in row.strip("|").split(" | ")] for row in rows[2:]]
 
