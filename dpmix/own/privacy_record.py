@@ -15,7 +15,8 @@ from typing import Any, Literal
 from dpmix.errors import DataError, ParamsError, PrivacyError, suggestion
 from dpmix.own.privacy_fields import Audit, Evaluation, Together, refuse_odd_privacy
 from dpmix.params.declared import Spec
-from dpmix.privacy.accounting import MAX_EPSILON, rounded_up
+from dpmix.privacy.accountants import MAX_EPSILON
+from dpmix.privacy.accounting import rounded_up
 from dpmix.privacy.gaussian_dp import gaussian_mu
 from dpmix.privacy.group_privacy import group_epsilon
 from dpmix.privacy.ledger import as_rows

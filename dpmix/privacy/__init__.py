@@ -16,7 +16,8 @@ any training loop. Functions have examples that run. In reading order:
   - `linear_heads`: the clipped sum of linear heads on frozen features, in closed form.
   - `precision`: number formats of passes, norms and sums.
 - `noise`: Gaussian noise, from a seed for experiments or from the operating system's entropy for release.
-- `accounting`: ε of a history of steps under three accountants; `calibration`: the noise for a given ε.
+- `accounting`: ε of a history of steps under three accountants; `accountants`: these, by Opacus and dp-accounting;
+  `calibration`: the noise for a given ε.
 - `ledger`: what a run really executed, and its ε; `noise_measurement` and
   `sample_measurement` have the statistical tests of its noise and samples.
 

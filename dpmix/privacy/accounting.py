@@ -11,25 +11,15 @@ covers both directions. A step takes each unit with probability q = `sampling_ra
 """
 
 import contextlib
-import functools
 import math
-import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from decimal import ROUND_CEILING, Decimal
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from dpmix.errors import ParamsError, PrivacyError, suggestion
+from dpmix.privacy.accountants import evaluated, pld_interval, quiet
 
 ACCOUNTANTS = ("rdp", "prv", "pld")
-
-MAX_EPSILON = 100.0
-
-"""Beyond it the accountants lose their guarantees (PRV) or do not finish (PLD), and the claim means nothing anyway."""
-
-_PRV_ERROR = 0.01
-
-# Opacus stops at order 63, which cannot certify less than ε = 0.103 at δ = 1e-5; more orders only tighten the bound.
-_LARGE_ORDERS = (64, 72, 80, 96, 112, 128, 160, 192, 256, 320, 384, 512, 640, 768, 1000)
 
 
 class Steps(NamedTuple):
@@ -86,7 +76,7 @@ def composed_epsilon(accountant: str, history: Iterable[Steps], *, delta: float)
     >>> round(composed_epsilon("pld", history, delta=1e-5), 2)
     2.93
     """
-    _check_accountant(accountant)
+    check_accountant(accountant)
     check_delta(delta)
     merged: dict[tuple[float, float], int] = {}
     for sigma, rate, steps in history:
@@ -99,7 +89,7 @@ def composed_epsilon(accountant: str, history: Iterable[Steps], *, delta: float)
         return 0.0
     if any(sigma == 0 for sigma, _ in merged):
         return math.inf
-    return _epsilon(accountant, tuple(Steps(sigma, rate, steps) for (sigma, rate), steps in merged.items()), delta)
+    return evaluated(accountant, tuple(Steps(sigma, rate, steps) for (sigma, rate), steps in merged.items()), delta)
 
 
 def composed_epsilons(history: Iterable[Steps], *, delta: float) -> dict[str, float]:
@@ -162,7 +152,7 @@ def replacement_epsilon(*, noise_multiplier: float, sampling_rate: float, steps:
     if not (steps and sampling_rate):
         return 0.0
     interval = pld_interval((Steps(noise_multiplier, sampling_rate, steps),), delta)
-    with _quiet():
+    with quiet():
         step = privacy_loss_distribution.from_gaussian_mechanism(
             2 * noise_multiplier,
             sensitivity=1,
@@ -174,140 +164,13 @@ def replacement_epsilon(*, noise_multiplier: float, sampling_rate: float, steps:
         return float(step.self_compose(steps).get_epsilon_for_delta(delta))
 
 
-@functools.lru_cache(maxsize=4096)
-def _epsilon(accountant: str, history: tuple[Steps, ...], delta: float) -> float:
-    if accountant != "rdp":
-        _check_size(accountant, _rough_epsilon(history, delta))
-    try:
-        spent = _BACKENDS[accountant](history, delta)
-    except (ArithmeticError, RuntimeError, ValueError, MemoryError) as error:
-        others = " or ".join(name for name in ("pld", "rdp") if name != accountant)
-        raise PrivacyError(
-            f"the {accountant} accountant failed at {_describe(history)} and delta {delta:g} ({error}); use {others}"
-        ) from error
-    if math.isnan(spent):
-        raise PrivacyError(f"the {accountant} accountant gave no number at {_describe(history)}; use another one")
-    return max(float(spent), 0.0)
+def check_accountant(accountant: str) -> None:
+    """Refuse, by a `ParamsError`, what is no accountant's name.
 
-
-def _check_size(accountant: str, rough: float) -> None:
-    if not rough <= 10 * MAX_EPSILON:
-        raise PrivacyError(
-            f"the {accountant} accountant cannot evaluate an epsilon near {rough:.3g}; add noise, take fewer steps, or "
-            "use the rdp accountant"
-        )
-
-
-def _rough_epsilon(history: tuple[Steps, ...], delta: float) -> float:
-    """A valid but loose ε from Rényi bounds by dp-accounting, which imports in a moment where Opacus takes seconds."""
-    from dp_accounting import GaussianDpEvent, PoissonSampledDpEvent
-    from dp_accounting.rdp import RdpAccountant
-
-    with _quiet():
-        # Whole orders only: their moments are finite sums, where fractional ones are series that may not converge.
-        accountant = RdpAccountant(orders=(2, 3, 4, 5, 6, 8, 11, 16, 23, 32, 45, 64, 90, 128, 181, 256, 362, 512))
-        for sigma, rate, steps in history:
-            accountant.compose(PoissonSampledDpEvent(rate, GaussianDpEvent(sigma)), steps)
-        return float(accountant.get_epsilon(delta))
-
-
-def _rdp(history: tuple[Steps, ...], delta: float) -> float:
-    return _rdp_over(history, delta, _rdp_orders())[0]
-
-
-def _rdp_orders() -> list[float]:
-    with _quiet():
-        from opacus.accountants import RDPAccountant
-
-        return [*RDPAccountant.DEFAULT_ALPHAS, *_LARGE_ORDERS]
-
-
-def _rdp_over(history: tuple[Steps, ...], delta: float, orders: list[float]) -> tuple[float, float]:
-    """ε by the best of these Rényi orders, and that order."""
-    with _quiet():
-        from opacus.accountants import RDPAccountant
-
-        accountant = RDPAccountant()
-        accountant.history = list(history)
-        epsilon, order = accountant.get_privacy_spent(delta=delta, alphas=orders)
-        return float(epsilon), float(order)
-
-
-def _prv(history: tuple[Steps, ...], delta: float) -> float:
-    with _quiet():
-        from opacus.accountants import PRVAccountant
-
-        accountant = PRVAccountant()
-        accountant.history = list(history)
-        return float(accountant.get_epsilon(delta, eps_error=_PRV_ERROR))
-
-
-def _pld(history: tuple[Steps, ...], delta: float) -> float:
-    whole = loss_distribution(history, pld_interval(history, delta))
-    with _quiet():
-        return float(whole.get_epsilon_for_delta(delta))
-
-
-def loss_distribution(history: Iterable[Steps], interval: float) -> Any:
-    """The distribution of the privacy loss of a history, discretised pessimistically: its ε and δ are upper bounds.
-
-    Args:
-        history: steps, each with noise.
-        interval: to whose multiples losses are rounded.
-
-    Returns:
-        A `PrivacyLossDistribution` of dp-accounting, which gives δ for ε and ε for δ.
-
-    >>> round(loss_distribution([Steps(1.0, 0.01, 1000)], 1e-3).get_epsilon_for_delta(1e-5), 2)
-    1.83
+    >>> check_accountant("pdl")
+    Traceback (most recent call last):
+    dpmix.errors.ParamsError: unknown accountant 'pdl'; did you mean 'pld'?
     """
-    from dp_accounting.pld import privacy_loss_distribution
-
-    with _quiet():
-        whole = privacy_loss_distribution.identity(value_discretization_interval=interval)
-        for sigma, rate, steps in history:
-            # Its default adjacency is add/remove: it keeps one distribution per direction and reports the larger ε.
-            step = privacy_loss_distribution.from_gaussian_mechanism(
-                sigma, sampling_prob=rate, value_discretization_interval=interval, pessimistic_estimate=True
-            )
-            whole = whole.compose(step.self_compose(steps))
-    return whole
-
-
-def pld_interval(history: tuple[Steps, ...], delta: float) -> float:
-    """How finely to discretise privacy losses: rounding up then costs less than 1e-4 of ε (measured).
-
-    >>> pld_interval((Steps(1.0, 0.01, 1000),), 1e-5) < 1e-3
-    True
-    """
-    rough = _rough_epsilon(history, delta)
-    _check_size("pld", rough)
-    # The second bound keeps the interval well inside one step's own loss when there are very many steps.
-    return max(rough, 1e-3) * min(1e-4, 0.1 / math.sqrt(sum(steps for *_, steps in history)))
-
-
-_BACKENDS: dict[str, Callable[[tuple[Steps, ...], float], float]] = {"rdp": _rdp, "prv": _prv, "pld": _pld}
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence what the accountants say on the way and a caller can do nothing about.
-
-    Opacus warns at import about its secure mode and hooks, and about the largest Rényi order, which we extend; both
-    libraries overflow to infinity, correctly, in orders that lose the minimum anyway.
-    """
-    import numpy as np
-
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")
-        yield
-
-
-def _describe(history: tuple[Steps, ...]) -> str:
-    return ", ".join(f"noise multiplier {s:g}, sampling rate {q:g}, {t} steps" for s, q, t in history[:3])
-
-
-def _check_accountant(accountant: str) -> None:
     if accountant not in ACCOUNTANTS:
         raise ParamsError(f"unknown accountant {accountant!r}; {suggestion(accountant, ACCOUNTANTS)}")
 

@@ -4,18 +4,8 @@ import math
 from collections.abc import Callable
 
 from dpmix.errors import ParamsError, PrivacyError
-from dpmix.privacy.accounting import (
-    _PRV_ERROR,
-    MAX_EPSILON,
-    Steps,
-    _check_accountant,
-    _epsilon,
-    _rdp_orders,
-    _rdp_over,
-    _rough_epsilon,
-    check_delta,
-    check_mechanism,
-)
+from dpmix.privacy.accountants import MAX_EPSILON, PRV_ERROR, evaluated, rdp_orders, rdp_over, rough_epsilon
+from dpmix.privacy.accounting import Steps, check_accountant, check_delta, check_mechanism
 
 _TOLERANCE = 1e-3
 
@@ -40,7 +30,7 @@ def noise_multiplier(accountant: str, *, epsilon: float, delta: float, sampling_
     >>> round(noise_multiplier("pld", epsilon=4, delta=1e-5, sampling_rate=0.1, steps=10), 2)
     0.85
     """
-    _check_accountant(accountant)
+    check_accountant(accountant)
     check_delta(delta)
     check_mechanism(sampling_rate, steps)
     if not epsilon > 0:
@@ -50,9 +40,9 @@ def noise_multiplier(accountant: str, *, epsilon: float, delta: float, sampling_
             f"epsilon {epsilon} is above {MAX_EPSILON:g}, where the accountants cannot be trusted; ask for less, or "
             "train without privacy at epsilon inf"
         )
-    if accountant == "prv" and epsilon <= _PRV_ERROR:
+    if accountant == "prv" and epsilon <= PRV_ERROR:
         raise PrivacyError(
-            f"epsilon {epsilon} is not above {_PRV_ERROR}, the error that the prv accountant adds; use pld"
+            f"epsilon {epsilon} is not above {PRV_ERROR}, the error that the prv accountant adds; use pld"
         )
     if not (steps and sampling_rate):
         raise ParamsError("no steps, or a sampling rate of 0: nothing to calibrate; train for at least one step")
@@ -64,7 +54,7 @@ def noise_multiplier(accountant: str, *, epsilon: float, delta: float, sampling_
         )
 
     def spent(sigma: float) -> float:
-        return _epsilon(accountant, (Steps(sigma, float(sampling_rate), int(steps)),), delta)
+        return evaluated(accountant, (Steps(sigma, float(sampling_rate), int(steps)),), delta)
 
     start = _rough_noise(epsilon, delta, sampling_rate, steps)
     if accountant == "rdp":
@@ -113,7 +103,7 @@ def _rough_noise(target: float, delta: float, sampling_rate: float, steps: int) 
     """A noise multiplier near the answer (within some 10 %), from Rényi bounds: cheap at any size."""
 
     def spent(sigma: float) -> float:
-        return _rough_epsilon((Steps(sigma, sampling_rate, steps),), delta)
+        return rough_epsilon((Steps(sigma, sampling_rate, steps),), delta)
 
     low, high = 0.1, 0.2
     while spent(high) > target:
@@ -141,15 +131,15 @@ class _NearbyOrders:
 
     def __init__(self, delta: float, reach: int = 5) -> None:
         self._delta, self._reach = delta, reach
-        self._orders = _rdp_orders()
+        self._orders = rdp_orders()
         self._nearby = self._orders
 
     def __call__(self, history: tuple[Steps, ...]) -> float:
-        epsilon, best = _rdp_over(history, self._delta, self._nearby)
+        epsilon, best = rdp_over(history, self._delta, self._nearby)
         fractional = [order for order in self._nearby if order != int(order)]
         if self._nearby is not self._orders and best in fractional[:1] + fractional[-1:]:
             # The best may lie beyond the window.
-            epsilon, best = _rdp_over(history, self._delta, self._orders)
+            epsilon, best = rdp_over(history, self._delta, self._orders)
         at = self._orders.index(best)
         self._nearby = [
             order for index, order in enumerate(self._orders) if order == int(order) or abs(index - at) <= self._reach

@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dpmix.errors import ParamsError
-from dpmix.privacy.accounting import Steps, composed_epsilon, loss_distribution, pld_interval
+from dpmix.privacy.accountants import loss_distribution, pld_interval
+from dpmix.privacy.accounting import Steps, composed_epsilon
 
 _POINTS = 2000
 

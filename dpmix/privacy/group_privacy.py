@@ -10,7 +10,8 @@ import math
 from collections.abc import Sequence
 
 from dpmix.errors import ParamsError
-from dpmix.privacy.accounting import MAX_EPSILON, Steps, composed_epsilon
+from dpmix.privacy.accountants import MAX_EPSILON
+from dpmix.privacy.accounting import Steps, composed_epsilon
 
 
 def group_epsilon(history: Sequence[Steps], records: int, *, delta: float) -> float:

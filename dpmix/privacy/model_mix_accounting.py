@@ -54,7 +54,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dpmix.errors import ParamsError, PrivacyError
-from dpmix.privacy.accounting import MAX_EPSILON, check_delta, check_mechanism
+from dpmix.privacy.accountants import MAX_EPSILON
+from dpmix.privacy.accounting import check_delta, check_mechanism
 
 AMPLIFIED = "model-mix"
 """What ε by Theorem B is called beside those of the accountants."""

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from dpmix.errors import ParamsError, suggestion
-from dpmix.privacy.accounting import _quiet, epsilon, replacement_epsilon
+from dpmix.privacy.accountants import quiet
+from dpmix.privacy.accounting import epsilon, replacement_epsilon
 
 RateOf = Literal["sizes", "loader"]
 """What the sampling rate is computed from.
@@ -101,7 +102,7 @@ class Procedure:
 
     def noise_multiplier(self) -> float:
         """σ by Opacus's calibration, within its tolerance of 0.01 in ε."""
-        with _quiet():
+        with quiet():
             from opacus.accountants.utils import get_noise_multiplier
 
             return float(
