@@ -9,7 +9,13 @@ if JUDGED:
         input:
             sources_of("claims"),
         output:
-            CLAIMS,
+            report(
+                CLAIMS[0],
+                caption="../report/claims.rst",
+                category="Claims",
+                labels={"shows": "the paper's claims, judged"},
+            ),
+            CLAIMS[1],
             touch(stamp_of("claims")),
         log:
             f"logs/{SCALE}/claims.log",

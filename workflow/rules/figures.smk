@@ -1,3 +1,5 @@
+from dpmix.tables.captions import FIGURES as FIGURE_TITLES
+
 FIGURES = list(CATALOGUE.spec.figures)
 FIGURE_FILES = ("png", "pdf", "csv")
 
@@ -11,7 +13,13 @@ for number in FIGURES:
         input:
             sources_of(f"figure{number}"),
         output:
-            expand(f"{RESULTS}/figures/figure{number}.{{kind}}", kind=FIGURE_FILES),
+            report(
+                f"{RESULTS}/figures/figure{number}.png",
+                caption="../report/figure.rst",
+                category="Figures",
+                labels={"figure": number, "shows": FIGURE_TITLES[int(number)][0]},
+            ),
+            expand(f"{RESULTS}/figures/figure{number}.{{kind}}", kind=FIGURE_FILES[1:]),
             touch(stamp_of(f"figure{number}")),
         log:
             f"logs/{SCALE}/figure{number}.log",

@@ -4,7 +4,12 @@ rule report:
         rules.all_figures.input,
         rules.claims.output if JUDGED else [],
     output:
-        f"{RESULTS}/report/index.html",
+        report(
+            f"{RESULTS}/report/index.html",
+            caption="../report/page.rst",
+            category="The page",
+            labels={"shows": "all tables, figures and claims"},
+        ),
         touch(stamp_of("report")),
     log:
         f"logs/{SCALE}/report.log",

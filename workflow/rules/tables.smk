@@ -1,3 +1,8 @@
+def title_of(name):
+    """What a table is called below its number."""
+    return CATALOGUE.spec.tables[name].layout(name).title
+
+
 # By name: the paper's by number, and whatever else the params hold.
 TABLES = CATALOGUE.tables
 TABLE_FILES = ("csv", "md", "tex", "json")
@@ -12,7 +17,13 @@ for target, name in TABLES.items():
         input:
             sources_of(target),
         output:
-            expand(f"{RESULTS}/tables/{target}.{{kind}}", kind=TABLE_FILES),
+            report(
+                f"{RESULTS}/tables/{target}.csv",
+                caption="../report/table.rst",
+                category="Tables",
+                labels={"table": name, "shows": title_of(name)},
+            ),
+            expand(f"{RESULTS}/tables/{target}.{{kind}}", kind=TABLE_FILES[1:]),
             touch(stamp_of(target)),
         log:
             f"logs/{SCALE}/{target}.log",
