@@ -59,7 +59,7 @@ def retried(download: Callable[[], Result], what: str, done: Callable[[], int] =
 
 def asked_pause(error: BaseException) -> float:
     """For how many seconds the server that refused asks to be left alone (`Retry-After`); 0 if it does not say."""
-    for cause in _causes(error):
+    for cause in causes(error):
         headers = getattr(cause, "headers", None) or getattr(getattr(cause, "response", None), "headers", None)
         said = None if headers is None else headers.get("Retry-After")
         if said is None:
@@ -75,7 +75,7 @@ def asked_pause(error: BaseException) -> float:
 
 def passing(error: BaseException) -> bool:
     """Whether another attempt may succeed: yes for a busy server or a broken connection, no for a missing file."""
-    for cause in _causes(error):
+    for cause in causes(error):
         status = _status(cause)
         if status is not None:
             return status >= 500 or status in (408, 425, 429)
@@ -85,7 +85,7 @@ def passing(error: BaseException) -> bool:
     return False
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
+def causes(error: BaseException) -> Iterator[BaseException]:
     """An error and what it was raised from, outermost first."""
     seen: set[int] = set()
     cause: BaseException | None = error
@@ -106,7 +106,7 @@ def no_room(error: BaseException) -> str | None:
     Libraries raise errors of their own for these, caused by the system's error or with its message as their text.
     """
     said = {number: os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)}
-    for cause in _causes(error):
+    for cause in causes(error):
         if isinstance(cause, OSError) and cause.errno in said:
             return said[cause.errno]
         for words in said.values():

@@ -21,24 +21,13 @@ from PIL import Image
 
 CIFAR_10_CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 
-EUROSAT_CLASSES = [
-    "AnnualCrop",
-    "Forest",
-    "HerbaceousVegetation",
-    "Highway",
-    "Industrial",
-    "Pasture",
-    "PermanentCrop",
-    "Residential",
-    "River",
-    "SeaLake",
-]
+EUROSAT_CLASSES = ("AnnualCrop", "HerbaceousVegetation", "SeaLake")
 
-CALTECH_CLASSES = ("001.ak47", "056.dog", "198.spider", "251.airplanes-101", "253.faces-easy-101", "257.clutter")
+CALTECH_CLASSES = ("056.dog", "198.spider", "253.faces-easy-101")
 
-SUN_CLASSES = ("/a/abbey", "/a/apartment_building/outdoor", "/c/church/outdoor", "/f/forest/broadleaf", "/z/zoo")
+SUN_CLASSES = ("/a/abbey", "/a/apartment_building/outdoor", "/z/zoo")
 
-PET_BREEDS = ("Abyssinian", "american_bulldog", "Bengal", "yorkshire_terrier")
+PET_BREEDS = ("Abyssinian", "american_bulldog")
 
 
 class Made(NamedTuple):
@@ -133,7 +122,7 @@ def _rows(labels: np.ndarray, first: int) -> np.ndarray:
     return np.stack(pictures).transpose(0, 3, 1, 2).reshape(len(labels), -1)
 
 
-def cifar_10(train: int = 20, test: int = 10) -> Made:
+def cifar_10(train: int = 5, test: int = 3) -> Made:
     """Five batches, a test batch and the names of the classes, pickled with keys of Python 2."""
     root = "cifar-10-batches-py"
 
@@ -160,7 +149,7 @@ def cifar_10(train: int = 20, test: int = 10) -> Made:
     return Made({"cifar-10-python.tar.gz": _tar(members, compressed=True)}, 10, 5 * each, test)
 
 
-def cifar_100(train: int = 20, test: int = 10) -> Made:
+def cifar_100(train: int = 6, test: int = 3) -> Made:
     """One training and one test file, with fine and coarse labels, and the names of both."""
     root = "cifar-100-python"
     fine = [f"fine_class_{number:02d}" for number in range(100)]
@@ -191,7 +180,7 @@ def cifar_100(train: int = 20, test: int = 10) -> Made:
 # Archives of image files ----------------------------------------------------------------------------------------------
 
 
-def eurosat(each: int = 3, test: int = 10) -> Made:
+def eurosat(each: int = 3, test: int = 3) -> Made:
     """A zip archive of 64-pixel JPEG files in a folder for each class below `2750`."""
     with io.BytesIO() as buffer:
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -205,7 +194,7 @@ def eurosat(each: int = 3, test: int = 10) -> Made:
     return Made({"EuroSAT.zip": content}, len(EUROSAT_CLASSES), each * len(EUROSAT_CLASSES) - test, test)
 
 
-def caltech256(each: int = 4, test: int = 6) -> Made:
+def caltech256(each: int = 3, test: int = 3) -> Made:
     """A tar archive, with a grey image, a stray script and a nested folder as the real one has them."""
     root = "256_ObjectCategories"
     members: list[tuple[str, bytes | None]] = [(root, None)]
@@ -217,13 +206,13 @@ def caltech256(each: int = 4, test: int = 6) -> Made:
             members.append((f"{root}/{name}/{name[:3]}_{number:04d}.jpg", picture))
     members.append((f"{root}/198.spider/RENAME2", b"#!/bin/sh\n"))
     members += [(f"{root}/056.dog/greg", None), (f"{root}/056.dog/greg/vision309", None)]
-    members.append((f"{root}/056.dog/greg/vision309/056_0001.jpg", _picture(1, 99, (80, 80))))
+    members.append((f"{root}/056.dog/greg/vision309/056_0001.jpg", _picture(0, 99, (80, 80))))
     return Made(
         {f"{root}.tar": _tar(members, compressed=False)}, len(CALTECH_CLASSES), each * len(CALTECH_CLASSES) - test, test
     )
 
 
-def sun397(each: int = 4, test: int = 5) -> Made:
+def sun397(each: int = 3, test: int = 3) -> Made:
     """A tar.gz archive with the list of classes, below their initials; some files are PNG or GIF inside, and CMYK."""
     root = "SUN397"
     members: list[tuple[str, bytes | None]] = [(root, None)]
@@ -239,7 +228,7 @@ def sun397(each: int = 4, test: int = 5) -> Made:
     )
 
 
-def oxford_pet(train_each: int = 4, test_each: int = 2) -> Made:
+def oxford_pet(train_each: int = 3, test_each: int = 1) -> Made:
     """Images with two stray MATLAB files, and annotations: lists, trimaps, and what a Macintosh leaves behind."""
     images: list[tuple[str, bytes | None]] = [("images", None)]
     notes: list[tuple[str, bytes | None]] = [("annotations", None), ("annotations/trimaps", None)]

@@ -24,6 +24,7 @@ ELSEWHERE = {
     "catalogue/cells.py": "catalogue/test_catalogue.py",
     # What is true of one published data set must be true of all that are registered.
     "data/published": "data/test_archives.py",
+    "hub.py": "rehearsal/test_hub.py",
     # A maker is right if the whole chain that calls it ends in the same bytes as the workflow's steps.
     "makers": "test_build.py",
     # Kinds of tables are tried on tables: the paper's, and one that is added of each kind.

@@ -8,7 +8,7 @@ from typing_extensions import override
 from dpmix.artefacts.base import Artefact
 from dpmix.params.declared import Declared
 from dpmix.params.models import EncoderSpec
-from dpmix.params.specs import DatasetSpec, DiffusionSpec, GivenImagesSpec, SyntheticSource
+from dpmix.params.specs import DatasetSpec, DiffusionSpec, GivenImagesSpec, InceptionSpec, SyntheticSource
 
 
 class ImageStore(Artefact):
@@ -110,6 +110,17 @@ def encoder_key(encoder: EncoderSpec) -> dict[str, Any]:
     if encoder.side is not None:
         given["side"] = encoder.side
     return {"architecture": encoder.architecture, "weights": encoder.weights, **given}
+
+
+class InceptionWeights(Artefact):
+    """InceptionV3's weights on disk, in the form in which torch-fidelity reads them."""
+
+    folder: ClassVar[str] = "data/inception"
+    inception: InceptionSpec
+
+    @override
+    def path(self, scale: str) -> Path:
+        return Path(self.folder, f"inception-{self.hash}", "weights.pth")
 
 
 class EncoderModel(Artefact):

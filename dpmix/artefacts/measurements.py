@@ -8,11 +8,18 @@ from pydantic import model_validator
 from typing_extensions import override
 
 from dpmix.artefacts.base import SEMANTICS, Artefact, JobShare, number
-from dpmix.artefacts.data import EncoderModel, ImageStore, SyntheticSet, SyntheticStore, encoder_key
+from dpmix.artefacts.data import (
+    EncoderModel,
+    ImageStore,
+    InceptionWeights,
+    SyntheticSet,
+    SyntheticStore,
+    encoder_key,
+)
 from dpmix.artefacts.experiment import Experiment
 from dpmix.params.attacks import AttackSpec
 from dpmix.params.models import EncoderSpec
-from dpmix.params.specs import DatasetSpec
+from dpmix.params.specs import DatasetSpec, InceptionSpec
 
 
 class ZeroShot(Artefact):
@@ -62,6 +69,7 @@ class Distance(Artefact):
         views: the run whose views are compared, where `first` is "views".
         synthetic: D.
         samples: how many images of each set are compared; None is all.
+        inception: InceptionV3's weights, where the extractor is None.
         resolution: side in pixels at which images are stored.
         seed: of the views.
     """
@@ -77,6 +85,7 @@ class Distance(Artefact):
     samples: int | None = None
     resolution: int
     seed: int = 0
+    inception: InceptionSpec = InceptionSpec()
 
     @model_validator(mode="after")
     def _of_the_whole_training_set(self) -> Self:
@@ -99,6 +108,8 @@ class Distance(Artefact):
             key["extractor"] = encoder_key(self.extractor)
         if not self.uses_synthetic:
             key.pop("synthetic")
+        if self.extractor or self.inception.sha256 == InceptionSpec().sha256:
+            key.pop("inception")
         return key
 
     @property
@@ -106,11 +117,14 @@ class Distance(Artefact):
         """Whether D is one of the two sets, or images of D are among the views."""
         return "synthetic" in (self.first, self.second) or (self.views is not None and self.views.k_diff > 0)
 
+    def inception_weights(self) -> InceptionWeights:
+        """InceptionV3's weights, which are read where the extractor is None."""
+        return InceptionWeights(inception=self.inception)
+
     @override
     def inputs(self) -> list[Artefact]:
         made: list[Artefact] = [ImageStore(dataset=self.dataset, resolution=self.resolution)]
-        if self.extractor:
-            made.append(EncoderModel(encoder=self.extractor))
+        made.append(EncoderModel(encoder=self.extractor) if self.extractor else self.inception_weights())
         if self.uses_synthetic and self.synthetic:
             made.append(SyntheticStore(synthetic=self.synthetic, resolution=self.resolution))
         return made

@@ -69,6 +69,12 @@ def encoder(output: Output, params: ParamsPath = _PARAMS, scale: Scale = None, t
 
 
 @steps.command()
+def inception(output: Output, params: ParamsPath = _PARAMS, scale: Scale = None) -> None:
+    """Download InceptionV3's weights, by whose features Tables 7 and 8 compare images."""
+    _make([output], params, scale, "InceptionWeights")
+
+
+@steps.command()
 def diffusion(output: Output, params: ParamsPath = _PARAMS, scale: Scale = None, threads: Threads = None) -> None:
     """Download a text-to-image model, or train the demo's on drawn digits."""
     _make([output], params, scale, "DiffusionModel", threads=threads)

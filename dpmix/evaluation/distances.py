@@ -36,7 +36,9 @@ def measure(distances: Sequence[Distance], scale: str, execution: Execution = DE
     device = execution.where()
     for distance in distances:
         first, second = (_images(distance, what, scale, device) for what in (distance.first, distance.second))
-        result = frechet_distance(second, first, _extractor(distance, scale, execution))
+        weights = None if distance.extractor else distance.inception_weights().path(scale)
+        extractor = _extractor(distance, scale, execution)
+        result = frechet_distance(second, first, extractor, inception=weights)
         write_record(
             distance.path(scale),
             {

@@ -8,7 +8,7 @@ The features are InceptionV3's 2,048, or any encoder's. Means and covariances ar
 that memory does not grow with the number of images.
 """
 
-import urllib.error
+import http.client
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -18,17 +18,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
-from dpmix.errors import DataError
-from dpmix.network import retried
+from dpmix.downloads import download
+from dpmix.errors import DataError, one_line
+from dpmix.params.specs import InceptionSpec
 from dpmix.progress import progress
+from dpmix.seals import seal_folder
 
 if TYPE_CHECKING:
     from dpmix.models.encoder import Encoder
 
-
-_INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
-
-_INCEPTION_URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{_INCEPTION_FILE}"
 
 _INCEPTION_DIM = 2048
 
@@ -55,7 +53,10 @@ class FidResult:
 
 
 def frechet_distance(
-    real: Iterable[Tensor], other: Iterable[Tensor], extractor: "Literal['inception'] | Encoder | nn.Module"
+    real: Iterable[Tensor],
+    other: Iterable[Tensor],
+    extractor: "Literal['inception'] | Encoder | nn.Module",
+    inception: Path | None = None,
 ) -> FidResult:
     """The squared Fréchet distance between two sets of images.
 
@@ -65,6 +66,7 @@ def frechet_distance(
         extractor: "inception" (the InceptionV3 of Heusel et al. with its published weights, given bytes of three
             channels that are resized to 299 px bilinearly, with antialiasing where they are larger), an `Encoder`, or a
             module float [m, C, R, R] -> [m, dim] with an int attribute `dim`.
+        inception: the file of InceptionV3's weights; by default the published ones, kept where torch.hub keeps its own.
 
     The covariance of n images has rank n - 1 at most, and the distance of small sets is biased upwards by about
     dim / n. So n <= dim gives a warning; it is no error, because distances at equal n can still be compared.
@@ -75,7 +77,7 @@ def frechet_distance(
     """
     from torchmetrics.image.fid import FrechetInceptionDistance
 
-    features = _Features(*_inception()) if extractor == "inception" else _Features(*_named(extractor))
+    features = _Features(*_inception(inception)) if extractor == "inception" else _Features(*_named(extractor))
     metric = FrechetInceptionDistance(feature=features)
     for name, batches, is_real in (("first", real, True), ("second", other, False)):
         for batch in progress(batches, f"features of the {name} set", "batch"):
@@ -117,10 +119,14 @@ def _named(extractor: Any) -> tuple[Callable[[Tensor], Tensor], int, str]:
     return extractor, int(extractor.dim), str(getattr(extractor, "name", type(extractor).__name__))
 
 
-def _inception() -> tuple[Callable[[Tensor], Tensor], int, str]:
+def _inception(weights: Path | None) -> tuple[Callable[[Tensor], Tensor], int, str]:
     from torchmetrics.image.fid import NoTrainInceptionV3
 
-    weights = _inception_weights()
+    if weights is None:
+        published = InceptionSpec()
+        weights = Path(torch.hub.get_dir(), "checkpoints", published.url.rpartition("/")[2])
+        fetch_inception(published.url, published.sha256, weights, sealed=False)
+    _refuse_code(weights)
     inception = NoTrainInceptionV3("inception-v3-compat", [str(_INCEPTION_DIM)], str(weights))
 
     def extract(images: Tensor) -> Tensor:
@@ -131,28 +137,40 @@ def _inception() -> tuple[Callable[[Tensor], Tensor], int, str]:
     return extract, _INCEPTION_DIM, "InceptionV3"
 
 
-def _inception_weights() -> Path:
-    """The path of Inception's weights, which are downloaded if missing, and checked to contain tensors only.
+def fetch_inception(url: str, sha256: str, path: Path, sealed: bool = True) -> None:
+    """Download InceptionV3's weights, unless they are there, and check that they hold tensors alone.
+
+    Args:
+        url: where they are.
+        sha256: of the file, or the first digits.
+        path: where they are to be, whole or not at all.
+        sealed: whether to write its digest beside it, in a folder that holds nothing else (`dpmix.seals`).
 
     Raises:
-        DataError: if they cannot be downloaded, or the file is damaged.
+        DataError: if they cannot be downloaded, or are not what they should be.
     """
-    path = Path(torch.hub.get_dir(), "checkpoints", _INCEPTION_FILE)
+    try:
+        download(url, path, f"sha256:{sha256}", "InceptionV3")
+    except (OSError, http.client.HTTPException, DataError) as error:
+        raise DataError(
+            f"InceptionV3's weights could not be downloaded ({one_line(error, 200)}); on a machine with network get "
+            f"{url} and put it at {path}, or measure with an encoder instead"
+        ) from error
+    _refuse_code(path)
+    if sealed:
+        seal_folder(path.parent)
+
+
+def _refuse_code(path: Path) -> None:
+    """Refuse a file that is not tensors alone.
+
+    Raises:
+        DataError: for any other file, or none.
+    """
     if not path.is_file():
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            prefix = _INCEPTION_FILE[-12:-4]
-            retried(
-                lambda: torch.hub.download_url_to_file(_INCEPTION_URL, str(path), hash_prefix=prefix), "InceptionV3"
-            )
-        except (urllib.error.URLError, OSError, RuntimeError) as error:
-            raise DataError(
-                f"InceptionV3's weights could not be downloaded; on a machine with network get {_INCEPTION_URL} and "
-                f"put it at {path}, or measure with an encoder instead"
-            ) from error
+        raise DataError(f"InceptionV3's weights are not at {path}; run the step that fetches them")
     try:
         # torch-fidelity unpickles the file without restriction; what loads here has nothing that could run there.
         torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # UnpicklingError, RuntimeError, EOFError: all mean a file that is not the weights
         raise DataError(f"{path} is damaged or not InceptionV3's weights; delete it and run this again") from error
-    return path

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from dpmix.artefacts.data import DiffusionModel, EncoderModel
+from dpmix.artefacts.data import DiffusionModel, EncoderModel, InceptionWeights
 from dpmix.makers.registry import Context, maker
 from dpmix.seals import DIGESTS, seal_folder
 
@@ -19,6 +19,19 @@ def make_encoders(models: Sequence[EncoderModel], context: Context) -> None:
         model.encoder.library.fetch(model.encoder, folder)
         if not (folder / DIGESTS).is_file():  # of a library that somebody added
             seal_folder(folder)
+
+
+@maker(InceptionWeights)
+def make_inception(wanted: Sequence[InceptionWeights], context: Context) -> None:
+    """Download InceptionV3's weights.
+
+    Raises:
+        DataError: if they cannot be, or what arrives is not what they should be.
+    """
+    from dpmix.evaluation.frechet import fetch_inception
+
+    for one in wanted:
+        fetch_inception(one.inception.url, one.inception.sha256, one.path(context.scale))
 
 
 @maker(DiffusionModel)

@@ -34,6 +34,17 @@ Resolution = Annotated[
 MD5 = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
 
 
+class InceptionSpec(Spec):
+    """InceptionV3's weights, by whose features a Fréchet distance is called FID: torch-fidelity's copy."""
+
+    url: Annotated[str, Field(description="Where they are fetched"), Declared(determines=False)] = (
+        "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
+    )
+    sha256: Annotated[
+        str, Field(pattern="^[0-9a-f]{8,64}$", description="The SHA-256 of the file, or its first eight digits or more")
+    ] = "6726825d"
+
+
 class DatasetSpec(Spec):
     """A private data set. `train`, `persons` and `test` are its published sizes, never counted at run time."""
 
@@ -135,6 +146,10 @@ class DatasetSpec(Spec):
                 "persons whose images they are"
             )
         return self
+
+    def __hash__(self) -> int:
+        # Archives are named in mappings, which have no hash of their own.
+        return hash(self.model_dump_json())
 
     @property
     def records(self) -> int:

@@ -6,7 +6,8 @@ from typing import Any
 import torch
 
 from dpmix.errors import DataError, one_line
-from dpmix.network import full_disk, retried
+from dpmix.hub import refusal, whole
+from dpmix.network import full_disk
 from dpmix.seals import check_folder, sealed_directory
 
 
@@ -65,25 +66,26 @@ def load_pipeline(
         library.utils.logging.disable_progress_bar()
     if dtype is None:
         dtype = torch.float16 if device.type == "cuda" else torch.float32
+    kind = diffusers.DiffusionPipeline
     try:
-        pipeline = retried(
-            lambda: diffusers.DiffusionPipeline.from_pretrained(
-                str(model), revision=revision, use_safetensors=True, dtype=dtype
-            ),
-            str(model),
-        )
+        place = Path(model)
+        if not folder:
+            place = whole(lambda: kind.download(str(model), revision=revision, use_safetensors=True), str(model))
+        pipeline = kind.from_pretrained(str(place), use_safetensors=True, dtype=dtype)
         if scheduler != "default":
             pipeline.scheduler = getattr(diffusers, scheduler).from_config(pipeline.scheduler.config)
+    except DataError:
+        raise
     except Exception as error:  # the libraries below raise their own errors for files, network and formats
         if full_disk(error):
             raise DataError(f"no space left to download {model}; free some and run the same command again") from error
-        reason = one_line(error, 160)
+        if folder:
+            raise DataError(
+                f"the diffusion model {model} could not be loaded ({one_line(error, 160)}); train or download it again"
+            ) from error
+        reason, remedy = refusal(error, str(model))
         download = f"hf download {model}" + (f" --revision {revision}" if revision else "")
-        remedy = (
-            "train or download it again"
-            if folder
-            else f"on a machine with network run `{download}`, copy it here, and give the folder as the model"
-        )
+        remedy = remedy or f"on a machine with network run `{download}`, copy it here, and give the folder as the model"
         raise DataError(f"the diffusion model {model} could not be loaded ({reason}); {remedy}") from error
     pipeline.set_progress_bar_config(disable=True)
     return pipeline.to(device)

@@ -1,6 +1,7 @@
 """The Fréchet distance against a second implementation, on features whose moments are known."""
 
 import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from dpmix.errors import DataError
-from dpmix.evaluation.frechet import FidResult, frechet_distance
+from dpmix.evaluation.frechet import FidResult, fetch_inception, frechet_distance
 
 
 class Identity(nn.Module):
@@ -102,15 +103,46 @@ def test_features_that_are_not_finite_are_refused() -> None:
 
 
 def test_inception_without_network_says_what_to_get(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def offline(*arguments: object, **options: object) -> None:
+    asked: list[str] = []
+
+    def offline(request: urllib.request.Request, **options: object) -> None:
+        asked.append(request.full_url)
         raise urllib.error.URLError("no route to host")
 
-    monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
+    monkeypatch.setattr(urllib.request, "urlopen", offline)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    with pytest.raises(DataError, match=r"weights-inception-2015-12-05-6726825d\.pth") as caught:
+    with pytest.raises(DataError, match=r"no route to host.*weights-inception-2015-12-05-6726825d\.pth") as caught:
         frechet_distance([], [], "inception")
     assert str(tmp_path) in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert set(asked) == {torch_fidelitys_address()}
+
+
+def torch_fidelitys_address() -> str:
+    from torch_fidelity import feature_extractor_inceptionv3 as fidelity
+
+    return str(fidelity.URL_INCEPTION_V3)
+
+
+def test_inception_is_fetched_with_its_digest_and_sealed(tmp_path: Path) -> None:
+    from dpmix.seals import check_folder
+    from rehearsal.faults import Changed, Dropped
+    from rehearsal.server import Content, serving, sha256
+
+    source = tmp_path / "published.pth"
+    torch.save({"weight": torch.ones(100_000)}, source)
+    with serving() as server:
+        server.files["/inception.pth"] = Content(source)
+        server.faults["/inception.pth"] = Dropped(1)
+        fetch_inception(f"{server.url}/inception.pth", sha256(source), tmp_path / "out" / "weights.pth")
+        assert check_folder(tmp_path / "out") is not None
+        assert (tmp_path / "out" / "weights.pth").read_bytes() == source.read_bytes()
+        server.faults["/inception.pth"] = Changed()
+        with pytest.raises(
+            DataError, match=r"could not be downloaded \(.*SHA256 is not .*\); on a machine with network get"
+        ):
+            fetch_inception(f"{server.url}/inception.pth", sha256(source)[:8], tmp_path / "other" / "weights.pth")
+    assert not list((tmp_path / "other").iterdir())
 
 
 class Hostile:
@@ -123,13 +155,11 @@ class Hostile:
         return Path.touch, (self.path,)
 
 
-def test_weights_that_would_run_code_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    path = tmp_path / "checkpoints" / "weights-inception-2015-12-05-6726825d.pth"
-    path.parent.mkdir()
+def test_weights_that_would_run_code_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
     torch.save({"weights": Hostile(tmp_path / "ran")}, path)
     with pytest.raises(DataError, match="damaged or not InceptionV3's weights"):
-        frechet_distance([], [], "inception")
+        frechet_distance([], [], "inception", path)
     assert not (tmp_path / "ran").exists()
     torch.load(path, weights_only=False)
     assert (tmp_path / "ran").exists()  # so the check above can fail
@@ -137,45 +167,31 @@ def test_weights_that_would_run_code_are_refused(tmp_path: Path, monkeypatch: py
 
 @pytest.fixture(scope="module")
 def inception_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The published architecture in a folder of torch.hub's layout, with random weights that keep features near 1.
+    """The published architecture with random weights that keep features near 1.
 
     By torch's own initialisation they would shrink to 1e-8, and no tolerance would tell one image from another.
     """
-    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+    from rehearsal.weights import inception
 
-    hub = tmp_path_factory.mktemp("hub")
-    path = hub / "checkpoints" / "weights-inception-2015-12-05-6726825d.pth"
-    path.parent.mkdir()
-    with pytest.MonkeyPatch.context() as patched, torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        patched.setattr(FeatureExtractorInceptionV3, "load_state_dict", lambda self, state: None)
-        patched.setattr("torch_fidelity.feature_extractor_inceptionv3.load_state_dict_from_url", lambda *a, **k: {})
-        network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"])
-        for module in network.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-        torch.save(network.state_dict(), path)
-    return hub
+    return inception(tmp_path_factory.mktemp("weights"))
 
 
 @pytest.mark.filterwarnings("ignore:.*singular")
 @pytest.mark.parametrize("sides", ["colours", "grey and colours"])
-def test_inception_is_given_bytes_of_three_channels(
-    inception_weights: Path, monkeypatch: pytest.MonkeyPatch, sides: str
-) -> None:
+def test_inception_is_given_bytes_of_three_channels(inception_weights: Path, sides: str) -> None:
     """Colours stay colours, grey becomes three equal channels, and x in [0, 1] is the byte that is nearest to 255 x."""
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(inception_weights))
     draws = torch.Generator().manual_seed(0)
     channels = 1 if sides.startswith("grey") else 3
     one, other = torch.rand(channels, 8, 8, generator=draws), torch.rand(3, 8, 8, generator=draws)
     with pytest.warns(UserWarning, match="2 images for 2048 features"):
         # Each side one image again and again: no covariance, hence the distance of two points.
-        result = frechet_distance([torch.stack([one] * 2)], [torch.stack([other] * 3)], "inception")
+        result = frechet_distance([torch.stack([one] * 2)], [torch.stack([other] * 3)], "inception", inception_weights)
     assert (result.extractor, result.dim, result.real_count, result.other_count) == ("InceptionV3", 2048, 2, 3)
-    (weights,) = inception_weights.rglob("*.pth")
-    network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], feature_extractor_weights_path=str(weights))
+    network = FeatureExtractorInceptionV3(
+        "inception-v3-compat", ["2048"], feature_extractor_weights_path=str(inception_weights)
+    )
     layers = nn.Sequential(*(module for name, module in network.named_children() if name != "fc")).eval()
 
     def apart(to_byte: Callable[[Tensor], Tensor], *images: Tensor) -> float:

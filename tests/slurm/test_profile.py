@@ -12,8 +12,8 @@ import pytest
 from dpmix.artefacts.plan_file import PlanFile
 from dpmix.catalogue.catalogue import Catalogue
 from dpmix.params.read import read
+from rehearsal.cluster import cluster, missing_programs
 from tests.needs import SLURM, needs
-from tests.slurm.cluster import cluster, missing_programs
 
 BIN = Path(sys.executable).parent
 

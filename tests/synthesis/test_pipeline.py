@@ -42,8 +42,11 @@ def test_without_network_a_hub_model_says_what_to_do(tmp_path: Path, monkeypatch
     def offline(*arguments: Any, **options: Any) -> Any:
         raise OSError("We couldn't connect\nto the hub")
 
-    monkeypatch.setattr(diffusers.DiffusionPipeline, "from_pretrained", offline)
-    with pytest.raises(DataError, match="hf download CompVis/stable-diffusion-v1-4") as caught:
+    monkeypatch.setattr(diffusers.DiffusionPipeline, "download", offline)
+    with pytest.raises(
+        DataError,
+        match=r"We couldn't connect to the hub\); on a machine with network run `hf download CompVis/",
+    ) as caught:
         fetch_model("CompVis/stable-diffusion-v1-4", tmp_path / "out", "133a221b8aa7292a167afc5127cb63fb5005638b")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()

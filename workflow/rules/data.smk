@@ -33,3 +33,17 @@ rule encoder:
         step=STEP,
     shell:
         "python -m dpmix step encoder {output} {params.step} --threads {threads} 2> >(tee {log} >&2)"
+
+
+rule inception:
+    output:
+        "data/inception/{name}/weights.pth",
+    log:
+        "logs/inception/{name}.log",
+    priority: FIRST
+    conda:
+        "../../environment.yml"
+    params:
+        step=STEP,
+    shell:
+        "python -m dpmix step inception {output} {params.step} 2> >(tee {log} >&2)"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from dpmix.data.class_names import prompt_names
 from dpmix.errors import DataError, ParamsError, nearest, one_line, suggestion
 from dpmix.files import read_json, write_json
+from dpmix.hub import refusal
 from dpmix.network import full_disk
 from dpmix.params.models import EncoderSpec
 from dpmix.params.registries import encoder_libraries
@@ -220,7 +221,7 @@ def put_by_hand(out: Path) -> Path:
     return out.with_name(out.name + ".safetensors")
 
 
-def not_fetched(error: Exception, name: str, source: str, out: Path) -> DataError:
+def not_fetched(error: Exception, name: str, source: str, out: Path, repository: str = "") -> DataError:
     """What to raise when weights could not be had.
 
     Args:
@@ -228,13 +229,15 @@ def not_fetched(error: Exception, name: str, source: str, out: Path) -> DataErro
         name: what the weights are called in the message.
         source: the file that a person would fetch, and from where.
         out: the encoder's folder.
+        repository: on the Hugging Face hub, if they are from there.
     """
     by_hand = put_by_hand(out)
     if full_disk(error):
         return DataError(f"no space left for the weights of {out}; free some and run the same command again")
     if by_hand.is_file():
         return DataError(f"{by_hand} does not hold the weights of {name}; fetch the file again")
+    reason, remedy = refusal(error, repository)
     return DataError(
-        f"the weights of {name} could not be downloaded; on a machine with network get {source}, put it at {by_hand}, "
-        "and run this again"
+        f"the weights of {name} could not be downloaded ({reason}); {remedy}{'; or ' if remedy else ''}on a machine "
+        f"with network get {source}, put it at {by_hand}, and run this again"
     )

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
+from dpmix.errors import DataError
 from dpmix.files import write_json
+from dpmix.hub import hub_file
 from dpmix.models.libraries.base import EncoderLibrary, not_fetched, put_by_hand, write_side
 from dpmix.network import retried
 from dpmix.params.models import EncoderSpec
@@ -55,22 +57,29 @@ class OpenClip(EncoderLibrary):
         by_hand = put_by_hand(out)
         colours = {key: tag[key] for key in ("mean", "std", "interpolation", "resize_mode") if tag.get(key) is not None}
         name = f"{architecture} / {weights}"
+        repository, _, file = str(tag.get("hf_hub") or "").rpartition("/")
         try:
             with quiet():
+                # Fetched here, because OpenCLIP would take any failure for a repository without safetensors, and go on
+                # with the pickle of the same weights.
+                place = by_hand if by_hand.is_file() else None
+                if place is None and repository:
+                    place = hub_file(repository, _names_on_hub(file))
                 model = retried(
                     lambda: open_clip.create_model(
                         architecture,
-                        pretrained=str(by_hand) if by_hand.is_file() else weights,
+                        pretrained=weights if place is None else str(place),
                         force_quick_gelu=quick_gelu,
                         force_preprocess_cfg=colours,
                         require_pretrained=True,
                     ),
                     name,
                 )
+        except DataError:
+            raise
         except Exception as error:
-            hub = str(tag.get("hf_hub") or "").rstrip("/")
-            source = f"{self.weights_file} of {hub} on the Hugging Face hub" if hub else str(tag.get("url"))
-            raise not_fetched(error, name, source, out) from error
+            hub = f"{file or self.weights_file} of {repository} on the Hugging Face hub"
+            raise not_fetched(error, name, hub if repository else str(tag.get("url")), out, repository) from error
         used = open_clip.get_model_preprocess_cfg(model)
         preprocess_cfg = {key: used[key] for key in ("mean", "std", "interpolation", "resize_mode") if key in used}
         save_open_clip(model, model_cfg, preprocess_cfg, out, encoder.side)
@@ -112,6 +121,13 @@ class OpenClip(EncoderLibrary):
 
 
 OPEN_CLIP = OpenClip()
+
+
+def _names_on_hub(file: str) -> list[str]:
+    """The files that may hold a tag's weights, the preferred one first; the tag names one, or leaves it to a custom."""
+    if not file:
+        return [OpenClip.weights_file, "open_clip_pytorch_model.bin"]
+    return [str(Path(file).with_suffix(".safetensors")), file] if file.endswith((".bin", ".pth")) else [file]
 
 
 def towers(model: "nn.Module") -> "tuple[nn.Module, nn.Module, int]":

@@ -16,7 +16,7 @@ from dpmix.errors import ParamsError, known
 from dpmix.params.declared import Declared, LabelKey, PositiveInt, Some
 from dpmix.params.models import EncoderSpec
 from dpmix.params.settings import OF_VIEWS, Settings
-from dpmix.params.specs import DatasetSpec
+from dpmix.params.specs import DatasetSpec, InceptionSpec
 from dpmix.tables.captions import DISTANCE, TABLES
 from dpmix.tables.kinds.base import Measured
 
@@ -37,6 +37,11 @@ class FidTable(Measured):
         Field(description="How many images of each set are compared; by default all"),
         Declared(unit="images"),
     ] = None
+
+    inception: Annotated[
+        InceptionSpec,
+        Field(description="InceptionV3's weights, where `inception` is among the extractors; by default the published"),
+    ] = InceptionSpec()
 
     @abstractmethod
     def pairs(
@@ -62,7 +67,13 @@ class FidTable(Measured):
         for name in self.datasets:
             dataset = params.datasets[known(name, params.datasets, "dataset", where)]
             d = catalogue.synthetic(name, where)
-            common = {"dataset": dataset, "samples": self.samples, "resolution": model.resolution, "synthetic": d}
+            common: dict[str, Any] = {
+                "dataset": dataset,
+                "samples": self.samples,
+                "resolution": model.resolution,
+                "synthetic": d,
+            }
+            common["inception"] = self.inception
             for extractor in extractors:
                 label = extractor.label if extractor else "InceptionV3"
                 for column, pair in self.pairs(where, dataset, label, catalogue):

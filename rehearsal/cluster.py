@@ -1,6 +1,6 @@
 """A throw-away Slurm on this machine: munged, slurmctld and slurmd with everything under one folder.
 
-One node with as many processors as asked for and one pretended GPU, and no accounting database. It needs no
+One node with as many processors as asked for and up to four pretended GPUs, and no accounting database. It needs no
 system-wide configuration and, apart from its ports, meets no other Slurm on the machine.
 """
 
@@ -38,6 +38,7 @@ class Cluster:
 
     @property
     def commands(self) -> Path:
+        """The folder of its commands."""
         return self.folder / "bin"
 
     def run(self, command: str, *arguments: str, check: bool = True) -> str:
@@ -68,7 +69,7 @@ def _write_commands(folder: Path) -> None:
         script.chmod(0o755)
 
 
-def _write_configuration(folder: Path, cpus: int, memory_mb: int) -> None:
+def _write_configuration(folder: Path, cpus: int, memory_mb: int, gpus: int) -> None:
     host = socket.gethostname().split(".")[0]
     controller, daemon = _free_ports(2)
     user = getpass.getuser()
@@ -99,12 +100,13 @@ ReturnToService=2
 SlurmdParameters=config_overrides
 SchedulerParameters=sched_interval=2
 GresTypes=gpu
-NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory={memory_mb} Gres=gpu:1 State=UNKNOWN
+NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory={memory_mb} Gres=gpu:{gpus} State=UNKNOWN
 PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
     )
-    # A GPU is a device file to Slurm, and this one is on every machine.
-    (folder / "gres.conf").write_text(f"NodeName={host} Name=gpu File=/dev/null\n")
+    # A GPU is a device file to Slurm, and these are on every machine.
+    files = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random")[:gpus]
+    (folder / "gres.conf").write_text("".join(f"NodeName={host} Name=gpu File={file}\n" for file in files))
     version = subprocess.run([_program("slurmd") or "slurmd", "-V"], capture_output=True, text=True).stdout
     release = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
     # Containers seldom delegate a cgroup. Older releases do not know the word, and do not ask for one here either.
@@ -112,7 +114,7 @@ PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 
 
 @contextlib.contextmanager
-def cluster(folder: Path, *, cpus: int = 2, memory_mb: int = 64_000) -> Iterator[Cluster]:
+def cluster(folder: Path, *, cpus: int = 2, memory_mb: int = 64_000, gpus: int = 1) -> Iterator[Cluster]:
     """Start a cluster under `folder` (an existing, empty folder), and stop it on leaving.
 
     Raises:
@@ -124,7 +126,7 @@ def cluster(folder: Path, *, cpus: int = 2, memory_mb: int = 64_000) -> Iterator
     key = folder / "munge.key"
     key.touch(mode=0o600)
     key.write_bytes(secrets.token_bytes(128))
-    _write_configuration(folder, cpus, memory_mb)
+    _write_configuration(folder, cpus, memory_mb, gpus)
     running = Cluster(folder)
     _write_commands(running.commands)
     munge_files = [f"--{name}-file={folder}/munge.{name}" for name in ("key", "seed", "pid", "log")]
