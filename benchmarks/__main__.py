@@ -15,10 +15,12 @@ from typing import NoReturn
 import torch
 from typing_extensions import override
 
-from benchmarks import cases, gpu, stream
+from benchmarks import cases, gpu, stream, union
 from benchmarks.cases import Dense, NotInstalled, Problem, Step
 from benchmarks.measure import fastest, machine, memory_of, ratio, tell, times, write_table
 from dpmix.errors import DpmixError, suggestion
+
+STREAMS = {"stream": stream, "union": union}
 
 K = 34
 EIGHT, FOUR = Problem(8, K), Problem(4, K)
@@ -144,16 +146,16 @@ class _Parser(argparse.ArgumentParser):
 def main() -> None:
     parser = _Parser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
-        "what", nargs="?", choices=("clipping", "stream"), default="clipping",
-        help="the gradient step, or the stream that fine-tunes heads on a ViT-B-16",
+        "what", nargs="?", choices=("clipping", "stream", "union"), default="clipping",
+        help="the gradient step, the stream that fine-tunes heads on a ViT-B-16, or one pass for several methods",
     )  # fmt: skip
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--gpu", action="store_true", help="on the GPU, in bfloat16")
     which.add_argument("--memory", metavar="CASE", help="print one clipping case's peak memory in MiB")
     parser.add_argument("--rounds", type=_count, help="how often each case is timed, instead of the usual number")
-    parser.add_argument("--steps", type=_count, help="steps of the stream, instead of the usual number")
+    parser.add_argument("--steps", type=_count, help="steps of the stream or the union, instead of the usual number")
     options = parser.parse_args()
-    if options.steps and options.what != "stream":
+    if options.steps and options.what == "clipping":
         parser.error("--steps is for the stream: python -m benchmarks stream --steps N")
     if options.memory:
         named = {name: make for _, makers in GROUPS for name, make in makers.items()}
@@ -164,9 +166,10 @@ def main() -> None:
     tell(machine())
     if options.gpu and not torch.cuda.is_available():
         raise DpmixError("no GPU found; run without --gpu")
-    if options.what == "stream":
-        size = stream.GPU if options.gpu else stream.CPU
-        print(stream.run(replace(size, steps=options.steps or size.steps), rounds=options.rounds or 3))
+    if options.what in STREAMS:
+        of = STREAMS[options.what]
+        size = of.GPU if options.gpu else of.CPU
+        print(of.run(replace(size, steps=options.steps or size.steps), rounds=options.rounds or 3))
     elif options.gpu:
         problem = Problem(64, K, device="cuda", precision="bfloat16")
         print(gpu.run(problem, (4, 8, 16, 32, 64), rounds=options.rounds or 5, product=8192))

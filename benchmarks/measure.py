@@ -29,8 +29,9 @@ def times(
     rounds: int,
     device: str = "cpu",
     warm_up: Mapping[str, Callable[[], object]] | None = None,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, list[float]]:
-    """Seconds of each step in each round. The steps take turns, as a machine's speed drifts.
+    """Seconds of each step in each round, by a clock. The steps take turns, as a machine's speed drifts.
 
     Round 0 warms up: with `warm_up`, if given, which is shorter.
     """
@@ -38,10 +39,10 @@ def times(
     for round_ in range(rounds + 1):
         for name, step in (steps if round_ or warm_up is None else warm_up).items():
             _finish(device)
-            started = time.perf_counter()
+            started = clock()
             step()
             _finish(device)
-            took = time.perf_counter() - started
+            took = clock() - started
             if round_:
                 seconds[name].append(took)
             tell(f"  round {round_} of {rounds}: {name}: {took:.2f} s" + ("" if round_ else " (warming up)"))

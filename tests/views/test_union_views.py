@@ -16,6 +16,7 @@ from dpmix.views.person_views import make_person_views
 from dpmix.views.settings import ViewSettings
 from dpmix.views.union import ViewUnion, Wanted
 from dpmix.views.union_views import make_union_views
+from tests.needs import GPU, needs
 from tests.views.small_sets import PRIVATE, SYNTHETIC, images, view_settings
 
 SETS = {"D": SYNTHETIC, "S2": images(9, seed=2)}
@@ -117,6 +118,18 @@ def test_the_expected_number_is_the_mean(pairs: str) -> None:
     assert union.views == pytest.approx(np.mean(counts), abs=5 * error)
     assert union.views < union.columns + 6 * len(wanted) - 1
     assert error < 0.1
+
+
+@needs(GPU, torch.cuda.is_available())
+def test_on_a_gpu_they_are_the_views_that_it_makes_of_one_method() -> None:
+    wanted = [SELF_AUG, MIX_SELF, MIX_DIFF, WITH_S2, Wanted(replace(MIX_SELF.settings, mixing="cutmix"))]
+    random = KeyedRandom(1, 5, UNITS)
+    made = make_union_views(PRIVATE, UNITS, ViewUnion.of(wanted), random, SETS, "cuda")
+    pictures = torch.cat(list(made.parts))
+    for one, rows, targets in zip(wanted, made.rows, made.targets, strict=True):
+        own = make_views(PRIVATE, UNITS, one.settings, random, SETS.get(one.source or ""), "cuda")
+        assert torch.equal(pictures[rows], own.images)
+        torch.testing.assert_close(targets, own.targets)
 
 
 def test_persons_share_what_shows_the_same_images() -> None:
