@@ -6,7 +6,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo picture reference cifar10 test test-portable lint format bench bench-stream mutants drill lock clean
+.PHONY: help install demo picture reference cifar10 test test-portable lint format bench bench-stream mutants drill rehearsal lock clean
 
 CORES ?= all
 VENV := .venv
@@ -53,6 +53,7 @@ help:
 	@echo 'make bench-stream   the fine-tuning stream beside its encoder alone'
 	@echo 'make mutants   plant single faults and see which the tests find: docs/reliability.md'
 	@echo 'make drill     kill, starve and damage a finished demo, and see what one more call makes of it: docs/reliability.md'
+	@echo 'make rehearsal the paper'\''s scale without its bytes, on a throw-away Slurm: docs/rehearsal.md'
 	@echo 'make lock      resolve requirements.lock from pyproject.toml again'
 	@echo 'make clean     remove caches and logs; results and $(VENV) stay'
 
@@ -178,6 +179,10 @@ mutants: install
 
 drill: install
 	@$(BIN)/python tests/drill
+
+# CACHE=<folder>   keeps the random weights, 1.4 GB, for the next time
+rehearsal: install
+	@$(BIN)/python -m rehearsal $(if $(CACHE),--cache "$(CACHE)")
 
 lock: install
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --all-extras --no-header \

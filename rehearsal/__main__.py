@@ -19,7 +19,7 @@ from rehearsal.cluster import Cluster, cluster, missing_programs
 from rehearsal.faults import Busy, Changed, Drip, Dropped, Fault, Nowhere, Page, Truncated
 from rehearsal.hub import Hub, hub_serving
 from rehearsal.place import Place, Stage, lay_out
-from rehearsal.results import Failed, check_results, times
+from rehearsal.results import Failed, check_results, said_by, times
 from rehearsal.server import Server
 
 DOWNLOADS = ("images", "encoder", "diffusion_model", "inception")
@@ -117,19 +117,6 @@ def refused(place: Place, stage: Stage) -> None:
     if done.returncode == 0 or "expired" not in said:
         raise Failed(f"a token that has expired: {said or 'no error'}")
     stage.say(f"an expired token: {said}")
-
-
-def said_by(log: Path) -> str:
-    """The error in a step's log.
-
-    Raises:
-        Failed: if it is more than a line, such as a traceback.
-    """
-    text = log.read_text(encoding="utf-8")
-    errors = [line for line in text.splitlines() if line.startswith("error: ")]
-    if "Traceback" in text or len(errors) > 1:
-        raise Failed(f"{log} holds more than one line of error:\n{text[-2000:]}")
-    return errors[0] if errors else ""
 
 
 # The grid -------------------------------------------------------------------------------------------------------------

@@ -115,10 +115,11 @@ def lay_out(folder: Path, hub: Hub, cache: Path, stage: Stage) -> dict[str, Made
     inception = weights.inception(cache)
     hub.files["/inception.pth"] = Content(inception)
     stage.say("weights of InceptionV3")
+    import yaml
     from ruamel.yaml import YAML
 
     params = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     told = {"url": f"{hub.url}/inception.pth", "sha256": sha256(inception)}
-    with (folder / "params.yaml").open("w", encoding="utf-8") as file:
-        YAML(typ="safe").dump(rehearsed(params, made, hub.url, told), file)
+    text = yaml.safe_dump(rehearsed(params, made, hub.url, told), sort_keys=False, allow_unicode=True)
+    (folder / "params.yaml").write_text(text, encoding="utf-8")
     return made

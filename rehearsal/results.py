@@ -11,11 +11,24 @@ class Failed(Exception):
     """Something that should have worked did not, or the other way round."""
 
 
+def said_by(log: Path) -> str:
+    """The error in a step's log.
+
+    Raises:
+        Failed: if it is more than a line, such as a traceback.
+    """
+    text = log.read_text(encoding="utf-8")
+    errors = [line for line in text.splitlines() if line.startswith("error: ")]
+    if "Traceback" in text or len(errors) > 1:
+        raise Failed(f"{log} holds more than one line of error:\n{text[-2000:]}")
+    return errors[0] if errors else ""
+
+
 def check_results(folder: Path) -> dict[str, int]:
     """How many tables, figures, runs and other results there are.
 
     Raises:
-        Failed: if a table has an empty cell, or the report lacks one.
+        Failed: if a table holds no number, or there are none of one kind.
     """
     results = folder / "results" / NAME
     tables = sorted((results / "tables").glob("*.json"))
