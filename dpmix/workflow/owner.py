@@ -112,7 +112,7 @@ def calling(records: Path = RECORDS) -> Iterator[None]:
     with _alone(callers):
         found = _read(callers)
         if found and all(one is not None and one.is_dead() for one in found.values()):
-            for path in (*(records / _LOCKS).glob("*.lock"), *found):
+            for path in (*(records / _LOCKS).glob("*.lock"), *found, *callers.glob(".*")):
                 path.unlink(missing_ok=True)
         write_json(note, asdict(this))
     try:
@@ -143,9 +143,12 @@ def locked(records: Path = RECORDS) -> DpmixError:
 
 
 def _read(callers: Path) -> dict[Path, Caller | None]:
-    """All notes; None for one that cannot be read."""
+    """All notes; None for one that cannot be read.
+
+    What a call was killed over while it wrote has a hidden name and is none: whoever has no note has no lock.
+    """
     found: dict[Path, Caller | None] = {}
-    for path in sorted(callers.glob("*.json")):
+    for path in sorted(callers.glob("[!.]*.json")):
         found[path] = None
         with contextlib.suppress(OSError, ValueError, TypeError):
             found[path] = Caller(**json.loads(path.read_bytes()))

@@ -52,6 +52,14 @@ def test_what_the_dead_have_locked_is_free_again(tmp_path: Path) -> None:
     assert not list((tmp_path / "callers").iterdir())
 
 
+def test_a_note_that_was_being_written_when_its_call_was_killed_is_none(tmp_path: Path) -> None:
+    files = locked_by(tmp_path, ended())
+    torn = tmp_path / "callers" / ".machine-17-x1y2.json"
+    torn.write_text("{")
+    with calling(tmp_path):
+        assert not any(path.exists() for path in (*files, torn))
+
+
 @pytest.mark.parametrize("who", ["elsewhere", "here", "unreadable", "nobody"])
 def test_what_may_be_in_use_stays_locked(tmp_path: Path, who: str) -> None:
     callers = {
