@@ -1,16 +1,20 @@
 """A short drill on a table that takes seconds; what the long one found, as the page says it; and that it can fail."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from random import Random
 
 import pytest
 
 from tests.drill import clock, damage, disks, environment, kills
 from tests.drill.case import Case
+from tests.drill.harms import HARMS
 from tests.drill.judge import FAILED, IDENTICAL, REFUSED, content, judge
+from tests.drill.page import RESULTS, score
 from tests.drill.place import Place, World, new_world
-from tests.drill.run import Result, drill
+from tests.drill.run import Result, drill, read
 from tests.needs import ADMINISTRATOR, needs
 from tests.workflow.test_workflow import REDUCED
 
@@ -87,3 +91,19 @@ def test_what_is_not_right_is_noticed(world: World, harm, command: str, ending: 
         found, why = judge(place, command, expected)
     assert found == ending
     assert why.startswith(said)
+
+
+def test_the_page_says_what_the_drill_found(repository: Path) -> None:
+    page = (repository / "docs/reliability.md").read_text(encoding="utf-8")
+    files = sorted(RESULTS.glob("*.csv"))
+    assert files
+    assert any(score(read(file), file.stem) in page for file in files), "run make drill again"
+
+
+def test_what_was_done_are_the_cases_that_stand_there() -> None:
+    asked = Counter({(one.group, one.name): one.times for cases in HARMS.values() for one in cases})
+    for file in RESULTS.glob("*.csv"):
+        done = Counter((one.group, one.name) for one in read(file))
+        assert done
+        assert done <= asked
+        assert [one for one in read(file) if one.ending == FAILED] == []

@@ -31,6 +31,7 @@ class Case:
         command: the README's, with `{target}` for the table.
         times: how often it is done, at other moments.
         around: a context that the harm and the command need, such as a cluster.
+        small: whether it is done to a table of one run, which is made in seconds, and not to one of the demo's.
     """
 
     group: str
@@ -39,6 +40,7 @@ class Case:
     command: str = SNAKEMAKE
     times: int = 1
     around: Callable[[], AbstractContextManager[dict[str, str]]] | None = None
+    small: bool = False
 
     def spelled(self, place: Place) -> str:
         """The command for a place."""

@@ -29,7 +29,17 @@ def content(results: Path) -> dict[str, bytes]:
 
 def differences(found: Mapping[str, bytes], expected: Mapping[str, bytes]) -> list[str]:
     """What is another, missing, or more than expected."""
-    return sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
+    names = sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
+    return [f"{name}{_entries(found.get(name, b''), expected.get(name, b''))}" for name in names]
+
+
+def _entries(found: bytes, expected: bytes) -> str:
+    """Of two JSON objects, the entries in which they differ."""
+    try:
+        one, other = json.loads(found), json.loads(expected)
+        return f" ({', '.join(key for key in one.keys() | other.keys() if one.get(key) != other.get(key))})"
+    except (ValueError, AttributeError):
+        return ""
 
 
 def lines(output: str) -> list[str]:

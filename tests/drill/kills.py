@@ -9,7 +9,7 @@ from .place import Call, Done, Place
 
 # How long a call takes that is left alone, and when it begins to work, by what it is to make: a kill's moment is drawn
 # from these.
-_SECONDS: dict[tuple[str, float | None], tuple[float, float]] = {}
+_SECONDS: dict[tuple[str, float | None, int], tuple[float, float]] = {}
 _MEASURING = Lock()
 _PATIENCE = 60
 
@@ -44,14 +44,14 @@ def _begun(place: Place, call: Call) -> bool:
     return not call.running() or any((place.folder / ".snakemake" / "locks").glob("*"))
 
 
-def _measured(place: Place, spelled: str, key: tuple[str, float | None]) -> bool:
+def _measured(place: Place, spelled: str, key: tuple[str, float | None, int]) -> bool:
     """Time a call, unless one of its kind was timed."""
     with _MEASURING:
         if key in _SECONDS:
             return False
         call = place.start(spelled)
         while not _begun(place, call):
-            time.sleep(0.02)
+            time.sleep(0.05)
         begun = time.monotonic() - call.started
         _SECONDS[key] = begun, call.wait().seconds - begun
         return True
@@ -71,19 +71,20 @@ def killed(command: str, who: str, share: float | None) -> Harm:
     def harm(place: Place, random: Random) -> Done | None:
         spelled = Case("", "", harm, command).spelled(place)
         _prepared(place, random, share)
-        if _measured(place, spelled, (command, share)):
+        key = command, share, len(place.made_for_target())
+        if _measured(place, spelled, key):
             raise Missed
-        begins, works = _SECONDS[command, share]
+        begins, works = _SECONDS[key]
         call = place.start(spelled)
         if who == "a job alone":
             while call.running() and not call.jobs():
-                time.sleep(0.02)
+                time.sleep(0.2)
             time.sleep(random.uniform(0, 0.7 * works))
         elif random.random() < 0.25:
             time.sleep(random.uniform(0, begins + works))
         else:
             while not _begun(place, call):
-                time.sleep(0.02)
+                time.sleep(0.05)
             time.sleep(random.uniform(0, works))
         if not call.running() or (who == "a job alone" and not call.jobs()):
             call.wait()
@@ -97,19 +98,23 @@ def killed(command: str, who: str, share: float | None) -> Harm:
     return harm
 
 
-def _case(command: str, who: str, share: float | None, times: int) -> Case:
+def _case(command: str, who: str, share: float | None, times: int, small: bool = False) -> Case:
     what = {None: "the table alone", 0.0: "a run and the table"}.get(share, "all runs and the table")
-    return Case(f"SIGKILL, {command.split()[0]}", f"{who}, {what}", killed(command, who, share), command, times)
+    name = f"{who}, {what}{' of one run' if small else ''}"
+    return Case(f"SIGKILL, {command.split()[0]}", name, killed(command, who, share), command, times, small=small)
 
 
 CASES = [
-    _case(SNAKEMAKE, "everything", None, 120),
-    _case(SNAKEMAKE, "Snakemake alone", None, 40),
-    _case(SNAKEMAKE, "a job alone", None, 20),
-    _case(SNAKEMAKE, "everything", 0.0, 12),
-    _case(SNAKEMAKE, "Snakemake alone", 0.0, 4),
-    _case(SNAKEMAKE, "a job alone", 0.0, 6),
-    _case(SNAKEMAKE, "everything", 1.0, 2),
-    _case(DVC, "everything", None, 8),
+    _case(SNAKEMAKE, "everything", None, 40),
+    _case(SNAKEMAKE, "Snakemake alone", None, 20),
+    _case(SNAKEMAKE, "a job alone", None, 10),
+    _case(SNAKEMAKE, "everything", 0.0, 6),
+    _case(SNAKEMAKE, "Snakemake alone", 0.0, 2),
+    _case(SNAKEMAKE, "a job alone", 0.0, 3),
+    _case(SNAKEMAKE, "everything", 1.0, 1),
+    _case(SNAKEMAKE, "everything", None, 70, small=True),
+    _case(SNAKEMAKE, "Snakemake alone", None, 30, small=True),
+    _case(SNAKEMAKE, "a job alone", None, 16, small=True),
+    _case(DVC, "everything", None, 6),
     _case(DVC, "everything", 0.0, 2),
 ]

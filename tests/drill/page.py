@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from .harms import HARMS
 from .judge import FAILED, IDENTICAL, REFUSED
 from .run import Result, read
 
@@ -23,7 +24,7 @@ def score(results: Sequence[Result], machine: str) -> str:
     """The figures, as Markdown."""
     endings = Counter(one.ending for one in results)
     killed = sum(one.group.startswith("SIGKILL") for one in results)
-    groups = list(dict.fromkeys(one.group for one in results))
+    groups = list(dict.fromkeys(case.group for cases in HARMS.values() for case in cases))
     header = (IDENTICAL, REFUSED, FAILED)
     lines = [
         f"**{len(results)} harms, {killed} of them SIGKILLs: {len(results) - endings[FAILED]} ended as they should.** "
@@ -32,9 +33,12 @@ def score(results: Sequence[Result], machine: str) -> str:
         "| Harm | Done | Identical tables | Refused in one line | Failed |",
         "| :-- | --: | --: | --: | --: |",
     ]
-    for group in groups:
+    for group in dict.fromkeys(one.group for one in results):
         counts = Counter(one.ending for one in results if one.group == group)
         lines.append(f"| {group} | {counts.total()} | {' | '.join(str(counts[ending]) for ending in header)} |")
+    missing = [group for group in groups if all(one.group != group for one in results)]
+    if missing:
+        lines += ["", f"Not done on this machine yet: {'; '.join(missing)}."]
     wrong = dict.fromkeys(f"- {one.group}: {one.name}" for one in results if one.ending == FAILED)
     if wrong:
         lines += ["", "Failed:", "", *wrong]

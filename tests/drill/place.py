@@ -93,14 +93,13 @@ class Call:
 class Place:
     """A copy of a finished checkout."""
 
-    def __init__(self, folder: Path, target: str, environment: Mapping[str, str] | None = None) -> None:
-        self.folder, self.target = folder, target
+    def __init__(self, folder: Path, target: str, environment: Mapping[str, str], catalogue: Catalogue) -> None:
+        self.folder, self.target, self.catalogue = folder, target, catalogue
         inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         inherited["PATH"] = f"{BIN}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
         # The code of this copy, also where another checkout is installed.
         inherited["PYTHONPATH"] = str(folder)
-        self.environment = inherited | dict(environment or {})
-        self.catalogue = Catalogue(read(folder / "params.yaml"))
+        self.environment = inherited | dict(environment)
         self._calls = 0
 
     @property
@@ -154,9 +153,9 @@ class Place:
             path.unlink()
 
     def remove_runs(self, random: Random, share: float) -> None:
-        """Delete the target, and of its runs some, at least one."""
-        runs = self.made_for_target("Experiment")
-        for path in random.sample(runs, max(1, round(share * len(runs)))):
+        """Delete the target, and of its runs that are there some, at least one."""
+        runs = [path for path in self.made_for_target("Experiment") if path.exists()]
+        for path in random.sample(runs, min(len(runs), max(1, round(share * len(runs))))):
             shutil.rmtree(path.parent)
         self.remove_table()
 
@@ -164,9 +163,7 @@ class Place:
 def _copy(source: Path, target: Path, names: Iterable[str]) -> None:
     for name in names:
         if (source / name).is_dir():
-            # What DVC keeps for itself is as large as what it keeps.
-            ignored = shutil.ignore_patterns("tmp", "cache", "*.local") if name == ".dvc" else None
-            shutil.copytree(source / name, target / name, symlinks=True, ignore=ignored)
+            subprocess.run(["cp", "-pR", str(source / name), str(target / name)], check=True)
         elif (source / name).exists():
             shutil.copy2(source / name, target / name)
 
@@ -183,11 +180,11 @@ class World:
 
     def __init__(self, name: str, folder: Path, target: str, environment: Mapping[str, str] | None = None) -> None:
         self.name, self.folder, self.target, self.environment = name, folder, target, dict(environment or {})
-        self._durations: dict[str, float] = {}
+        self._catalogue = Catalogue(read(folder / "params.yaml"))
 
     def place(self) -> Place:
         """The finished checkout itself, which no case may touch."""
-        return Place(self.folder, self.target, self.environment)
+        return Place(self.folder, self.target, self.environment, self._catalogue)
 
     @contextmanager
     def fresh(self) -> Iterator[Place]:
@@ -197,7 +194,7 @@ class World:
             target = Path(scratch) / "checkout"
             target.mkdir()
             _copy(self.folder, target, (*PARTS, *MADE, ".git"))
-            yield Place(target, self.target, self.environment)
+            yield Place(target, self.target, self.environment, self._catalogue)
 
 
 def new_world(
@@ -219,12 +216,21 @@ def new_world(
     """
     folder.mkdir(parents=True, exist_ok=True)
     _copy(ROOT, folder, PARTS)
+    # What DVC keeps for itself is as large as what it keeps.
+    for kept in ("tmp", "cache", "config.local"):
+        path = folder / ".dvc" / kept
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    # DVC works in a git repository.
+    subprocess.run(["git", "init", "--quiet", str(folder)], check=True)
     if params is not None:
         (folder / "params.yaml").write_text(params, encoding="utf-8")
     if finished is not None:
         _copy(finished, folder, MADE)
     world = World(name, folder, target, environment)
-    done = world.place().run(f"snakemake --cores all {target}")
+    place = world.place()
+    # Runs say what they were made by: those that are compared with later ones are made by this code, too.
+    place.remove_runs(Random(0), 1.0)
+    done = place.run(f"snakemake --cores all {target}")
     if done.status:
         raise RuntimeError(f"{target} cannot be made before any harm is done:\n{done.output}")
     return world

@@ -4,11 +4,12 @@ import csv
 import sys
 import time
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from random import Random
+
+from dpmix.files import atomic_file
 
 from .case import Case, Missed
 from .judge import FAILED, content, in_one_line, judge, lines
@@ -73,26 +74,35 @@ def drill(world: World, cases: Iterable[Case], seed: int, target: Path | None = 
 
     Args:
         world: where.
-        cases: in this order.
+        cases: in about this order; those that need something around them come last.
         seed: of all random moments and choices.
-        target: a CSV file that gets a line for each; those that are there stay.
+        target: a CSV file of results that gets a line for each.
         at_once: how many are done at a time, each in a copy of its own.
     """
     expected = content(world.place().results)
     found: list[Result] = []
-    for case in cases:
-        with case.around() if case.around else nullcontext({}) as more, ThreadPoolExecutor(at_once) as pool:
-            seeds = [f"{seed} {case.group} {case.name} {number}" for number in range(case.times)]
-            done = pool.map(lambda text: one(world, case, text, expected, more), seeds)  # noqa: B023
-            for number, result in enumerate(done, start=1):
-                what = f"{world.name}: {case.group}: {case.name} [{number}/{case.times}]"
-                if result is None:
-                    tell(f"{'nothing to harm':20} {what}")
-                    continue
-                found.append(result)
-                tell(f"{result.ending:20} {what} {result.said}".rstrip())
-                if target:
-                    append(target, result)
+
+    def do(items: Iterable[tuple[Case, int]], more: dict[str, str], at_once: int) -> None:
+        with ThreadPoolExecutor(at_once) as pool:
+            named = {
+                pool.submit(one, world, case, f"{seed} {case.group} {case.name} {number}", expected, more): case
+                for case, number in items
+            }
+            for future in as_completed(named):
+                case, result = named[future], future.result()
+                tell(f"{result.ending if result else 'nothing to harm':20} {world.name}: {case.group}: {case.name}")
+                if result:
+                    found.append(result)
+                    if result.said:
+                        tell(f"    {result.said}")
+                    if target:
+                        append(target, result)
+
+    cases = list(cases)
+    do([(case, number) for case in cases if not case.around for number in range(case.times)], {}, at_once)
+    for around in dict.fromkeys(case.around for case in cases if case.around):
+        with around() as more:
+            do([(case, number) for case in cases if case.around == around for number in range(case.times)], more, 1)
     return found
 
 
@@ -100,15 +110,19 @@ def tell(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def append(path: Path, result: Result) -> None:
-    """Add a result to a CSV file, which gets its heading with the first."""
-    new = not path.exists()
+def forget(path: Path, cases: Iterable[Case]) -> None:
+    """Write a CSV file of results without those of these cases, or a new one."""
+    again = {(case.group, case.name) for case in cases}
+    kept = [one for one in read(path) if (one.group, one.name) not in again] if path.exists() else []
     path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([[one.name for one in fields(Result)], *map(astuple, kept)])
+
+
+def append(path: Path, result: Result) -> None:
+    """Add a result to a CSV file of results."""
     with path.open("a", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        if new:
-            writer.writerow([one.name for one in fields(Result)])
-        writer.writerow(astuple(result))
+        csv.writer(file, lineterminator="\n").writerow(astuple(result))
 
 
 def read(path: Path) -> list[Result]:

@@ -35,7 +35,7 @@ def interrupted(name: str) -> Harm:
         place.remove_runs(random, 0.0)
         call = place.start(Case("", "", harm).spelled(place))
         while call.running() and not call.jobs():
-            time.sleep(0.02)
+            time.sleep(0.2)
         time.sleep(random.uniform(0, 3))
         if not call.running():
             raise Missed
