@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dpmix.artefacts.base import Artefact
+from dpmix.catalogue import stamps
 from dpmix.data import origin
 from dpmix.errors import DataError, DpmixError, ParamsError, known
 from dpmix.execution import DEFAULT, Execution
@@ -232,12 +233,12 @@ def make_target(target: str, catalogue: "Catalogue", params: str | None = None) 
     known(target, [*catalogue.targets, "report"], "table or figure")
     results = Path("results", catalogue.scale)
     check(catalogue.targets.get(target, ()), Context(catalogue.scale))
+    stamps.remove(catalogue, target)
     if target == "claims":
         from dpmix.claims.build import write as write_claims
 
         write_claims(catalogue, results)
-        return
-    if target == "report":
+    elif target == "report":
         from dpmix.report.page.build import build as build_page
 
         if not results.exists():
@@ -252,3 +253,4 @@ def make_target(target: str, catalogue: "Catalogue", params: str | None = None) 
         from dpmix.tables.render import write
 
         write(tables.build(catalogue.tables[target], catalogue), results / "tables")
+    stamps.write(catalogue, target)

@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
 
+from dpmix import code
 from dpmix.params.declared import Spec, undetermining
 
 # Part of every hash. Raise it when results change although no parameter does: all results then get new paths.
@@ -55,6 +56,14 @@ class Artefact(Spec):
 
     folder: ClassVar[str]
 
+    def rooms(self) -> tuple[str, ...]:
+        """The rooms of the package, or modules of them, whose code computes it from its inputs (`dpmix.code`)."""
+        return ()
+
+    def code(self) -> dict[str, str]:
+        """The digest of each room that computes it or one of its inputs."""
+        return code.digests(_all_rooms(self))
+
     def key(self) -> dict[str, Any]:
         """The values that determine this artefact's result, as JSON; `hash` is computed from them.
 
@@ -68,8 +77,9 @@ class Artefact(Spec):
 
     @cached_property
     def hash(self) -> str:
-        """Ten hex digits: a hash of the kind of artefact and of its `key`."""
-        return digest({"kind": type(self).__name__, **self.key()})
+        """Ten hex digits: a hash of the kind of artefact, of its `key`, and of code that is not the recorded one."""
+        changed = code.unrecorded(_all_rooms(self)) if code.unrecorded(code.ROOMS) else {}
+        return digest({"kind": type(self).__name__, **self.key(), **({"code": changed} if changed else {})})
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """A copy with other values. Cached properties, such as `hash`, are not copied, since they would be wrong."""
@@ -89,3 +99,10 @@ class Artefact(Spec):
     def job_share(self) -> JobShare:
         """With which artefacts it shares a job: by default with all of its kind, or with `by: stream` with none."""
         return JobShare(type(self).__name__.lower(), "", "", self.hash)
+
+
+def _all_rooms(artefact: Artefact) -> set[str]:
+    found = set(artefact.rooms())
+    for source in artefact.inputs():
+        found |= _all_rooms(source)
+    return found

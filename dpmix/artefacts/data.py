@@ -19,6 +19,10 @@ class ImageStore(Artefact):
     resolution: int
 
     @override
+    def rooms(self) -> tuple[str, ...]:
+        return ("makers.data", "data", "random")
+
+    @override
     def path(self, scale: str) -> Path:
         return Path(self.folder, f"{self.dataset.name}-{self.resolution}px-{self.hash}", "meta.json")
 
@@ -36,6 +40,10 @@ class DiffusionModel(Artefact):
     name: str
     model: str
     revision: str | None = None
+
+    @override
+    def rooms(self) -> tuple[str, ...]:
+        return ("makers.models", "demo", "random") if self.model == "strokes" else ("makers.models",)
 
     @override
     def path(self, scale: str) -> Path:
@@ -62,6 +70,10 @@ class SyntheticSet(Artefact):
     def names(self) -> ImageStore:
         """The private store in which the names of its classes are looked up."""
         return ImageStore(dataset=self.dataset, resolution=self.names_from)
+
+    @override
+    def rooms(self) -> tuple[str, ...]:
+        return ("makers.data", "synthesis", "random")
 
     @override
     def key(self) -> dict[str, Any]:
@@ -92,6 +104,10 @@ class SyntheticStore(Artefact):
     folder: ClassVar[str] = "data/images"
     synthetic: SyntheticSet
     resolution: int
+
+    @override
+    def rooms(self) -> tuple[str, ...]:
+        return ("makers.data", "synthesis", "data", "random")
 
     @override
     def path(self, scale: str) -> Path:
@@ -132,6 +148,11 @@ class EncoderModel(Artefact):
 
     folder: ClassVar[str] = "data/encoders"
     encoder: EncoderSpec
+
+    @override
+    def rooms(self) -> tuple[str, ...]:
+        trained = self.encoder.weights in ("strokes", "public")
+        return ("makers.models", "models", *(("demo", "random") if trained else ()))
 
     @override
     def key(self) -> dict[str, Any]:

@@ -18,6 +18,9 @@ from dpmix.params.specs import DatasetSpec
 from dpmix.views.settings import ViewSettings
 from dpmix.views.union import Wanted
 
+# Whose code trains; what images, encoders and plans are made by comes with these.
+_TRAINING = ("makers.runs", "training", "views", "models", "data", "privacy", "random")
+
 
 class Experiment(RunSettings, Artefact):
     """Everything that determines one trained model and its accuracy: a cell of a table has one for each seed."""
@@ -122,6 +125,10 @@ class Experiment(RunSettings, Artefact):
         if all(getattr(self, field) == value for field, value in changes.items()):
             return self
         return self.model_copy(update=changes)
+
+    @override
+    def rooms(self) -> tuple[str, ...]:
+        return _TRAINING
 
     @override
     def key(self) -> dict[str, Any]:
@@ -230,6 +237,10 @@ class Selection(Artefact):
         return self.experiment.job_share()._replace(work="tune", priority=2)  # runs wait for it
 
     @override
+    def rooms(self) -> tuple[str, ...]:
+        return _TRAINING
+
+    @override
     def path(self, scale: str) -> Path:
         e = self.experiment
         name = f"eps{number(e.epsilon)}-k{e.k_base}-{e.k_self}-{e.k_diff}-{self.hash}.json"
@@ -255,6 +266,10 @@ class GradientRecord(Artefact):
     @override
     def job_share(self) -> JobShare:
         return self.experiment.job_share()
+
+    @override
+    def rooms(self) -> tuple[str, ...]:
+        return _TRAINING
 
     @override
     def path(self, scale: str) -> Path:

@@ -35,6 +35,10 @@ class ZeroShot(Artefact):
     prompts: tuple[str, ...]
 
     @override
+    def rooms(self) -> tuple[str, ...]:
+        return ("makers.runs", "evaluation", "training", "models", "data", "random")
+
+    @override
     def key(self) -> dict[str, Any]:
         determining = super().key()
         determining["model"].pop("standardize")  # features are not standardised before they are compared with text
@@ -100,6 +104,10 @@ class Distance(Artefact):
         return self
 
     @override
+    def rooms(self) -> tuple[str, ...]:
+        return ("makers.runs", "evaluation", "training", "views", "privacy", "models", "data", "random")
+
+    @override
     def key(self) -> dict[str, Any]:
         # Of an experiment only its view settings matter here, and of an extractor only its weights and what it sees.
         views = asdict(self.views.view_settings.canonical()) if self.views else None
@@ -154,6 +162,10 @@ class CanaryAttack(AttackSpec, Artefact):
     @override
     def job_share(self) -> JobShare:
         return JobShare("attack", "", "", "")  # one job for all, since each takes seconds
+
+    @override
+    def rooms(self) -> tuple[str, ...]:
+        return ("makers.runs", "privacy", "random")
 
     @override
     def path(self, scale: str) -> Path:

@@ -103,6 +103,10 @@ class PlanFile(PlanSettings, Artefact):
         return JobShare("plan", "", "", "")  # one job for all, since each takes little time
 
     @override
+    def rooms(self) -> tuple[str, ...]:
+        return ("makers.runs", "artefacts.plan_file", "privacy")
+
+    @override
     def path(self, scale: str) -> Path:
         target = f"{self.epsilon_word}{number(self.epsilon)}"
         name = f"n{self.population}-b{self.batch_size}-e{self.epochs}-{target}-{self.hash}.json"

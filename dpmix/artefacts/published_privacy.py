@@ -41,6 +41,10 @@ class PublishedPrivacy(Artefact):
         return JobShare("privacy", "", "", "")  # one job for all, since each takes about a second
 
     @override
+    def rooms(self) -> tuple[str, ...]:
+        return ("makers.runs", "artefacts.published_privacy", "privacy")
+
+    @override
     def path(self, scale: str) -> Path:
         name = f"n{self.population}-b{self.batch_size}-e{self.epochs}-eps{number(self.epsilon)}-{self.hash}.json"
         return Path("results", scale, self.folder, name)

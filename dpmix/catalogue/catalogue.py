@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from dpmix import code
 from dpmix.artefacts.base import Artefact, digest
 from dpmix.artefacts.data import SyntheticSet
 from dpmix.artefacts.experiment import Experiment, GradientRecord, Selection
@@ -126,7 +127,9 @@ class Catalogue:
         """
         path = Path(path).as_posix()
         if path not in self.artefacts:
-            raise ParamsError(f"nothing in params.yaml at scale {self.scale} asks for {path}; was it changed since?")
+            raise ParamsError(
+                f"nothing in params.yaml at scale {self.scale} asks for {path}; was it changed since, or dpmix's code?"
+            )
         return self.artefacts[path]
 
     def inputs(self, path: str | Path) -> list[str]:
@@ -154,19 +157,17 @@ class Catalogue:
         return table
 
     def fingerprint(self, target: str) -> str:
-        """A hash of everything that a target shows: labels, their order, and file paths.
+        """Ten hex digits, a hash of all that a target shows: labels, their order, paths, and the code that shows them.
 
         It names the target's stamp file, so that a changed label or run makes Snakemake write the target again.
 
         Args:
             target: such as `table9`, `figure2`, `claims` or `report`.
-
-        Returns:
-            Ten hex digits.
         """
         if target == "report":
-            return digest([self.fingerprint(one) for one in sorted(self.targets)])
-        shown: list[Any] = [self.path(artefact) for artefact in self.targets[target]]
+            return digest([*map(self.fingerprint, sorted(self.targets)), code.digests(["report"])])
+        room = "claims" if target == "claims" else "tables" if target in self.tables else "figures"
+        shown: list[Any] = [code.digests([room]), *map(self.path, self.targets[target])]
         if target in self.tables:
             name = self.tables[target]
             shown += [[cell.row, cell.column, [self.path(one) for one in cell.artefacts]] for cell in self._cells[name]]
@@ -316,8 +317,7 @@ class Catalogue:
 
 
 def _views_inputs(experiment: Experiment) -> list[Artefact]:
-    stores = (experiment.images(), experiment.synthetic_images())
-    return [store for store in stores if store is not None]
+    return [store for store in (experiment.images(), experiment.synthetic_images()) if store is not None]
 
 
 def of_config(config: Mapping[str, Any], path: str | Path) -> Catalogue:

@@ -17,11 +17,12 @@ from urllib.parse import quote
 import yaml
 
 import dpmix
+from dpmix.catalogue import stamps
 from dpmix.catalogue.catalogue import Catalogue
 from dpmix.errors import DataError
 from dpmix.files import atomic_file
 from dpmix.progress import progress
-from dpmix.status.standing import FIGURE_FILES, TABLE_FILES, standing
+from dpmix.status.standing import standing
 
 METADATA = "ro-crate-metadata.json"
 _WORKFLOW = "workflow/Snakefile"
@@ -95,10 +96,9 @@ def _results(catalogue: Catalogue, root: Path) -> list[str]:
     """All that the scale has under `results/`: tables, figures, claims, report, and every plan and measurement."""
     results = f"results/{catalogue.scale}"
     made = [path for path in catalogue.artefacts if path.startswith(f"{results}/")]
-    made += [f"{results}/tables/{target}.{kind}" for target in catalogue.tables for kind in TABLE_FILES]
-    made += [f"{results}/figures/figure{key}.{kind}" for key in catalogue.spec.figures for kind in FIGURE_FILES]
-    further = ("claims.md", "claims.json", "report/index.html")
-    return sorted([*made, *(path for name in further if (root / (path := f"{results}/{name}")).is_file())])
+    made += [path for one in catalogue.targets if one != "claims" for path in stamps.files_of(catalogue, one)]
+    further = [*(path for one in ("claims", "report") for path in stamps.files_of(catalogue, one))]
+    return sorted([*made, *(path for path in further if (root / path).is_file())])
 
 
 def _file(path: Path, name: str) -> Entity:

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Literal
 
 from dpmix.artefacts.base import Artefact
+from dpmix.catalogue import stamps
 from dpmix.catalogue.catalogue import Catalogue
 from dpmix.catalogue.jobs import SEVERAL, jobs, needed_for
 from dpmix.status.failures import Failure, logged, reported
 from dpmix.status.records import Call, Took, calls, is_locked, is_running, started, took
-
-TABLE_FILES, FIGURE_FILES = ("csv", "md", "tex", "json"), ("png", "pdf", "csv")
 
 
 @dataclass(frozen=True)
@@ -120,16 +119,9 @@ def standing(catalogue: Catalogue, root: Path = Path(), params: str | None = Non
 
 
 def _shown(catalogue: Catalogue, target: str, root: Path) -> Literal["made", "outdated", "none"]:
-    results = root / "results" / catalogue.scale
-    if target in catalogue.tables:
-        files = [results / "tables" / f"{target}.{kind}" for kind in TABLE_FILES]
-    elif target.startswith("figure"):
-        files = [results / "figures" / f"{target}.{kind}" for kind in FIGURE_FILES]
-    else:
-        files = [results / f"{target}.{kind}" for kind in ("md", "json")]
-    if not all(file.exists() for file in files):
+    if not all((root / path).exists() for path in stamps.files_of(catalogue, target)):
         return "none"
-    return "made" if (results / "stamps" / f"{target}-{catalogue.fingerprint(target)}").exists() else "outdated"
+    return "made" if stamps.fits(catalogue, target, root) else "outdated"
 
 
 def _by_log(catalogue: Catalogue, history: list[Call]) -> dict[str, tuple[str, ...]]:

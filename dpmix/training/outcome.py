@@ -112,6 +112,7 @@ def write_run(experiment: Experiment, plan: Plan, outcome: Outcome, scale: str, 
             "samples_and_noise": "the operating system" if experiment.release else experiment.private_seed,
         },
         "versions": versions(*_packages(experiment)),
+        "code": experiment.code(),
         "times": {"hardware": hardware(), "finished": time.strftime("%F")},
     }
     if plan.mixed_as:

@@ -6,10 +6,11 @@ from typing import Any
 
 from dpmix.workflow.owner import calling, locked
 
-Hear = Callable[[Sequence[str], Sequence[str]], None]
+Check = Callable[[Sequence[str], Sequence[str]], None]
+Define = Callable[[Sequence[str], Sequence[str]], Sequence[str]]
 
 
-def when_called(workflow: Any, check: Hear, define: Hear, lock_error: type[Exception]) -> None:
+def when_called(workflow: Any, check: Check, define: Define, lock_error: type[Exception]) -> None:
     """Have a call checked, and more rules defined, once it is known what the call asks for.
 
     Snakemake reads a workflow before it says with which targets and options it was called. It gives the workflow its
@@ -22,7 +23,8 @@ def when_called(workflow: Any, check: Hear, define: Hear, lock_error: type[Excep
             call follows, and `define` is called at once, with nothing.
         check: called before Snakemake has said anything, with the targets, which may be none, and with all words that
             stand for rules or files: these, and those of `--forcerun` and `--until`.
-        define: called last and once, with the same; words of `--prioritize` are known by then, and among them.
+        define: called last and once, with the same; words of `--prioritize` are known by then, and among them. It
+            returns the names of rules that are to run although their files are there, as by `--forcerun`.
         lock_error: what Snakemake raises where files are locked.
     """
 
@@ -43,7 +45,8 @@ def when_called(workflow: Any, check: Hear, define: Hear, lock_error: type[Excep
                 self._defined = True
                 targets, words = _words(self.dag_settings)
                 scheduling = self.scheduling_settings
-                define(targets, [*words, *(scheduling.prioritytargets if scheduling else ())])
+                forced = define(targets, [*words, *(scheduling.prioritytargets if scheduling else ())])
+                self.dag_settings.forcerun = {*self.dag_settings.forcerun, *forced}
             return super()._prepare_dag(*arguments, **options)
 
         def execute(self, executor_plugin: Any, *arguments: Any, **options: Any) -> Any:

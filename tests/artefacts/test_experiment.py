@@ -9,9 +9,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from dpmix.artefacts.base import digest
 from dpmix.artefacts.data import SyntheticSet
 from dpmix.artefacts.experiment import Experiment, Selection
 from dpmix.artefacts.releasable import objection
+from dpmix.code import unrecorded
 from dpmix.params.models import EncoderSpec, WideResNetSpec
 from dpmix.params.specs import DatasetSpec, DiffusionSpec
 
@@ -87,10 +89,15 @@ CHANGES: dict[str, dict[str, Any]] = {
 
 
 def test_a_hash_never_changes_by_itself() -> None:
-    """Pinned: were it to change, every result on every disk would be orphaned. On purpose: raise SEMANTICS."""
-    assert experiment().hash == "b485ab95ac"
-    assert experiment().path("demo") == Path(
-        "results/demo/runs/shapes/eye/dp-mix-diff/eps2-k4-3-2-seed1-b485ab95ac/metrics.json"
+    """Pinned: were it to change, every result on every disk would be orphaned. On purpose: raise SEMANTICS.
+
+    That of code which is not the recorded one is another (`dpmix.code`).
+    """
+    run = experiment()
+    assert digest({"kind": "Experiment", **run.key()}) == "b485ab95ac"
+    assert (run.hash == "b485ab95ac") == (not unrecorded(run.code()))
+    assert run.path("demo") == Path(
+        f"results/demo/runs/shapes/eye/dp-mix-diff/eps2-k4-3-2-seed1-{run.hash}/metrics.json"
     )
 
 

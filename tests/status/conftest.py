@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from dpmix.catalogue import stamps
 from dpmix.catalogue.catalogue import Catalogue
 from dpmix.params.read import read
 from dpmix.status.records import started
-from dpmix.status.standing import TABLE_FILES, Standing, standing
+from dpmix.status.standing import Standing, standing
 from tests.workflow.test_workflow import REDUCED, Clone, environment, new_clone
 
 
@@ -79,11 +80,10 @@ def lay(folder: Path, repository: Path, *targets: str) -> Catalogue:
     (folder / "params.yaml").write_text(REDUCED, encoding="utf-8")
     catalogue = Catalogue(read(folder / "params.yaml"))
     for target in targets:
-        results = f"results/{catalogue.scale}"
         paths = catalogue.with_inputs(map(catalogue.path, catalogue.targets[target]))
-        paths |= {f"{results}/tables/{target}.{kind}" for kind in TABLE_FILES}
-        paths.add(f"{results}/stamps/{target}-{catalogue.fingerprint(target)}")
+        paths |= set(stamps.files_of(catalogue, target))
         for path in paths:
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_text(path, encoding="utf-8")
+        stamps.write(catalogue, target, folder)
     return catalogue

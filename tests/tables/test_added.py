@@ -5,7 +5,6 @@ Of each kind that there is, `tables.kinds.fid`, `tables.kinds.runtime` and other
 """
 
 import csv
-import fnmatch
 import os
 import re
 import shutil
@@ -145,19 +144,6 @@ def test_snakemake_makes_it_by_name_and_all_tables_have_it(folder: Path, reposit
         (folder / name).unlink()
     said = dry_run(folder, repository, "all_tables")
     assert {f"rule {TARGET}:", "rule table12:"} <= set(said.splitlines())
-
-
-def test_a_table_clears_its_own_stamps_only(folder: Path, added: Params, repository: Path) -> None:
-    """Of two names, one begins with the other."""
-    tables_of(added)["my"] = {**tables_of(added)[NAME], "title": "Mine"}
-    (folder / "params.yaml").write_text(yaml.safe_dump(added, allow_unicode=True), encoding="utf-8")
-    said = dry_run(folder, repository, "all_tables")
-    stamps = {name: f"stamps/{target}-{Catalogue(parse(added)).fingerprint(target)}" for name, target in
-              (("my", "table_my"), (NAME, TARGET))}  # fmt: skip
-    for name in stamps:
-        (pattern,) = re.findall(rf"rm -f (\S+) && python -m dpmix step table {name} ", said)
-        cleared = [one for one in stamps.values() if fnmatch.fnmatch(f"results/demo/{one}", pattern)]
-        assert cleared == [stamps[name]]
 
 
 def test_it_changes_no_other_table_and_its_words_are_part_of_it(small: Params, added: Params) -> None:

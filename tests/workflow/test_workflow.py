@@ -230,6 +230,50 @@ def test_a_change_that_is_taken_back_shows_the_first_runs_again(copy: Clone) -> 
         assert (path.read_text() == before) == (new == "seeds: [1, 2]")
 
 
+def test_times_of_files_and_parameters_of_rules_trigger_nothing(copy: Clone) -> None:
+    """Among them the name of the params file, which each rule has; records or none."""
+    (copy.folder / "params.yaml").rename(copy.folder / "mine.yaml")
+    rules = copy.folder / "workflow" / "rules" / "train.smk"
+    rules.write_text(rules.read_text().replace("step train", " step train"))
+    for path in sorted((copy.folder / "data").rglob("*")) + sorted((copy.folder / "results").rglob("metrics.json")):
+        path.touch()
+    call = ("--dry-run", "--configfile", "mine.yaml", "--", "table2")
+    assert "Nothing to be done" in copy(*call)
+    shutil.rmtree(copy.folder / ".snakemake")
+    assert "Nothing to be done" in copy(*call)
+
+
+def test_a_table_that_does_not_show_the_runs_on_disk_is_made_anew(copy: Clone) -> None:
+    """Edited, or from elsewhere, as by git; asked for by its name or its file's."""
+    table = copy.folder / "results/demo/tables/table2.csv"
+    before = table.read_text()
+    for target in ("table2", "results/demo/tables/table2.csv"):
+        table.write_text(before.replace("1", "9"))
+        assert copy.planned(target) == tables("2")
+        copy(target)
+        assert table.read_text() == before
+        assert "Nothing to be done" in copy("--dry-run", target)
+
+
+def test_other_code_is_run_and_a_comment_is_not(copy: Clone) -> None:
+    package = copy.folder / "dpmix"
+    shutil.copytree(copy.repository / "dpmix", package, ignore=shutil.ignore_patterns("__pycache__"))
+    there = Clone(copy.folder, copy.folder)
+    mixing = package / "views" / "mixing.py"
+    text = mixing.read_text(encoding="utf-8")
+    mixing.write_text("# A comment.\n" + text, encoding="utf-8")
+    assert "Nothing to be done" in there("--dry-run", "table2")
+    mixing.write_text(
+        text.replace("from collections", "raise SystemExit('edited')\nfrom collections", 1), encoding="utf-8"
+    )
+    planned = there.planned("table2")
+    assert {path for path in planned if path.endswith("metrics.json")}.isdisjoint(copy.runs())
+    assert not any(path.startswith("data/") or "/plans/" in path for path in planned)
+    assert "edited" in there("table2", fails=True)
+    mixing.write_text(text, encoding="utf-8")
+    assert "Nothing to be done" in there("--dry-run", "table2")
+
+
 def content(runs: dict[str, str]) -> dict[str, str]:
     """All of `metrics.json` but the times, in the file's own order."""
     found = {}

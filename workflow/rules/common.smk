@@ -9,6 +9,7 @@ from dpmix.artefacts.experiment import Experiment, GradientRecord, Selection
 from dpmix.artefacts.measurements import CanaryAttack, Distance, ZeroShot
 from dpmix.artefacts.plan_file import PlanFile
 from dpmix.artefacts.published_privacy import PublishedPrivacy
+from dpmix.catalogue import stamps
 from dpmix.catalogue.catalogue import of_config
 from dpmix.catalogue.jobs import check_words, jobs, needed_for
 from dpmix.data import origin
@@ -83,13 +84,15 @@ def check_call(targets, words):
 
 
 def define_jobs(targets, words):
-    """Define the jobs of a call with these targets and words (`dpmix.workflow.call`)."""
+    """Define the jobs of a call with these targets and words (`dpmix.workflow.call`), and say what runs in any case."""
     global NEEDED
+    asked = words if targets else []
     if workflow.is_main_process:
-        os.environ["DPMIX_TARGETS"] = json.dumps(words if targets else [])
+        os.environ["DPMIX_TARGETS"] = json.dumps(asked)
     NEEDED = needed_for(CATALOGUE, json.loads(os.environ["DPMIX_TARGETS"]))
     for file in OF_A_CALL:
         workflow.include(file)
+    return stamps.outdated(CATALOGUE, asked) if workflow.is_main_process else []
 
 
 def jobs_for(*kinds):
@@ -102,7 +105,7 @@ def made_from(pattern):
 
     def inputs(wildcards):
         try:
-            return CATALOGUE.inputs(pattern.format(**wildcards))
+            return ancient(CATALOGUE.inputs(pattern.format(**wildcards)))
         except DpmixError as error:
             raise WorkflowError(one_line(error)) from None
 
@@ -118,25 +121,18 @@ def folders_of(kind):
     return "|".join(map(re.escape, names)) or "(?!)"
 
 
+# Paths say what a file is made of, and stamps what a table shows; times of files say nothing (`ancient`).
 def sources_of(target):
-    """The files that a table or figure shows."""
-    return sorted({CATALOGUE.path(artefact) for artefact in CATALOGUE.targets[target]})
+    """The files that a table, a figure, the claims or the report shows."""
+    return ancient(stamps.sources_of(CATALOGUE, target))
 
 
-def stamp_of(target):
-    """An empty file made with a table, a figure or the report, whose name says what these show.
-
-    Other params are another stamp, so that nothing that shows old ones counts as done, with or without .snakemake/.
-    """
-    return f"{RESULTS}/stamps/{target}-{CATALOGUE.fingerprint(target)}"
-
-
-def stamps_of(target):
-    """All that earlier params may have left of this target, and of no other whose name begins with its own."""
-    return f"{RESULTS}/stamps/{target}-{'?' * len(CATALOGUE.fingerprint(target))}"
+def files_of(target):
+    """The files of a table, a figure, the claims or the report, and the stamp that says what these show."""
+    return [*stamps.files_of(CATALOGUE, target), stamps.stamp_of(CATALOGUE, target)]
 
 
 def inputs_of(job):
     """The files that a job needs and does not make itself."""
     needed = {path for output in job.paths for path in CATALOGUE.inputs(output)}
-    return sorted(needed - set(job.paths))
+    return ancient(sorted(needed - set(job.paths)))

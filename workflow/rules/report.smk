@@ -1,22 +1,19 @@
 rule report:
     input:
-        rules.all_tables.input,
-        rules.all_figures.input,
-        rules.claims.output if JUDGED else [],
+        ancient([files_of(target) for target in CATALOGUE.targets]),
     output:
         report(
-            f"{RESULTS}/report/index.html",
+            files_of("report")[0],
             caption="../report/page.rst",
             category="The page",
             labels={"shows": "all tables, figures and claims"},
         ),
-        touch(stamp_of("report")),
+        files_of("report")[1:],
     log:
         f"logs/{SCALE}/report.log",
     conda:
         "../../environment.yml"
     params:
         step=STEP,
-        stamps=stamps_of("report"),
     shell:
-        "rm -f {params.stamps} && python -m dpmix step report {params.step} 2> >(tee {log} >&2)"
+        "python -m dpmix step report {params.step} 2> >(tee {log} >&2)"

@@ -5,7 +5,6 @@ def title_of(name):
 
 # By name: the paper's by number, and whatever else the params hold.
 TABLES = CATALOGUE.tables
-TABLE_FILES = ("csv", "md", "tex", "json")
 
 
 # `snakemake table2` makes these files, and whatever they are made from.
@@ -18,13 +17,12 @@ for target, name in TABLES.items():
             sources_of(target),
         output:
             report(
-                f"{RESULTS}/tables/{target}.csv",
+                files_of(target)[0],
                 caption="../report/table.rst",
                 category="Tables",
                 labels={"table": name, "shows": title_of(name)},
             ),
-            expand(f"{RESULTS}/tables/{target}.{{kind}}", kind=TABLE_FILES[1:]),
-            touch(stamp_of(target)),
+            files_of(target)[1:],
         log:
             f"logs/{SCALE}/{target}.log",
         localrule: True
@@ -33,17 +31,10 @@ for target, name in TABLES.items():
         params:
             number=name,
             step=STEP,
-            stamps=stamps_of(target),
         shell:
-            "rm -f {params.stamps} && "
             "python -m dpmix step table {params.number} {params.step} 2> >(tee {log} >&2)"
 
 
 rule all_tables:
     input:
-        expand(
-            f"{RESULTS}/tables/{{target}}.{{kind}}",
-            target=TABLES,
-            kind=TABLE_FILES,
-        ),
-        [stamp_of(target) for target in TABLES],
+        [files_of(target) for target in TABLES],
