@@ -32,7 +32,7 @@ _MEANING = {
     "rates": "learning rates to choose on held-out training images",
     "distances": "Fréchet distances to measure",
     "jobs": "processes that do all this, zero-shot classification included",
-    "streams": "passes over views; heads on one encoder share theirs, a network from scratch has its own",
+    "streams": "passes over samples; methods on one encoder share theirs, a network from scratch has its own",
     "passes": "images through all models (k, M, G: thousands, millions, billions)",
     "GPU hours": "operations over the speed above",
     "disk": "downloads, decoded images, synthetic images and weights",

@@ -44,8 +44,8 @@ class Outcome:
         ledger: the steps that were executed.
         learning_rate: the one that was used.
         clipped: the share of the sampled examples whose gradient was longer than C; None for a release.
-        seconds: wall-clock time of the training loop, which all heads of a stream share; None for a release, because
-            it depends on which records were sampled.
+        seconds: wall-clock time of the training loop, of which a run that was trained with other methods has the share
+            of its own views; None for a release, because it depends on which records were sampled.
         magnitudes: float32 [epochs, parameters], the mean over an epoch's sampled examples of |gradient| before
             clipping; None if not recorded.
         weights: the trained parameters, or their moving average, by name; for a head also `shift` and `scale` of

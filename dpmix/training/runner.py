@@ -1,4 +1,4 @@
-"""A training job: groups runs, learning-rate selections and gradient records by the views they share, and trains them.
+"""A training job: groups runs, selections and gradient records by the samples they share, and trains them.
 
 `TRAINERS` has the ways to train; a model's spec names its own (`trainer`). To add one, write its job and add it.
 """
@@ -18,7 +18,7 @@ from dpmix.training.workers import Workers, workers
 
 
 class Trainer(Protocol):
-    """A function that trains artefacts with the same views (`Experiment.stream`) and writes their files."""
+    """A function that trains artefacts with the same samples (`Experiment.stream`) and writes their files."""
 
     def __call__(self, wanted: Sequence[Artefact], scale: str, execution: Execution, workers: Workers, /) -> None:
         """Make the artefacts of one stream.

@@ -1,4 +1,4 @@
-# One rule for each job, of what does not exist yet: it trains the heads that share a stream of views (on a cluster) or
+# One rule for each job, of what does not exist yet: it trains the heads that share a stream of samples (on a cluster) or
 # an encoder (in the demo), and no job touches a run that is already there.
 for job in jobs_for(PlanFile, PublishedPrivacy):
 
