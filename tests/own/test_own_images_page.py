@@ -1,5 +1,6 @@
 """The commands of `docs/own-images`, followed word by word in a folder of images that the test makes."""
 
+import csv
 import os
 import re
 import shlex
@@ -13,6 +14,7 @@ from PIL import Image
 
 from dpmix.cli import main
 from dpmix.files import read_json
+from dpmix.own.recipe import recipe
 from dpmix.release.statement import read_statement
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.slow, pytest.mark.timeout(900)]
@@ -99,6 +101,23 @@ def test_the_audit_of_the_page(
     assert caught.value.code in (0, None)
     assert "claimed: ε = 4 for one image at δ = 1e-05: not contradicted" in capsys.readouterr().out
     assert [path.name for path in Path().iterdir()] == ["my-images"]
+
+
+def test_what_more_epochs_gain_is_what_was_measured(repository: Path) -> None:
+    section = PAGE.read_text(encoding="utf-8").partition("## How near to no privacy")[2].partition("\n## ")[0]
+    with (repository / "benchmarks" / "results" / "epochs.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    found: dict[tuple[str, str], list[float]] = {}
+    for row in rows[:-1]:
+        found.setdefault((row["epochs"], row["T"]), []).append(float(row["accuracy"]))
+    table = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if "|" in line][5:]
+    assert len(table) == len(found) == 3
+    for (first, steps, *said), (key, measured) in zip(table, found.items(), strict=True):
+        assert (first.split()[0], steps) == key
+        assert [float(one) for one in said] == pytest.approx(measured, abs=0.0501)
+    assert f"| {float(rows[-1]['accuracy']):.1f} |" in section
+    usual = recipe(int(rows[0]["N"]), 10, 4.0)
+    assert (str(usual.epochs), f"{usual.epochs} (the default here)") == (rows[0]["epochs"], table[0][0])
 
 
 def test_the_page_names_what_is_written() -> None:
