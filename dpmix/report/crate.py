@@ -37,7 +37,8 @@ _PROFILES = {
 }
 _SNAKEMAKE = "https://w3id.org/workflowhub/workflow-ro-crate#snakemake"
 _FORMATS = {".smk": "text/x-python", ".yaml": "application/yaml", ".yml": "application/yaml", ".md": "text/markdown",
-            ".cff": "application/yaml", ".tex": "application/x-tex", ".rst": "text/x-rst", ".npz": "application/zip"}  # fmt: skip
+            ".cff": "application/yaml", ".tex": "application/x-tex", ".rst": "text/x-rst",
+            ".npz": "application/zip"}  # fmt: skip
 
 Entity = dict[str, Any]
 

@@ -54,7 +54,7 @@ def table(report: Report, stem: str) -> TableData:
 
 
 def test_every_table_has_the_picture_that_its_axes_ask_for(report: Report, drawn: dict[str, Chart]) -> None:
-    assert {name: kind_of(chart) for name, chart in drawn.items() if name != "claims"} == KINDS_OF
+    assert {name: kind_of(chart) for name, chart in drawn.items() if name in KINDS_OF} == KINDS_OF
     assert len(report.tables) == len(KINDS_OF)
 
 
@@ -94,6 +94,22 @@ def test_claims_have_their_effects_and_verdicts(report: Report, drawn: dict[str,
     part = by_id["microbatches"]["runs"]["parts"][by_id["microbatches"]["runs"]["weakest"]]
     row = rows["microbatches"]
     assert (row["value"], row["low"], row["high"]) == (part["estimate"], part["low"], part["high"])
+
+
+def test_gains_are_differences_at_the_smallest_epsilon_beside_the_distance_of_the_views(
+    report: Report, drawn: dict[str, Chart]
+) -> None:
+    rows = {(row["line"], row["name"]): row for row in drawn["gains"].spec["data"]["values"]}
+    three = {(*one.cell.row, *one.cell.column): one.cell.center for one in table(report, "table3").cells}
+    seven = {(*one.cell.row, *one.cell.column): one.cell.center for one in table(report, "table7").cells}
+    for dataset in ("digits", "digits (300)"):
+        for method in ("DP-Mix_Self", "DP-Mix_Diff"):
+            row = rows[dataset, method.replace("_", " ")]
+            at = ("Tiny ViT", "ε = 1")
+            assert row["gain"] == pytest.approx(three[dataset, method, *at] - three[dataset, "Self-Aug", *at], abs=1e-3)
+            assert row["value"] == pytest.approx(seven[dataset, "Test", method], rel=1e-5)
+    four = {one.cell.column[0]: one.cell.center for one in table(report, "table4").cells}
+    assert rows["digits (300)", "+Jitter"]["gain"] == pytest.approx(four["+Jitter"] - four["Self-Aug"], abs=1e-3)
 
 
 def test_a_method_has_one_colour_and_one_mark_on_every_picture() -> None:

@@ -4,6 +4,7 @@ from dpmix.report.charts.base import Chart, varying
 from dpmix.report.charts.curves import axis_of_numbers, curves
 from dpmix.report.charts.dots import dots
 from dpmix.report.charts.forest import forest
+from dpmix.report.charts.gains import gains
 from dpmix.report.charts.heat import axes_of_views, heat
 from dpmix.report.charts.slopes import has_steps, slopes
 from dpmix.report.data import Report, TableData
@@ -32,6 +33,6 @@ def leading(report: Report) -> TableData | None:
 
 
 def pictures(report: Report) -> dict[str, Chart]:
-    """All pictures by name: that of each table, and `claims`."""
-    found = [picture(data) for data in report.tables] + [forest(report.claims)]
+    """All pictures by name: that of each table, `gains`, and `claims`."""
+    found = [*map(picture, report.tables), gains(report), forest(report.claims)]
     return {chart.name: chart for chart in found if chart is not None}

@@ -11,6 +11,7 @@ from dpmix.files import write_text
 from dpmix.report import claims
 from dpmix.report.charts.base import Chart
 from dpmix.report.charts.choose import leading, pictures
+from dpmix.report.charts.gains import NAME, distances
 from dpmix.report.charts.render import DARK, LIGHT, svg
 from dpmix.report.data import Report, TableData, collect
 from dpmix.report.page.payload import payload, script
@@ -50,6 +51,7 @@ class _Block:
         downloads: (file format, path relative to the page) of its files.
         footers: lines below it, HTML.
         picture: the table as a picture.
+        more: a further picture of it, beside other tables.
     """
 
     anchor: str
@@ -62,6 +64,7 @@ class _Block:
     downloads: tuple[tuple[str, str], ...]
     footers: tuple[str, ...] = ()
     picture: _Picture | None = None
+    more: _Picture | None = None
 
 
 def build(results: Path, out: Path, catalogue: Catalogue | None = None, params: str | None = None) -> Path:
@@ -145,7 +148,7 @@ def _asset(name: str) -> str:
 
 
 def _picture(chart: Chart, within: str = "") -> _Picture:
-    note = "" if chart.name == "claims" else _CUT
+    note = "" if chart.name in ("claims", NAME) else _CUT
     return _Picture(chart.name, escape(chart.title), chart.alternative, svg(chart, within), note)
 
 
@@ -175,6 +178,7 @@ def _tables(report: Report, drawn: Mapping[str, _Picture], results: Path, out: P
             downloads=_links(results / "tables", table.stem, ("csv", "md", "tex", "json"), out),
             footers=tuple(escape(line) for line in footers(table, stacked=True)),
             picture=drawn.get(table.stem),
+            more=drawn.get(NAME) if data is distances(report) else None,
         )
 
 
