@@ -75,6 +75,21 @@ def test_without_slurm_one_line_says_where_jobs_would_run(clone, tmp_path):
     assert len(re.findall(r"^note: no sbatch here", output, flags=re.MULTILINE)) == 1
 
 
+@pytest.mark.parametrize("answer", [0, 1, None], ids=["accounts", "no accounts", "no sacct"])
+def test_whether_a_site_keeps_accounts_is_asked_and_said(clone, tmp_path, answer):
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in ("sh", "bash", "which", "tee"):
+        (tools / name).symlink_to(shutil.which(name))
+    for name, code in (("sbatch", 0), ("squeue", 0), ("sacct", answer)):
+        if code is not None:
+            (tools / name).write_text(f"#!/bin/sh\nexit {code}\n")
+            (tools / name).chmod(0o755)
+    output = snakemake(clone, "--dry-run", "--config", "scale=demo", "--", "table11", path=str(tools))
+    assert output.count("note: this Slurm keeps no accounts") == (0 if answer == 0 else 1)
+    assert "no sbatch here" not in output
+
+
 @pytest.mark.slow
 @needs(SLURM, not missing_programs())
 @pytest.mark.timeout(600)
@@ -89,8 +104,7 @@ def test_a_rule_runs_as_a_job_with_what_the_profile_asks_for(clone, tmp_path, re
         try:
             output = snakemake(
                 clone,
-                # This cluster keeps no accounts, and there is no reason to wait for one small machine.
-                *("--slurm-no-account", "--slurm-status-command", "squeue"),
+                # There is no reason to wait for one small machine. That it keeps no accounts is found out.
                 *("--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "10", "--retries", "0"),
                 *("--slurm-keep-successful-logs", "--config", "scale=demo", "--", target),
                 path=f"{slurm.commands}:{os.environ['PATH']}",
@@ -100,6 +114,7 @@ def test_a_rule_runs_as_a_job_with_what_the_profile_asks_for(clone, tmp_path, re
         job = re.search(r"SLURM jobid (\d+)", output)[1]
         shown = slurm.run("scontrol", "show", "job", job)
     assert (clone / target).is_file()
+    assert output.count("note: this Slurm keeps no accounts") == 1
     assert "JobState=COMPLETED" in shown
     assert "TresPerJob=gres:gpu:1" in shown or "TresPerJob=gres/gpu:1" in shown
     assert "MinMemoryNode=32000M" in shown
