@@ -7,13 +7,13 @@ from typing import Any, get_args
 import pytest
 
 from dpmix.artefacts.base import Artefact
-from dpmix.artefacts.data import DiffusionModel, EncoderModel, ImageStore, SyntheticStore
+from dpmix.artefacts.data import DiffusionModel, EncoderModel, ImageStore, InceptionWeights, SyntheticStore
 from dpmix.artefacts.experiment import Experiment, GradientRecord, Selection
 from dpmix.artefacts.measurements import CanaryAttack, Distance, ZeroShot
 from dpmix.artefacts.published_privacy import PublishedPrivacy
 from dpmix.models.features import Featurizer
 from dpmix.params.declared import Spec
-from dpmix.params.specs import GivenImagesSpec
+from dpmix.params.specs import GivenImagesSpec, InceptionSpec
 from dpmix.privacy.plan import Plan
 from dpmix.training.data import TrainingData
 from dpmix.training.heads import Head, train_heads
@@ -80,8 +80,8 @@ ATTACK = CanaryAttack(
 )
 
 # What is no part of anything's identity: words for people, where D's class names are looked up, whose D is shared, how
-# many images are drawn at a time, and where an encoder lies whose content is.
-NOWHERE = ("label", "names_from", "parent", "mirrors", "diffusion.batch_size", "folder")
+# many images are drawn at a time, where an encoder lies whose content is, and where a file is fetched.
+NOWHERE = ("label", "names_from", "parent", "mirrors", "diffusion.batch_size", "folder", "inception.url")
 
 ENCODER_FREE = {"kind", "resolution", "standardize"}
 
@@ -100,6 +100,7 @@ EVERY: dict[str, tuple[Artefact, set[str]]] = {
     "store of D": (SyntheticStore(synthetic=SYNTHETIC, resolution=16), set()),
     "diffusion": (DiffusionModel(name="brush", model="someone/brush"), set()),
     "encoder": (EncoderModel(encoder=ENCODER), {f"encoder.{name}" for name in ENCODER_FREE}),
+    "inception": (InceptionWeights(inception=InceptionSpec()), set()),
     "encoder of ours": (EncoderModel(encoder=OURS), {"encoder.kind", "encoder.standardize"}),
     "plan": (experiment().plan(), set()),
     "run": (experiment(), set()),
@@ -134,7 +135,7 @@ EVERY: dict[str, tuple[Artefact, set[str]]] = {
     "attack": (ATTACK, set()),
     "distance": (
         Distance(dataset=DATASET, extractor=ENCODER, first="train", second="test", synthetic=SYNTHETIC, resolution=16),
-        {f"extractor.{name}" for name in ENCODER_FREE} | SYNTHETIC_PLACES,
+        {f"extractor.{name}" for name in ENCODER_FREE} | SYNTHETIC_PLACES | {"inception.sha256"},
     ),
     "distance of D": (
         Distance(
@@ -253,6 +254,8 @@ STORE, D_STORE = ImageStore(dataset=DATASET, resolution=16), SyntheticStore(synt
 
 EYE = EncoderModel(encoder=ENCODER)
 
+INCEPTION = InceptionWeights(inception=InceptionSpec())
+
 CHOICE = Selection(experiment=TUNING, learning_rates=(1.0, 2.0))
 
 PAIR: dict[str, Any] = {"dataset": DATASET, "resolution": 16, "first": "train", "second": "test"}
@@ -265,6 +268,7 @@ WITHOUT_D = experiment(synthetic=None, k_diff=0)
 INPUTS: dict[str, tuple[Artefact, set[Artefact]]] = {
     "store": (STORE, set()),
     "encoder": (EYE, set()),
+    "inception": (INCEPTION, set()),
     "plan": (experiment().plan(), set()),
     "diffusion": (DiffusionModel(name="brush", model="someone/brush"), set()),
     "drawn D": (SYNTHETIC, {STORE, DiffusionModel(name="brush", model="someone/brush")}),
@@ -291,7 +295,7 @@ INPUTS: dict[str, tuple[Artefact, set[Artefact]]] = {
     "published ε": (PUBLISHED, set()),
     "attack": (ATTACK, set()),
     "distance of splits": (Distance(**PAIR, extractor=ENCODER, synthetic=SYNTHETIC), {STORE, EYE}),
-    "distance by Inception": (Distance(**PAIR, extractor=None, synthetic=SYNTHETIC), {STORE}),
+    "distance by Inception": (Distance(**PAIR, extractor=None, synthetic=SYNTHETIC), {STORE, INCEPTION}),
     "distance from D": (
         Distance(**{**PAIR, "second": "synthetic"}, extractor=ENCODER, synthetic=SYNTHETIC),
         {STORE, EYE, D_STORE},
