@@ -1,6 +1,9 @@
 """A run that has begun: its seed and its key in the record of what was spent, drawn once and kept in the work folder.
 
-A run that goes on is the one on record, with the same noise, sampling and steps, or it is refused.
+A run that goes on is the one on record, with the same noise, sampling and steps, or it is refused. So it is when code
+that computes it, or the rule of its learning rate, has changed since. Its checkpoint bears the name of the old code, so
+`train` would begin at step 0 again and spend what was spent once more; and a model that two versions of the code have
+trained is nobody's experiment. The record counts both either way, but to spend more is a choice of the person.
 """
 
 import secrets
@@ -9,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from dpmix import __version__
 from dpmix.errors import DataError
 from dpmix.files import read_json, write_json
 from dpmix.own import spent
@@ -16,6 +20,7 @@ from dpmix.own.request import Request
 from dpmix.params.declared import Seed, Spec
 
 if TYPE_CHECKING:
+    from dpmix.artefacts.experiment import Experiment
     from dpmix.privacy.plan import Plan
 
 BEGUN = "run.json"
@@ -23,34 +28,40 @@ BEGUN = "run.json"
 
 
 class Begun(Spec):
-    """The seed of a run and its key in the record.
+    """The seed of a run, its key in the record, and what determines its result.
 
     Attributes:
         key: of its `dpmix.own.spent.Run`.
         seed: of the views, and in research also of sample and noise.
+        run: the hash of its `dpmix.artefacts.experiment.Experiment`, with seed 0, which holds code too (`dpmix.code`).
+        version: of dpmix, when it began.
     """
 
     key: str
     seed: Seed
+    run: str
+    version: str
 
 
-def begun(asked: Request, plan: "Plan", record: spent.Record) -> tuple[int, spent.Run]:
+def begun(asked: Request, plan: "Plan", run: "Experiment", record: spent.Record) -> tuple[int, spent.Run]:
     """The seed and the entry in the record of the run in the work folder that was entered; entered now if it is new.
 
     Args:
         asked: what was asked for.
         plan: the noise, sampling and steps that are about to be executed.
+        run: what is about to be trained, with any seed.
         record: of what was spent on the images.
 
     Raises:
         DataError: if what is kept is damaged, the record has lost the run, or has it with another plan, as after a
-            change of the files of an unfinished run, or of this program.
+            change of the files of an unfinished run, or if code has changed that computes it.
     """
     path = Path(BEGUN)
+    named = run.model_copy(update={"seed": 0}).hash
     if not path.exists():
         entry = record.begin(_run(asked, plan))
         seed = (asked.seed or 0) if asked.research else secrets.randbits(32)
-        write_json(path, Begun(key=entry.key, seed=seed).model_dump())
+        write_json(path, Begun(key=entry.key, seed=seed, run=named, version=__version__).model_dump())
         return seed, entry
     try:
         kept = Begun.model_validate(read_json(path))
@@ -65,6 +76,11 @@ def begun(asked: Request, plan: "Plan", record: spent.Record) -> tuple[int, spen
         raise DataError(
             f"{asked.work} is an unfinished run on record with another plan than it has now, and cannot go on; delete "
             "it and train afresh: what it spent stays on record"
+        )
+    if kept.run != named:
+        raise DataError(
+            f"code or settings of the unfinished run in {asked.work} have changed since it began; put back dpmix "
+            f"{kept.version} as it was, or delete the folder and train afresh: what it spent stays on record"
         )
     return kept.seed, found
 

@@ -204,7 +204,7 @@ def _trained(made: Setup, execution: Execution, board: Path | None) -> None:
     rate = learning_rate_of(made, plan, shared_encoder(folder, execution).dim)
     record = spent.Record.of(asked.images, made.listing, asked.ledger)
     told = [TensorBoard(board)] if board is not None else []
-    seed, entry = begun(asked, plan, record)
+    seed, entry = begun(asked, plan, made.experiment(rate, 0), record)
     run = made.experiment(rate, seed)
     if entry.state == "finished" and not run.path(_SCALE).exists():
         raise DataError(f"{record.path} says that the run of {relative(asked.work)} is finished; delete that folder")

@@ -227,6 +227,30 @@ def test_what_is_damaged_in_the_work_folder_is_one_line_and_what_is_whole_goes_o
     assert read_statement(made / "model.safetensors").population == before.population
 
 
+def test_a_run_that_other_code_has_begun_waits_for_that_code(
+    stopped: Path, images: Path, tmp_path: Path, repository: Path
+) -> None:
+    (before,) = spent.Record(LEDGER).runs()
+    changed = tmp_path / "changed" / "dpmix"
+    shutil.copytree(repository / "dpmix", changed, ignore=shutil.ignore_patterns("__pycache__"))
+    with (changed / "views" / "mixing.py").open("a", encoding="utf-8") as file:
+        file.write("\nOTHER = 1\n")
+    run = subprocess.run(
+        [sys.executable, "-m", "dpmix", "train", str(images), "--resume"],
+        env={**os.environ, "PYTHONPATH": str(changed.parent)}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert run.returncode != 0
+    line = run.stderr.splitlines()[-1]
+    assert line.startswith("error: code or settings of the unfinished run in")
+    assert "my-images-model.work have changed since it began; put back dpmix" in line
+    # Nothing was spent or lost; by the code of before it goes on from its checkpoint.
+    assert spent.Record(LEDGER).runs() == (before,)
+    train(images, resume=True)
+    (after,) = spent.Record(LEDGER).runs()
+    assert (after.key, after.state) == (before.key, "finished")
+    assert after.steps < before.steps + after.planned
+
+
 def test_another_process_does_not_remove_the_folder_of_a_run(images: Path, tiny: dict[str, Any]) -> None:
     with entered(Path.cwd() / WORK):
         Path("request.json").touch()
