@@ -1,6 +1,7 @@
 """A model's folder measured on images in class folders, and what is written of it."""
 
 import csv
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,18 @@ def test_an_unreadable_image_is_named_and_not_counted(model: ModelFolder) -> Non
     assert found.measures["images"] == 23
     assert [one.image for one in found.unreadable] == ["test/class 0/000.png"]
     assert found.measures["per_class"][0]["images"] == 5
+
+
+def test_images_of_some_classes_only_are_measured_as_what_they_are(model: ModelFolder) -> None:
+    """The model numbers its classes otherwise than a folder that lacks the first of them."""
+    images = both_splits()
+    for split in ("train", "test"):
+        shutil.rmtree(images / split / "class 0")
+    said = predict(model.path, images / "test", device="cpu").found
+    right = [one.label == Path(one.image).parent.name for one in said]
+    values = evaluate(model.path, images, device="cpu").measures
+    assert (values["images"], values["accuracy"]) == (18, pytest.approx(np.mean(right)))
+    assert np.sum(values["confusion"], axis=1).tolist() == [0, 6, 6, 6]
 
 
 def test_what_cannot_be_measured_is_one_line_and_nothing_is_written(model: ModelFolder) -> None:

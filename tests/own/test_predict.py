@@ -8,12 +8,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from safetensors import safe_open
 
 from dpmix.errors import DataError, DpmixError, ParamsError
+from dpmix.files import write_json
 from dpmix.own import predict as own
 from dpmix.own.model_folder import ModelFolder
 from dpmix.own.predict import Prediction, format_of, predict
 from dpmix.release.model import classify
+from dpmix.seals import save_tensors
 from tests import needs
 from tests.own.folders import write_images
 
@@ -41,6 +44,21 @@ def test_it_says_what_the_released_model_says(model: ModelFolder, tmp_path: Path
         assert sum(values) == pytest.approx(1, abs=1e-5)
     (alone,) = predict(model.path, files[0], top_k=2, device="cpu").found
     assert [name for name, _ in alone.top] == [name for name, _ in found[0].top[:2]]
+
+
+def test_names_of_classes_need_no_order(model: ModelFolder, tmp_path: Path) -> None:
+    """Of a model whose classes are not in the order of the alphabet, as those of a published data set may be."""
+    write_images(tmp_path / "images")
+    before = predict(model.path, tmp_path / "images", top_k=4, device="cpu").found
+    other = dict(zip(model.classes, ("yak", "ape", "zebra", "bee"), strict=True))
+    with safe_open(model.model, framework="pt") as file:
+        said, weights = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    save_tensors(model.model, weights, {**said, "classes": json.dumps(list(other.values()))})
+    write_json(model.path / "config.json", {**model.config, "label_names": list(other.values())})
+    after = predict(model.path, tmp_path / "images", top_k=4, device="cpu").found
+    assert [one.top for one in after] == [
+        tuple((other[name], value) for name, value in one.top) for one in before
+    ]  # fmt: skip
 
 
 def test_a_damaged_file_is_named_and_the_others_are_classified(model: ModelFolder, tmp_path: Path) -> None:

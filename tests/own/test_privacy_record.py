@@ -21,6 +21,11 @@ from tests.training.conftest import TRAIN, World
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
+AUDIT = {
+    "epsilon_lower_bound": 0.4, "without_assumptions": 0.3, "confidence": 0.95, "observations": 8, "runs": 1,
+    "contradicted": False,
+}  # fmt: skip
+
 # A change of each entry that the model's file decides, and the name by which the message calls it.
 TAMPERED = [
     (("guarantee", "epsilon", "pld"), 0.5, "guarantee.epsilon.pld"),
@@ -36,7 +41,12 @@ TAMPERED = [
     (("guarantee", "epsilon", "mine"), 0.01, "guarantee.epsilon"),
     (("mechanism", "steps", "executed"), 1000, "mechanism.steps.executed"),
     (("definition", "adjacency"), "none", "definition.adjacency"),
+    (("mechanism", "steps", "planned"), 1, "mechanism.steps.planned"),
     (("together",), {"epsilon": 0.01, "delta": 1e-5, "models": 2}, "together.epsilon"),
+    (("together",), {"epsilon": 90.0, "delta": 1e-9, "models": 2}, "together.delta"),
+    (("audit",), {**AUDIT, "without_assumptions": 0.5}, "audit.without_assumptions"),
+    (("audit",), {**AUDIT, "contradicted": True}, "audit.contradicted"),
+    (("audit",), {**AUDIT, "epsilon_lower_bound": 50.0}, "audit.contradicted"),
 ]
 
 
@@ -126,13 +136,33 @@ def test_facts_are_said_as_they_were_given(shapes: Made, written: Written) -> No
     rule = read_json(shapes.folder / "privacy.json")
     assert rule["tuning"]["private_choice"].startswith("none")
     assert rule["command"] == "dpmix train shapes"
-    audit = {
-        "epsilon_lower_bound": 0.4, "without_assumptions": 0.3, "confidence": 0.95, "observations": 8, "runs": 1,
-        "contradicted": False,
-    }  # fmt: skip
-    given = written(privacy={"audit": audit}).privacy
+    given = written(privacy={"audit": AUDIT}).privacy
     assert "the user's statement" in given["tuning"]["private_choice"]
-    assert given["audit"] == audit
+    assert given["audit"] == AUDIT
+
+
+def test_where_the_steps_are_a_bound_of_one_image_nothing_is_said_of_several(shapes: Made) -> None:
+    run = read_json(shapes.model.parent / "metrics.json")
+    for name, value in (("update", "model-mix"), ("microbatch_size", 2)):
+        other = {**run, "experiment": {**run["experiment"], name: value}}
+        said = privacy_record.record(shapes.model, other, {})
+        assert said["mechanism"]["bound_of_one_image"]
+        assert [one["epsilon"] for one in said["guarantee"]["persons"]] == [None, None, None]
+        privacy_record.check(said, shapes.model)
+    plain = privacy_record.record(shapes.model, run, {})
+    assert not plain["mechanism"]["bound_of_one_image"]
+    assert None not in [one["epsilon"] for one in plain["guarantee"]["persons"]]
+
+
+def test_photographs_by_which_features_are_scaled_are_among_the_public_data(shapes: Made) -> None:
+    run = read_json(shapes.model.parent / "metrics.json")
+    for standardize in ("none", "public", "encoder"):
+        model = {**run["experiment"]["model"], "standardize": standardize}
+        other = {**run, "experiment": {**run["experiment"], "model": model}}
+        used = privacy_record.record(shapes.model, other, {"public_data": ("my prompts",)})["public_data"]
+        assert any("photographs that come with this program" in one for one in used) == (standardize == "encoder")
+        assert used[0].startswith("the frozen encoder tiny")
+        assert used[-1] == "my prompts"
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,22 @@
-"""`released_accuracy`: which answers are counted; the noise is that of `privacy.discrete_laplace`."""
+"""`released_accuracy`: which answers are counted, and that noise is on their number; it is `discrete_laplace`'s."""
 
 from pathlib import Path
 
+import numpy as np
+import pytest
+import torch
+
+from dpmix.artefacts.data import EncoderModel
 from dpmix.data.listing import ListedImage, Listing
-from dpmix.own.released_accuracy import counted
+from dpmix.own.released_accuracy import counted, noisy_accuracy
+from dpmix.own.request import request
+from dpmix.own.setup import Setup
+from dpmix.own.spent import Record
+from dpmix.release.model import load
+from dpmix.training.runner import make
+from tests.training.conftest import CLASSES, DATASET, ENCODER, TEST, World, draw
+
+pytestmark = pytest.mark.filterwarnings("ignore")
 
 IMAGES = (
     ListedImage("a/1.png", 0, "train", "ann"),
@@ -33,3 +46,32 @@ def test_without_a_person_the_others_images_stay() -> None:
     assert [without.of("test")[place].place for place in counted(without, "person").tolist()] == [
         place for place in kept if place not in ("a/4.png", "b/2.png", "b/3.png")
     ]
+
+
+@pytest.mark.parametrize("unit", ["image", "person"])
+def test_the_number_of_right_answers_gets_the_noise_that_is_on_record(world: World, unit: str) -> None:
+    """With next to no noise it is theirs; with more than there are images it is none or all, by chance."""
+    run = world.experiment(release=True)
+    make([run], "demo")
+    released, encoder = run.directory("demo") / "model.safetensors", EncoderModel(encoder=ENCODER).path("demo").parent
+    pixels, labels = draw(TEST, 1)
+    images = [ListedImage(f"{n:02}.png", int(label), "test", f"p{n // 3}") for n, label in enumerate(labels)]
+    Path("mine").mkdir()
+    listing = Listing(Path("mine"), tuple(images), tuple(f"class {number}" for number in range(CLASSES)))
+    made = Setup(request("mine", None, epsilon=4, unit=unit), listing, DATASET, ENCODER, None, run.method, {})
+    record = Record(Path("spent.json"))
+
+    def accuracies(epsilon: float, times: int) -> list[float]:
+        found = [noisy_accuracy(run, "demo", released, encoder, made, record, epsilon) for _ in range(times)]
+        assert {one["epsilon"] for one in found} == {epsilon}
+        assert {one["images"] for one in found} == {len(shown)}
+        return [one["accuracy"] for one in found]
+
+    shown = np.arange(TEST)[:: 3 if unit == "person" else 1]
+    logits = load(released, encoder).logits(torch.from_numpy(pixels[shown]).float() / 255)
+    right = (logits.argmax(dim=1).numpy() == labels[shown]).mean()
+    assert 0.3 < right < 1
+    # Any noise at all has a probability of 1e-4, in most of five 1e-11; equal signs of all 30 one of 2e-9.
+    assert np.median(accuracies(10.0, 5)) == pytest.approx(100 * right, abs=1e-3)
+    assert {0.0, 100.0} <= set(accuracies(1e-6, 30))
+    assert [(one.unit, one.epsilon) for one in record.measured()] == [(unit, 10.0)] * 5 + [(unit, 1e-6)] * 30
