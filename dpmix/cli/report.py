@@ -38,18 +38,20 @@ def report(
     """
     from dpmix.catalogue.catalogue import Catalogue
     from dpmix.params.read import read
+    from dpmix.seals import records_read_once
 
     if results is not None and (scale is not None or watch):
         raise ParamsError("a folder of results is no scale of the params; leave out the folder, or --scale and --watch")
     catalogue = None if results is not None else Catalogue(read(params), scale)
     folder = results if results is not None else Path("results", catalogue.scale) if catalogue else Path()
     out = output or folder / "report" / "index.html"
-    _write(folder, out, catalogue, params, figures, against)
-    while watch and catalogue is not None:
-        seen = _landed(folder, catalogue)
-        while _landed(folder, catalogue) == seen:
-            time.sleep(every)
+    with records_read_once():
         _write(folder, out, catalogue, params, figures, against)
+        while watch and catalogue is not None:
+            seen = _landed(folder, catalogue)
+            while _landed(folder, catalogue) == seen:
+                time.sleep(every)
+            _write(folder, out, catalogue, params, figures, against)
 
 
 def _write(

@@ -16,6 +16,7 @@ from dpmix.errors import DataError
 from dpmix.report.claims import read_claims
 from dpmix.report.differences import Difference, above, to_paper
 from dpmix.report.runs import Facets, Run, State, facets, read_run
+from dpmix.seals import records_read_once
 from dpmix.status.standing import Standing, command, standing
 from dpmix.tables.agreement import Pair, agrees_with_paper, compare
 from dpmix.tables.build import build_from
@@ -129,12 +130,12 @@ def collect(
     figures = _figures(results / "figures")
     claims = tuple(read_claims(results / "claims.json"))
     if catalogue is None:
-        tables = read_all(results / "tables")
-        if not tables and not figures:
+        alone = read_all(results / "tables")
+        if not alone and not figures:
             raise DataError(
                 f"{results} has no tables or figures; make some first, e.g. `{_typed(results.name)} table9`"
             )
-        return Report(results.name, tuple(map(_of_table, tables)), claims, figures, None, _typed(results.name))
+        return Report(results.name, tuple(map(_of_table, alone)), claims, figures, None, _typed(results.name))
     found = standing(catalogue, root, params)
     states: dict[str, State] = dict.fromkeys(found.paths.done, "done")
     for path in found.paths.running:
@@ -143,7 +144,9 @@ def collect(
         states[path] = "failed"
     reader = _Reader(catalogue, found, states, root)
     typed = command(catalogue, [""], params).rstrip()
-    return Report(catalogue.scale, tuple(map(reader.table, catalogue.spec.tables)), claims, figures, found, typed)
+    with records_read_once():
+        tables = tuple(map(reader.table, catalogue.spec.tables))
+    return Report(catalogue.scale, tables, claims, figures, found, typed)
 
 
 def beside(report: Report, results: Path) -> Report:
@@ -179,7 +182,7 @@ def _figures(folder: Path) -> dict[int, Path]:
 
 
 class _Reader:
-    """Reads the tables of a scale; the record of a run is read once, whatever number of cells show it."""
+    """Reads the tables of a scale; what is told of a run is made once, whatever number of cells show it."""
 
     def __init__(self, catalogue: Catalogue, found: Standing, states: Mapping[str, State], root: Path) -> None:
         self.catalogue, self.states, self.root = catalogue, states, root

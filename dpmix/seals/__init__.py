@@ -21,7 +21,7 @@ from dpmix.seals.files import (
     seal_of,
     sealed_directory,
 )
-from dpmix.seals.records import AGAIN, SEAL, Record, read_record, record_digest, write_record
+from dpmix.seals.records import AGAIN, SEAL, Record, read_record, record_digest, records_read_once, write_record
 from dpmix.seals.tensors import check_tensors, save_tensors, tensors_digest
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "file_digest",
     "read_record",
     "record_digest",
+    "records_read_once",
     "save_tensors",
     "seal_folder",
     "seal_of",

@@ -4,9 +4,11 @@ A record is a JSON object whose entry `sha256` is the SHA-256 of all its other e
 `times`, which have one of their own: two runs of the same have the same digest.
 """
 
+import contextlib
+import contextvars
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +67,30 @@ def write_record(path: Path, values: Mapping[str, Any]) -> None:
     write_json(path, _with_seals(plain))
 
 
+# Of each file that was read: its size and time of change, and what it holds.
+_KEPT: contextvars.ContextVar[dict[Path, tuple[tuple[int, ...], Record]] | None] = contextvars.ContextVar(
+    "kept", default=None
+)
+
+
+@contextlib.contextmanager
+def records_read_once() -> Iterator[None]:
+    """Within it, `read_record` reads and checks a file once, and again only if it has changed since.
+
+    What it gives is then shared by all who ask, and is not to be written to. One within another keeps what that keeps.
+    """
+    if _KEPT.get() is not None:
+        yield
+        return
+    token = _KEPT.set({})
+    try:
+        yield
+    finally:
+        _KEPT.reset(token)
+
+
 def read_record(path: Path, remedy: str = AGAIN) -> Record:
-    """What `write_record` wrote, checked against its digest.
+    """What `write_record` wrote, checked against its digest; within `records_read_once`, from memory if it was read.
 
     Args:
         path: the file.
@@ -75,6 +99,25 @@ def read_record(path: Path, remedy: str = AGAIN) -> Record:
     Raises:
         DataError: if the file is missing, cannot be read, is no JSON object or was changed.
     """
+    kept = _KEPT.get()
+    if kept is None:
+        return _checked(path, remedy)
+    version = _version(path)
+    if path not in kept or kept[path][0] != version:
+        kept[path] = version, _checked(path, remedy)
+    return kept[path][1]
+
+
+def _version(path: Path) -> tuple[int, ...]:
+    """What changes with a file; of one that is not there, nothing."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _checked(path: Path, remedy: str) -> Record:
     values = read_json(path, remedy)
     if not isinstance(values, dict):
         raise DataError(f"{path} holds {_kind(values)} and no JSON object; {remedy}")

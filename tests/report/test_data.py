@@ -2,6 +2,8 @@
 
 import math
 import shutil
+import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -76,6 +78,25 @@ def test_a_run_that_several_tables_show_is_one(folder: Path, repository: Path) -
     methods = report.methods
     assert {"Self-Aug", "DP-Mix_Self", "DP-Mix_Diff"} <= set(methods)
     assert len(set(methods)) == len(methods)
+
+
+def test_each_record_is_opened_once(folder: Path, repository: Path) -> None:
+    """A run that Tables 3 and 10 show, and of which a value, an ε and all that a cell opens are read."""
+    catalogue = lay(folder, repository, "3", "10")
+    opened: Counter[str] = Counter()
+
+    def count(event: str, arguments: tuple[object, ...]) -> None:
+        if event == "open" and counting and str(arguments[0]).endswith(".json"):
+            opened[str(arguments[0])] += 1
+
+    counting = False
+    sys.addaudithook(count)
+    counting = True
+    report = collect(RESULTS, catalogue)
+    counting = False
+    records = {run.path for run in report.runs.values() if run.state == "done"}
+    assert len(records) > 200
+    assert {opened[path] for path in records} == {1}
 
 
 def test_a_cell_shows_the_seeds_that_it_has(folder: Path, repository: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from dpmix.errors import DataError
 from dpmix.files import write_json
-from dpmix.seals import SEAL, read_record, record_digest, records, seal_of, write_record
+from dpmix.seals import SEAL, read_record, record_digest, records, records_read_once, seal_of, write_record
 
 VALUES = {"b": [1, 2.5, None], "ε": {"d": float("inf"), "c": "–"}, "a": (1, 2)}
 
@@ -53,6 +53,26 @@ def test_two_runs_of_the_same_have_the_same_digest_and_their_times_are_checked_t
     one.write_text(one.read_text().replace("3.0", "2.0"))
     with pytest.raises(DataError, match=r"one\.json was damaged or changed"):
         read_record(one)
+
+
+def test_within_records_read_once_a_file_is_opened_once_until_it_changes(tmp_path: Path) -> None:
+    path = tmp_path / "made.json"
+    write_record(path, {"accuracy": 80})
+    with records_read_once():
+        first = read_record(path)
+        with records_read_once():
+            assert read_record(path) is first
+        write_record(path, {"accuracy": 80.25})
+        assert read_record(path) == {"accuracy": 80.25}
+        write_json(path, {**json.loads(path.read_text(encoding="utf-8")), "accuracy": 80.5})
+        for _ in range(2):
+            with pytest.raises(DataError, match="was damaged or changed"):
+                read_record(path)
+        path.unlink()
+        with pytest.raises(DataError, match=r"made\.json"):
+            read_record(path)
+    write_record(path, {"accuracy": 81})
+    assert read_record(path) is not read_record(path)
 
 
 def test_every_byte_of_a_record_counts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
