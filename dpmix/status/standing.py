@@ -12,6 +12,9 @@ from dpmix.catalogue.jobs import SEVERAL, jobs, needed_for
 from dpmix.status.failures import Failure, logged, reported
 from dpmix.status.records import Call, Took, calls, is_locked, is_running, started, took
 
+# What makes all of a scale, as docs/use.md has it.
+EVERYTHING = ("all_tables", "all_figures", "report")
+
 
 @dataclass(frozen=True)
 class Row:
@@ -175,6 +178,7 @@ def command(catalogue: Catalogue, words: Sequence[str], params: str | None = Non
         words: targets or paths of artefacts.
         params: the params file, if it is not `params.yaml`.
     """
+    words = EVERYTHING if list(words) == ["all"] else words  # as the README's commands do, and not "--cores all all"
     parts = ["snakemake", "--cores", "all"]
     if params is not None:
         parts += ["--configfile", params]

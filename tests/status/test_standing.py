@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from dpmix.catalogue.catalogue import Catalogue
+from dpmix.catalogue.jobs import needed_for
 from dpmix.params.read import read
-from dpmix.status.standing import Row, Standing, standing
+from dpmix.status.standing import Row, Standing, command, standing
 from tests.status.conftest import copied, standing_of
 from tests.workflow.test_workflow import REDUCED, Clone, new_clone
 
@@ -18,12 +19,20 @@ def row(found: Standing, name: str) -> Row:
     return one
 
 
+def test_the_command_for_everything_is_the_documented_one(repository: Path) -> None:
+    catalogue = Catalogue(read(repository / "params.yaml"))
+    typed = command(catalogue, ["all"])
+    assert f"\n{typed} " in (repository / "docs" / "use.md").read_text(encoding="utf-8")
+    # It is what the default target makes.
+    assert needed_for(catalogue, typed.split()[3:]) == needed_for(catalogue, [])
+
+
 def test_nothing_is_made_in_a_fresh_clone(tmp_path: Path, repository: Path) -> None:
     found = standing_of(new_clone(tmp_path / "clone", repository, REDUCED))
     assert row(found, "table2") == Row("table2", 0, 0, 0, 4, "none")
     assert (found.prepared.missing, found.together.missing) == (3, 7)
     assert (found.process, found.failures, found.seconds_left, found.unknown) == ("none", [], None, 7)
-    assert found.goes_on == "snakemake --cores all all"
+    assert found.goes_on == "snakemake --cores all all_tables all_figures report"
 
 
 def test_a_finished_table_and_one_that_shares_its_runs(finished: Clone) -> None:
