@@ -120,3 +120,44 @@ def test_a_rule_runs_as_a_job_with_what_the_profile_asks_for(clone, tmp_path, re
     assert "MinMemoryNode=32000M" in shown
     assert "TimeLimit=12:00:00" in shown
     assert list((clone / "logs" / "slurm").rglob(f"{job}.log"))
+
+
+SLOW = """\
+from dpmix.workflow import retries
+
+
+rule slow:
+    output:
+        "slow.txt",
+    resources:
+        **retries.resources(workflow),
+    shell:
+        "sleep 75; touch {output}"
+"""
+
+
+@pytest.mark.slow
+@needs(SLURM, not missing_programs())
+@pytest.mark.timeout(900)
+def test_a_job_that_really_runs_out_of_time_gets_more_time_and_no_more_memory(clone, tmp_path, repository):
+    """A minute is too little for it and two are enough; Slurm looks at limits every minute or so."""
+    home = tmp_path / "slurm"
+    home.mkdir()
+    profile = clone / "slurm" / "config.yaml"
+    profile.write_text(profile.read_text().replace("runtime: 720 * attempt", "runtime: 1 * attempt"))
+    (clone / "Slow").write_text(SLOW)
+    with cluster(home) as slurm:
+        output = snakemake(
+            clone,
+            *("--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "10", "--snakefile", "Slow"),
+            path=f"{slurm.commands}:{os.environ['PATH']}",
+        )  # fmt: skip
+        first, second = re.findall(r"SLURM jobid (\d+)", output)
+        shown = {job: slurm.run("scontrol", "show", "job", job) for job in (first, second)}
+    assert "JobState=TIMEOUT" in shown[first]
+    assert "TimeLimit=00:01:00" in shown[first]
+    assert "JobState=COMPLETED" in shown[second]
+    assert "TimeLimit=00:02:00" in shown[second]
+    assert all("MinMemoryNode=32000M" in one for one in shown.values())
+    (log,) = (clone / "logs" / "slurm" / "rule_slow").glob(f"{first}.log")
+    assert "DUE TO TIME LIMIT" in log.read_text()

@@ -9,6 +9,8 @@ for job in jobs_for(CanaryAttack):
             f"logs/attacks/{job.name}.log",
         conda:
             "../../environment.yml"
+        resources:
+            **GROWING,
         params:
             step=STEP,
         shell:

@@ -16,6 +16,7 @@ from dpmix.data import origin
 from dpmix.errors import DpmixError, one_line
 from dpmix.params.read import load_configuration
 from dpmix.params.registries import encoder_libraries
+from dpmix.workflow import retries
 from dpmix.workflow.call import when_called
 from snakemake.exceptions import WorkflowError
 
@@ -48,6 +49,9 @@ LAUNCH = (
     if GPUS > 1
     else "python -m dpmix"
 )
+
+# What a job ran out of, it gets more of when it is tried again.
+GROWING = retries.resources(workflow)
 
 # What others wait for goes before all training jobs, which say their own priority.
 FIRST = 3

@@ -13,6 +13,7 @@ for job in jobs_for(Distance):
             "../../environment.yml"
         threads: CATALOGUE.spec.bundle.threads
         resources:
+            **GROWING,
             gpu=min(GPUS, 1),
         params:
             step=STEP,

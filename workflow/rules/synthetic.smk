@@ -25,6 +25,7 @@ rule synthetic:
         "../../environment.yml"
     threads: CATALOGUE.spec.bundle.threads
     resources:
+        **GROWING,
         gpu=min(GPUS, 1),
     params:
         step=STEP,
@@ -44,6 +45,8 @@ rule synthetic_images:
     priority: FIRST
     conda:
         "../../environment.yml"
+    resources:
+        **GROWING,
     params:
         step=STEP,
     shell:

@@ -12,6 +12,8 @@ for job in jobs_for(PlanFile, PublishedPrivacy):
         priority: FIRST
         conda:
             "../../environment.yml"
+        resources:
+            **GROWING,
         params:
             step=STEP,
         shell:
@@ -34,6 +36,7 @@ for job in jobs_for(Selection) + jobs_for(Experiment, GradientRecord):
             "../../environment.yml"
         threads: CATALOGUE.spec.bundle.threads
         resources:
+            **GROWING,
             gpu=GPUS,
         params:
             launch=LAUNCH,
@@ -57,6 +60,7 @@ for job in jobs_for(ZeroShot):
             "../../environment.yml"
         threads: CATALOGUE.spec.bundle.threads
         resources:
+            **GROWING,
             gpu=min(GPUS, 1),
         params:
             step=STEP,
