@@ -89,11 +89,17 @@ def record(model: Path, run: Mapping[str, Any], facts: Mapping[str, Any]) -> dic
     Raises:
         DataError: if the file is no whole released model.
         ParamsError: for facts that are none.
-        PrivacyError: if the run's record is of other steps than the model's file, or its ε is no promise.
+        PrivacyError: if the run's record is of other steps than the model's file, its ε is no promise, or its noise is
+            banded: then neither noise nor samples of its steps are independent, as all that is written here says.
     """
     known = facts_of(facts)
     statement = read_statement(model)
     experiment, versions = run["experiment"], run["versions"]
+    if experiment.get("bands", 1) > 1:
+        raise PrivacyError(
+            f"{model} was trained with banded noise, which a model's folder cannot describe; hand out the file itself, "
+            "which says its epsilon: dpmix statement FILE"
+        )
     alike = _steps_are_alike(experiment)
     computed = from_file(model, statement, alike)
     executed = sum(row.steps for row in statement.mechanism)
@@ -250,7 +256,7 @@ def _weights(experiment: Mapping[str, Any]) -> str:
 
 def _steps_are_alike(experiment: Mapping[str, Any]) -> bool:
     """Whether every executed step was a Poisson-subsampled Gaussian one, for which several images can be accounted."""
-    plain = {"bands": 1, "update": "sgd", "microbatch_size": 1}
+    plain = {"update": "sgd", "microbatch_size": 1}
     return all(experiment.get(name, value) == value for name, value in plain.items())
 
 

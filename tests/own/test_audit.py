@@ -55,6 +55,24 @@ def test_a_third_of_the_noise_is_contradicted(target: Target) -> None:
     assert found.lines()[3].endswith(": contradicted")
 
 
+def test_both_bounds_hold_together_with_the_confidence(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each with half of the failures that are allowed: the larger one is then as sure as is said."""
+    seen: list[np.ndarray] = []
+    monkeypatch.setattr(own, "scores", lambda sums, plan: seen.append(scores(sums, plan)) or seen[-1])
+    loud = replace(target, plan=replace(target.plan, noise_multiplier=target.plan.noise_multiplier / 5))
+    found = measured(loud, 500)
+    inside, outside = (np.concatenate(part) for part in (seen[: found.runs], seen[found.runs :]))
+    assert len(inside) == len(outside) == found.observations
+    assert found.confidence == 0.95
+    bounds = {
+        method: epsilon_lower_bound(inside, outside, target.plan.delta, 0.975, method)  # type: ignore[arg-type]
+        for method in ("threshold", "gdp")
+    }
+    assert found.without_assumptions == pytest.approx(bounds["threshold"])
+    assert found.epsilon_lower_bound == pytest.approx(max(bounds.values()))
+    assert bounds["threshold"] > 1
+
+
 def a_third_of_the_noise(patch: pytest.MonkeyPatch) -> None:
     add = SecureNoise.add
 

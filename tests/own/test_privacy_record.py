@@ -14,6 +14,7 @@ from dpmix.errors import DataError, ParamsError, PrivacyError
 from dpmix.files import read_json, write_json
 from dpmix.own import privacy_record
 from dpmix.own.model_folder import ModelFolder
+from dpmix.release.statement import read_statement
 from dpmix.seals import save_tensors
 from dpmix.training.runner import make
 from tests.own.folders import Made, Written, write
@@ -152,6 +153,21 @@ def test_where_the_steps_are_a_bound_of_one_image_nothing_is_said_of_several(sha
     plain = privacy_record.record(shapes.model, run, {})
     assert not plain["mechanism"]["bound_of_one_image"]
     assert None not in [one["epsilon"] for one in plain["guarantee"]["persons"]]
+
+
+def test_banded_noise_is_refused_in_a_line_that_says_what_to_hand_out(world: World) -> None:
+    """Its file counts the steps of one record, of which there are fewer than were executed."""
+    run = world.experiment(release=True, epochs=4, bands=2)
+    make([run], "demo")
+    with pytest.raises(PrivacyError, match=r"was trained with banded noise, .*: dpmix statement FILE") as caught:
+        write(run, "banded-model")
+    assert len(str(caught.value).splitlines()) == 1
+    assert not Path("banded-model").exists()
+    # The remedy: the file says its ε by itself.
+    model = run.directory("demo") / "model.safetensors"
+    statement = read_statement(model)
+    assert statement.computed_again() == pytest.approx(statement.epsilons)
+    assert sum(row.steps for row in statement.mechanism) < read_json(run.path("demo"))["steps"]["executed"]
 
 
 def test_photographs_by_which_features_are_scaled_are_among_the_public_data(shapes: Made) -> None:

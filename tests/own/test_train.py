@@ -19,6 +19,7 @@ from dpmix.privacy.accounting import Steps, composed_epsilons, rounded_up
 from dpmix.release.statement import read_statement
 from dpmix.training import heads
 from tests.own.images import draw
+from tests.own.test_spent import a_run
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 LEDGER = Path("my-images.dpmix-spent.json")
@@ -97,6 +98,9 @@ def test_sample_and_noise_are_new_each_time_and_what_is_spent_adds_up(
     # By another door to the same images.
     lines = [f"{path.relative_to(images)},{path.parent.name}" for path in sorted(images.rglob("*.png"))]
     (images / "labels.csv").write_text("\n".join(["file_name,label", *lines]), encoding="utf-8")
+    # Neither research nor what protects somebody else adds up with them.
+    for other in (a_run(state="research", steps=9), a_run(unit="person", steps=9)):
+        spent.Record(LEDGER).begin(other)
     second = train(images / "labels.csv", epsilon=2, output="other", **quick)
     assert [path.name for path in Path().rglob("*.dpmix-spent.json")] == [LEDGER.name]
     rows = [row for folder in (first, second) for row in read_statement(folder / "model.safetensors").mechanism]

@@ -22,11 +22,13 @@ from dpmix.files import read_json
 from dpmix.own import model_folder, spent
 from dpmix.own.train import train
 from dpmix.own.work_folder import entered
+from dpmix.privacy.accounting import Steps, composed_epsilons
 from dpmix.release.statement import read_statement
 from dpmix.training import heads
 from tests.needs import LINUX, needs
 from tests.own import kills
 from tests.own.images import draw
+from tests.own.test_spent import a_run
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 LEDGER = Path("my-images.dpmix-spent.json")
@@ -99,6 +101,25 @@ def test_ctrl_c_leaves_a_run_that_the_very_command_on_the_screen_resumes(
     assert run.state == "finished"
     assert run.planned + 1 <= run.steps <= run.planned + 1 + run.planned // 50
     assert not WORK.exists()
+
+
+def test_a_run_that_goes_on_is_announced_with_all_that_it_may_have_lost(
+    stopped: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = spent.Record(LEDGER)
+    (mine,) = record.runs()
+    assert stopped.exists()
+    assert mine.steps >= 7
+    earlier = record.begin(a_run(steps=20, state="finished"))
+    capsys.readouterr()
+    train("my-images", resume=True)
+    (said,) = re.findall(r"together with this one ε = ([\d.]+) at", capsys.readouterr().err)
+    rows = [
+        Steps(earlier.noise_multiplier, earlier.sampling_rate, earlier.steps),
+        Steps(mine.noise_multiplier, mine.sampling_rate, mine.steps + mine.planned),
+    ]
+    joint = composed_epsilons(rows, delta=mine.delta)["pld"]
+    assert joint <= float(said) <= joint + 0.011
 
 
 @needs(LINUX, hasattr(os, "fork") and hasattr(signal, "SIGKILL"))
