@@ -292,7 +292,9 @@ def test_every_path_is_found_again_with_what_it_needs(catalogues: dict[str, Cata
 
 
 def test_a_path_that_nothing_asks_for_is_one_line(paper: Catalogue) -> None:
-    with pytest.raises(ParamsError, match=r"at scale paper asks for results/x\.json; was it changed since\?"):
+    with pytest.raises(
+        ParamsError, match=r"at scale paper asks for results/x\.json; was it changed since, or dpmix's code\?"
+    ):
         paper.find("results/x.json")
     with pytest.raises(ParamsError, match="unknown table '14'"):
         paper.cells("14")

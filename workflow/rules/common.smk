@@ -140,3 +140,8 @@ def inputs_of(job):
     """The files that a job needs and does not make itself."""
     needed = {path for output in job.paths for path in CATALOGUE.inputs(output)}
     return ancient(sorted(needed - set(job.paths)))
+
+
+def title_of(name):
+    """What a table is called below its number."""
+    return CATALOGUE.spec.tables[name].layout(name).title

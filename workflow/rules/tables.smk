@@ -1,8 +1,3 @@
-def title_of(name):
-    """What a table is called below its number."""
-    return CATALOGUE.spec.tables[name].layout(name).title
-
-
 # By name: the paper's by number, and whatever else the params hold.
 TABLES = CATALOGUE.tables
 
