@@ -114,7 +114,14 @@ def on_disk(folder: Path = Path()) -> dict[str, Any]:
             found[path.relative_to(folder).as_posix()] = path.read_bytes()
             if path.name == "metrics.json":
                 found[path.relative_to(folder).as_posix()] = {**read_record(path), "times": None}
+            elif path.parent.name == "stamps":  # digests of files, times and all
+                found[path.relative_to(folder).as_posix()] = {name: sorted(of) for name, of in stamp_at(path).items()}
     return found
+
+
+def stamp_at(path: Path) -> dict[str, dict[str, str]]:
+    record = read_record(path)
+    return {name: record[name] for name in ("made", "of")}
 
 
 def test_one_call_makes_a_run_and_all_that_it_is_made_from_and_another_makes_nothing(catalogue: Catalogue) -> None:

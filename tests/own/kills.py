@@ -66,7 +66,7 @@ def begin(options: dict[str, Any], moment: str) -> None:
 
 
 def keeping(weights: Path, call: Callable[..., Any]) -> Callable[..., Any]:
-    """`dpmix.training.heads.train_heads`, but the weights of its one head are kept in a file."""
+    """`dpmix.training.heads.train_methods`, but the weights of its one head are kept in a file."""
 
     def called(*arguments: Any, **options: Any) -> Any:
         (outcome,) = made = call(*arguments, **options)
@@ -78,9 +78,9 @@ def keeping(weights: Path, call: Callable[..., Any]) -> Callable[..., Any]:
 
 def main(runs: list[tuple[str, dict[str, Any]]]) -> None:
     own._CHECKPOINT_SECONDS = 0.0
-    train_heads, here = heads_job.train_heads, Path.cwd()
+    train_methods, here = heads_job.train_methods, Path.cwd()
     for moment, options in runs:
-        heads_job.train_heads = keeping(here / f"{options['output']}.npz", train_heads)
+        heads_job.train_methods = keeping(here / f"{options['output']}.npz", train_methods)
         ended = in_a_process(partial(begin, options, moment))
         assert ended == (0 if moment == "never" else signal.SIGKILL), (moment, ended)
         if moment != "never":
