@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PICTURE = ROOT / "docs" / "report.png"
 RESULTS = ROOT / "results" / "reference" / "demo"
 PAGE = ROOT / "dpmix" / "report" / "page"
-SIZE = {"width": 1280, "height": 1000}
+SIZE = {"width": 1280, "height": 1130}
 DIGEST = "inputs"
 
 

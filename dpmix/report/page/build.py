@@ -1,6 +1,7 @@
 """Writes `index.html`: all of a report on a page that needs no network and no other file."""
 
 import base64
+import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -148,7 +149,9 @@ def _asset(name: str) -> str:
 
 
 def _picture(chart: Chart, within: str = "") -> _Picture:
-    note = "" if chart.name in ("claims", NAME) else _CUT
+    drawn = '"field": "low"' in json.dumps({name: part for name, part in chart.spec.items() if name != "data"})
+    spread = drawn and any("low" in one for one in chart.spec["data"]["values"])
+    note = _CUT if spread and chart.name not in ("claims", NAME) else ""
     return _Picture(chart.name, escape(chart.title), chart.alternative, svg(chart, within), note)
 
 

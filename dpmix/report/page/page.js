@@ -105,7 +105,8 @@ form.addEventListener("reset", () => {
 
 const drawnAt = new WeakMap();
 
-function fitted(chart, width) {
+function fitted(chart, width, labels) {
+  const panelWidth = (most, room) => Math.max(110, Math.min(most, room - labels));
   const spec = structuredClone(chart.spec);
   const fits = row => matches(
     Object.fromEntries(FACETS.map(name => [name, row[`f_${name}`]])), row.end);
@@ -115,12 +116,14 @@ function fitted(chart, width) {
     const panels = new Set(spec.data.values.map(row => row.panel)).size;
     const most = Math.max(1, Math.floor(width / (chart.panel + chart.margin)));
     spec.columns = Math.min(most, panels, panels === 4 && most === 3 ? 2 : most);
-    spec.spec.width = Math.max(110, Math.min(380, Math.floor(width / spec.columns) - chart.margin - 14));
+    spec.spec.width = panelWidth(380, Math.floor(width / spec.columns));
+    const longest = Math.max(...spec.data.values.map(row => row.panel?.length ?? 0));
+    if (7.5 * longest > spec.spec.width) spec.facet.header = {labelExpr: "split(datum.label, ', ')"};
     spec.facet.sort = spec.facet.sort?.filter(panel => spec.data.values.some(row => row.panel === panel));
   } else if (spec.vconcat) {
-    for (const part of spec.vconcat) part.width = Math.max(110, Math.min(640, width - chart.margin - 14));
+    for (const part of spec.vconcat) part.width = panelWidth(640, width);
   } else {
-    spec.width = Math.max(110, Math.min(620, width - chart.margin - 14));
+    spec.width = panelWidth(620, width);
   }
   spec.config.legend.columns = Math.max(1, Math.min(spec.config.legend.columns, Math.floor(width / 150)));
   return spec;
@@ -133,15 +136,26 @@ async function draw(figure, again = false) {
   const wanted = `${width}/${chart.filtered === false ? "" : FACETS.map(name => state[name]).join("/")}`;
   if (!width || drawnAt.get(place) === wanted) return;
   drawnAt.set(place, wanted);
-  const spec = fitted(chart, width);
+  let spec = fitted(chart, width, chart.margin + 14);
   if (!spec) {
     place.replaceChildren(make("p", {class: "none", text: "Nothing in this picture is of what the filters ask."}));
     return;
   }
-  const made = make("div");
-  const {view} = await window.vegaEmbed(made, spec, {
-    actions: false, renderer: "svg", logLevel: 1,  // a filter may leave a layer empty, which is no error
-  });
+  const embed = async () => {
+    const made = make("div");
+    const {view} = await window.vegaEmbed(made, spec, {
+      actions: false, renderer: "svg", logLevel: 1,  // a filter may leave a layer empty, which is no error
+    });
+    return {made, view};
+  };
+  let {made, view} = await embed();
+  // How much labels take is known once they are drawn; panels get what is left.
+  const over = width - Number($("svg", made).getAttribute("width")), columns = spec.columns ?? 1;
+  if (over > 8) {
+    view.finalize();
+    spec = fitted(chart, width, chart.margin + 14 - Math.floor(over / columns));
+    ({made, view} = await embed());
+  }
   if (drawnAt.get(place) !== wanted) return;
   for (const part of $$("[role]", made)) part.removeAttribute("role");  // the whole has a role and a label
   $("svg", made).classList.add("live");
@@ -262,10 +276,11 @@ function strip(cell) {
   if (values.length < 2) return null;
   const [low, high] = cell.interval ?? [Math.min(...values), Math.max(...values)];
   const from = Math.min(low, ...values), to = Math.max(high, ...values), span = to - from || 1;
-  const x = value => 16 + (value - from) / span * 448;
+  const wide = Math.min(480, innerWidth - 80);  // so that its words are not shrunk
+  const x = value => 16 + (value - from) / span * (wide - 32);
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   const words = `Seeds ${values.map(value => fixed(value)).join(", ")}; mean ${fixed(cell.center)}; 95 % interval ${fixed(low)} to ${fixed(high)}`;
-  svg.setAttribute("viewBox", "0 0 480 64");
+  svg.setAttribute("viewBox", `0 0 ${wide} 64`);
   svg.setAttribute("role", "img");
   svg.setAttribute("aria-label", words);
   svg.setAttribute("class", "strip");
@@ -419,8 +434,15 @@ addEventListener("hashchange", () => {
   }
 });
 
-// A telephone shows the results first.
-if (matchMedia("(max-width: 60rem)").matches) $("nav details").open = false;
+// A narrow window has the contents, folded, below the title.
+const narrow = matchMedia("(max-width: 60rem)"), contents = $("nav");
+function placeContents() {
+  $("details", contents).open = !narrow.matches;
+  if (narrow.matches) $("header.first .lead").after(contents);
+  else $(".frame").prepend(contents);
+}
+narrow.addEventListener("change", placeContents);
+placeContents();
 
 fillFilters();
 readAddress();

@@ -47,6 +47,7 @@ class Opened:
     def __init__(self, browser: Any, url: str, width: int = 1280, theme: str = "light", **options: Any) -> None:
         self.window = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme, **options)
         self.page = self.window.new_page()
+        self.page.set_default_timeout(240_000)  # other processes may run beside
         self.said: list[str] = []
         self.page.on("console", lambda message: self.said.append(message.text))
         self.page.on("pageerror", lambda error: self.said.append(str(error)))
@@ -87,6 +88,39 @@ def test_no_error_nothing_too_wide_and_level_aa(browser: Any, url: str, width: i
         found = Axe().run(opened.page, options=AA)
         assert [(one["id"], one["nodes"][0]["html"][:200]) for one in found.response["violations"]] == []
         assert opened.said == []
+
+
+def test_a_narrow_window_has_the_contents_folded_below_the_title(browser: Any, url: str) -> None:
+    with Opened(browser, url, 360) as opened:
+        title, contents = opened.page.locator("h1"), opened.page.locator("nav")
+        assert contents.bounding_box()["y"] >= title.bounding_box()["y"] + title.bounding_box()["height"]
+        assert opened.page.locator("nav [data-for=table3] a").is_hidden()
+        contents.locator("summary").click()
+        assert opened.page.locator("nav [data-for=table3] a").is_visible()
+        opened.page.set_viewport_size({"width": 1280, "height": 900})
+        opened.page.locator("nav [data-for=table3] a").wait_for()
+        assert contents.bounding_box()["x"] == contents.bounding_box()["y"] == 0
+        opened.page.set_viewport_size({"width": 360, "height": 900})
+        opened.page.locator("nav [data-for=table3] a").wait_for(state="hidden")
+
+
+PANELS = """picture => [...picture.querySelectorAll("g.mark-group.cell > g > path.background")].map(panel => {
+  const {left, right, top} = panel.getBoundingClientRect(), frame = picture.getBoundingClientRect();
+  return [Math.round(left), Math.round(top), (right - frame.left) / frame.width];
+})"""
+
+
+@pytest.mark.parametrize("width", [768, 1280, 1920])
+def test_four_panels_stand_two_by_two_and_fill_their_card(browser: Any, url: str, width: int) -> None:
+    with Opened(browser, url, width) as opened:
+        picture = opened.page.locator("header figure[data-chart=table3]")
+        picture.locator("svg.live").wait_for()
+        panels = picture.evaluate(PANELS)
+        assert len(panels) == 4
+        assert len({left for left, _, _ in panels}) == 2
+        one, two, three, four = sorted(top for _, top, _ in panels)  # a label above an axis moves it a little
+        assert max(two - one, four - three) < 20 < three - two
+        assert max(right for _, _, right in panels) > 0.85
 
 
 def test_it_answers_within_a_second_and_is_small(browser: Any, url: str) -> None:

@@ -1,5 +1,6 @@
 import base64
 import re
+import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -96,6 +97,16 @@ def test_each_table_has_its_own_numbers_words_and_footers(tmp_path: Path) -> Non
         below = "Cells: this run, mean (sample standard deviation over seeds); below it, the paper, as printed."
         assert f"{below} Seeds: 1. Largest ε executed: 0.990. A <note>. " in words
         assert f"Make it again: snakemake --cores all --config scale=paper -- {anchor}" in words
+
+
+def test_only_a_picture_with_intervals_says_what_its_lines_are(tmp_path: Path, repository: Path) -> None:
+    root = results(tmp_path)
+    one = table("2", "demo")
+    write(replace(one, cells=tuple(replace(cell, values=cell.values[:1]) for cell in one.cells)), root / "tables")
+    shutil.copy(repository / "results" / "reference" / "demo" / "tables" / "table9.json", root / "tables")  # a heat map
+    found = Sections(build(root, root / "report" / "index.html").read_text(encoding="utf-8"))
+    said = {name for name in ("table2", "table9", "table10") if "Lines: 95 % intervals" in found.words[name]}
+    assert said == {"table10"}
 
 
 def test_nothing_is_fetched(tmp_path: Path) -> None:
