@@ -136,11 +136,6 @@ def files_of(target):
     return [*stamps.files_of(CATALOGUE, target), stamps.stamp_of(CATALOGUE, target)]
 
 
-def title_of(name):
-    """What a table is called below its number."""
-    return CATALOGUE.spec.tables[name].layout(name).title
-
-
 def inputs_of(job):
     """The files that a job needs and does not make itself."""
     needed = {path for output in job.paths for path in CATALOGUE.inputs(output)}
