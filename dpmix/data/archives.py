@@ -184,13 +184,28 @@ def _unpack(file: Path, folder: Path) -> None:
         shutil.rmtree(leftover, ignore_errors=True)
     aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        # A tar archive may name places outside of the folder; the standard library's zip reader never leaves it.
-        shutil.unpack_archive(file, aside, filter="data" if tarfile.is_tarfile(file) else None)
+        if tarfile.is_tarfile(file):
+            _unpack_tar(file, aside)
+        else:  # the standard library's zip reader never leaves the folder
+            shutil.unpack_archive(file, aside)
         if not (aside / folder.name).is_dir():
             raise FileNotFoundError(f"it holds no folder {folder.name}")
         replace_directory(aside / folder.name, folder)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _unpack_tar(file: Path, folder: Path) -> None:
+    """Unpack a tar archive, which may name places outside of the folder: then nothing of it."""
+    with tarfile.open(file) as archive:
+        if hasattr(tarfile, "data_filter"):
+            archive.extractall(folder, filter="data")
+            return
+        for member in archive:  # Python before 3.11.4
+            inside = (folder / member.name).resolve().is_relative_to(folder.resolve())
+            if not (inside and (member.isfile() or member.isdir())):
+                raise tarfile.ExtractError(f"{member.name!r} is no file or folder in it")
+        archive.extractall(folder)
 
 
 @contextlib.contextmanager
