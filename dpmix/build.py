@@ -253,4 +253,5 @@ def make_target(target: str, catalogue: "Catalogue", params: str | None = None) 
         from dpmix.tables.render import write
 
         write(tables.build(catalogue.tables[target], catalogue), results / "tables")
-    stamps.write(catalogue, target)
+    if target != "report" or all(Path(path).exists() for path in stamps.sources_of(catalogue, target)):
+        stamps.write(catalogue, target)  # a page of what is there so far is none that was asked for

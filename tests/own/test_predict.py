@@ -35,7 +35,7 @@ def test_it_says_what_the_released_model_says(model: ModelFolder, tmp_path: Path
     expected = list(classify(model.load(), files, batch=64))
     assert [one.image for one in found] == [str(file) for file in files]
     assert [one.label for one in found] == [name for name, _ in expected]
-    assert [one.probability for one in found] == pytest.approx([value for _, value in expected], abs=1e-6)
+    assert [one.probability for one in found] == pytest.approx([value for _, value in expected], abs=1e-5)
     assert len({one.label for one in found}) > 1
     for one in found:
         assert {name for name, _ in one.top} == set(model.classes)
