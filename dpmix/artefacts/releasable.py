@@ -94,6 +94,7 @@ ARTEFACTS = (
     "SyntheticStore",
     "EncoderModel",
     "DiffusionModel",
+    "InceptionWeights",
     "PlanFile",
     "PublishedPrivacy",
     "ZeroShot",
