@@ -126,4 +126,6 @@ def test_the_papers_scale(repository: Path, tmp_path: Path) -> None:
     found = standing(catalogue, tmp_path, "params.yaml")
     assert [row.name for row in found.rows] == list(catalogue.targets)
     assert found.together == Row("together", 0, 0, 0, len(catalogue.artefacts))
-    assert found.goes_on == "snakemake --cores all --configfile params.yaml --config scale=paper -- all_tables all_figures report"
+    assert found.goes_on == (
+        "snakemake --cores all --configfile params.yaml --config scale=paper -- all_tables all_figures report"
+    )
