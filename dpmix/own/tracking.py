@@ -23,13 +23,13 @@ class Tracker(Protocol):
         ...
 
 
-def refuse_absent(tensorboard: bool) -> None:
-    """Check that the package of what is asked for is installed.
+def refuse_absent() -> None:
+    """Check that TensorBoard is installed.
 
     Raises:
         ParamsError: if it is not.
     """
-    if tensorboard and importlib.util.find_spec("tensorboard") is None:
+    if importlib.util.find_spec("tensorboard") is None:
         raise ParamsError("--tensorboard needs a package that is not installed; install it: pip install tensorboard")
 
 

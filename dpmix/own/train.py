@@ -127,7 +127,8 @@ def train(
             f"{relative(asked.work)} holds an unfinished run; go on with it: "
             f"{resume_command(images, output, research)}; or delete it"
         )
-    refuse_absent(tensorboard is not None)
+    if tensorboard is not None:
+        refuse_absent()
     named = relative(asked.images)  # as of the working directory, which is about to be another
     board = expanded(tensorboard).absolute() / asked.output.name if tensorboard is not None else None
     with entered(asked.work):  # from here on no other process is in it, so that it may be removed
