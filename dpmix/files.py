@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from dpmix.errors import DataError, DpmixError, one_line
 
@@ -60,6 +60,26 @@ def atomic_directory(path: Path) -> Iterator[Path]:
             replace_directory(temporary, path)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def lock(file: int | IO[Any], taken: str | None = None) -> None:
+    """Have an open file or folder to this process alone, until it is closed; nothing where there are no such locks.
+
+    Args:
+        file: it, or its descriptor.
+        taken: what to say if another process has it; by default that one is waited for.
+
+    Raises:
+        DataError: with `taken`.
+    """
+    try:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | (fcntl.LOCK_NB if taken else 0))
+    except BlockingIOError as error:
+        raise DataError(str(taken)) from error
+    except (ImportError, OSError):
+        return
 
 
 def replace_directory(new: Path, path: Path) -> None:

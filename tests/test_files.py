@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from dpmix import files
-from dpmix.errors import DpmixError
-from dpmix.files import atomic_directory, atomic_file, read_json, replace_directory, write_json, write_text
+from dpmix.errors import DataError, DpmixError
+from dpmix.files import atomic_directory, atomic_file, lock, read_json, replace_directory, write_json, write_text
 from tests.old_files import OLD, names, old_folder
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -189,3 +189,12 @@ def test_a_folder_in_the_place_of_a_file_is_one_line_and_stays(tmp_path: Path, m
             write_text(path, "x")
     assert names(tmp_path) == ["made"]
     assert names(tmp_path / "made") == []
+
+
+def test_a_lock_is_one_process_until_it_is_closed(tmp_path: Path) -> None:
+    with (tmp_path / "lock").open("w") as first, (tmp_path / "lock").open("w") as second:
+        lock(first)
+        with pytest.raises(DataError, match="^another has it; wait for it$"):
+            lock(second, "another has it; wait for it")
+    with (tmp_path / "lock").open("w") as third:
+        lock(third, "another has it; wait for it")

@@ -19,7 +19,7 @@ from dpmix.data.class_names import readable
 from dpmix.data.decoding import Part, part_of_paths
 from dpmix.downloads import download, is_whole
 from dpmix.errors import DataError, ParamsError, one_line, suggestion
-from dpmix.files import replace_directory
+from dpmix.files import lock, replace_directory
 from dpmix.network import full_disk
 from dpmix.params.registries import DATA_SETS, registered
 
@@ -217,11 +217,7 @@ def _locked(raw: Path, name: str) -> Iterator[None]:
     except OSError as error:
         raise DataError(f"cannot write to {raw}: {error.strerror}; choose another folder for downloads") from error
     with file:
-        # Some file systems have no locks; a second download is then only wasteful.
-        with contextlib.suppress(ImportError, OSError):
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX)
+        lock(file)  # where there are none, a second download is only wasteful
         yield
 
 

@@ -22,7 +22,7 @@ from dpmix.data import origin
 from dpmix.data.decoding import Part, Pool, decode, part_of_paths
 from dpmix.data.inspection import damaged_in, refuse_damaged
 from dpmix.errors import DataError, DpmixError
-from dpmix.files import read_json, replace_directory, write_json
+from dpmix.files import lock, read_json, replace_directory, write_json
 from dpmix.progress import progress
 from dpmix.seals import FILES, digests_of, write_record
 
@@ -116,8 +116,8 @@ def _partial_store(out: Path, settings: Mapping[str, Any]) -> Iterator[Path]:
     folder = out.with_name(f".{out.name}.partial")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder / ".lock").open("w") as lock:
-            _lock(lock, out)
+        with (folder / ".lock").open("w") as file:
+            lock(file, f"another process is making {out}; wait for it, or stop it")
             known = folder / _SETTINGS
             if not (known.is_file() and known.read_text(encoding="utf-8") == json.dumps(settings, sort_keys=True)):
                 for old in folder.iterdir():
@@ -132,18 +132,6 @@ def _partial_store(out: Path, settings: Mapping[str, Any]) -> Iterator[Path]:
             f"cannot write {out}: {error.strerror}; free space or choose another folder, and run the same command "
             f"again (what is decoded stays in {folder})"
         ) from error
-
-
-def _lock(file: IO[str], out: Path) -> None:
-    # On file systems without locks, two processes at once are not noticed.
-    try:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise DataError(f"another process is making {out}; wait for it, or stop it") from error
-    except (ImportError, OSError):
-        return
 
 
 def _write_images(path: Path, part: Part, shape: tuple[int, int, int], label: str) -> None:

@@ -27,7 +27,7 @@ from pydantic import Field, ValidationError
 
 from dpmix.data.listing import Listing
 from dpmix.errors import DataError, DpmixError, one_line
-from dpmix.files import read_json, write_json
+from dpmix.files import lock, read_json, write_json
 from dpmix.own.place import other_places, place_of
 from dpmix.params.declared import Spec
 from dpmix.privacy.accounting import Steps, rounded_up
@@ -208,18 +208,13 @@ class Record:
     def _locked(self) -> Iterator[None]:
         """Alone among processes, so that of two runs that begin at once neither is lost."""
         try:
-            import fcntl
-        except ImportError:  # no such locks here
-            yield
-            return
-        try:
             folder = os.open(self.path.parent, os.O_RDONLY)
         except OSError as error:
             raise DpmixError(
                 f"{self.path.parent} cannot be opened ({error.strerror}); name a file elsewhere: --ledger FILE"
             ) from error
         try:
-            fcntl.flock(folder, fcntl.LOCK_EX)
+            lock(folder)
             yield
         finally:
             os.close(folder)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dpmix.errors import DataError, DpmixError
+from dpmix.files import lock
 
 _MARK = ".dpmix-unfinished"
 
@@ -34,22 +35,11 @@ def entered(work: Path) -> Iterator[None]:
     except OSError as error:
         raise DpmixError(f"{work} cannot be made ({error.strerror}); name another folder: --output FOLDER") from error
     try:
-        _alone(handle, work)
+        lock(handle, f"another process is training in {work}; wait for it, or stop it")
         with contextlib.chdir(work):
             yield
     finally:
         os.close(handle)
-
-
-def _alone(handle: int, work: Path) -> None:
-    try:
-        import fcntl
-
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise DataError(f"another process is training in {work}; wait for it, or stop it") from error
-    except (ImportError, OSError):  # a system without such locks
-        return
 
 
 def empty() -> None:

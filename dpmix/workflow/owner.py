@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 
 from dpmix.errors import DpmixError
-from dpmix.files import write_json
+from dpmix.files import lock, write_json
 
 RECORDS = Path(".snakemake")
 _CALLERS, _LOCKS = "callers", "locks"
@@ -30,7 +30,8 @@ class Caller:
         boot: what the machine was given when it was started, another each time; empty where that is not known.
         space: the space in which `process` is a number, as containers have their own; 0 where that is not known.
         process: its number.
-        birth: what its machine's clock said when it was started, in a unit of its own; 0 where that is not known.
+        birth: how long its machine had run when it was started, in a unit of its own; 0 where that is not known. No
+            setting of a clock changes it, as it would a time of day.
         since: when it called, as people write it.
     """
 
@@ -160,10 +161,7 @@ def _alone(folder: Path) -> Iterator[None]:
     """Two calls that start at once look one after the other; where a file system has no such locks, side by side."""
     handle = os.open(folder, os.O_RDONLY)
     try:
-        with contextlib.suppress(ImportError, OSError):
-            import fcntl
-
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        lock(handle)
         yield
     finally:
         os.close(handle)
