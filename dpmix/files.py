@@ -62,24 +62,25 @@ def atomic_directory(path: Path) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
-def lock(file: int | IO[Any], taken: str | None = None) -> None:
-    """Have an open file or folder to this process alone, until it is closed; nothing where there are no such locks.
+def lock(file: int | IO[Any], wait: bool = True) -> bool:
+    """Have an open file or folder to this process alone, until it is closed; where there are no such locks, as it is.
 
     Args:
         file: it, or its descriptor.
-        taken: what to say if another process has it; by default that one is waited for.
+        wait: for another process that has it.
 
-    Raises:
-        DataError: with `taken`.
+    Returns:
+        Whether no other process has it.
     """
     try:
         import fcntl
 
-        fcntl.flock(file, fcntl.LOCK_EX | (fcntl.LOCK_NB if taken else 0))
-    except BlockingIOError as error:
-        raise DataError(str(taken)) from error
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
     except (ImportError, OSError):
-        return
+        return True
+    return True
 
 
 def replace_directory(new: Path, path: Path) -> None:

@@ -117,7 +117,8 @@ def _partial_store(out: Path, settings: Mapping[str, Any]) -> Iterator[Path]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / ".lock").open("w") as file:
-            lock(file, f"another process is making {out}; wait for it, or stop it")
+            if not lock(file, wait=False):
+                raise DataError(f"another process is making {out}; wait for it, or stop it")
             known = folder / _SETTINGS
             if not (known.is_file() and known.read_text(encoding="utf-8") == json.dumps(settings, sort_keys=True)):
                 for old in folder.iterdir():

@@ -35,7 +35,8 @@ def entered(work: Path) -> Iterator[None]:
     except OSError as error:
         raise DpmixError(f"{work} cannot be made ({error.strerror}); name another folder: --output FOLDER") from error
     try:
-        lock(handle, f"another process is training in {work}; wait for it, or stop it")
+        if not lock(handle, wait=False):
+            raise DataError(f"another process is training in {work}; wait for it, or stop it")
         with contextlib.chdir(work):
             yield
     finally:
