@@ -231,7 +231,7 @@ WRITES = {
 }  # fmt: skip
 # Where a file is written otherwise, and why that is right.
 OTHERWISE = {
-    "archives.py": {"_locked", "_unpack_tar"},  # an empty file that is locked
+    "archives.py": {"_locked", "_unpack_tar"},  # an empty file that is locked; a folder aside, which is renamed
     "downloads.py": {"_receive"},  # beside the file's place, which it takes when its digest is right
     "draw.py": {"_save"},  # into memory; then, whole or not at all, to disk
     "folder.py": {"append_lines"},  # a journal: a line that was cut short is dropped
