@@ -1,6 +1,5 @@
 """A model's folder as training leaves it: a head on the smallest encoder, trained on shapes and released."""
 
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dpmix.artefacts.data import EncoderModel, SyntheticStore
+from dpmix.artefacts.data import EncoderModel
 from dpmix.artefacts.experiment import Experiment
-from dpmix.own import model_folder
-from dpmix.own.model_folder import ModelFolder
+from dpmix.own.model import model_folder
+from dpmix.own.model.model_folder import ModelFolder
 from dpmix.training.runner import make
-from tests.training.conftest import CLASSES, ENCODER, PIXELS, SYNTHETIC, World, draw, write_store
+from tests.training.conftest import CLASSES, ENCODER, World, draw
 
 Written = Callable[..., ModelFolder]
 
@@ -42,11 +41,7 @@ def shapes(tmp_path_factory: pytest.TempPathFactory, encoder_folder: Path) -> Ma
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(where)
         world = World(where, encoder_folder)
-        world.write_images()
-        write_store(SyntheticStore(synthetic=SYNTHETIC, resolution=PIXELS).path("demo").parent, train=draw(48, 2))
-        target = EncoderModel(encoder=ENCODER).path("demo").parent
-        target.parent.mkdir(parents=True)
-        os.symlink(encoder_folder, target)
+        world.write_inputs()
         run = world.experiment(release=True)
         make([run], "demo")
         folder = write(run, privacy={"learning_rate": "rule", "command": "dpmix train shapes"})

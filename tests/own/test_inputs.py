@@ -18,7 +18,7 @@ from PIL import Image
 from dpmix.files import read_json
 from dpmix.release.statement import read_statement
 from tests.data.test_pixels import SEEN
-from tests.own.images import draw, split_folders
+from tests.own.drawn import draw, split_folders
 from tests.own.verbs import VERBS, Call
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.slow, pytest.mark.timeout(900)]

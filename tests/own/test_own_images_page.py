@@ -14,7 +14,7 @@ from PIL import Image
 
 from dpmix.cli import main
 from dpmix.files import read_json
-from dpmix.own.recipe import recipe
+from dpmix.own.choices.recipe import recipe
 from dpmix.release.statement import read_statement
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.slow, pytest.mark.timeout(900)]
@@ -23,19 +23,19 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "own-images" / "README.md"
 
 
 def commands() -> Iterator[list[str]]:
-    """The commands in blocks of the page, up to the way of `params.yaml`."""
-    text = PAGE.read_text(encoding="utf-8").partition("## Grids of experiments")[0]
-    for block in re.findall(r"```sh\n(.*?)```", text, flags=re.DOTALL):
+    """The commands in blocks of the page, all of which are verbs."""
+    for block in re.findall(r"```sh\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL):
         for line in block.splitlines():
-            if line.startswith("dpmix "):
-                yield shlex.split(line, comments=True)
+            words = shlex.split(line, comments=True)
+            assert words[0] == "dpmix"
+            yield words
 
 
 @pytest.fixture
 def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of the page: 2 classes of 60 images, real ones where there are some."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("dpmix.own.recipe.MOST_OF_EACH", 16)  # a tenth of the time, on so few images
+    monkeypatch.setattr("dpmix.own.choices.recipe.EPOCHS", 8)  # a third of the steps, on so few images
     real = Path(os.environ.get("DPMIX_SHARED_DATA", "nowhere"), "cifar10", "test.zip")
     random = np.random.default_rng(0)
     for number, name in enumerate(("airplane", "automobile")):
@@ -103,21 +103,50 @@ def test_the_audit_of_the_page(
     assert [path.name for path in Path().iterdir()] == ["my-images"]
 
 
-def test_what_more_epochs_gain_is_what_was_measured(repository: Path) -> None:
+def test_what_epochs_gain_is_what_was_measured(repository: Path) -> None:
     section = PAGE.read_text(encoding="utf-8").partition("## How near to no privacy")[2].partition("\n## ")[0]
     with (repository / "benchmarks" / "results" / "epochs.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     found: dict[tuple[str, str], list[float]] = {}
     for row in rows[:-1]:
         found.setdefault((row["epochs"], row["T"]), []).append(float(row["accuracy"]))
-    table = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if "|" in line][5:]
+    table = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if "|" in line][2:5]
     assert len(table) == len(found) == 3
     for (first, steps, *said), (key, measured) in zip(table, found.items(), strict=True):
         assert (first.split()[0], steps) == key
         assert [float(one) for one in said] == pytest.approx(measured, abs=0.0501)
-    assert f"| {float(rows[-1]['accuracy']):.1f} |" in section
+    without = float(rows[-1]["accuracy"])
+    assert f"{without:.1f} % without privacy" in section
+    lost = [without - one for one in list(found.values())[1]]
+    assert f"At ε = 4 the private head is {lost[2]:.1f} points below one without privacy" in section
+    assert f"At ε = 1 and 2 it is {lost[0]:.1f} and {lost[1]:.1f} points" in " ".join(section.split())
+    assert lost[2] <= 2
     usual = recipe(int(rows[0]["N"]), 10, 4.0)
-    assert (str(usual.epochs), f"{usual.epochs} (the default here)") == (rows[0]["epochs"], table[0][0])
+    assert (str(usual.epochs), f"{usual.epochs} (the default)") == (list(found)[1][0], table[1][0])
+
+
+def test_what_compare_found_is_what_was_measured(repository: Path) -> None:
+    section = PAGE.read_text(encoding="utf-8").partition("## How near to no privacy")[2].partition("\n## ")[0]
+    with (repository / "benchmarks" / "results" / "comparison.csv").open(encoding="utf-8") as file:
+        means = {(row["method"], row["epsilon"]): float(row["mean"]) for row in csv.DictReader(file)}
+    for method, shown in (("DP-Mix_Self", "DP-Mix_Self (the default)"), ("Self-Aug", "Self-Aug")):
+        cells = " | ".join(f"{means[method, epsilon]:.1f}" for epsilon in ("1", "2", "4", "8"))
+        assert f"| {shown} | {cells} |" in section
+    clipped, without, private = means["DP-Mix_Self", "inf"], means["logistic regression", ""], means["DP-Mix_Self", "4"]
+    said = " ".join(section.split())
+    assert f"| {clipped:.1f} |" in section
+    assert f"A regression without privacy has {without:.1f} % there" in said
+    assert f"ε = 4 misses the goal by {without - private - 2:.1f} points" in said
+    assert f"noise costs {clipped - private:.1f} of the {without - private:.1f} points" in said
+
+
+def test_how_long_train_took_is_what_was_measured(repository: Path) -> None:
+    said = " ".join(PAGE.read_text(encoding="utf-8").split())
+    (table,) = re.findall(r"\[measured\]\(\.\./\.\./(benchmarks/results/verbs-[^)]+\.csv)\)", said)
+    with (repository / table).open(encoding="utf-8") as file:
+        taken = {(row["classes"], row["N"]): float(row["seconds"]) for row in csv.DictReader(file)}
+    assert f"took {taken['10', '10000']:.0f} seconds for these 10,000 images" in said
+    assert f"{taken['2', '2000']:.0f} seconds for 2,000 images of two classes" in said
 
 
 def test_the_page_names_what_is_written() -> None:

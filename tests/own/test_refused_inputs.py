@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.data.test_pixels import REFUSED as UNREADABLE
-from tests.own.images import draw, split_folders
+from tests.own.drawn import draw, split_folders
 from tests.own.verbs import Call
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.slow, pytest.mark.timeout(900)]

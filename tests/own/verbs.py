@@ -32,7 +32,7 @@ def call(
 ) -> Call:
     """Calls a verb on images, as its command, in the smallest way; `evaluate` and `predict` with the trained model."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("dpmix.own.plan._SECONDS", 0.05)
+    monkeypatch.setattr("dpmix.own.training.plan._SECONDS", 0.05)
     seen = ("--encoder", str(encoder_folder), "--side", "16")
     little = ("--batch-size", "8", "--epochs", "1")
     options: dict[str, tuple[str, ...]] = {

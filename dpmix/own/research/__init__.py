@@ -1,0 +1,1 @@
+"""For research: methods compared on the same images, and a configuration audited by canaries."""
