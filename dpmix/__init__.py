@@ -15,12 +15,12 @@ if TYPE_CHECKING:  # for type checkers and editors; a test holds them against `_
     from dpmix.data.images import Images
     from dpmix.data.images import load as load_images
     from dpmix.errors import DataError, DpmixError, ParamsError, PrivacyError
-    from dpmix.own.audit import audit
-    from dpmix.own.compare import compare
-    from dpmix.own.evaluate import evaluate
-    from dpmix.own.plan import plan
-    from dpmix.own.predict import predict
-    from dpmix.own.train import train
+    from dpmix.own.research.audit import audit
+    from dpmix.own.research.compare import compare
+    from dpmix.own.training.plan import plan
+    from dpmix.own.training.train import train
+    from dpmix.own.use.evaluate import evaluate
+    from dpmix.own.use.predict import predict
     from dpmix.privacy.accounting import epsilons
     from dpmix.privacy.audit import Transcript, epsilon_lower_bound
     from dpmix.privacy.banded_plan import banded_plan
@@ -98,24 +98,24 @@ _HOMES = {
     "SeededNoise": ("dpmix.privacy.noise", "SeededNoise"),
     "Transcript": ("dpmix.privacy.audit", "Transcript"),
     "ViewSettings": ("dpmix.views.settings", "ViewSettings"),
-    "audit": ("dpmix.own.audit", "audit"),
+    "audit": ("dpmix.own.research.audit", "audit"),
     "banded_plan": ("dpmix.privacy.banded_plan", "banded_plan"),
     "check_examples_independent": ("dpmix.privacy.model_checks", "check_examples_independent"),
     "clipped_sum": ("dpmix.privacy.clipping", "clipped_sum"),
-    "compare": ("dpmix.own.compare", "compare"),
+    "compare": ("dpmix.own.research.compare", "compare"),
     "epsilon_lower_bound": ("dpmix.privacy.audit", "epsilon_lower_bound"),
     "epsilons": ("dpmix.privacy.accounting", "epsilons"),
-    "evaluate": ("dpmix.own.evaluate", "evaluate"),
+    "evaluate": ("dpmix.own.use.evaluate", "evaluate"),
     "joint_epsilons": ("dpmix.release.statement", "joint_epsilons"),
     "load_images": ("dpmix.data.images", "load"),
     "load_public_images": ("dpmix.data.folders", "read_public"),
     "load_released": ("dpmix.release.model", "load"),
     "make_views": ("dpmix.views.mixing", "make_views"),
-    "plan": ("dpmix.own.plan", "plan"),
-    "predict": ("dpmix.own.predict", "predict"),
+    "plan": ("dpmix.own.training.plan", "plan"),
+    "predict": ("dpmix.own.use.predict", "predict"),
     "read_statement": ("dpmix.release.statement", "read_statement"),
     "synthesize": ("dpmix.synthesis.draw", "synthesize"),
-    "train": ("dpmix.own.train", "train"),
+    "train": ("dpmix.own.training.train", "train"),
 }
 
 

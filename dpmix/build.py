@@ -1,10 +1,9 @@
-"""Makes artefacts, tables and figures in this process.
+"""Makes artefacts in this process; tables, figures and the report of them are made by `dpmix.targets`.
 
 `build` makes an artefact and first everything missing that it is made from. `make` makes an artefact whose inputs exist
 already, as they do in a Snakemake job. Both call the makers of `dpmix.makers`, and give the same bytes.
 
     build(experiment, scale="demo")        # its images, encoder, D, plan and learning rate first
-    build_target("table3", catalogue)      # the same for all that a table shows, then the table
 """
 
 import os
@@ -12,20 +11,15 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from dpmix import code
 from dpmix.artefacts.base import Artefact
-from dpmix.catalogue import stamps
-from dpmix.data import origin
-from dpmix.errors import DataError, DpmixError, ParamsError, known
-from dpmix.execution import DEFAULT, Execution
+from dpmix.catalogue.changed import refuse_changed
+from dpmix.errors import DpmixError, ParamsError
+from dpmix.execution import DEFAULT, Execution, usable_device
 from dpmix.makers import data, models, runs  # noqa: F401 (they register themselves)
 from dpmix.makers.registry import Context, Maker, maker_of
 from dpmix.params.keys import check_name
-from dpmix.seals import SOURCE
-
-if TYPE_CHECKING:
-    from dpmix.catalogue.catalogue import Catalogue
 
 _RAW = Path("data/raw")
 
@@ -52,7 +46,7 @@ def build(
     Raises:
         ParamsError: for what is no artefact or no `Execution`, or a kind of artefact that has no maker, or a scale
             that is no name; nothing has been made then.
-        DataError: if images have changed of which some of it was made; nothing has been made then.
+        DataError: if images or other inputs have changed of which some of it was made; nothing has been made then.
         DpmixError: whatever a maker raises, in one line.
     """
     for artefact in artefacts:
@@ -63,6 +57,8 @@ def build(
     if not isinstance(execution, Execution):
         raise ParamsError(f"execution {execution!r} is no Execution; give Execution(device={execution!r})")
     check_name(scale, "scale")
+    if execution.device is not None:
+        usable_device(execution.device)
     context, made = Context(scale, execution, raw), list[Path]()
     refuse_changed(artefacts, scale)
     levels = missing(artefacts, scale)
@@ -103,33 +99,6 @@ def check(artefacts: Iterable[Artefact], context: Context) -> None:
     for path, artefact in {artefact.path(context.scale): artefact for artefact in artefacts}.items():
         if path.exists():
             maker_of(type(artefact)).check(artefact, context)
-
-
-def refuse_changed(artefacts: Iterable[Artefact], scale: str) -> None:
-    """Check that images, of which artefacts or their inputs were made, are as they were.
-
-    Args:
-        artefacts: any; of these and of all that they are made from, what exists is checked.
-        scale: the name of the scale.
-
-    Raises:
-        DataError: for the first folder or archive that has changed; the line says what was made of it.
-    """
-    users: dict[Path, set[Path]] = {}
-
-    def visit(artefact: Artefact, above: frozenset[Path]) -> None:
-        path = artefact.path(scale)
-        if path in users and above <= users[path]:
-            return
-        users.setdefault(path, set()).update(above)
-        for source in artefact.inputs():
-            visit(source, above | {path})
-
-    for artefact in artefacts:
-        visit(artefact, frozenset())
-    for path, above in users.items():
-        if (path.parent / SOURCE).is_file():
-            origin.check(path.parent, sorted(one for one in above if one.exists()))
 
 
 def missing(artefacts: Iterable[Artefact], scale: str) -> list[list[Artefact]]:
@@ -181,77 +150,9 @@ def _run(maker: Maker, group: Sequence[Artefact], context: Context) -> None:
 
         torch.set_num_threads(context.execution.threads)
     check([source for artefact in group for source in artefact.inputs()], context)
+    code.hold()
     if maker.collective or _is_first():
         maker.make(group, context)
     # If the first process fails, torchrun ends the others.
     while not all(artefact.path(context.scale).exists() for artefact in group) and not _is_first():
         time.sleep(0.5)
-
-
-# Tables, figures, the claims and the report ---------------------------------------------------------------------------
-
-
-def build_target(
-    target: str, catalogue: "Catalogue", execution: Execution | None = None, quiet: bool = False
-) -> list[Path]:
-    """Make a table, a figure, the `claims` or the `report` of all of them, and first everything missing that it shows.
-
-    Args:
-        target: such as "table3", "figure2" or "report".
-        catalogue: the scale.
-        execution: how to compute; by default as the scale's `bundle` says.
-        quiet: as of `build`.
-
-    Returns:
-        The files of the artefacts that were made. The target itself is written whether or not any were.
-
-    Raises:
-        ParamsError: if the scale has no such target.
-    """
-    known(target, [*catalogue.targets, "report"], "table or figure")
-    targets = list(catalogue.targets) if target == "report" else [target]
-    wanted = [artefact for one in targets for artefact in catalogue.targets[one]]
-    execution = execution or Execution.of(catalogue.spec.bundle)
-    made = build(*wanted, scale=catalogue.scale, execution=execution, quiet=quiet)
-    for one in dict.fromkeys((*targets, target)):
-        make_target(one, catalogue)
-    return made
-
-
-def make_target(target: str, catalogue: "Catalogue", params: str | None = None) -> None:
-    """Write a table, a figure, the `claims` or the `report`, for which all that it shows must exist.
-
-    Args:
-        target: such as "table3", "figure2" or "report".
-        catalogue: the scale.
-        params: the params file, if it is not `params.yaml`; for the commands that the report shows.
-
-    Raises:
-        ParamsError: if the scale has no such target.
-        DataError: if what it shows is missing or damaged.
-    """
-    known(target, [*catalogue.targets, "report"], "table or figure")
-    results = Path("results", catalogue.scale)
-    check(catalogue.targets.get(target, ()), Context(catalogue.scale))
-    stamps.remove(catalogue, target)
-    if target == "claims":
-        from dpmix.claims.build import write as write_claims
-
-        write_claims(catalogue, results)
-    elif target == "report":
-        from dpmix.report.page.build import build as build_page
-
-        if not results.exists():
-            raise DataError(f"{results} does not exist; make the tables first: snakemake all_tables all_figures")
-        build_page(results, results / "report" / "index.html", catalogue, params)
-    elif target.startswith("figure"):
-        from dpmix.figures.draw import draw_figure
-
-        draw_figure(target.removeprefix("figure"), catalogue)
-    else:
-        from dpmix.tables import build as tables
-        from dpmix.tables.render import write
-
-        write(tables.build(catalogue.tables[target], catalogue), results / "tables")
-    if target != "report" or all(Path(path).exists() for path in stamps.sources_of(catalogue, target)):
-        stamps.write(catalogue, target)  # a page of what is there so far is none that was asked for

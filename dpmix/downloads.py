@@ -49,15 +49,14 @@ def download(url: str, path: Path, digest: str, what: str) -> None:
         return
     part = path.with_name(f"{path.name}.part")
     path.parent.mkdir(parents=True, exist_ok=True)
-    while True:
-        continued = _size(part) > 0
-        retried(lambda: _receive(url, part, what), what, done=lambda: _size(part))
+    for afresh in (False, True):
+        continued = retried(lambda: _receive(url, part, what), what, done=lambda: _size(part))
         if is_whole(part, digest):
             os.replace(part, path)
             return
         size = _size(part)
         part.unlink()
-        if not continued:
+        if afresh or not continued:
             raise Damaged(
                 f"{url} sends {size} bytes whose {digest.partition(':')[0].upper()} is not {digest.partition(':')[2]}"
             )
@@ -78,8 +77,11 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.is_file() else 0
 
 
-def _receive(url: str, part: Path, what: str) -> None:
+def _receive(url: str, part: Path, what: str) -> bool:
     """Append to `part` what it lacks of the file at `url`.
+
+    Returns:
+        Whether there was something before, so that the file may have been another one then.
 
     Raises:
         Damaged: if the answer is a web page.
@@ -93,11 +95,7 @@ def _receive(url: str, part: Path, what: str) -> None:
     except urllib.error.HTTPError as error:
         if error.code != 416 or not start:
             raise
-        # Nothing follows what is there: either it is all, or it is longer than the file and of another one.
-        if error.headers.get("Content-Range") != f"bytes */{start}":
-            part.unlink()
-            _receive(url, part, what)
-        return
+        return True  # nothing follows what is there: either it is all, or of another file
     with response:
         if response.headers.get_content_type() == "text/html":
             raise Damaged(f"{response.url} answers with a web page instead of a file, as a proxy or a login may")
@@ -111,6 +109,7 @@ def _receive(url: str, part: Path, what: str) -> None:
                 pass
     if expected is not None and (size := _size(part)) < expected:
         raise ConnectionError(f"the connection ended after {size} of {expected} bytes")
+    return start > 0
 
 
 def _written(response: http.client.HTTPResponse, write: Callable[[bytes], object]) -> Iterator[None]:

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,40 @@ def naming(path: Path | str) -> Iterator[None]:
     except DpmixError as error:
         message = re.sub(r"(?<![\w./-])params\.yaml(?![\w/-])", lambda _: str(path), str(error))
         raise (error if message == str(error) else type(error)(message)) from error.__cause__
+
+
+@contextmanager
+def as_typed(names: Container[str]) -> Iterator[None]:
+    """A context in which the messages of `DpmixError`s say options of a command line as `as_options` does."""
+    try:
+        yield
+    except DpmixError as error:
+        message = as_options(str(error), names)
+        raise (error if message == str(error) else type(error)(message)) from error.__cause__
+
+
+def as_options(text: str, names: Container[str]) -> str:
+    """A text for people in which arguments in backquotes are options of a command line.
+
+    Messages name what to give as Python does, since their functions are called from there too.
+
+    Args:
+        text: such as an error's message.
+        names: the arguments that have an option of their name; others stay as they are.
+
+    >>> as_options('name another: `output="FOLDER"`, or leave out `k_self`', {"output", "k_self"})
+    'name another: --output FOLDER, or leave out --k-self'
+    >>> as_options("give `epsilon=[1, 4]` or `skip_damaged=True`", {"epsilon", "skip_damaged"})
+    'give --epsilon 1 4 or --skip-damaged'
+    """
+
+    def option(found: re.Match[str]) -> str:
+        if found[1] not in names:
+            return found[0]
+        value = re.sub(r"[\[\]\"',]", "", found[2] or "")
+        return " ".join([f"--{found[1].replace('_', '-')}", *([] if value in ("", "True") else [value])])
+
+    return re.sub(r"`(\w+)(?:=([^`]*))?`", option, text)
 
 
 def one_line(error: BaseException, most: int | None = None) -> str:

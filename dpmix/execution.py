@@ -8,12 +8,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeVar
 
+from dpmix.errors import ParamsError, one_line
+
 if TYPE_CHECKING:
     from dpmix.params.scales import Bundling
+    from dpmix.training.kept_crops import KeptCrops
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 CHECKPOINT_SECONDS = 300.0
+
+# What features of views may take, and up to where that is memory; what is more goes into a file.
+KEPT_BYTES, IN_MEMORY = 16e9, 256e6
 
 Result = TypeVar("Result")
 
@@ -26,6 +32,14 @@ class Watcher(Protocol):
 
     def step(self, step: int, steps: int) -> None:
         """Called before step `step`, from 0, of `steps` is executed. An error raised here ends the run before it."""
+        ...
+
+    def restored(self, step: int) -> None:
+        """Called if a checkpoint was read, of which `step` is the next step. An error raised here refuses it."""
+        ...
+
+    def saved(self, step: int) -> None:
+        """Called once a checkpoint is on disk, of which `step` is the next step."""
         ...
 
     def epoch(self, epoch: int, accuracies: Sequence[float]) -> None:
@@ -52,6 +66,9 @@ class Execution:
             on a GPU, and on a processor a number that follows from the network.
         compile_encoder: whether `torch.compile` makes kernels for encoders, which takes a minute each; on a GPU only.
         remembered: images whose features a process keeps, see `dpmix.models.remembered`; 0 for none.
+        kept_bytes: what features of views that come again may take, see `dpmix.training.kept_views` and `kept_crops`;
+            0 keeps none.
+        crops: the features that the streams of one job share, which `dpmix.training.runner` sets.
     """
 
     device: str | None = None
@@ -63,7 +80,9 @@ class Execution:
     compile_encoder: bool = False
     block: int | None = None
     remembered: int = 0
+    kept_bytes: float = KEPT_BYTES
     watcher: Watcher | None = field(default=None, compare=False)
+    crops: "KeptCrops | None" = field(default=None, compare=False, repr=False)
 
     @classmethod
     def of(cls, bundle: "Bundling", **changes: Any) -> Self:
@@ -73,6 +92,7 @@ class Execution:
             encoder_precision=bundle.encoder_precision,
             compile_encoder=bundle.compile_encoder,
             remembered=bundle.remembered,
+            kept_bytes=1e9 * bundle.kept_gigabytes,
         )
         return replace(said, **{name: value for name, value in changes.items() if value is not None})
 
@@ -89,6 +109,29 @@ def default_device() -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def usable_device(device: str | None = None) -> str:
+    """A device's name, or the default one's, once a number was laid there and read back.
+
+    Args:
+        device: torch's name of it, such as `cuda:0`.
+
+    Raises:
+        ParamsError: if nothing can be computed there.
+    """
+    import torch
+
+    if device is None:
+        return default_device()
+    try:
+        torch.zeros(1, device=device).cpu()
+    except (RuntimeError, AssertionError, ImportError) as error:
+        raise ParamsError(
+            f"nothing can be computed on device {device!r} here ({one_line(error, 200)}); choose `device='cpu'`, or "
+            "leave it out for a GPU if there is one"
+        ) from error
+    return device
 
 
 _AHEAD = 256

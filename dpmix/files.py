@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -120,9 +120,18 @@ def _reason(error: Exception) -> str | None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` as UTF-8, whole or not at all."""
+    """Write `text` as UTF-8, whole or not at all.
+
+    Raises:
+        DataError: for a text with the name of a file or folder whose bytes are not UTF-8.
+    """
+    try:
+        content = text.encode()
+    except UnicodeEncodeError as error:
+        name = text[: error.end].split('"')[-1].encode("ascii", "backslashreplace").decode()
+        raise DataError(f"the name {name}… is not in UTF-8, and {Path(path).name} must hold it; rename it") from error
     with atomic_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(content)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -150,3 +159,24 @@ def read_json(path: Path, remedy: str = "delete it and make it again") -> Any:
     # A number of thousands of digits is a ValueError, and brackets within thousands of brackets a RecursionError.
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path} is not valid JSON ({one_line(error, 100)}); {remedy}") from error
+
+
+def read_object(path: Path, remedy: str = "delete it and make it again", entries: Iterable[str] = ()) -> dict[str, Any]:
+    """The content of a JSON file that holds an object.
+
+    Args:
+        path: the file.
+        remedy: what to do if it is damaged, for the message.
+        entries: names that the object must have.
+
+    Raises:
+        DataError: as `read_json` does, or if it holds something else or lacks an entry.
+    """
+    values = read_json(path, remedy)
+    if not isinstance(values, dict):
+        kinds = {list: "a list", str: "a text", type(None): "nothing", bool: "a truth value"}
+        raise DataError(f"{path} holds {kinds.get(type(values), 'a number')} and no JSON object; {remedy}")
+    for name in entries:
+        if name not in values:
+            raise DataError(f"{path} has no {name!r}, so it is not whole; {remedy}")
+    return values

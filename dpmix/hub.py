@@ -4,13 +4,16 @@ The client keeps a file under its entity tag, which is its SHA-256, or Git's has
 alone. So a file that was changed on the way would be read as the model.
 """
 
+import contextlib
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+import socket
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from dpmix.errors import DataError, one_line
-from dpmix.network import causes, retried
+from dpmix.network import causes, passing, retried
 
 
 def hub_file(repository: str, names: Sequence[str]) -> Path:
@@ -50,14 +53,15 @@ def whole(fetch: Callable[[], str], what: str) -> Path:
 
     def attempt() -> Path:
         try:
-            return Path(fetch())
+            with quiet_client():
+                return Path(fetch())
         except OSError as error:
             if "Consistency check failed" in str(error):
                 raise ConnectionError(one_line(error, 160)) from error
             raise
 
     for _ in range(2):
-        path = retried(attempt, what)
+        path = retried(attempt, what, worth=worth_another, why=lambda error: refusal(error, what)[0])
         damaged = [file for file in ([path] if path.is_file() else path.rglob("*")) if not _as_tagged(file)]
         for file in damaged:
             file.resolve().unlink()
@@ -68,6 +72,39 @@ def whole(fetch: Callable[[], str], what: str) -> Path:
         f"{damaged[0].name} of {what} arrives with another checksum than the hub says; "
         "something changes it on the way: use another network"
     )
+
+
+def worth_another(error: BaseException) -> bool:
+    """Whether to ask the hub again: not where its name is known to nobody, as without a network, or none is wanted."""
+    from huggingface_hub.errors import OfflineModeIsEnabled
+
+    return passing(error) and not any(isinstance(one, socket.gaierror | OfflineModeIsEnabled) for one in causes(error))
+
+
+@contextlib.contextmanager
+def quiet_client() -> Iterator[None]:
+    """A context in which the hub's client logs none of its attempts, and leaves to `dpmix.network.retried` how to wait.
+
+    By itself it would wait for as long as a busy server asks, be it a day, five times, without a word.
+    """
+    from huggingface_hub import get_session
+    from huggingface_hub.utils import logging
+
+    before, client = logging.get_verbosity(), get_session()
+    hooks = client.event_hooks
+    logging.set_verbosity_error()
+    client.event_hooks = {**hooks, "response": [*hooks["response"], _raise_if_asked_to_wait]}
+    try:
+        yield
+    finally:
+        client.event_hooks = hooks
+        logging.set_verbosity(before)
+
+
+def _raise_if_asked_to_wait(response: Any) -> None:
+    """Raise for an answer of the hub's HTTP library that says when to come back."""
+    if response.status_code in (429, 503) and "Retry-After" in response.headers:
+        response.raise_for_status()
 
 
 def _as_tagged(file: Path) -> bool:

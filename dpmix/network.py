@@ -27,7 +27,14 @@ LONGEST_PAUSE = 600.0
 _ADVANCE = 2**20
 
 
-def retried(download: Callable[[], Result], what: str, done: Callable[[], int] = lambda: 0) -> Result:
+def retried(
+    download: Callable[[], Result],
+    what: str,
+    done: Callable[[], int] = lambda: 0,
+    *,
+    worth: "Callable[[BaseException], bool] | None" = None,
+    why: Callable[[BaseException], str] = lambda error: one_line(error, 160),
+) -> Result:
     """The result of `download()`, which is called up to four times while the network or a server fails.
 
     A server that says when to come back (`Retry-After`) is left alone for so long, if it is ten minutes or less.
@@ -36,6 +43,8 @@ def retried(download: Callable[[], Result], what: str, done: Callable[[], int] =
         download: fetches something. Called again, it starts anew or continues where it stopped.
         what: its name, for the line on stderr that says that it is tried again.
         done: how many bytes are there. A download that continues and has grown by a megabyte is tried four times more.
+        worth: whether another attempt may mend an error; by default `passing`.
+        why: an error in words, for the line on stderr.
 
     Raises:
         Exception: the last attempt's, or the first one that another attempt would not mend (see `passing`).
@@ -47,13 +56,12 @@ def retried(download: Callable[[], Result], what: str, done: Callable[[], int] =
         except Exception as error:
             if done() - before >= _ADVANCE:
                 pauses, before = list(PAUSES), done()
-            if not passing(error) or not pauses:
+            if not (worth or passing)(error) or not pauses:
                 raise
             pause = max(pauses.pop(0), asked_pause(error))
             if pause > LONGEST_PAUSE:
                 raise
-            reason = one_line(error, 160)
-            print(f"{what}: {reason}; trying again in {pause:g} s", file=sys.stderr, flush=True)
+            print(f"{what}: {why(error)}; trying again in {pause:g} s", file=sys.stderr, flush=True)
             time.sleep(pause)
 
 

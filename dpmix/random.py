@@ -41,7 +41,8 @@ class KeyedRandom:
 
     Args:
         seed: the run's seed, 0 <= seed < 2**32.
-        step: the step that the draws belong to, 0 <= step < 2**32.
+        step: the step that the draws belong to, 0 <= step < 2**32; or int64 [n], a number of its own for each example,
+            as of the set of views that it shows (`dpmix.views.sets`).
         examples: int64 [n], the index of each example in the published training set.
 
     Draws of different streams are independent; drawing from one twice gives the same numbers.
@@ -57,12 +58,13 @@ class KeyedRandom:
     True
     """
 
-    def __init__(self, seed: int, step: int, examples: npt.ArrayLike) -> None:
-        self.seed, self.step = int(seed), int(step)
-        for name, value in (("seed", self.seed), ("step", self.step)):
+    def __init__(self, seed: int, step: int | npt.NDArray[np.int64], examples: npt.ArrayLike) -> None:
+        self.seed, self.step = int(seed), np.asarray(step).reshape(-1)
+        for name, value in (("seed", self.seed), *(("step", int(one)) for one in _ends(self.step))):
             if not 0 <= value < 2**32:
                 raise ValueError(f"{name} {value} is not in [0, 2**32); choose a whole number from there")
         self.examples = np.asarray(examples, dtype=np.uint64).reshape(-1)
+        self.step = np.broadcast_to(self.step, self.examples.shape).astype(np.uint64)
 
     def words(self, stream: str, *shape: int) -> npt.NDArray[np.uint64]:
         """Uniform 32-bit words, [n, *shape]."""
@@ -74,7 +76,7 @@ class KeyedRandom:
         counter[..., 0] = np.arange(blocks, dtype=np.uint64)
         counter[..., 1] = (self.examples & _MASK)[:, None]
         counter[..., 2] = (self.examples >> _SHIFT)[:, None]
-        counter[..., 3] = self.step
+        counter[..., 3] = self.step[:, None]
         key = key_of(64, self.seed, stream)
         words = philox(counter, (key >> 32, key))
         return words.reshape(len(self.examples), -1)[:, :count].reshape(-1, *shape)
@@ -112,13 +114,18 @@ class KeyedRandom:
             pending = np.isnan(drawn).any(axis=tuple(range(1, drawn.ndim)))
             if not pending.any():
                 return drawn
-            these = KeyedRandom(self.seed, self.step, self.examples[pending])
+            these = KeyedRandom(self.seed, self.step[pending], self.examples[pending])
             x = these.uniform(f"{stream}/x{attempt}", *shape) ** (1 / alpha)
             y = these.uniform(f"{stream}/y{attempt}", *shape) ** (1 / alpha)
             with np.errstate(invalid="ignore"):
                 candidate = np.where((x + y <= 1) & (x + y > 0), x / (x + y), np.nan)
             drawn[pending] = np.where(np.isnan(drawn[pending]), candidate, drawn[pending])
         raise ArithmeticError("64 rejections in a row: alpha is too close to zero")
+
+
+def _ends(values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The smallest and the largest of some numbers; nothing of none."""
+    return np.array([values.min(), values.max()]) if len(values) else values
 
 
 def below(uniform: npt.NDArray[np.float64], high: int) -> npt.NDArray[np.int64]:

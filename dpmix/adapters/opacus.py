@@ -43,6 +43,7 @@ with warnings.catch_warnings():
     from opacus.accountants import IAccountant
     from opacus.optimizers import DPOptimizer
 from dpmix.adapters.opacus_checks import (
+    check_criterion,
     check_data,
     check_network,
     check_optimizer,
@@ -107,8 +108,8 @@ class DPMix:
         ledger: the noisy steps that were executed, for `spent(plan)`: ε by each of dpmix's accountants.
 
     Raises:
-        ParamsError: settings that this optimizer cannot execute, an unknown accountant, a data-parallel wrapper, or
-            parameters that would have gradients and that the optimizer does not move.
+        ParamsError: settings that this optimizer cannot execute, an unknown accountant, a data-parallel wrapper, a
+            criterion without a gradient, or parameters that would have one and that the optimizer does not move.
         DataError: more records than the plan has, a D that is missing, too small, or of other classes or shape, or a
             model for other images or another number of classes.
         PrivacyError: a model whose outputs depend on the other images of a batch, or an optimizer that would not do
@@ -162,6 +163,7 @@ class DPMix:
         self._modes: set[tuple[bool, ...]] = set()
         check_outputs(model, self._image, data.num_classes)
         self._check_model()
+        check_criterion(self._loss, self._params, self._image, data.num_classes)
         # For networks with layers that `per_example_gradients` does not know, vmap gives the same rows, more slowly.
         self._by_layer = rules_cover(self._loss, self._params, self._image, data.num_classes)
         # A research run draws the noise of every step from a key of its own, so that a resumed run repeats none of it.

@@ -2,14 +2,16 @@
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from numbers import Integral
 
 import torch
 from torch import Tensor, nn
 
 from dpmix.data.images import Images, check_alike
 from dpmix.errors import DataError, ParamsError, PrivacyError, one_line
-from dpmix.privacy.model_checks import tried
+from dpmix.privacy.loss import ExampleLoss
+from dpmix.privacy.model_checks import tried, try_gradient
 from dpmix.privacy.plan import Plan
 from dpmix.views.settings import ViewSettings
 
@@ -34,8 +36,15 @@ def check_settings(plan: Plan, views: ViewSettings, physical_batch: int, seed: i
     """Check that Opacus's optimizer can execute the plan.
 
     Raises:
-        ParamsError: for microbatches, for persons as units, and for a physical batch or seed out of range.
+        ParamsError: for microbatches, for persons as units, for a physical batch or seed out of range, and for what is
+            no plan, no settings or no whole number.
     """
+    for name, given, kind in (("plan", plan, Plan), ("views", views, ViewSettings)):
+        if not isinstance(given, kind):
+            raise ParamsError(f"{name} is a {type(given).__name__}; give a dpmix.{kind.__name__}")
+    for name, number in (("physical_batch", physical_batch), ("seed", seed)):
+        if not isinstance(number, Integral) and not (name == "seed" and number is None):
+            raise ParamsError(f"{name} {number!r} is no whole number; give one such as 64")
     if plan.unit != "image":
         raise ParamsError(
             f"the plan protects each {plan.unit}, and DPMix samples images; give a plan with unit image, or train by "
@@ -83,10 +92,10 @@ def check_data(data: Images, plan: Plan, views: ViewSettings, synthetic: Images 
 
 
 def check_network(model: nn.Module) -> None:
-    """Check that the model is a plain one: no wrapper that spreads it over devices or processes.
+    """Check that the model is a plain one: no wrapper that spreads it over devices, and no layer under two names.
 
     Raises:
-        ParamsError: for such a wrapper, or what is no module.
+        ParamsError: for such a wrapper, what is no module, or a layer that `functional_call` would meet twice.
     """
     if not isinstance(model, nn.Module):
         raise ParamsError(f"the model is a {type(model).__name__}, not a torch.nn.Module; give the module itself")
@@ -96,6 +105,13 @@ def check_network(model: nn.Module) -> None:
             raise ParamsError(
                 f"{f'the part {name} of the model' if name else 'the model'} is wrapped in {wrapper[0]}, which would "
                 "spread a batch over devices; give the plain module inside it, its attribute `module`"
+            )
+    first: dict[nn.Module, str] = {}
+    for name, layer in model.named_modules(remove_duplicate=False):
+        if any(p.requires_grad for p in layer.parameters(recurse=False)) and first.setdefault(layer, name) != name:
+            raise ParamsError(
+                f"{first[layer]} and {name} of the model are one layer; keep it under one name, and call it twice in "
+                "the model's forward"
             )
 
 
@@ -125,13 +141,34 @@ def check_outputs(model: nn.Module, image: Tensor, classes: int) -> None:
         )
 
 
+def check_criterion(loss: ExampleLoss, names: Collection[str], image: Tensor, classes: int) -> None:
+    """Check that the criterion gives one number, of which the parameters have gradients; tried on a black image.
+
+    Args:
+        loss: of one example, by this criterion.
+        names: the parameters that the optimizer updates.
+        image: [C, R, R], of which only the shape, type and device are used.
+        classes: of the data.
+
+    Raises:
+        ParamsError: if it does not.
+    """
+    try:
+        try_gradient(loss, names, image, classes)
+    except Exception as error:  # of somebody else's model and criterion
+        raise ParamsError(
+            f"model and criterion have no gradient ({one_line(error, 200)}); a criterion takes logits and soft labels, "
+            "both [K, classes], and gives their mean over K, one number that depends on the parameters"
+        ) from error
+
+
 def shared_parameters(model: nn.Module, optimizer: DPOptimizer) -> dict[str, nn.Parameter]:
     """The parameters that the optimizer updates, by their names in the model.
 
     Raises:
         PrivacyError: for another optimizer than Opacus's `DPOptimizer`, a model with Opacus's hooks, parameters that
             are not the model's, or parameters in half precision.
-        ParamsError: for parameters on several devices, or others of the model that are not frozen.
+        ParamsError: for parameters on several devices or without values, or others of the model that are not frozen.
     """
     if type(optimizer) is not DPOptimizer:
         raise PrivacyError(
@@ -154,6 +191,10 @@ def shared_parameters(model: nn.Module, optimizer: DPOptimizer) -> dict[str, nn.
     if any(p.dtype not in (torch.float32, torch.float64) for p in shared.values()):
         raise PrivacyError(
             "in half precision clipping overshoots its bound; keep parameters in float32 and use autocast"
+        )
+    if any(p.is_meta for p in shared.values()):
+        raise ParamsError(
+            "parameters on the device meta have no values; move the model to another and load its weights"
         )
     if len({p.device for p in shared.values()}) > 1:
         raise ParamsError("the parameters are on several devices; move the model to one")

@@ -37,6 +37,8 @@ class JobShare(NamedTuple):
         model: the model that the job loads; empty if it loads none.
         seed: with `bundle: { by: model }`, artefacts of the same work, model and seed are one job.
         stream: with `bundle: { by: stream }`, artefacts of the same work, model and stream are one job.
+        images: with `bundle: { by: images }`, artefacts of the same work, model and images are one job; empty for those
+            that have no work in common, which share a job as with `by: stream`.
         priority: of the jobs that could run, those with the highest are started first.
     """
 
@@ -44,6 +46,7 @@ class JobShare(NamedTuple):
     model: str
     seed: str
     stream: str
+    images: str = ""
     priority: int = 0
 
 
@@ -60,9 +63,13 @@ class Artefact(Spec):
         """The rooms of the package, or modules of them, whose code computes it from its inputs (`dpmix.code`)."""
         return ()
 
+    def entries(self) -> tuple[str, ...]:
+        """What it uses in these by a registered name, such as its transforms, as `dpmix.code.entry` calls it."""
+        return ()
+
     def code(self) -> dict[str, str]:
-        """The digest of each room that computes it or one of its inputs."""
-        return code.digests(_all_rooms(self))
+        """The digest of each room, and of each entry of a registry, that computes it or one of its inputs."""
+        return code.digests(_all_code(self))
 
     def key(self) -> dict[str, Any]:
         """The values that determine this artefact's result, as JSON; `hash` is computed from them.
@@ -78,7 +85,7 @@ class Artefact(Spec):
     @cached_property
     def hash(self) -> str:
         """Ten hex digits: a hash of the kind of artefact, of its `key`, and of code that is not the recorded one."""
-        changed = code.unrecorded(_all_rooms(self)) if code.unrecorded(code.ROOMS) else {}
+        changed = {} if code.as_recorded() else code.unrecorded(_all_code(self))
         return digest({"kind": type(self).__name__, **self.key(), **({"code": changed} if changed else {})})
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
@@ -92,6 +99,16 @@ class Artefact(Spec):
         """Where its file lies, relative to the repository's root, for results of the scale of this name."""
         raise NotImplementedError
 
+    def file(self, scale: str) -> str:
+        """Its `path` as Snakemake writes it, worked out once."""
+        if scale not in self._files:
+            self._files[scale] = self.path(scale).as_posix()
+        return self._files[scale]
+
+    @cached_property
+    def _files(self) -> dict[str, str]:
+        return {}
+
     def inputs(self) -> list["Artefact"]:
         """The artefacts that must exist before this one can be made."""
         return []
@@ -101,8 +118,8 @@ class Artefact(Spec):
         return JobShare(type(self).__name__.lower(), "", "", self.hash)
 
 
-def _all_rooms(artefact: Artefact) -> set[str]:
-    found = set(artefact.rooms())
+def _all_code(artefact: Artefact) -> set[str]:
+    found = {*artefact.rooms(), *artefact.entries()}
     for source in artefact.inputs():
-        found |= _all_rooms(source)
+        found |= _all_code(source)
     return found

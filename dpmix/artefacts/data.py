@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar
 from typing_extensions import override
 
 from dpmix.artefacts.base import Artefact
+from dpmix.artefacts.entries import of_encoder, of_images
 from dpmix.params.declared import Declared
 from dpmix.params.models import EncoderSpec
 from dpmix.params.specs import DatasetSpec, DiffusionSpec, GivenImagesSpec, InceptionSpec, SyntheticSource
@@ -21,6 +22,10 @@ class ImageStore(Artefact):
     @override
     def rooms(self) -> tuple[str, ...]:
         return ("makers.data", "data", "random")
+
+    @override
+    def entries(self) -> tuple[str, ...]:
+        return of_images(self.dataset)
 
     @override
     def path(self, scale: str) -> Path:
@@ -151,8 +156,12 @@ class EncoderModel(Artefact):
 
     @override
     def rooms(self) -> tuple[str, ...]:
-        trained = self.encoder.weights in ("strokes", "public")
-        return ("makers.models", "models", *(("demo", "random") if trained else ()))
+        trained = {"strokes": ("demo", "random"), "public": ("demo", "random", "data")}
+        return ("makers.models", "models", *trained.get(self.encoder.weights, ()))
+
+    @override
+    def entries(self) -> tuple[str, ...]:
+        return of_encoder(self.encoder)
 
     @override
     def key(self) -> dict[str, Any]:

@@ -9,20 +9,19 @@ from pydantic import Field, model_validator
 from typing_extensions import override
 
 from dpmix.artefacts.base import SEMANTICS, Artefact, JobShare, digest, number
-from dpmix.artefacts.data import EncoderModel, ImageStore, SyntheticSet, SyntheticStore
+from dpmix.artefacts.data import SyntheticSet
+from dpmix.artefacts.entries import of_run
 from dpmix.artefacts.fitting import unfit
-from dpmix.artefacts.plan_file import PlanFile
-from dpmix.params.models import EncoderSpec, ModelSpec
-from dpmix.params.settings import OF_HEADS, OF_VIEWS, PlanSettings, RunSettings, default, values_of
+from dpmix.artefacts.run_values import RunValues
+from dpmix.params.models import ModelSpec
+from dpmix.params.settings import OF_HEADS, OF_VIEWS, default
 from dpmix.params.specs import DatasetSpec
-from dpmix.views.settings import ViewSettings
-from dpmix.views.union import Wanted
 
 # Whose code trains; what images, encoders and plans are made by comes with these.
-_TRAINING = ("makers.runs", "training", "views", "models", "data", "privacy", "random")
+_TRAINING = ("makers.runs", "artefacts.run_values", "training", "views", "models", "data", "privacy", "random")
 
 
-class Experiment(RunSettings, Artefact):
+class Experiment(RunValues, Artefact):
     """Everything that determines one trained model and its accuracy: a cell of a table has one for each seed."""
 
     folder: ClassVar[str] = "runs"
@@ -42,67 +41,11 @@ class Experiment(RunSettings, Artefact):
         return self
 
     @property
-    def subset_size(self) -> int:
-        """The published number of training images, of all or of the half S1, or of persons; before any are held out."""
-        size = self.dataset.train if self.unit == "image" else self.dataset.persons
-        assert size is not None
-        return size // 2 if self.subset == "S1" else size
-
-    @property
-    def held_out_size(self) -> int:
-        """How many of these images or persons a tuning run holds out, to measure accuracy on."""
-        return round(self.holdout * self.subset_size)
-
-    @property
-    def population(self) -> int:
-        """N, the number of images or persons that steps sample from; public."""
-        return self.subset_size - self.held_out_size
-
-    @property
-    def synthetic_size(self) -> int:
-        """|D|, the number of synthetic images used: with subset S1, at most as many as S1 has (appendix B.1)."""
-        if self.synthetic is None:
-            return 0
-        return min(self.synthetic.size, self.subset_size) if self.subset == "S1" else self.synthetic.size
-
-    @property
-    def private_seed(self) -> int | None:
-        """The seed of samples and noise; None for a release, where they come from the operating system's entropy."""
-        return None if self.release else self.seed
-
-    @property
-    def views(self) -> int:
-        """K, the augmentation multiplicity."""
-        return self.view_settings.views
-
-    @property
-    def view_settings(self) -> ViewSettings:
-        """The settings of its views.
-
-        Raises:
-            ValueError: if they do not fit together.
-        """
-        return ViewSettings(**{name: getattr(self, field) for field, name in OF_VIEWS.items()})
-
-    @property
-    def mixes_in_synthetic(self) -> bool:
-        """Whether images of D are among the views."""
-        return self.k_diff > 0 and self.mix_with == "synthetic"
-
-    @property
-    def _reads_mixing(self) -> bool:
-        """Whether its plan depends on the width of ModelMix's mixing, also to match its noise by noise alone."""
-        return self.update == "model-mix" or self.calibration == "matched"
-
-    @property
-    def uses_synthetic(self) -> bool:
-        """Whether the result depends on D: through views, pretraining, or the standardisation of features."""
-        return self.mixes_in_synthetic or self.pretrain_epochs > 0 or self._standardized
-
-    @property
-    def _standardized(self) -> bool:
-        """Whether features are standardised by D."""
-        return isinstance(self.model, EncoderSpec) and self.model.standardize == "public"
+    def _views_vary(self) -> bool:
+        """Whether two draws of an example's views can differ."""
+        views = self.view_settings.canonical()
+        drawn = views.transforms and views.k_base, views.k_self and views.views > 2, views.k_diff, self.unit == "person"
+        return any(drawn)
 
     def canonical(self) -> Self:
         """This run with every setting that has no effect on its result set to its default.
@@ -118,6 +61,8 @@ class Experiment(RunSettings, Artefact):
             changes["synthetic"] = None
         if self.model.frozen and self.clipping == "per-layer":
             changes["clipping"] = "flat"  # a linear head is one layer
+        if not self._views_vary:
+            changes["view_sets"] = default("view_sets")
         if self.clipping != "coordinates":
             changes["truncation"] = default("truncation")
         if not self._reads_mixing:
@@ -129,6 +74,10 @@ class Experiment(RunSettings, Artefact):
     @override
     def rooms(self) -> tuple[str, ...]:
         return _TRAINING
+
+    @override
+    def entries(self) -> tuple[str, ...]:
+        return of_run(self.canonical())
 
     @override
     def key(self) -> dict[str, Any]:
@@ -161,54 +110,36 @@ class Experiment(RunSettings, Artefact):
         own = OF_HEADS if self._standardized else OF_HEADS | {"synthetic"}
         return digest({name: value for name, value in self._key.items() if name not in own})
 
-    def wanted_views(self) -> Wanted:
-        """Its views, to be made together with those of other runs of its stream.
-
-        Raises:
-            ValueError: if the settings of views do not fit together.
-        """
-        drawn_from = None
-        if self.k_diff:
-            synthetic = self.synthetic_images()
-            drawn_from = (self.mix_with, synthetic.hash if self.mixes_in_synthetic and synthetic else "")
-        return Wanted(self.view_settings, drawn_from)
-
-    def images(self) -> ImageStore:
-        """The private images at the model's resolution."""
-        return ImageStore(dataset=self.dataset, resolution=self.model.resolution)
-
-    def synthetic_images(self) -> SyntheticStore | None:
-        """D at the model's resolution, if this experiment uses it."""
-        if self.synthetic is None or not self.uses_synthetic:
-            return None
-        return SyntheticStore(synthetic=self.synthetic, resolution=self.model.resolution)
-
-    def encoder(self) -> EncoderModel | None:
-        """The frozen encoder, if the model is a head on one."""
-        return EncoderModel(encoder=self.model) if isinstance(self.model, EncoderSpec) else None
-
-    def plan(self) -> PlanFile:
-        """The privacy plan of this run, shared by all runs with the same target."""
-        values = values_of(PlanSettings, self)
-        if not self._reads_mixing:
-            values |= {"mix_width": default("mix_width"), "truncation": default("truncation")}
-        elif self.clipping != "coordinates":
-            values["truncation"] = 1.0  # no entry exceeds C in any mode
-        return PlanFile(population=self.population, **values)
-
     @override
     def inputs(self) -> list[Artefact]:
+        return list(self._inputs)
+
+    @cached_property
+    def _inputs(self) -> tuple[Artefact, ...]:
         made: list[Artefact | None] = [self.images(), self.encoder(), self.synthetic_images(), self.plan()]
         if isinstance(self.learning_rate, Selection):
             made.append(self.learning_rate)
-        return [artefact for artefact in made if artefact is not None]
+        return tuple(artefact for artefact in made if artefact is not None)
+
+    def with_seed(self, seed: int) -> Self:
+        """This run with another seed: equal to one that is made with it, and quicker, as only its hash is new.
+
+        Args:
+            seed: of the run.
+        """
+        copied = self.model_copy(update={"seed": seed})
+        # Neither what it is made from nor any other entry of its key depends on the seed.
+        copied.__dict__.update(_key={**self._key, "seed": seed}, _inputs=self._inputs)
+        return copied
 
     @override
     def job_share(self) -> JobShare:
         # JAX compiles for a second or ten, and for all runs of a process: there the seeds share one.
         seed = "" if self.engine == "jax" else str(self.seed)
         # A network from scratch takes longest: were it started last, a core would be idle at the end.
-        return JobShare("run", self.model.name, seed, self.stream(), priority=int(not self.model.frozen))
+        # Features of crops are kept for all heads on the same images, but for none of a model for release.
+        images = self.images().hash if self.model.frozen and not self.release else ""
+        return JobShare("run", self.model.name, seed, self.stream(), images, priority=int(not self.model.frozen))
 
     def directory(self, scale: str) -> Path:
         """The folder of this run's files."""
@@ -241,6 +172,10 @@ class Selection(Artefact):
         return _TRAINING
 
     @override
+    def entries(self) -> tuple[str, ...]:
+        return of_run(self.experiment.canonical())
+
+    @override
     def path(self, scale: str) -> Path:
         e = self.experiment
         name = f"eps{number(e.epsilon)}-k{e.k_base}-{e.k_self}-{e.k_diff}-{self.hash}.json"
@@ -270,6 +205,10 @@ class GradientRecord(Artefact):
     @override
     def rooms(self) -> tuple[str, ...]:
         return _TRAINING
+
+    @override
+    def entries(self) -> tuple[str, ...]:
+        return of_run(self.experiment.canonical())
 
     @override
     def path(self, scale: str) -> Path:

@@ -60,7 +60,11 @@ def _bands_without_microbatches(run: "Experiment") -> str | None:
 
 def _fixed_order_is_plain(run: "Experiment") -> str | None:
     plain = run.bands == 1 and run.microbatch_size == 1 and run.update == "sgd"
-    if run.batches != "fixed-order" or plain:
+    if run.batches != "fixed-order":
+        return None
+    if run.epochs != int(run.epochs):
+        return f"batches in a fixed order take whole epochs, not {run.epochs:g}; give a whole number"
+    if plain:
         return None
     return (
         "batches in a fixed order are accounted for plain DP-SGD alone; set bands and microbatch_size to 1, and update "
@@ -143,6 +147,12 @@ def _microbatches_from_scratch(run: "Experiment") -> str | None:
     return None
 
 
+def _view_sets_of_examples(run: "Experiment") -> str | None:
+    if run.view_sets and run.microbatch_size > 1:
+        return "view_sets are of single examples; set microbatch_size: 1, or view_sets: 0 for new views in each step"
+    return None
+
+
 def _precision_from_scratch(run: "Experiment") -> str | None:
     if not run.model.frozen or run.precision == "float32":
         return None
@@ -196,6 +206,7 @@ CHECKS: tuple[Callable[["Experiment"], str | None], ...] = (
     _enough_to_mix_in,
     _other_half_is_not_trained_on,
     _microbatches_from_scratch,
+    _view_sets_of_examples,
     _precision_from_scratch,
     _jax_can_do_it,
     _rate_from_scratch_is_given,

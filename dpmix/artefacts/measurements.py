@@ -16,6 +16,7 @@ from dpmix.artefacts.data import (
     SyntheticStore,
     encoder_key,
 )
+from dpmix.artefacts.entries import of_views
 from dpmix.artefacts.experiment import Experiment
 from dpmix.params.attacks import AttackSpec
 from dpmix.params.models import EncoderSpec
@@ -105,7 +106,12 @@ class Distance(Artefact):
 
     @override
     def rooms(self) -> tuple[str, ...]:
-        return ("makers.runs", "evaluation", "training", "views", "privacy", "models", "data", "random")
+        made_by = ("makers.runs", "evaluation", "training", "views", "privacy", "models", "data", "random")
+        return (*made_by, "artefacts.run_values") if self.views else made_by
+
+    @override
+    def entries(self) -> tuple[str, ...]:
+        return of_views(self.views.view_settings.canonical()) if self.views else ()
 
     @override
     def key(self) -> dict[str, Any]:

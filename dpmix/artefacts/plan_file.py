@@ -82,7 +82,7 @@ class PlanFile(PlanSettings, Artefact):
         }
         if self.batches == "fixed-order":
             # Its ε is not the nominal one, which is what the run asks for.
-            steps = self.epochs * batches(self.population, self.batch_size)
+            steps = int(self.epochs) * batches(self.population, self.batch_size)
             wanted |= {"steps": steps, "nominal_epsilon": wanted.pop("target_epsilon")}
             if not isinstance(plan, FixedOrderPlan):
                 return "its batches are Poisson samples, not in a fixed order"

@@ -19,7 +19,12 @@ Rule = tuple[Callable[[Any], bool], str] | None
 
 SETTINGS: Mapping[str, Rule] = {
     "semantics": _ANY,
-    "dataset": _ANY,
+    # `dpmix.catalogue.release_splits` and `dpmix.training.data` also refuse a folder whose test images were drawn.
+    "dataset": (
+        lambda value: value.drawn_from is None,
+        "drawn_from takes a part that depends on the classes and places of all images, which ε does not cover; leave "
+        "it out, and lay the images to train on into a folder of their own, with train/ and test/",
+    ),
     "model": _ANY,  # `objection` also checks that the encoder was not trained on the private images
     "method": _ANY,
     "synthetic": _ANY,  # D and what it is made from are public
@@ -65,6 +70,7 @@ SETTINGS: Mapping[str, Rule] = {
     "transforms": _ANY,
     "padding": _ANY,
     "augment_synthetic": _ANY,
+    "view_sets": _ANY,  # which set a step shows is drawn by public keys, and does not change whose views they are
     "microbatch_size": (
         lambda value: value == 1,
         "that twice the clip norm bounds microbatches is computed for each plan, and for no two models together; set "

@@ -117,7 +117,7 @@ class Catalogue:
 
     def path(self, artefact: Artefact) -> str:
         """An artefact's path relative to the repository's root, as Snakemake writes it."""
-        return artefact.path(self.scale).as_posix()
+        return artefact.file(self.scale)
 
     def find(self, path: str | Path) -> Artefact:
         """The artefact at a path.

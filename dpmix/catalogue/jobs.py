@@ -47,7 +47,8 @@ def jobs(
 
     A stream is one sequence of samples, on which linear heads of any number of methods can be trained at once. With
     `bundle: { by: stream }`, for clusters, a job is one stream and all heads on it, on the union of their methods'
-    views: encoding these takes nearly all of the time, and a further head nearly none. With `by: model`, for one
+    views: encoding these takes nearly all of the time, and a further head nearly none. With `by: images` it is all
+    streams of heads on the same images by the same encoder, of which many crops are the same. With `by: model`, for one
     machine, a job has all streams of one model and one seed, because there starting a process and loading the model
     takes longest. Runs in JAX of all seeds share one, because what JAX compiles serves all of a process.
 
@@ -61,11 +62,12 @@ def jobs(
         Jobs that together make each artefact once, in a fixed order.
     """
     groups: dict[tuple[str, str, str], list[str]] = {}
+    by = catalogue.spec.bundle.by
     for kind in kinds:
         for path, artefact in sorted(catalogue.artefacts.items()):
             if isinstance(artefact, kind) and (needed is None or path in needed):
                 share = artefact.job_share()
-                apart = share.stream if catalogue.spec.bundle.by == "stream" else share.seed
+                apart = {"stream": share.stream, "images": share.images or share.stream, "model": share.seed}[by]
                 groups.setdefault((share.work, share.model, apart), []).append(path)
     found = []
     for (work, model, _), paths in groups.items():

@@ -130,6 +130,7 @@ class Claim(Spec):
 
     Attributes:
         id: its name: lower-case words joined by hyphens.
+        brief: the same in a few words, beside its interval in a picture; without it the id stands there.
         says: the claim in a sentence.
         where: where the paper or the poster makes it.
         expects: of the difference between the higher and the lower cells, averaged over pairs, that it is `greater`
@@ -142,6 +143,7 @@ class Claim(Spec):
     """
 
     id: Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$")]
+    brief: Annotated[Line, Field(min_length=1, max_length=34)] | None = None
     says: Text
     where: Some[Text]
     expects: Expects

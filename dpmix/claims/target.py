@@ -103,7 +103,7 @@ def _gradients(catalogue: Catalogue) -> Grid[RunCell]:
     params, cells = catalogue.params, dict[Key, RunCell]()
     for (dataset, method), run in catalogue.figure_experiments("2").items():
         seeds = dict.fromkeys((*catalogue.spec.seeds, run.seed))
-        records = tuple(GradientRecord(experiment=run.model_copy(update={"seed": seed})) for seed in seeds)
+        records = tuple(GradientRecord(experiment=run.with_seed(seed)) for seed in seeds)
         key = (params.datasets[dataset].label, params.methods[method].label)
         cells[key] = RunCell("figure2", CellSpec(key[:1], key[1:], records))
     return Grid(("Dataset", "Method"), cells)

@@ -1,6 +1,7 @@
 """The command line. Each command imports what it needs only when it runs, so that `dpmix --help` is fast."""
 
 import errno
+import io
 import sys
 import warnings
 from typing import Any
@@ -19,6 +20,10 @@ def main() -> None:
 
     from dpmix.cli.app import app
 
+    # A name whose bytes are no text is shown with escapes, where the locale would have it end in an error.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
     # Pillow's warnings name a line of its own code, and not the image; what cannot be read is an error anyhow.
     warnings.filterwarnings("ignore", module=r"PIL\.")
 

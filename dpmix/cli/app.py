@@ -17,6 +17,7 @@ from dpmix.cli.crate import crate
 from dpmix.cli.curve import curve
 from dpmix.cli.evaluate import evaluate
 from dpmix.cli.export import export
+from dpmix.cli.options import OPTIONS
 from dpmix.cli.plan import plan
 from dpmix.cli.predict import predict
 from dpmix.cli.report import report
@@ -25,7 +26,7 @@ from dpmix.cli.status import status
 from dpmix.cli.steps import steps
 from dpmix.cli.synthesize import synthesize
 from dpmix.cli.train import train
-from dpmix.errors import naming
+from dpmix.errors import as_typed, naming
 
 app = typer.Typer(
     name="dpmix",
@@ -73,11 +74,11 @@ app.add_typer(
 
 
 def _naming_its_params(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The command, with `params.yaml` in its error messages replaced by the file that `--params` gives."""
+    """The command, whose error messages name the file that `--params` gives, and options as they are typed."""
 
     @functools.wraps(command)
     def named(**options: Any) -> Any:
-        with naming(options.get("params") or "params.yaml"):
+        with naming(options.get("params") or "params.yaml"), as_typed(OPTIONS):
             return command(**options)
 
     return named

@@ -11,8 +11,8 @@ def card(model: Annotated[Path, typer.Argument(help="Folder of a model, as dpmix
 
     dpmix card my-images-model/
     """
-    from dpmix.own import card as own
-    from dpmix.own import model_folder
+    from dpmix.own.model import card as own
+    from dpmix.own.model import model_folder
 
     folder = model_folder.read(model)
     folder.check()

@@ -1,14 +1,17 @@
 """`dpmix check`: whether a folder of private images, or a params file, is fit to train on."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from dpmix.errors import ParamsError
+from dpmix.cli.options import OPTIONS
+from dpmix.data.sides import KEY, TEST_SHARE
+from dpmix.errors import ParamsError, as_options
 
 if TYPE_CHECKING:
-    from dpmix.own.check import Report
+    from dpmix.own.images.check import Report
 
 _SHOWN = 20
 
@@ -20,8 +23,8 @@ def check(
     unit: Annotated[
         Literal["image", "person"], typer.Option(help="Whom ε is to protect; person needs class/person/image or a CSV.")
     ] = "image",
-    test_share: Annotated[float, typer.Option(help="Share of test images, if no split is given.")] = 0.2,
-    key: Annotated[str, typer.Option(help="Public key by which such a split is drawn.")] = "dpmix",
+    test_share: Annotated[float, typer.Option(help="Share of test images, if no split is given.")] = TEST_SHARE,
+    key: Annotated[str, typer.Option(help="Public key by which such a split is drawn.")] = KEY,
     skip_damaged: Annotated[bool, typer.Option("--skip-damaged", help="Leave out images that cannot be read.")] = False,
     no_alike: Annotated[bool, typer.Option("--no-alike", help="Compare no image with others.")] = False,
     json: Annotated[Path | None, typer.Option(help="Write the report here, too.")] = None,
@@ -41,10 +44,12 @@ def check(
         raise ParamsError(f"{images} is a params file; write --params {images}")
     from dpmix.data.listing import read_listing
     from dpmix.files import write_json
-    from dpmix.own.check import as_json, examine
+    from dpmix.own.images.check import as_json, examine
 
     listing = read_listing(images, persons=unit == "person", test_share=test_share, key=key)
     report = examine(listing, unit=unit, alike=not no_alike, leave_out_damaged=skip_damaged)
+    mend, warnings = (tuple(as_options(one, OPTIONS) for one in said) for said in (report.mend, report.warnings))
+    report = replace(report, mend=mend, warnings=warnings)
     if json is not None:
         write_json(json, as_json(report))
     typer.echo("\n".join(_lines(images, report)))
@@ -96,6 +101,7 @@ def _check_params(params: Path) -> None:
     from dpmix.artefacts.experiment import Experiment, Selection
     from dpmix.artefacts.measurements import Distance
     from dpmix.catalogue.catalogue import Catalogue
+    from dpmix.catalogue.release_splits import refuse_drawn_splits
     from dpmix.params.models import EncoderSpec
     from dpmix.params.read import read
     from dpmix.wording import counted
@@ -106,6 +112,7 @@ def _check_params(params: Path) -> None:
             model.library.check(model)
     for scale in parsed.scales:
         catalogue = Catalogue(parsed, scale)
+        refuse_drawn_splits(catalogue)
         rates = counted(len(catalogue.of(Selection)), "learning rate")
         counts = (
             counted(len(catalogue.spec.tables), "table"),

@@ -25,7 +25,7 @@ def classify(
     from dpmix.data.file_names import printable
     from dpmix.data.folders import files_at, part_of_files
     from dpmix.execution import default_device
-    from dpmix.own.probabilities import probabilities
+    from dpmix.own.use.probabilities import probabilities
     from dpmix.privacy.accounting import rounded_up
     from dpmix.progress import progress
     from dpmix.release import model as release_model

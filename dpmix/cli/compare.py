@@ -1,74 +1,37 @@
 """`dpmix compare`: methods × ε on images of one's own; research, not for release."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from dpmix.cli.options import (
-    BatchSize,
-    ClipNorm,
-    Delta,
-    Device,
-    Encoder,
-    Epochs,
-    Key,
-    Side,
-    SkipDamaged,
-    Synthetic,
-    TestShare,
-    Unit,
-)
+from dpmix.cli.options import options
 from dpmix.errors import ParamsError, suggestion
 
 
+@options(
+    "epsilon methods seeds output tune synthetic delta unit test_share key skip_damaged encoder side batch_size epochs "
+    "clip_norm device"
+)
 def compare(
     images: Annotated[list[str], typer.Argument(help="Folder, zip or CSV of images.", metavar="IMAGES")],
     epsilon: Annotated[list[float] | None, typer.Option(help="Values of ε; by default 1 2 4 8.")] = None,
     methods: Annotated[list[str] | None, typer.Option(help="Of self-aug, dp-mix-self, dp-mix-diff.")] = None,
     seeds: Annotated[int, typer.Option(help="Runs of each.")] = 3,
-    output: Annotated[Path | None, typer.Option(help="By default IMAGES-comparison.")] = None,
-    tune: Annotated[bool, typer.Option("--tune", help="Choose learning rates on held-out images.")] = False,
-    synthetic: Synthetic = None,
-    delta: Delta = None,
-    unit: Unit = "image",
-    test_share: TestShare = None,
-    key: Key = None,
-    skip_damaged: SkipDamaged = False,
-    encoder: Encoder = None,
-    side: Side = None,
-    batch_size: BatchSize = None,
-    epochs: Epochs = None,
-    clip_norm: ClipNorm = None,
-    device: Device = None,
+    output: Annotated[Path | None, typer.Option(help="Default IMAGES-comparison.")] = None,
+    tune: Annotated[bool, typer.Option("--tune", help="Choose rates on held-out images.")] = False,
+    **shared: Any,
 ) -> None:
     """Compare methods with seeds: dpmix compare my-images --epsilon 1 4 --methods self-aug dp-mix-self.
 
     For research: it is seeded and reads the test images, and no ε covers it.
     """
-    from dpmix.own import compare as own
-    from dpmix.own.comparison import EPSILONS, METHODS
+    from dpmix.own.research import compare as own
+    from dpmix.own.research.comparison import EPSILONS, METHODS
 
     place, values, names = _sorted_out(images, epsilon, methods, tuple(METHODS))
     made = own.compare(
-        place,
-        epsilon=values or EPSILONS,
-        methods=names,
-        seeds=seeds,
-        output=output,
-        tune=tune,
-        device=device,
-        delta=delta,
-        unit=unit,
-        test_share=test_share,
-        key=key,
-        skip_damaged=skip_damaged or None,
-        encoder=encoder,
-        side=side,
-        synthetic=synthetic,
-        batch_size=batch_size,
-        epochs=epochs,
-        clip_norm=clip_norm,
+        place, epsilon=values or EPSILONS, methods=names, seeds=seeds, output=output, tune=tune, **shared
     )
     typer.echo(made)
 

@@ -19,7 +19,7 @@ def evaluate(
 
     These numbers read the images without noise; what that means is printed with them.
     """
-    from dpmix.own.evaluate import evaluate as measure
+    from dpmix.own.use.evaluate import evaluate as measure
 
     found = measure(model, images, output=output, split=split, batch_size=batch_size)
     values = found.measures

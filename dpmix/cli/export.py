@@ -24,8 +24,8 @@ def export(
 
     Nothing is uploaded.
     """
-    from dpmix.own import export as own
-    from dpmix.own import model_folder
+    from dpmix.own.model import export as own
+    from dpmix.own.model import model_folder
 
     if format not in FORMATS:
         raise ParamsError(f"unknown format {format!r}; {suggestion(format, FORMATS)}")
@@ -35,7 +35,7 @@ def export(
         typer.echo(f"{own.hub(folder, output or Path(f'{name}-hub'))}/")
         return
     if format == "onnx":
-        from dpmix.own import onnx_file
+        from dpmix.own.model import onnx_file
 
         out = output or Path(f"{name}.onnx")
         folder.check()

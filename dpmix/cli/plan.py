@@ -5,21 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dpmix.cli.options import (
-    AsJson,
-    BatchSize,
-    Delta,
-    Encoder,
-    Epochs,
-    Epsilon,
-    Key,
-    Ledger,
-    Side,
-    SkipDamaged,
-    Synthetic,
-    TestShare,
-    Unit,
-)
+from dpmix.cli.options import OPTIONS, options
+from dpmix.errors import as_options
 
 if TYPE_CHECKING:
     from dpmix.catalogue.catalogue import Catalogue
@@ -45,20 +32,11 @@ _KINDS = ("downloads", "images", "synthetic", "weights")
 _TABLES = "Tables and figures"
 
 
+@options(
+    "epsilon delta unit test_share key skip_damaged encoder side synthetic batch_size epochs ledger as_json scale "
+    "targets gpu utilization throughput everything csv params more"
+)
 def plan(
-    epsilon: Epsilon = None,
-    delta: Delta = None,
-    unit: Unit = "image",
-    test_share: TestShare = None,
-    key: Key = None,
-    skip_damaged: SkipDamaged = False,
-    encoder: Encoder = None,
-    side: Side = None,
-    synthetic: Synthetic = None,
-    batch_size: BatchSize = None,
-    epochs: Epochs = None,
-    ledger: Ledger = None,
-    as_json: AsJson = False,
     scale: Annotated[str | None, typer.Option(help="Of the params.", rich_help_panel=_TABLES)] = None,
     targets: Annotated[list[str] | None, typer.Option(help="One target.", rich_help_panel=_TABLES)] = None,
     gpu: Annotated[str, typer.Option(help="Whose peak counts.", rich_help_panel=_TABLES)] = "a100",
@@ -70,23 +48,22 @@ def plan(
     csv: Annotated[Path | None, typer.Option(help="Write the table here.", rich_help_panel=_TABLES)] = None,
     params: Annotated[Path, typer.Option(help="The params.", rich_help_panel=_TABLES)] = Path("params.yaml"),
     more: Annotated[list[str] | None, typer.Argument(help="Images, or table9 figure2 …", metavar="[WHAT]...")] = None,
+    **shared: Any,
 ) -> None:
     """Say what training takes and spends: dpmix plan my-images --epsilon 4. Or, for names of tables, what they cost."""
-    if images := _images(more, epsilon is not None):
-        said = {
-            "epsilon": epsilon, "delta": delta, "unit": unit, "test_share": test_share, "key": key,
-            "skip_damaged": skip_damaged, "encoder": encoder, "side": side, "synthetic": synthetic,
-            "batch_size": batch_size, "epochs": epochs, "ledger": ledger,
-        }  # fmt: skip
-        _plan_images(images, said, as_json)
+    as_json = shared.pop("as_json")
+    if images := _images(more, shared["epsilon"] is not None):
+        _plan_images(images, shared, as_json)
         return
     from dpmix.catalogue.catalogue import Catalogue
+    from dpmix.catalogue.release_splits import refuse_drawn_splits
     from dpmix.costs.estimate import estimates
     from dpmix.costs.operations import Costs
     from dpmix.costs.speed import speed
     from dpmix.params.read import read
 
     catalogue = Catalogue(read(params), scale)
+    refuse_drawn_splits(catalogue)
     costs = Costs(catalogue)
     fast = speed(gpu, utilization, throughput or [], costs)
     wanted = [*(targets or []), *(more or [])]
@@ -116,6 +93,10 @@ def _images(what: "list[str] | None", for_images: bool) -> str | None:
     from dpmix.errors import DataError, ParamsError
 
     if not what:
+        if for_images:
+            raise ParamsError(
+                "--epsilon is of private images, and none are named; give their folder first: dpmix plan my-images"
+            )
         return None
     first, *more = what
     looks_like_a_path = "/" in first or Path(first).suffix.lower() in (".zip", ".csv", ".tsv", ".jsonl")
@@ -131,13 +112,13 @@ def _images(what: "list[str] | None", for_images: bool) -> str | None:
 def _plan_images(images: str, options: "dict[str, Any]", as_json: bool) -> None:
     import json
 
-    from dpmix.own.plan import plan as plan_images
+    from dpmix.own.training.plan import plan as plan_images
 
     found = plan_images(images, **options)
     if as_json:
         typer.echo(json.dumps(found.to_json(), indent=2, ensure_ascii=False))
     else:
-        typer.echo("\n".join(found.lines()))
+        typer.echo(as_options("\n".join(found.lines()), OPTIONS))
 
 
 def _assumed(gpu: str, fast: "Speed") -> str:

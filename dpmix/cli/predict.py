@@ -23,7 +23,7 @@ def predict(
     import sys
 
     from dpmix.errors import ParamsError
-    from dpmix.own import predict as own
+    from dpmix.own.use import predict as own
 
     kind = own.format_of(output, format)
     if kind == "parquet" and output is None:

@@ -1,5 +1,6 @@
 """`dpmix report`: the page of a scale or of a folder of results, once or as results land, and its pictures as files."""
 
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -46,11 +47,15 @@ def report(
     folder = results if results is not None else Path("results", catalogue.scale) if catalogue else Path()
     out = output or folder / "report" / "index.html"
     with records_read_once():
+        seen = _landed(folder, catalogue) if catalogue is not None and watch else None
         _write(folder, out, catalogue, params, figures, against)
         while watch and catalogue is not None:
-            seen = _landed(folder, catalogue)
-            while _landed(folder, catalogue) == seen:
+            # Looked at before it is written: what lands meanwhile is not in the page, but is seen at the next look.
+            now = _landed(folder, catalogue)
+            if now == seen:
                 time.sleep(every)
+                continue
+            seen = now
             _write(folder, out, catalogue, params, figures, against)
 
 
@@ -75,10 +80,19 @@ def _write(
 
 
 def _landed(folder: Path, catalogue: "Catalogue") -> tuple[object, ...]:
-    """What a page is written again for: files that are made, jobs that start, end or fail, and changed tables."""
+    """What a page is written again for: files that are made or made again, and jobs that start, end or fail."""
     from dpmix.status.standing import standing
 
     found = standing(catalogue)
-    shown = [folder / "claims.json", *sorted(folder.glob("tables/*.json")), *sorted(folder.glob("figures/*.png"))]
-    times = tuple((str(path), path.stat().st_mtime_ns) for path in shown if path.is_file())
+    shown = [folder / "claims.json", *folder.glob("tables/*.json"), *folder.glob("figures/*.png")]
+    times = {path: changed for path in (*found.paths.done, *map(str, shown)) if (changed := _changed(path))}
     return found.together, found.process, tuple(failure.line for failure in found.failures), times
+
+
+def _changed(path: str) -> tuple[int, int] | None:
+    """When a file was last changed, and its size; None if it is gone."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size

@@ -24,7 +24,7 @@ def statement(
     Whoever is given several models can combine them: name all files and folders that were handed out. Each has a secret
     sample and noise of its own, so what all reveal is the composition of all their steps: less than the sum of their ε.
     """
-    from dpmix.own import privacy_record
+    from dpmix.own.model import privacy_check
     from dpmix.release.statement import NO_JOINT, read_statement
 
     # One file that is named twice is one model.
@@ -39,7 +39,7 @@ def statement(
             if claimed > value * 1.01 + 1e-3:
                 raise PrivacyError(f"{file} lists fewer steps than its ε is of ({_text(again)}); do not trust it")
         if (file.parent / "privacy.json").is_file():  # a model's folder, which says more
-            privacy_record.check(privacy_record.of_folder(file.parent), file)
+            privacy_check.check(privacy_check.of_folder(file.parent), file)
         of = f"{one.protected} of {one.population} of {one.dataset}"
         typer.echo(f"{file}: ε = {_text(again)}, δ = {one.delta:g}, {of}")
     units = list(dict.fromkeys(one.unit for one in statements.values()))

@@ -1,5 +1,8 @@
 """`dpmix status`: how far a scale is, what failed and why, and the command that goes on."""
 
+import shutil
+import sys
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,25 +29,42 @@ def status(
 
     catalogue = Catalogue(read(params), scale)
     found = standing(catalogue, params=None if params == _PARAMS else str(params))
-    typer.echo("\n".join(_lines(catalogue.scale, found)))
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    typer.echo("\n".join(_lines(catalogue.scale, found, width)))
 
 
-def _lines(scale: str, found: "Standing") -> list[str]:
+def _lines(scale: str, found: "Standing", width: int | None = None) -> list[str]:
+    """What is said. Sentences end at the terminal's edge; file names, messages and commands stay whole, to be copied.
+
+    Args:
+        scale: its name.
+        found: how far it is.
+        width: of the terminal; None if there is none.
+    """
+
+    def told(*sentences: str) -> list[str]:
+        if width is None:
+            return [*sentences]
+        return [line for one in sentences for line in textwrap.wrap(one, width, break_on_hyphens=False)]
+
     made = sum(row.shown == "made" for row in found.rows)
-    lines = [f"Scale {scale}: {found.together.done:,} of {found.together.count:,} files of data, models and results, "
-             f"and {made} of {len(found.rows)} tables and figures."]  # fmt: skip
-    lines += ["", *_table([*found.rows, found.prepared, found.together]), ""]
-    lines += [
+    lines = told(
+        f"Scale {scale}: {found.together.done:,} of {found.together.count:,} files of data, models and results, "
+        f"and {made} of {len(found.rows)} tables and figures."
+    )
+    lines += ["", *_table([*found.rows, found.prepared, found.together], width), ""]
+    lines += told(
         "prepared: data, encoders, D, plans, learning rates; together: with these, each run once",
         "shown: the table's own files are made from these params, outdated (from others), or none",
-    ]
+    )
     if found.failures:
         lines += ["", f"Failed, the last first{_more(len(found.failures))}:"]
     for failure in found.failures[: -_SHOWN - 1 : -1]:
         lines += [f"  {failure.log or failure.outputs[0]}", f"    {failure.line}"]
-    lines += ["", _process(found)]
+    lines += ["", *told(_process(found))]
     if found.goes_on is not None:
-        lines += [*_time(found), f"{'When it has ended' if found.process == 'running' else 'Go on'}: {found.goes_on}"]
+        lead = "When it has ended" if found.process == "running" else "Go on"
+        lines += [*told(*_time(found)), f"{lead}: {found.goes_on}"]
     return lines
 
 
@@ -72,15 +92,20 @@ def _time(found: "Standing") -> list[str]:
     return [f"{said}; not counted: {unknown}." if unknown else f"{said}."]
 
 
-def _table(rows: "list[Row]") -> list[str]:
+def _table(rows: "list[Row]", width: int | None = None) -> list[str]:
+    """The rows under a header; in a narrow terminal without the columns that are 0 in all of them."""
     header = ("", "runs", "done", "running", "failed", "missing", "shown")
     cells = [(row.name, row.count, row.done, row.running, row.failed, row.missing, row.shown) for row in rows]
     lines = [header, *(tuple(f"{cell:,}" if isinstance(cell, int) else cell for cell in line) for line in cells)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return [
-        "  ".join(
-            text.rjust(width) if 0 < place < len(header) - 1 else text.ljust(width)
-            for place, (text, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
+    columns, gap = list(zip(*lines, strict=True)), "  "
+    if width is not None and sum(_widest(column) + 2 for column in columns) - 2 > width:
+        columns, gap = [column for column in columns if set(column[1:]) != {"0"}], " "
+    aligned = [
+        [text.rjust(_widest(column)) if column[0] in header[1:-1] else text.ljust(_widest(column)) for text in column]
+        for column in columns
     ]
+    return [gap.join(line).rstrip() for line in zip(*aligned, strict=True)]
+
+
+def _widest(column: tuple[str, ...]) -> int:
+    return max(map(len, column))

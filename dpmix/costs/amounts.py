@@ -7,36 +7,33 @@ from dpmix.artefacts.base import Artefact
 from dpmix.artefacts.data import DiffusionModel, EncoderModel, ImageStore, SyntheticSet, SyntheticStore
 from dpmix.artefacts.experiment import Experiment
 from dpmix.artefacts.measurements import Distance
-from dpmix.costs.operations import DIFFUSION, encoder_parameters
+from dpmix.artefacts.repeated import sampled
+from dpmix.costs.operations import DIFFUSION, FLOAT32, encoder_parameters
 from dpmix.data.archives import place_of, source_of
 from dpmix.models.photographs import CROPS
 from dpmix.params.models import EncoderSpec
 from dpmix.params.specs import DatasetSpec, GivenImagesSpec
-from dpmix.privacy.plan import Plan
+from dpmix.views.sets import sets_encoded
 from dpmix.views.union import ViewUnion
 
 DATA = (ImageStore, SyntheticStore, SyntheticSet, EncoderModel, DiffusionModel)
 
-FLOAT32 = 4  # bytes; weights are stored in full precision
-
 
 def views_trained(*experiments: Experiment) -> float:
-    """The expected number of views in the whole runs of one stream: T steps x q N sampled examples x their views.
+    """The expected number of views that pass in the whole runs of one stream, if crops that come again pass again.
+
+    T steps x q N sampled examples x their views; of heads with R sets of views (`view_sets`), N examples x the sets
+    that are encoded x their views, as each is encoded once if there is room, on one process.
 
     Args:
         experiments: one run of each method that shares the stream. Their examples have the union of their views.
     """
     first = experiments[0]
-    plan = Plan.make(
-        population=first.population,
-        batch_size=first.batch_size,
-        epochs=first.epochs,
-        clip_norm=first.clip_norm,
-        noise_multiplier=1.0,
-        delta=first.delta,
-        microbatch_size=first.microbatch_size,
-    )
-    return plan.steps * plan.sampling_rate * plan.units * _views_of_a_unit(experiments)
+    plan = sampled(first)
+    shown = plan.steps * plan.sampling_rate
+    view_sets = min(one.view_sets for one in experiments) if first.model.frozen else 0
+    once = sets_encoded(plan.sampling_rate, plan.steps, view_sets, first.release)
+    return (shown if once is None else once) * plan.units * _views_of_a_unit(experiments)
 
 
 def _views_of_a_unit(experiments: Sequence[Experiment]) -> float:
@@ -63,7 +60,7 @@ def evaluation_passes(*experiments: Experiment) -> int:
     first = experiments[0]
     tested = first.held_out_size or first.dataset.test
     if not isinstance(first.model, EncoderSpec):
-        return tested * first.epochs
+        return tested * first.begun_epochs
     of_d = first.synthetic_size if first.model.standardize == "public" else 0
     of_d += sum(one.synthetic_size for one in experiments if one.pretrain_epochs)
     return tested + of_d + (CROPS if first.model.standardize == "encoder" else 0)

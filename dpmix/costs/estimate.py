@@ -4,7 +4,8 @@ It counts the jobs that `dpmix.catalogue.jobs` gives, the streams of samples in 
 
     T (steps) x q N (expected records in a step) x (different views of a record)
 
-images through the model (`dpmix.views.union` counts the views that its methods have together), plus those of the test
+images through the model (`dpmix.views.union` counts the views that its methods have together), less crops that the job
+has encoded before and keeps (`dpmix.artefacts.repeated`), plus those of the test
 set, and those of D if it is used to standardise features or to pretrain. Linear heads add a hundred-thousandth of that
 and are not counted; neither are decoding and augmentation.
 """
@@ -19,9 +20,11 @@ from dpmix.artefacts.base import Artefact
 from dpmix.artefacts.data import ImageStore, SyntheticSet
 from dpmix.artefacts.experiment import Experiment, GradientRecord, Selection
 from dpmix.artefacts.measurements import Distance, ZeroShot
+from dpmix.artefacts.repeated import plain_views, views_saved
 from dpmix.catalogue.catalogue import Catalogue
 from dpmix.catalogue.jobs import SEVERAL, jobs, needed_for, shown_by
 from dpmix.errors import known
+from dpmix.params.models import ModelSpec
 from dpmix.params.specs import DiffusionSpec
 
 if TYPE_CHECKING:
@@ -64,16 +67,31 @@ class Estimate:
         if cost is not None:
             self.flops[model] += images * cost.forward
 
-    def add_stream(self, experiments: Sequence[Experiment], costs: "Costs") -> None:
+    def add_streams(self, streams: Sequence[Sequence[Experiment]], costs: "Costs") -> None:
+        """Count streams that one job trains on the same images by one encoder, and the crops that it keeps.
+
+        Args:
+            streams: runs of each stream.
+            costs: of the models.
+        """
+        saved = [0.0] * len(streams)
+        if streams[0][0].model.frozen:
+            shown = [plain_views(one, costs.processes) for one in streams]
+            saved = views_saved(shown, costs.room(streams[0][0].model.name) if any(map(any, shown)) else 0.0)
+        for experiments, views in zip(streams, saved, strict=True):
+            self._add_stream(experiments, costs, costs.processes * views)
+
+    def _add_stream(self, experiments: Sequence[Experiment], costs: "Costs", saved: float) -> None:
         """Count a stream; the number of heads that share it does not matter, only how many different views they need.
 
         Args:
             experiments: runs of the stream; those with the same views count once.
             costs: of the models.
+            saved: views whose features are known when they are asked for.
         """
         experiment, methods = experiments[0], list({one.wanted_views(): one for one in experiments}.values())
         pretrained = {one.method: one for one in experiments if one.pretrain_epochs}
-        name, trained = experiment.model.name, views_trained(*methods)
+        name, trained = experiment.model.name, views_trained(*methods) - saved
         evaluated = evaluation_passes(experiment, *(one for one in pretrained.values() if one is not experiment))
         self.streams += 1
         if experiment.model.frozen:
@@ -101,8 +119,11 @@ class Estimate:
             self.runs += not isinstance(artefact, Selection)
             experiment = artefact if isinstance(artefact, Experiment) else artefact.experiment
             streams[experiment.stream()].append(experiment)
+        alike: dict[tuple[ModelSpec, str], list[list[Experiment]]] = defaultdict(list)
         for experiments in streams.values():
-            self.add_stream(experiments, costs)
+            alike[experiments[0].model, experiments[0].images().hash].append(experiments)
+        for several in alike.values():
+            self.add_streams(several, costs)
 
 
 def estimates(

@@ -6,7 +6,7 @@ They are counted on the real architectures, built on torch's meta device, where 
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from dpmix.catalogue.catalogue import Catalogue
 from dpmix.params.models import EncoderSpec, ModelSpec, NetworkSpec
@@ -14,6 +14,10 @@ from dpmix.params.registries import encoder_library
 from dpmix.params.specs import DiffusionSpec
 
 INCEPTION = "inception"
+
+FLOAT32 = 4  # bytes
+
+_HALF = ("bfloat16", "float16")
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,18 @@ DIFFUSION = {"CompVis/stable-diffusion-v1-4": Diffusion(803e9, 2515e9 + 13e9 + 1
 _COUNTED_AT = 512
 
 
+class Tower(NamedTuple):
+    """What is counted of an encoder's image tower: operations of an image forward, and the length of embeddings."""
+
+    forward: float
+    width: int
+
+
+# Those of the paper's scale, counted as below: whoever needs no more need not build them, which takes seconds. A test
+# counts them again.
+TOWERS = {"ViT-B-16": Tower(35_126_906_880.0, 512), "convnext_base_w": Tower(40_108_949_504.0, 640)}
+
+
 @dataclass(frozen=True)
 class Cost:
     """The floating-point operations of one image: a forward pass, and a forward and backward pass (`training`)."""
@@ -52,6 +68,7 @@ class Costs:
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._models: dict[str, ModelSpec] = dict(catalogue.params.models)
+        self._bundle = catalogue.spec.bundle
         self._diffusion = {
             name: spec for name, spec in catalogue.params.diffusion.items() if isinstance(spec, DiffusionSpec)
         }
@@ -76,6 +93,20 @@ class Costs:
             return encoder_cost(spec.architecture, spec.side)
         # The numbers of channels and classes hardly change the cost.
         return network_cost(spec, channels=3, classes=10)
+
+    @property
+    def processes(self) -> int:
+        """How many share a run."""
+        return max(1, self._bundle.gpus)
+
+    def room(self, model: str) -> float:
+        """How many of an encoder's features one process of a job may keep (`kept_gigabytes`)."""
+        spec = self._models[model]
+        assert isinstance(spec, EncoderSpec)
+        precision = self._bundle.encoder_precision
+        half = precision in _HALF or (precision == "auto" and self._bundle.gpus > 0)
+        size = (FLOAT32 // 2 if half else FLOAT32) * tower(spec.architecture, spec.side).width
+        return 1e9 * self._bundle.kept_gigabytes / self.processes / size
 
     def unit(self, model: str) -> float:
         """Operations of one image as throughput counts it: a training step's for a network from scratch, else forward.
@@ -121,12 +152,26 @@ def encoder_cost(architecture: str, side: int | None = None) -> Cost:
     Raises:
         ParamsError: no such architecture.
     """
+    forward = tower(architecture, side).forward
+    return Cost(forward, forward)
+
+
+def tower(architecture: str, side: int | None = None) -> Tower:
+    """What is known of an encoder's image tower, or else counted on its layers; arguments are `encoder_cost`'s."""
+    known = TOWERS.get(architecture) if side is None else None
+    return known or counted_tower(architecture, side)
+
+
+@functools.cache
+def counted_tower(architecture: str, side: int | None = None) -> Tower:
+    """The same, counted."""
     import torch
 
     visual, seen, _ = _encoder(architecture, side)
-    image = torch.empty(1, 3, seen, seen, device="meta")
-    forward = _count(lambda: visual(image))
-    return Cost(forward, forward)
+    image, embedded = torch.empty(1, 3, seen, seen, device="meta"), []
+    forward = _count(lambda: embedded.append(visual(image)))
+    made = embedded[-1]
+    return Tower(forward, int((made[0] if isinstance(made, tuple) else made).shape[-1]))
 
 
 def encoder_parameters(architecture: str) -> int:

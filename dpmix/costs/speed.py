@@ -83,7 +83,7 @@ class Speed:
 def run_hours(experiment: Experiment, speed: Speed, costs: Costs) -> float:
     """GPU hours of one run by itself. Other heads on the same views share them."""
     alone = Estimate(experiment.method)
-    alone.add_stream([experiment], costs)
+    alone.add_streams([[experiment]], costs)
     return sum(speed.hours(alone, costs).values())
 
 

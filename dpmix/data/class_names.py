@@ -110,10 +110,13 @@ def matched(names: Sequence[str], classes: Sequence[str], where: str) -> dict[st
 def folder_names(classes: Sequence[str]) -> tuple[str, ...]:
     """A folder's name for each class: the class's own where it can be one, else what is left of it and a hash.
 
+    It cannot where another differs in case alone, since some disks take the two for one.
+
     >>> folder_names(["sea lake", "../x", ".cat"])
     ('sea lake', 'x-d6b96a97', 'cat-0dc6f7c1')
     """
-    return tuple(name if _names_a_folder(name) else _slug(name) for name in classes)
+    alike = Counter(name.casefold() for name in classes)
+    return tuple(name if _names_a_folder(name) and alike[name.casefold()] == 1 else _slug(name) for name in classes)
 
 
 def _names_a_folder(name: str) -> bool:

@@ -5,8 +5,23 @@ import unicodedata
 from collections.abc import Callable
 
 # Files and folders that operating systems and servers put among images, in lower case.
-LITTER = frozenset({"thumbs.db", "desktop.ini", "icon\r"})
-_LITTER_FOLDERS = frozenset({"__macosx", "@eadir"})
+LITTER = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "picasa.ini", "icon\r"})
+# Also bins and snapshots, whose images would be taken for those of a class.
+_LITTER_FOLDERS = frozenset(
+    {
+        "__macosx",
+        "@eadir",
+        "#recycle",
+        "@recycle",
+        "$recycle.bin",
+        "#snapshot",
+        "@recently-snapshot",
+        "lost+found",
+        "network trash folder",
+        "system volume information",
+        "temporary items",
+    }
+)
 
 LEFT_THERE, HIDDEN = "left there by an operating system", "hidden: its name begins with a dot"
 

@@ -41,7 +41,7 @@ def pool_of_folder(root: Path, test: int, *, persons: bool = False, skip_damaged
     listing = in_order(read_listing(root, persons=persons, test_share=None, strict=True))
     remedy, whole = "correct the sizes in params.yaml or the folder", len(listing.images)
     if skip_damaged:
-        listing = leave_out_damaged(listing)
+        listing = leave_out_damaged(listing, counted=not persons)
         remedy += f", from which {whole - len(listing.images)} damaged images are left out"
     pool = pool_of(listing, {"source": "folder", "split": listing.split}, remedy)
     pool = pool._replace(leave_out="leave out by skip_damaged: true, and correct the sizes, in params.yaml")
@@ -76,7 +76,7 @@ def pool_of(listing: Listing, source: Mapping[str, Any], remedy: str) -> Pool:
             [image.label for image in images],
             np.array([persons[image.person] for image in images if image.person], dtype=np.int64) if persons else None,
         )
-    return Pool(listing.classes, parts, str(listing.root), remedy, source, "leave out by --skip-damaged")
+    return Pool(listing.classes, parts, str(listing.root), remedy, source, "leave out by `skip_damaged=True`")
 
 
 def in_order(listing: Listing) -> Listing:

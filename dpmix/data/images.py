@@ -38,8 +38,8 @@ class Images:
         persons: int64 [N], whose image each is, persons being numbered from 0; None where that is not known.
 
     Raises:
-        DataError: for arrays of other types or dimensions, of different lengths, a label that is no class, or a person
-            below 0.
+        DataError: for arrays of other types or dimensions, of different lengths, a label that is no class, two classes
+            of one name, or a person below 0.
 
     >>> Images(np.zeros((2, 1, 8, 8), dtype=np.uint8), np.array([0, 3]), ("cat", "dog"))
     Traceback (most recent call last):
@@ -65,6 +65,9 @@ class Images:
             )
         if len(self.labels) != len(self.images):
             raise DataError(f"there are {len(self.images)} images and {len(self.labels)} labels; give one for each")
+        if len(set(self.classes)) < len(self.classes):
+            twice = next(name for name in self.classes if self.classes.count(name) > 1)
+            raise DataError(f"two classes are called {twice!r}; give each a name of its own, or one number to both")
         if len(self.labels) and not 0 <= self.labels.min() <= self.labels.max() < len(self.classes):
             raise DataError(
                 f"labels go from {self.labels.min()} to {self.labels.max()}, but there are {len(self.classes)} "
@@ -174,6 +177,12 @@ def load(directory: Path, split: str = "train") -> Images:
     if not whole:
         raise DataError(f"{directory} disagrees with its meta.json about split {split!r}; {AGAIN}")
     return Images(images, labels, classes, persons)
+
+
+def split_is_given(directory: Path) -> bool:
+    """Whether a store's test images are those that its folder or table names, and not drawn by the classes of all."""
+    meta = read_record(Path(directory) / "meta.json", f"delete {directory} and run the same command again")
+    return meta.get("split") == "given"
 
 
 def _check_bytes(directory: Path, split: str, digests: Mapping[str, str] | None) -> None:

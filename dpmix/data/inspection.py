@@ -33,7 +33,9 @@ class Inspected(NamedTuple):
     thumbnail: npt.NDArray[np.uint8] | None
 
 
-def inspect(files: Files, places: Sequence[str], side: int = 8, label: str = "checking") -> Iterator[Inspected]:
+def inspect(
+    files: Files, places: Sequence[str], side: int = 8, label: str = "checking", *, counted: bool = True
+) -> Iterator[Inspected]:
     """Read and decode files, and show progress.
 
     Args:
@@ -41,21 +43,22 @@ def inspect(files: Files, places: Sequence[str], side: int = 8, label: str = "ch
         places: their names.
         side: S of the thumbnails, in pixels.
         label: what the progress bar calls it.
+        counted: whether the screen may say how many files there are.
     """
 
     def one(index: int) -> Inspected:
         return _inspect(files[places[index]], side)
 
-    yield from progress(on_all_cores(one, range(len(places))), label, "image", len(places))
+    yield from progress(on_all_cores(one, range(len(places))), label, "image", len(places), counted=counted)
 
 
-def damaged(files: Files, places: Sequence[str], label: str = "looking for damaged images") -> tuple[Skipped, ...]:
-    """Which files cannot be read as images, and why; all are decoded for it."""
-    seen = zip(places, inspect(files, places, 1, label), strict=True)
+def damaged(files: Files, places: Sequence[str], *, counted: bool = True) -> tuple[Skipped, ...]:
+    """Which files cannot be read as images, and why; all are decoded for it, with progress as of `inspect`."""
+    seen = zip(places, inspect(files, places, 1, "looking for damaged images", counted=counted), strict=True)
     return tuple(Skipped(place, one.why) for place, one in seen if one.why is not None)
 
 
-def refuse_damaged(found: Sequence[Skipped], leave_out: str = "leave out by --skip-damaged") -> None:
+def refuse_damaged(found: Sequence[Skipped], leave_out: str = "leave out by `skip_damaged=True`") -> None:
     """Refuse damaged images, all in one line.
 
     Args:
@@ -74,8 +77,8 @@ def refuse_damaged(found: Sequence[Skipped], leave_out: str = "leave out by --sk
     raise DataError(f"{len(found)} {images} damaged: {first}{more}; replace or remove {them}{otherwise}")
 
 
-def damaged_in(part: Part, label: str = "looking for damaged images") -> tuple[Skipped, ...]:
-    """Which images of a part cannot be read, and why; all are decoded for it."""
+def damaged_in(part: Part, *, counted: bool = True) -> tuple[Skipped, ...]:
+    """Which images of a part cannot be read, and why; all are decoded for it, with progress as of `inspect`."""
 
     def one(index: int) -> Skipped | None:
         try:
@@ -85,7 +88,9 @@ def damaged_in(part: Part, label: str = "looking for damaged images") -> tuple[S
         return None
 
     count = len(part.labels)
-    return tuple(one for one in progress(on_all_cores(one, range(count)), label, "image", count) if one is not None)
+    looked = on_all_cores(one, range(count))
+    seen = progress(looked, "looking for damaged images", "image", count, counted=counted)
+    return tuple(one for one in seen if one is not None)
 
 
 def _damage(error: DataError) -> Skipped:

@@ -5,6 +5,7 @@
 Splits are called as in `split_word`. A folder of archives `train*.zip` and `test*.zip` is understood as one of folders.
 """
 
+import itertools
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
@@ -22,6 +23,12 @@ _SPLITS = {
     "valid": "valid",
     "validation": "valid",
     "dev": "valid",
+}
+
+# Words in names of folders that may be of splits, but are not so called.
+_LIKE_SPLITS = {
+    "train": re.compile("train.*|trn|tr|learn.*|fit"),
+    "test": re.compile("test.*|val|valid.*|eval.*|tst|ts|te|dev|holdout|predict.*|pred"),
 }
 
 NOT_NEEDED = "of a validation set, which nothing here is tuned on; move it into train or test to use it"
@@ -149,6 +156,15 @@ def lay_out(
             f"{root} has a folder {name} but not both train and test; add the other, or put the class folders into "
             f"{root} itself to have them split"
         )
+    if folders_of_class:
+        # What lies in folders all of whose images have more around them than class and person.
+        flat = {parts[0] for _, parts in everything if len(parts) <= folders_of_class + 1}
+        below: dict[str, set[str]] = {}
+        for _, parts in everything:
+            if parts[0] not in flat:
+                below.setdefault(parts[0], set()).add(parts[1])
+        _refuse_like_splits(root, below)
+        _refuse_splits_of_classes(root, below)
     return Layout(tuple(Placed(place, None, parts) for place, parts in everything), (), ())
 
 
@@ -156,6 +172,32 @@ def _holds_classes(everything: list[tuple[str, tuple[str, ...]]], name: str) -> 
     """Whether a folder holds nothing but several folders, as a split does, and a class that is called so does not."""
     below = [parts[1:] for _, parts in everything if parts[0] == name]
     return all(len(parts) > 1 for parts in below) and len({parts[0] for parts in below}) > 1
+
+
+def _refuse_like_splits(root: object, below: Mapping[str, set[str]]) -> None:
+    """Refuse folders such as `seg_train` and `seg_test`, below which classes may lie, as if they were the classes."""
+    like = {
+        kind: [name for name in sorted(below) if any(map(pattern.fullmatch, _words(name))) and len(below[name]) > 1]
+        for kind, pattern in _LIKE_SPLITS.items()
+    }
+    for train, test in itertools.product(like["train"], like["test"]):
+        if below[train] & below[test]:
+            raise DataError(f"{root} has folders {train} and {test}, which may be splits; call them train and test")
+
+
+def _words(name: str) -> list[str]:
+    return [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)]
+
+
+def _refuse_splits_of_classes(root: object, below: Mapping[str, set[str]]) -> None:
+    """Refuse a class folder that holds nothing but the folders of splits: they would say nothing of its images."""
+    for name, inner in below.items():
+        words = {split_word(one) for one in inner}
+        if None not in words and len(words) > 1 and "train" in words:
+            raise DataError(
+                f"{root} has folders of splits below that of a class, such as {name}/{min(inner)}; lay the classes "
+                f"below the splits: {min(inner)}/{name}"
+            )
 
 
 def _unwrapped(images: list[tuple[str, tuple[str, ...]]], folders: int) -> list[tuple[str, tuple[str, ...]]]:

@@ -1,12 +1,8 @@
 """Lists the images of a folder, zip archive or table as people have them: label, split and person of each.
 
-Nothing is decoded. Where no split is given, an image's side is a function of a public key and its own name (or its
-person's) alone. It depends neither on its content nor on what else there is: with one image more or less the others
-stay where they are, as ε for one image needs it. So a class has `test_share` of its images in the test set on average,
-and not exactly.
+Nothing is decoded. Which side an image is on is said by `dpmix.data.sides`.
 """
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,19 +12,18 @@ from typing import NamedTuple
 from dpmix.data.file_names import HIDDEN, LEFT_THERE, UNPRINTABLE, suffix, suffixes
 from dpmix.data.inspection import damaged
 from dpmix.data.label_table import Row
-from dpmix.data.layout import NOT_NEEDED, VALID_IS_TEST, Placed, composed, lay_out, split_word, with_archives
+from dpmix.data.layout import NOT_NEEDED, Placed, composed, lay_out, split_word, with_archives
+from dpmix.data.sides import KEY, TEST_SHARE, Found, sided, two_splits
 from dpmix.data.table_rows import NOT_NAMED, Tables, given_table, rows_by_place, table_beside, tables_in
 from dpmix.data.tree import EMPTY, TABLES, Files, Skipped, Tree, read_tree
 from dpmix.errors import DataError
 
 __all__ = ["ListedImage", "Listing", "Skipped", "read_listing"]
 
-KEY = "dpmix"
-
 # What is skipped without a word also where all else is refused.
 _NOT_MISSED = frozenset({LEFT_THERE, HIDDEN, UNPRINTABLE, NOT_NEEDED, NOT_NAMED})
 
-PERSONS_PERHAPS = "Images lie in folders below those of their classes; if each is a person's, say so: --unit person."
+PERSONS_PERHAPS = "Images lie in folders below those of their classes; if each is a person's, say so: `unit='person'`."
 
 
 class ListedImage(NamedTuple):
@@ -88,21 +83,11 @@ class Listing:
         return replace(self, images=images, skipped=tuple(sorted((*self.skipped, *out))))
 
 
-class _Found(NamedTuple):
-    """What folders and tables say of an image; `name` decides on its side if no split is given."""
-
-    place: str
-    label: str
-    split: str | None
-    person: str | None
-    name: str
-
-
 def read_listing(
     path: str | Path,
     *,
     persons: bool = False,
-    test_share: float | None = 0.2,
+    test_share: float | None = TEST_SHARE,
     key: str = KEY,
     skip_damaged: bool = False,
     strict: bool = False,
@@ -129,7 +114,9 @@ def read_listing(
         DataError: one line, for a layout that leaves open what is meant.
     """
     if test_share is not None and not 0 < test_share < 1:
-        raise DataError(f"the share of test images is {test_share:g}; give one above 0 and below 1, such as 0.2")
+        raise DataError(
+            f"the share of test images is {test_share:g}; give one above 0 and below 1, such as {TEST_SHARE}"
+        )
     path = Path(path).expanduser()
     tree, archives, tables = _read(path)
     _refuse_unprintable(path, tree.skipped)
@@ -151,10 +138,10 @@ def read_listing(
     if strict:
         _refuse_strange(path, laid.images, skipped)
     _refuse_some_persons(path, found)
-    found, notes = _two_splits(found, skipped)
+    found, notes = two_splits(found, skipped)
     if "label" not in columns and not persons and any(len(image.parts) > 2 for image in laid.images):
         notes = (*notes, PERSONS_PERHAPS)
-    images, split = _split(path, found, test_share, key)
+    images, split = sided(path, found, test_share, key)
     if not images:
         reason = f"; {skipped[0].place} is {skipped[0].why}" if skipped else ""
         raise DataError(f"{path} holds no image in a class folder{reason}; put each class's images into a folder")
@@ -166,13 +153,18 @@ def read_listing(
     )
     listing = Listing(tree.root, tuple(listed), classes, tuple(sorted(skipped)), split, (*laid.notes, *notes))
     if skip_damaged:
-        listing = leave_out_damaged(listing)
+        listing = leave_out_damaged(listing, counted=not persons)
     return listing
 
 
-def leave_out_damaged(listing: Listing) -> Listing:
-    """The listing without the images that cannot be read; all are decoded for it."""
-    return listing.without(damaged(listing.files, [image.place for image in listing.images]))
+def leave_out_damaged(listing: Listing, counted: bool = True) -> Listing:
+    """The listing without the images that cannot be read; all are decoded for it.
+
+    Args:
+        listing: the images.
+        counted: whether the screen may say how many images there are.
+    """
+    return listing.without(damaged(listing.files, [image.place for image in listing.images], counted=counted))
 
 
 def _read(path: Path) -> tuple[Tree, dict[str, str], Tables]:
@@ -187,7 +179,7 @@ def _read(path: Path) -> tuple[Tree, dict[str, str], Tables]:
     return tree._replace(skipped=(*tree.skipped, *others)), archives, tables
 
 
-def _found(path: Path, image: Placed, row: Row | None, persons: bool, by_folder: bool) -> _Found:
+def _found(path: Path, image: Placed, row: Row | None, persons: bool, by_folder: bool) -> Found:
     person = row.person if row is not None else None
     if by_folder and len(image.parts) > 2:
         person = image.parts[1]
@@ -206,7 +198,7 @@ def _found(path: Path, image: Placed, row: Row | None, persons: bool, by_folder:
                 "column to have the split drawn"
             )
     name = "/".join(image.parts) if person is None else person
-    return _Found(image.place, label, split, person and composed(person), composed(name))
+    return Found(image.place, label, split, person and composed(person), composed(name))
 
 
 def _refuse_unprintable(path: Path, skipped: Iterable[Skipped]) -> None:
@@ -250,42 +242,10 @@ def _refuse_strange(path: Path, images: Iterable[Placed], skipped: Iterable[Skip
         raise DataError(f"{path / lost[0].place} is {lost[0].why}{remedy}{more}")
 
 
-def _refuse_some_persons(path: Path, found: list[_Found]) -> None:
+def _refuse_some_persons(path: Path, found: list[Found]) -> None:
     unknown = [one for one in found if one.person is None]
     if 0 < len(unknown) < len(found):
         raise DataError(
             f"{path}: nothing says whose image {unknown[0].place} is, but others' persons are named; say it of each "
             "image, or of none"
         )
-
-
-def _two_splits(found: list[_Found], skipped: list[Skipped]) -> tuple[list[_Found], tuple[str, ...]]:
-    """Take validation images of a table as test images if there are no others, and else away, as `lay_out` does."""
-    splits = {one.split for one in found}
-    if "valid" not in splits:
-        return found, ()
-    if "test" in splits:
-        skipped += [Skipped(one.place, NOT_NEEDED) for one in found if one.split == "valid"]
-        return [one for one in found if one.split != "valid"], ()
-    return [one._replace(split="test") if one.split == "valid" else one for one in found], (VALID_IS_TEST,)
-
-
-def _split(path: Path, found: list[_Found], share: float | None, key: str) -> tuple[list[tuple[_Found, str]], str]:
-    """Each image with its side, and how these came about."""
-    given = [one for one in found if one.split is not None]
-    if len(given) < len(found):
-        if given:
-            one = next(one for one in found if one.split is None)
-            raise DataError(f"{path}: {one.place} is in no split, but others are; say for each image, or for none")
-        if share is None:
-            return [(one, "train") for one in found], "none"
-        sides = [(one, "test" if in_test(one.name, key, share) else "train") for one in found]
-        by = "person" if any(one.person is not None for one in found) else "image"
-        return sides, f"drawn by the key {key!r}, a {by} being tested on with probability {share:g}"
-    return [(one, str(one.split)) for one in found], "given"
-
-
-def in_test(name: str, key: str, share: float) -> bool:
-    """Whether an image, or person, of this name is in the test set: SHA-256(key, name) in [0, 1) is below the share."""
-    drawn = hashlib.sha256(f"{key}\0{name}".encode()).digest()[:8]
-    return int.from_bytes(drawn, "big") < share * 2**64

@@ -12,7 +12,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from dpmix.data.file_names import suffix, suffixes
@@ -101,12 +101,12 @@ def note(folder: Path, root: Path) -> None:
     write_record(folder / SOURCE, values)
 
 
-def check(folder: Path, also: Sequence[Path] = ()) -> None:
+def check(folder: Path, also: Callable[[], Sequence[Path]] = tuple) -> None:
     """Check that the images of which a folder was made are as they were, if it has a note and they are still there.
 
     Args:
         folder: what was made.
-        also: what was made from it, and is to be deleted with it.
+        also: gives what was made from it, and is to be deleted with it; called only if they have changed.
 
     Raises:
         DataError: if they have changed, or the note is damaged.
@@ -120,16 +120,10 @@ def check(folder: Path, also: Sequence[Path] = ()) -> None:
         return
     if fingerprint(root, content=True) != said["content"]:
         # Of D the images that are as they were stay, once its manifest is gone.
-        gone = [folder, *([root / "manifest.json"] if (root / "manifest.json").is_file() else []), *also]
+        gone = [folder, *([root / "manifest.json"] if (root / "manifest.json").is_file() else []), *also()]
         raise DataError(
             f"{root} has changed since {folder} was made of it; put back what was there, or delete "
             f"{' and '.join(map(str, gone))} and run the same command again"
         )
     with contextlib.suppress(DpmixError):  # somebody else's folder
         write_record(place, {**said, "stamps": times})
-
-
-def check_all(folders: Iterable[Path | str]) -> None:
-    """Check each of these folders that has a note, as `check` does."""
-    for folder in sorted(set(map(Path, folders))):
-        check(folder)

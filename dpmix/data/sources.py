@@ -66,7 +66,7 @@ def prepare(spec: "DatasetSpec", resolution: int, raw: Path, out: Path) -> None:
             f"{spec.persons}; {pool.remedy}"
         )
     source = Path(spec.path or ".") if spec.source == "folder" else None
-    write_store(Path(out), pool, resolution, spec.channels, spec.name, source)
+    write_store(Path(out), pool, resolution, spec.channels, spec.name, source, counted=spec.persons is None)
 
 
 def _drawn(pool: Pool, spec: "DatasetSpec") -> Pool:

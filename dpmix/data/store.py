@@ -60,7 +60,16 @@ def pack_images(
     write_store(Path(out), pool, resolution, channels, "synthetic", source)
 
 
-def write_store(out: Path, pool: Pool, resolution: int, channels: int, name: str, source: Path | None = None) -> None:
+def write_store(
+    out: Path,
+    pool: Pool,
+    resolution: int,
+    channels: int,
+    name: str,
+    source: Path | None = None,
+    *,
+    counted: bool = True,
+) -> None:
     """Decode a data set and write its store, whole or not at all.
 
     Args:
@@ -70,6 +79,7 @@ def write_store(out: Path, pool: Pool, resolution: int, channels: int, name: str
         channels: C, 1 or 3.
         name: of the data set, for meta.json and the progress bar.
         source: the folder, archive or table of the images, if a change is to be noticed (`dpmix.data.origin`).
+        counted: whether the screen may say how many images there are.
 
     Raises:
         DataError: if images cannot be read, all of which are named, or another process is writing this store.
@@ -89,10 +99,11 @@ def write_store(out: Path, pool: Pool, resolution: int, channels: int, name: str
         for split, part in pool.parts.items():
             shape = (channels, resolution, resolution)
             try:
-                _write_images(folder / f"{split}_images.npy", part, shape, f"{name} {split}")
+                _write_images(folder / f"{split}_images.npy", part, shape, f"decoding {name}, {split}", counted)
             except DataError:
                 # Whoever mends one damaged image would meet the next one only after hours.
-                refuse_damaged([one for each in pool.parts.values() for one in damaged_in(each)], pool.leave_out)
+                found = [one for each in pool.parts.values() for one in damaged_in(each, counted=counted)]
+                refuse_damaged(found, pool.leave_out)
                 raise
             np.save(folder / f"{split}_labels.npy", part.labels, allow_pickle=False)
             if part.persons is not None:
@@ -135,7 +146,7 @@ def _partial_store(out: Path, settings: Mapping[str, Any]) -> Iterator[Path]:
         ) from error
 
 
-def _write_images(path: Path, part: Part, shape: tuple[int, int, int], label: str) -> None:
+def _write_images(path: Path, part: Part, shape: tuple[int, int, int], label: str, counted: bool) -> None:
     """Decode a part into the .npy file `path`, uint8 [N, *shape], continuing where an earlier call stopped.
 
     The file is written, not memory-mapped: on a full disk a write raises an error, while writing to mapped memory would
@@ -152,9 +163,10 @@ def _write_images(path: Path, part: Part, shape: tuple[int, int, int], label: st
             file.write(header.getvalue())
         file.seek(begin + done * size)
         file.truncate()
-        if done:
+        if done and counted:
             label = f"{label}, from image {done} of {count}"
-        images = iter(progress(decode(part, shape[1], shape[0], done), label, "image", count - done))
+        left = decode(part, shape[1], shape[0], done)
+        images = iter(progress(left, label, "image", count - done, counted=counted))
         try:
             while done < count:
                 for image in itertools.islice(images, _SAVED_AT_A_TIME):

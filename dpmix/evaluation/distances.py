@@ -8,6 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from dpmix.artefacts.data import EncoderModel, ImageStore, SyntheticStore
+from dpmix.artefacts.made_of import inputs_of
 from dpmix.artefacts.measurements import Distance
 from dpmix.data.images import Images, batches, load
 from dpmix.execution import DEFAULT, Execution
@@ -48,6 +49,7 @@ def measure(distances: Sequence[Distance], scale: str, execution: Execution = DE
                 # As a relative path, which is the same on every machine.
                 "extractor": _folder(distance, scale).as_posix() if distance.extractor else result.extractor,
                 "distance_spec": distance.model_dump(mode="json"),
+                "inputs": inputs_of(distance, scale),
                 "versions": versions(),
             },
         )

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 
 from dpmix.artefacts.data import EncoderModel
+from dpmix.artefacts.made_of import inputs_of
 from dpmix.artefacts.measurements import ZeroShot
 from dpmix.data.class_names import prompt_names
 from dpmix.data.images import batches, load
@@ -51,6 +52,7 @@ def measure(wanted: Sequence[ZeroShot], scale: str, execution: Execution = DEFAU
                 "epsilon": {},
                 "prompts": list(one.prompts),
                 "experiment": one.model_dump(mode="json"),
+                "inputs": inputs_of(one, scale),
                 "versions": versions(),
                 "times": {
                     "seconds": round(time.perf_counter() - started, 3),

@@ -64,11 +64,12 @@ def stages(epochs: int, parts: int = 10) -> list[tuple[int, int]]:
 
 
 def _limit(panels: Sequence[GradientPanel]) -> tuple[float, float]:
-    """A range that holds 99.9 % of the parameters of every panel, at every epoch shown."""
-    low = min(float(np.quantile(panel.gradients, 0.0005)) for panel in panels)
-    high = max(float(np.quantile(panel.gradients, 0.9995)) for panel in panels)
-    low = 0.0 if min(float(panel.gradients.min()) for panel in panels) >= 0 else low
-    return low, high if high > low else low + 1.0
+    """A range that holds 99.9 % of the parameters of every panel, at every epoch shown, and some room to its right."""
+    shown = [panel.gradients[epoch] for panel in panels for _, epoch in stages(len(panel.gradients))]
+    low = min(float(np.quantile(one, 0.0005)) for one in shown)
+    high = max(float(np.quantile(one, 0.9995)) for one in shown)
+    low = 0.0 if min(float(one.min()) for one in shown) >= 0 else low
+    return low, high + 0.08 * (high - low) if high > low else low + 1.0
 
 
 # How far below its peak a density is drawn, as a share of the peak.

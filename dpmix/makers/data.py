@@ -34,7 +34,7 @@ def make_synthetic_sets(wanted: Sequence[SyntheticSet], context: Context) -> Non
         if isinstance(d.diffusion, GivenImagesSpec):
             skip: dict[str, Any] = {"skip_damaged": d.diffusion.skip_damaged}
             if d.dataset.source == "listed":  # of a command, and not of params
-                skip["leave_out"] = "leave out by --skip-damaged"
+                skip["leave_out"] = "leave out by `skip_damaged=True`"
             gather(Path(d.diffusion.images), classes, d.size, out, **skip)
         elif model is not None:
             folder, device = model.path(context.scale).parent, context.execution.where()

@@ -47,6 +47,7 @@ class Encoder:
 
     Attributes:
         dim: length of an embedding.
+        precision: in which embeddings lose nothing: that of a network whose weights are in low precision, else float32.
         resolution: R; images of other sizes are resized to it.
         logit_scale: the learnt inverse temperature of the contrastive loss, for zero-shot logits; None without text.
 
@@ -87,7 +88,7 @@ class Encoder:
         self._text = text
         self.logit_scale = None if text is None else text.logit_scale
         self.dim = embedding_length(self._visual, self.resolution, self.device, name)
-        self._cast = False
+        self._cast, self.precision = False, torch.float32
         # In float32 a feature depends on their number by rounding alone, and on a processor one image would cost 64.
         self._remainder = REMAINDER if self._dtype is not None and self.device.type == "cuda" else None
         if self._dtype is not None:
@@ -95,6 +96,9 @@ class Encoder:
             low = cast_network(self._visual, self._dtype, trial.to(self.device), _embed)
             if low is not None:
                 self._visual, self._cast = low, True
+                with torch.inference_mode():
+                    given = cast_images(trial.to(self.device), self._dtype)
+                    self.precision = _embed(low, given).dtype
         # `torch.compile` makes a wrapper, and folding a copy; `_visual` stays the plain network.
         plain = on_cpu and self._dtype is None
         runs = _laid_out(folded(self._visual)) if plain else self._visual

@@ -8,7 +8,7 @@ import torch
 
 from dpmix.errors import DataError, ParamsError, one_line
 from dpmix.execution import Execution, Precision, keep_freed_memory
-from dpmix.files import read_json
+from dpmix.files import read_object
 from dpmix.models.encoder import Encoder, embedding_length
 from dpmix.models.libraries.base import EncoderLibrary, noted_side
 from dpmix.params.registries import encoder_libraries
@@ -79,7 +79,7 @@ def load_encoder(
         raise DataError(f"{directory} holds no encoder ({files} is missing); fetch or train it first")
     if not (directory / library.weights_file).is_file():
         raise DataError(f"{directory / library.weights_file} does not exist; fetch or train the encoder again")
-    read_json(directory / library.config_file)
+    read_object(directory / library.config_file, "fetch or train the encoder again")
     check_folder(directory)
     side = noted_side(directory) if side is None else side
     arguments = _whole(library, directory, None) if side is None else _at_side(library, directory, side)

@@ -33,7 +33,11 @@ class Featurizer:
 
     def __call__(self, images: Tensor) -> Tensor:
         """Images float32 [m, C, R, R] in [0, 1] to features [m, d + 1]."""
-        features = self.encode(images).float()
+        return self.standardised(self.encode(images))
+
+    def standardised(self, embeddings: Tensor) -> Tensor:
+        """Embeddings [m, d], as `encode` gives them, to features [m, d + 1]."""
+        features = embeddings.float()
         if self.shift is not None and self.scale is not None:
             features = (features - self.shift) * self.scale
         return append_one(features)

@@ -8,14 +8,26 @@ Its type, bounds, default and description are pydantic's; `Declared` has what py
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Any, TypeVar
+from pathlib import Path
+from typing import Annotated, Any, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, ValidationError
 from pydantic.fields import FieldInfo
+
+from dpmix.errors import DataError
+from dpmix.files import read_json
 
 PositiveInt = Annotated[int, Field(gt=0)]
 
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+def _plain(value: float) -> float:
+    """A whole number as an int, so that 2 and 2.0 are one setting."""
+    return int(value) if value == int(value) else value
+
+
+Passes = Annotated[PositiveFloat, AfterValidator(_plain), PlainSerializer(_plain, return_type=Any)]
 
 T = TypeVar("T")
 
@@ -84,6 +96,23 @@ class Spec(BaseModel):
     """A frozen pydantic model that refuses unknown fields, and takes a number for a text as it was written."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
+
+    @classmethod
+    def from_file(cls, path: Path, remedy: str) -> Self:
+        """What a JSON file holds of this kind.
+
+        Args:
+            path: the file.
+            remedy: what to do if it is damaged, for the message.
+
+        Raises:
+            DataError: if it is missing, cannot be read, is not valid JSON or holds something else.
+        """
+        try:
+            return cls.model_validate(read_json(path, remedy))
+        except ValidationError as error:
+            where = ".".join(map(str, error.errors()[0]["loc"]))
+            raise DataError(f"{path} is damaged{f' at {where}' if where else ''}; {remedy}") from error
 
 
 def declared(field: FieldInfo) -> Declared:

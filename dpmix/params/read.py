@@ -88,8 +88,12 @@ def read(path: Path) -> Params:
     return parse(load_yaml(path))
 
 
-def load_yaml(path: Path | str) -> Any:
+def load_yaml(path: Path | str, option: str = "--params") -> Any:
     """The content of a YAML file, as `dpmix.params.strict` reads it.
+
+    Args:
+        path: of the file.
+        option: by which another can be named, for messages.
 
     Raises:
         ParamsError: if it is missing, cannot be read or is not YAML.
@@ -99,9 +103,9 @@ def load_yaml(path: Path | str) -> Any:
     try:
         content = Path(path).read_bytes()
     except FileNotFoundError as error:
-        raise ParamsError(f"{path} does not exist; run from the repository's root or pass --params") from error
+        raise ParamsError(f"{path} does not exist; run from the repository's root or pass {option}") from error
     except OSError as error:
-        raise ParamsError(f"{path} cannot be read ({error.strerror}); pass a YAML file by --params") from error
+        raise ParamsError(f"{path} cannot be read ({error.strerror}); pass a YAML file by {option}") from error
     try:
         return load(content.decode())
     except UnicodeDecodeError as error:
@@ -124,12 +128,14 @@ def load_configuration(paths: Sequence[Path | str], given: Mapping[str, Any]) ->
         given: the entries of `--config`, of which Snakemake reads a mapping's values as texts.
 
     Raises:
-        ParamsError: if there are several files, or as for `load_yaml` and `parse`.
+        ParamsError: if there are several files, or a pipe, or as for `load_yaml` and `parse`.
     """
     if len(paths) > 1:
         raise ParamsError(f"--configfile names several files, {', '.join(map(str, paths))}; name one, which has all")
+    if Path(paths[0]).is_fifo():
+        raise ParamsError(f"{paths[0]} is a pipe, which is read once, and each job reads the params; give a file")
     with naming(paths[0]):
-        return _over(_mapping(load_yaml(paths[0])), given)
+        return _over(_mapping(load_yaml(paths[0], "--configfile")), given)
 
 
 def _over(base: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -30,6 +30,13 @@ CLIPPING_MODES = {
     "coordinates": "dpmix.privacy.modes:Coordinates",
 }
 
+# What is made of a pair of views, instances of classes below `dpmix.views.mixing_modes.MixingMode` each.
+MIXING_MODES = {
+    "mixup": "dpmix.views.mixing_modes:MIXUP",
+    "cutmix": "dpmix.views.mixing_modes:CUTMIX",
+    "unmixed": "dpmix.views.mixing_modes:UNMIXED",
+}
+
 # Engines that compute a network's clipped sums, classes below `dpmix.training.network.Network` each.
 ENGINES = {
     "torch": "dpmix.training.scratch:TorchNetwork",
@@ -75,10 +82,12 @@ TABLE_KINDS = {
 if TYPE_CHECKING:
     ClippingName = str
     EngineName = str
+    MixingName = str
     SchedulerName = str
 else:
     ClippingName = Literal[*CLIPPING_MODES]
     EngineName = Literal[*ENGINES]
+    MixingName = Literal[*MIXING_MODES]
     SchedulerName = Literal[*SCHEDULERS]
 
 

@@ -41,14 +41,15 @@ class Bundling(Spec):
 
     None of it is part of what a result means; a step is the same up to rounding, which training from scratch makes
     grow. On a processor a network from scratch is the same to the last bit for any physical batch, and for any number
-    of processes with as many threads each. `by: stream` makes a job of each stream of samples, which suits a cluster;
-    `by: model` makes one of all streams of a model and a seed, which suits one machine, where starting a process takes
-    longest.
+    of processes with as many threads each. `by: stream` makes a job of each stream of samples, which suits a cluster
+    with more GPUs than data sets; `by: images` makes one of all streams of heads on the same images, of all seeds,
+    which encodes a crop that comes again once; `by: model` makes one of all streams of a model and a seed, which suits
+    one machine, where starting a process takes longest.
     """
 
     by: Annotated[
-        Literal["stream", "model"],
-        Field(description="What the runs of one job have in common beside the model: the stream, or the seed"),
+        Literal["stream", "images", "model"],
+        Field(description="What the runs of one job have in common beside the model: the stream, images, or the seed"),
         Declared(determines=False),
     ]
     threads: Annotated[
@@ -86,6 +87,15 @@ class Bundling(Spec):
         ),
         Declared(unit="images", determines=False, unless=ROUNDING),
     ] = 0
+    kept_gigabytes: Annotated[
+        float,
+        Field(
+            ge=0,
+            description="What features of views that come again (crops, or `view_sets`) may take, of all processes of "
+            "a job, in memory or in a file that is gone when the job ends; 0: such views are encoded each time",
+        ),
+        Declared(unit="GB", determines=False, unless=ROUNDING),
+    ] = 16.0
 
 
 class ScaleSpec(Spec):

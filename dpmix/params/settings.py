@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer, create_model
 
-from dpmix.params.declared import Declared, Line, PositiveFloat, Spec, declared
+from dpmix.params.declared import Declared, Line, Passes, PositiveFloat, Spec, declared
 from dpmix.params.keys import number_of_key
-from dpmix.params.registries import ClippingName, EngineName
+from dpmix.params.registries import ClippingName, EngineName, MixingName
 
 # JSON has no infinity: a run without noise says "inf".
 Epsilon = Annotated[
@@ -57,9 +57,10 @@ class PlanSettings(Spec):
         Declared(added=True),
     ] = "image"
     epochs: Annotated[
-        int,
+        Passes,
         Field(
-            gt=0, description="How often an example is sampled on average; a run has epochs · N / B steps, rounded down"
+            description="How often an example is sampled on average; a run has epochs · N / B steps, rounded down. May "
+            "be a fraction"
         ),
         Declared(unit="epochs"),
     ]
@@ -188,7 +189,7 @@ class RunSettings(PlanSettings):
         Declared(unless="k_self is 0 or its views are unmixed", view="pairs"),
     ] = "distinct"
     mixing: Annotated[
-        Literal["mixup", "cutmix", "unmixed"],
+        MixingName,
         Field(
             description="Whether mixtures are weighted means, or one image with a rectangle of the other; `unmixed`: "
             "copies of one image with a mixed label, as the released program makes them"
@@ -210,6 +211,16 @@ class RunSettings(PlanSettings):
         Field(description="Whether synthetic images are transformed as the example is"),
         Declared(unless="no synthetic image is transformed", view="augment_synthetic"),
     ] = True
+    view_sets: Annotated[
+        int,
+        Field(
+            ge=0,
+            lt=2**32,
+            description="R: a step shows one of R sets of K views of each example, so that encoders need not pass "
+            "views again that they have passed; 0: each step draws new views, as in the paper",
+        ),
+        Declared(unit="sets", unless="an example's views are always the same", added=True),
+    ] = 0
     microbatch_mixup: Annotated[
         Literal["none", "added", "alone"],
         Field(description="Whether the mixture of a unit's two examples is added to its views, or is its only view"),

@@ -62,7 +62,7 @@ class _Constructor(SafeConstructor):
         try:
             return construct(node)
         except (ValueError, KeyError) as error:
-            raise ConstructorError(None, None, f"{node.value} is no number", node.start_mark) from error
+            raise ConstructorError(None, None, f"{node.value:.40} is no number", node.start_mark) from error
 
     def construct_yaml_bool(self, node: ScalarNode) -> bool:
         return bool(self._number(super().construct_yaml_bool, node))

@@ -103,6 +103,29 @@ def tried(module: nn.Module, image: Tensor) -> object:
         return module(image.new_zeros(2, *image.shape))
 
 
+def try_gradient(loss: ExampleLoss, names: Collection[str], image: Tensor, classes: int) -> None:
+    """Compute the gradient of the loss of two black views [...] of one image; nothing of the module changes.
+
+    Args:
+        loss: the loss of one example.
+        names: the trainable parameters.
+        image: [...], of which only the shape, type and device are used.
+        classes: width of the soft labels.
+
+    Raises:
+        Exception: whatever the module or the criterion raises, or torch's `RuntimeError` where there is no gradient.
+
+    >>> module = nn.Linear(4, 3)
+    >>> try_gradient(ExampleLoss(module), ["weight", "bias"], torch.zeros(4), classes=3)
+    """
+    params = {name: p.detach() for name, p in loss.module.named_parameters()}
+    trained = {name: params[name].requires_grad_() for name in names}
+    targets = image.new_full((2, classes), 1 / classes)
+    with _restored_buffers(loss.module), _seeded(0, image.device), torch.enable_grad():
+        value = loss({**params, **trained}, image.new_zeros(2, *image.shape), targets)
+        torch.autograd.grad(value, list(trained.values()), allow_unused=True)
+
+
 def rules_cover(loss: ExampleLoss, names: Collection[str], image: Tensor, classes: int) -> bool:
     """Whether `per_example_gradients` is right for this network: whether its rows average to autograd's gradient.
 

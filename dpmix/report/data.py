@@ -10,22 +10,27 @@ from pathlib import Path
 from typing import Any
 
 from dpmix.artefacts.base import Artefact
+from dpmix.artefacts.experiment import Experiment
 from dpmix.catalogue.catalogue import Catalogue
 from dpmix.catalogue.cells import CellSpec
 from dpmix.errors import DataError
 from dpmix.report.claims import read_claims
+from dpmix.report.counted import Limit, Limits
 from dpmix.report.differences import Difference, above, to_paper
 from dpmix.report.runs import Facets, Run, State, facets, read_run
 from dpmix.seals import records_read_once
 from dpmix.status.standing import Standing, command, standing
 from dpmix.tables.agreement import Pair, agrees_with_paper, compare
 from dpmix.tables.build import build_from
+from dpmix.tables.captions import MINUTES
 from dpmix.tables.cells import Cell, Table
 from dpmix.tables.render import read_all
 from dpmix.tables.statistics import Interval, mean_interval
 
 # The axes of tables that have the same name as a facet.
 _AXES = {"Dataset": "dataset", "Model": "model", "Method": "method", "ε": "epsilon"}
+# No more cells than this are named that only other results have.
+_LISTED = 10
 
 
 @dataclass(frozen=True)
@@ -39,8 +44,10 @@ class CellData:
         interval: the mean of its values and its 95 % interval; None for fewer than two values.
         above: the difference to the nearest cell above it in its group of rows; None for the first, and without values.
         to_paper: the difference to the paper's number; None if the paper has none.
-        agrees: whether it agrees with the paper; None where that cannot be said.
-        other: the same cell of other results, which the report is held against; None without these, or if they lack it.
+        agrees: whether it agrees with the paper; None where that cannot be said, as of times on other hardware.
+        other: the same cell of other results, which the report is held against; None without these, or if they lack
+            its table.
+        limit: of a time, what its operations take at the least; None for all else, and where no GPU's peak is known.
     """
 
     cell: Cell
@@ -51,6 +58,7 @@ class CellData:
     to_paper: Difference | None = None
     agrees: bool | None = None
     other: Pair | None = None
+    limit: Limit | None = None
 
     @property
     def state(self) -> State | None:
@@ -79,6 +87,7 @@ class Report:
         standing: how far the scale is; None where the params are not known.
         command: what a command for these results begins with, up to its targets.
         against: the folder of other results beside which cells stand; empty without.
+        one_sided: sentences on tables and cells that only one of the two has.
     """
 
     scale: str
@@ -88,6 +97,7 @@ class Report:
     standing: Standing | None
     command: str
     against: str = ""
+    one_sided: tuple[str, ...] = ()
 
     @property
     def runs(self) -> dict[str, Run]:
@@ -136,15 +146,15 @@ def collect(
                 f"{results} has no tables or figures; make some first, e.g. `{_typed(results.name)} table9`"
             )
         return Report(results.name, tuple(map(_of_table, alone)), claims, figures, None, _typed(results.name))
-    found = standing(catalogue, root, params)
-    states: dict[str, State] = dict.fromkeys(found.paths.done, "done")
-    for path in found.paths.running:
-        states[path] = "running"
-    for path in found.paths.failed:
-        states[path] = "failed"
-    reader = _Reader(catalogue, found, states, root)
     typed = command(catalogue, [""], params).rstrip()
     with records_read_once():
+        found = standing(catalogue, root, params)
+        states: dict[str, State] = dict.fromkeys(found.paths.done, "done")
+        for path in found.paths.running:
+            states[path] = "running"
+        for path in found.paths.failed:
+            states[path] = "failed"
+        reader = _Reader(catalogue, found, states, root)
         tables = tuple(map(reader.table, catalogue.spec.tables))
     return Report(catalogue.scale, tables, claims, figures, found, typed)
 
@@ -162,13 +172,29 @@ def beside(report: Report, results: Path) -> Report:
     others = {table.name: table for table in read_all(results / "tables")}
     if not others:
         raise DataError(f"there are no tables in {results / 'tables'}; make them first, or name another folder")
-    tables = []
+    tables, there_only = [], list[Pair]()
     for data in report.tables:
         other = others.get(data.table.name)
-        pairs = {pair.place: pair for pair in compare(data.table, other)} if other is not None else {}
+        compared = compare(data.table, other) if other is not None else ()
+        there_only += (pair for pair in compared if pair.found is None and pair.reference and pair.reference.values)
+        pairs = {pair.place: pair for pair in compared}
         cells = (replace(one, other=pairs.get(one.cell.row + one.cell.column)) for one in data.cells)
         tables.append(replace(data, cells=tuple(cells)))
-    return replace(report, tables=tuple(tables), against=str(results))
+    said = _one_sided([data.table for data in report.tables], list(others.values()), there_only)
+    return replace(report, tables=tuple(tables), against=str(results), one_sided=said)
+
+
+def _one_sided(here: Sequence[Table], there: Sequence[Table], cells: Sequence[Pair]) -> tuple[str, ...]:
+    """Sentences on the tables that only one side has, and on the cells that only the other side has."""
+    said = []
+    for where, some, others in (("here", here, there), ("there", there, here)):
+        known = {table.name for table in others}
+        if alone := [table.heading for table in some if table.name not in known]:
+            said.append(f"Only {where}: {', '.join(alone)}.")
+    if cells:
+        more = f"; and {len(cells) - _LISTED} more" if len(cells) > _LISTED else ""
+        said.append(f"Cells that are only there: {'; '.join(pair.name for pair in cells[:_LISTED])}{more}.")
+    return tuple(said)
 
 
 def _typed(scale: str) -> str:
@@ -189,11 +215,26 @@ class _Reader:
         self.labels = {name: method.label for name, method in catalogue.params.methods.items()}
         self.failures = {path: failure for failure in found.failures for path in failure.outputs}
         self.runs: dict[str, Run] = {}
+        self.broken: dict[str, str] = {}
+        self.limits = Limits(catalogue)
 
     def table(self, name: str) -> TableData:
-        table = build_from(name, self.catalogue, {path for path, state in self.states.items() if state == "done"})
+        done = {path for path, state in self.states.items() if state == "done"}
+        table, broken = build_from(name, self.catalogue, done)
+        self.broken |= broken
         specs = self.catalogue.cells(name)
-        return TableData(table, _cells(table, [self._behind(spec) for spec in specs]))
+        cells = _cells(table, [self._behind(spec) for spec in specs])
+        if table.unit == MINUTES:
+            pairs = zip(specs, cells, strict=True)
+            cells = tuple(replace(one, limit=self._limit(spec, one)) for spec, one in pairs)
+        return TableData(table, cells)
+
+    def _limit(self, spec: CellSpec, one: CellData) -> Limit | None:
+        run = next((artefact for artefact in spec.artefacts if isinstance(artefact, Experiment)), None)
+        if run is None or not one.cell.values:
+            return None
+        used = {behind.hardware for behind in one.runs if behind.state == "done"}
+        return self.limits.of(run, used, printed=one.cell.paper is not None and one.cell.paper.mean is not None)
 
     def _behind(self, spec: CellSpec) -> tuple[Facets, tuple[Run, ...]]:
         of = facets(spec.artefacts[0], self.labels) if spec.artefacts else Facets()
@@ -205,6 +246,8 @@ class _Reader:
             failure = self.failures.get(path)
             why, log = (failure.line, str(failure.log or "")) if failure else ("", "")
             self.runs[path] = read_run(artefact, path, self.states.get(path, "missing"), why, log, self.root)
+        if path in self.broken and self.runs[path].state == "done":
+            self.runs[path] = replace(self.runs[path], state="failed", why=self.broken[path], log=path)
         return self.runs[path]
 
 
@@ -226,7 +269,8 @@ def _cells(table: Table, behind: Sequence[tuple[Facets, tuple[Run, ...]]]) -> tu
         CellData(
             cell, of, runs,
             interval=mean_interval(cell.values) if cell.seeds > 1 else None,
-            above=upper[place], to_paper=to_paper(cell), agrees=agrees_with_paper(cell),
+            above=upper[place], to_paper=to_paper(cell),
+            agrees=None if table.unit == MINUTES else agrees_with_paper(cell),
         )
         for place, (cell, (of, runs)) in enumerate(zip(table.cells, behind, strict=True))
     )  # fmt: skip

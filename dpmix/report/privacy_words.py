@@ -25,7 +25,7 @@ def privacy_words(cell: CellData) -> str:
         return _WITHOUT[first.kind]
     if first.target == math.inf:
         return "Trained without noise: no ε bounds what this result tells of the private images."
-    return " ".join([_bound(done), _counted(first), _together(done), _outside(first)]).strip()
+    return " ".join(filter(None, (_bound(done), _counted(first), _together(done), _outside(first, len(done)))))
 
 
 def _bound(runs: list[Run]) -> str:
@@ -70,12 +70,13 @@ def _together(runs: list[Run]) -> str:
     return f"The {len(runs)} runs together spend more than one of them." if len(runs) > 1 else ""
 
 
-def _outside(run: Run) -> str:
+def _outside(run: Run, count: int) -> str:
     """What ε does not count."""
     if run.release:
         return "Sample and noise come from the operating system's entropy and are recorded nowhere."
     tuned = "the choice of the learning rate on held-out training images; " if run.rate and run.rate.low else ""
+    models = "these models" if count > 1 else "this model"
     return (
         f"Not counted: {tuned}test accuracy, which reads the test images. Sample and noise can be recomputed from the "
-        "seed, so this model must not be released as private."
+        f"seed, so {models} must not be released as private."
     )

@@ -97,7 +97,7 @@ class Run:
     views: tuple[int, int, int] | None = None
     batch: int | None = None
     batches: str = ""
-    epochs: int | None = None
+    epochs: float | None = None
     steps: tuple[int, int] | None = None
     noise: float | None = None
     sampling: float | None = None
@@ -125,7 +125,9 @@ def facets(artefact: Artefact, methods: Mapping[str, str]) -> Facets:
     if isinstance(artefact, ZeroShot):
         return Facets(artefact.dataset.label, artefact.model.label, "Zero-shot", "0")
     if isinstance(artefact, Distance):
-        return Facets(artefact.dataset.label, artefact.extractor.label if artefact.extractor else "InceptionV3")
+        by = artefact.extractor.label if artefact.extractor else "InceptionV3"
+        of = artefact.views.method if artefact.views else ""
+        return Facets(artefact.dataset.label, by, methods.get(of, of))
     return Facets()
 
 

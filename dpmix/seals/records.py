@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dpmix.errors import DataError
-from dpmix.files import read_json, write_json
+from dpmix.files import read_object, write_json
 from dpmix.progress import say
 
 SEAL, TIMES = "sha256", "times"
@@ -118,9 +118,7 @@ def _version(path: Path) -> tuple[int, ...]:
 
 
 def _checked(path: Path, remedy: str) -> Record:
-    values = read_json(path, remedy)
-    if not isinstance(values, dict):
-        raise DataError(f"{path} holds {_kind(values)} and no JSON object; {remedy}")
+    values = read_object(path, remedy)
     said = values.pop(SEAL, None)
     if said is None and not _lost_its_name(values):
         say_unsealed(path)
@@ -135,10 +133,6 @@ def _lost_its_name(values: Mapping[str, Any]) -> bool:
     return any(
         values[lost] == record_digest({name: value for name, value in values.items() if name != lost}) for lost in like
     )
-
-
-def _kind(value: Any) -> str:
-    return {list: "a list", str: "a text", type(None): "nothing", bool: "a truth value"}.get(type(value), "a number")
 
 
 _UNSEALED: list[Path] = []

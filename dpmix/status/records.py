@@ -1,13 +1,20 @@
-"""What Snakemake writes under `.snakemake/`: its calls, the jobs that it started, and how long finished ones took."""
+"""What Snakemake writes under `.snakemake/`: its calls, the jobs that it started, and how long finished ones took.
+
+Where that folder is gone, or results came from elsewhere, results tell themselves how long they took.
+"""
 
 import base64
-import json
 import os
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+from dpmix.errors import DataError, DpmixError
+from dpmix.files import read_object
+from dpmix.seals import read_record
 
 # Files of one job are marked one after the other, within this many seconds.
 _ONE_START = 5.0
@@ -111,6 +118,26 @@ def took(root: Path, paths: Collection[str]) -> list[Took]:
     return found
 
 
+def told(root: Path, paths: Collection[str]) -> list[Took]:
+    """The same by what results say of themselves, where Snakemake has left no records: one job for each file.
+
+    Files of one job ran at the same time, and say so: each has the whole time of what they share.
+
+    Args:
+        root: the folder in which Snakemake ran.
+        paths: of records of runs, relative to it; those that are damaged, or tell no times, are left out.
+    """
+    found = []
+    for path in paths:
+        try:
+            times = read_record(root / path)["times"]
+            end = datetime.fromisoformat(times["finished"]).timestamp()
+            found.append(Took((path,), end - float(times["seconds"]), end))
+        except (DpmixError, LookupError, TypeError, ValueError):  # damaged, or just taken away
+            continue
+    return found
+
+
 def _records(folder: Path, paths: Collection[str] | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
     """Each file that a folder of Snakemake's holds a record of, or each of these, with the record."""
     for path, _, names in os.walk(folder):
@@ -121,6 +148,6 @@ def _records(folder: Path, paths: Collection[str] | None = None) -> Iterator[tup
             try:
                 target = base64.urlsafe_b64decode(code).decode()
                 if paths is None or target in paths:
-                    yield target, json.loads(file.read_bytes())
-            except (ValueError, OSError):  # torn, or just taken away
+                    yield target, read_object(file)
+            except (ValueError, DataError):  # torn, or just taken away
                 continue

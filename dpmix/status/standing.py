@@ -1,16 +1,18 @@
 """How many of a scale's runs are done, running, failed and missing, by table, and how long the rest will take."""
 
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from dpmix.artefacts.base import Artefact
+from dpmix.artefacts.experiment import Experiment
 from dpmix.catalogue import stamps
 from dpmix.catalogue.catalogue import Catalogue
 from dpmix.catalogue.jobs import SEVERAL, jobs, needed_for
 from dpmix.status.failures import Failure, logged, reported
-from dpmix.status.records import Call, Took, calls, is_locked, is_running, started, took
+from dpmix.status.records import Call, Took, calls, is_locked, is_running, started, told, took
 
 # What makes all of a scale, as docs/use.md has it.
 EVERYTHING = ("all_tables", "all_figures", "report")
@@ -83,7 +85,9 @@ class Standing:
 
 
 def standing(catalogue: Catalogue, root: Path = Path(), params: str | None = None) -> Standing:
-    """Look at what a scale's calls have left on disk. Nothing is changed, and results are not opened.
+    """Look at what a scale's calls have left on disk. Nothing is changed.
+
+    Results are opened only where Snakemake has left no record of how long its jobs took.
 
     Args:
         catalogue: the scale.
@@ -107,7 +111,8 @@ def standing(catalogue: Catalogue, root: Path = Path(), params: str | None = Non
         for target, artefacts in catalogue.targets.items()
     ]
     shown = {catalogue.path(artefact) for artefacts in catalogue.targets.values() for artefact in artefacts}
-    seconds, unknown = _time_left(catalogue, took(root, done), set(catalogue.artefacts) - done)
+    runs = [path for path in done if isinstance(catalogue.artefacts[path], Experiment)]
+    seconds, unknown = _time_left(catalogue, took(root, done) or told(root, runs), set(catalogue.artefacts) - done)
     return Standing(
         rows,
         sort.row("prepared", catalogue.artefacts.keys() - shown),
@@ -181,7 +186,7 @@ def command(catalogue: Catalogue, words: Sequence[str], params: str | None = Non
     words = EVERYTHING if list(words) == ["all"] else words  # as the README's commands do, and not "--cores all all"
     parts = ["snakemake", "--cores", "all"]
     if params is not None:
-        parts += ["--configfile", params]
+        parts += ["--configfile", shlex.quote(params)]
     if catalogue.scale != catalogue.params.scale:
         parts += ["--config", f"scale={catalogue.scale}"]
     return " ".join([*parts, "--", *words] if len(parts) > 3 else [*parts, *words])

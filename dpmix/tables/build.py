@@ -3,7 +3,9 @@
 from collections.abc import Container, Sequence
 from dataclasses import replace
 
+from dpmix.artefacts.base import Artefact
 from dpmix.catalogue.catalogue import Catalogue
+from dpmix.catalogue.cells import CellSpec
 from dpmix.errors import DpmixError, one_line
 from dpmix.tables.cells import Cell, Table
 from dpmix.tables.kinds.base import Kind
@@ -23,7 +25,7 @@ def build(name: str, catalogue: Catalogue) -> Table:
     return _table(name, catalogue, cells, table.notes(name, catalogue))
 
 
-def build_from(name: str, catalogue: Catalogue, done: Container[str]) -> Table:
+def build_from(name: str, catalogue: Catalogue, done: Container[str]) -> tuple[Table, dict[str, str]]:
     """The table that the params call `name` as far as its runs are done: a cell shows the seeds that it has.
 
     Args:
@@ -32,10 +34,11 @@ def build_from(name: str, catalogue: Catalogue, done: Container[str]) -> Table:
         done: the paths of the artefacts that are on disk.
 
     Returns:
-        The table; it is that of `build` once all its runs are done. A cell of which a record cannot be read has no
-        values, and the error as its note.
+        The table, which is that of `build` once all its runs are done; and the records that cannot be read, each with
+        the error. Cells show the others.
     """
     table, cells, whole = _kind(name, catalogue), [], True
+    broken: dict[str, str] = {}
     for spec in catalogue.cells(name):
         there = tuple(one for one in spec.artefacts if catalogue.path(one) in done)
         whole = whole and there == spec.artefacts
@@ -44,11 +47,29 @@ def build_from(name: str, catalogue: Catalogue, done: Container[str]) -> Table:
             continue
         try:
             cells.append(table.read(replace(spec, artefacts=there), catalogue.scale))
-        except DpmixError as error:
+        except DpmixError:
             whole = False
-            cells.append(Cell(spec.row, spec.column, note=one_line(error), end=spec.end))
+            found = _broken(table, catalogue, spec, there)
+            broken |= found
+            left = tuple(one for one in there if found and catalogue.path(one) not in found)
+            cells.append(
+                table.read(replace(spec, artefacts=left), catalogue.scale)
+                if left
+                else Cell(spec.row, spec.column, end=spec.end)
+            )
     notes = table.notes(name, catalogue) if whole else ["Not all of its runs are done."]
-    return _table(name, catalogue, cells, notes)
+    return _table(name, catalogue, cells, notes), broken
+
+
+def _broken(table: Kind, catalogue: Catalogue, spec: CellSpec, there: Sequence[Artefact]) -> dict[str, str]:
+    """Which records of a cell cannot be read by themselves, and why."""
+    found = {}
+    for one in there:
+        try:
+            table.read(replace(spec, artefacts=(one,)), catalogue.scale)
+        except DpmixError as error:
+            found[catalogue.path(one)] = one_line(error)
+    return found
 
 
 def _kind(name: str, catalogue: Catalogue) -> Kind:

@@ -7,6 +7,9 @@ from html import escape as _escape
 from dpmix.tables.cells import Cell, Key, Table
 from dpmix.tables.text import SUBSCRIPT, blocks, group_starts, marks, number, ours, papers, stub
 
+# More columns than this need a smaller type on paper.
+_WIDE = 10
+
 
 def escape(text: str) -> str:
     """`text` as HTML, with `K_BASE` and `DP-Mix_Self` subscripted."""
@@ -95,11 +98,12 @@ def html(table: Table, more: Mapping[tuple[Key, Key], Marks] | None = None) -> s
             ]
             opens = " class=opens" if start == 0 and len(row) > 1 else ""
             rows.append(f"<tr{opens}>{''.join(labels + cells)}</tr>")
-        sortable = " class=sortable" if len(table.rows) > 1 else ""
+        kinds = ["sortable"] * (len(table.rows) > 1) + ["wide"] * (len(table.row_names) + len(columns) > _WIDE)
+        marked = f' class="{" ".join(kinds)}"' if kinds else ""
         name = f"{table.heading}: {escape(table.title)}"
         head, body = "\n".join(_header(table, columns)), "\n".join(rows)
         parts.append(
-            f'<table{sortable}><caption class="spoken">{name}</caption>\n'
+            f'<table{marked}><caption class="spoken">{name}</caption>\n'
             f"<thead>\n{head}\n</thead>\n<tbody>\n{body}\n</tbody></table>"
         )
     return "\n".join(parts)

@@ -1,14 +1,17 @@
 """A table as Markdown in the paper's layout; headers of several levels are joined into one line."""
 
+import re
+
 from dpmix.tables.cells import Cell, Table
 from dpmix.tables.text import blocks, footers, group_starts, heading, marks, ours, papers, stub
 
+# What would be read as markup: not an underscore inside a word, `&` outside an entity, nor `[` without a link.
+_MARKUP = re.compile(r"[\\|*<`~]|&(?=#?\w+;)|(?<![^\W_])_|_(?![^\W_])|\](?=[(\[])")
+
 
 def escape(text: str) -> str:
-    """`text` such that Markdown shows it unchanged; an underscore inside a word needs no escape."""
-    for character in "\\|*<`":
-        text = text.replace(character, "\\" + character)
-    return text
+    """`text` such that Markdown shows it unchanged, on one line."""
+    return _MARKUP.sub(r"\\\g<0>", " ".join(text.splitlines()))
 
 
 def _cell(cell: Cell | None, table: Table) -> str:

@@ -2,8 +2,9 @@
 
 A checkpoint holds everything that the next step depends on: weights, momentum buffers, averages, and the ledger of
 executed steps. It holds no state of a random generator: draws are functions of (seed, step, example), and a run for
-release takes new random numbers from the operating system. Everything in a release's checkpoint has noise already. The
-file is in safetensors format and replaced by renaming, so that a kill at any moment leaves either the old or the new.
+release takes new random numbers from the operating system. Everything in a release's checkpoint has noise already or is
+public. The file is in safetensors format and replaced by renaming, so that a kill at any moment leaves the old or the
+new.
 """
 
 import json

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from dpmix.artefacts.experiment import Experiment
-from dpmix.data.images import Images, load
+from dpmix.data.images import Images, load, split_is_given
 from dpmix.data.persons import Persons
+from dpmix.data.splits import drawn_for_a_release
 from dpmix.errors import DataError, PrivacyError
 from dpmix.privacy.plan import Plan
 from dpmix.random import KeyedRandom
@@ -29,6 +30,8 @@ class TrainingData:
             none.
         public: D, for standardising features and for pretraining; if only S1 is private, no more images than S1 has.
         persons: which of the private images each of N persons has, if steps sample persons; None if they sample images.
+        private_places: int64 [N], which image of its store each private one is; None if they are all, in order.
+        mixed_in_places: the same for `mixed_in`.
     """
 
     private: Images
@@ -36,6 +39,8 @@ class TrainingData:
     mixed_in: Images | None
     public: Images | None
     persons: Persons | None = None
+    private_places: np.ndarray | None = None
+    mixed_in_places: np.ndarray | None = None
 
     def check_unit(self, experiment: Experiment, plan: Plan) -> None:
         """Check that what is sampled is what the plan protects, images or persons, and for persons that it is all N.
@@ -66,9 +71,12 @@ def load_data(experiment: Experiment, scale: str) -> TrainingData:
     Raises:
         DataError: if a store is missing, does not have its published size, or, with `unit: person`, does not say whose
             its images are.
+        PrivacyError: for a release on a folder without given training and test images.
     """
     store = Path(experiment.images().path(scale)).parent
     train, test = load(store, "train"), load(store, "test")
+    if experiment.release and experiment.dataset.source == "folder" and not split_is_given(store):
+        raise drawn_for_a_release(experiment.dataset.name, str(experiment.dataset.path))
     by_person = experiment.unit == "person"
     for split, images, published in (
         ("train", train, None if by_person else experiment.dataset.train),
@@ -78,11 +86,13 @@ def load_data(experiment: Experiment, scale: str) -> TrainingData:
             raise DataError(
                 f"{store} has {len(images)} {split} images, not the published {published}; delete and remake it"
             )
-    public = load_synthetic(experiment, scale, train)
+    public, places = _synthetic(experiment, scale, train)
     if by_person:
         return _of_persons(experiment, train, test, public, store)
     chosen, others = halves(train) if experiment.subset == "S1" else (np.arange(len(train)), None)
-    mixed_in = take(train, others) if experiment.mix_with == "S2" and others is not None else public
+    mixed_in = public
+    if experiment.mix_with == "S2" and others is not None:
+        mixed_in, places = take(train, others), others
     evaluation = test
     held_out = experiment.held_out_size
     if held_out:
@@ -90,7 +100,7 @@ def load_data(experiment: Experiment, scale: str) -> TrainingData:
         evaluation = take(train, np.sort(chosen[order[:held_out]]))
         chosen = np.sort(chosen[order[held_out:]])
     private = train if len(chosen) == len(train) else take(train, chosen)
-    return TrainingData(private, evaluation, mixed_in, public)
+    return TrainingData(private, evaluation, mixed_in, public, private_places=chosen, mixed_in_places=places)
 
 
 def load_sharing(experiments: Sequence[Experiment], scale: str) -> list[TrainingData]:
@@ -103,8 +113,11 @@ def load_sharing(experiments: Sequence[Experiment], scale: str) -> list[Training
     train = load(Path(experiments[0].images().path(scale)).parent, "train")
 
     def mixed_in(one: Experiment) -> TrainingData:
-        public = load_synthetic(one, scale, train)
-        return replace(first, mixed_in=take(train, halves(train)[1]) if one.mix_with == "S2" else public, public=public)
+        public, places = _synthetic(one, scale, train)
+        if one.mix_with == "S2":
+            others = halves(train)[1]
+            return replace(first, mixed_in=take(train, others), mixed_in_places=others, public=public)
+        return replace(first, mixed_in=public, mixed_in_places=places, public=public)
 
     def sets(one: Experiment) -> tuple[str, str, int]:
         synthetic = one.synthetic_images()
@@ -117,23 +130,26 @@ def load_sharing(experiments: Sequence[Experiment], scale: str) -> list[Training
     return [found[sets(one)] for one in experiments]
 
 
-def load_synthetic(experiment: Experiment, scale: str, train: Images) -> Images | None:
-    """The part of D that an experiment uses; None if it uses none.
+def _synthetic(experiment: Experiment, scale: str, train: Images) -> tuple[Images | None, np.ndarray | None]:
+    """The part of D that an experiment uses, and which images of D's store these are; None if it uses none.
 
     Raises:
         DataError: if the store is missing, or has other classes than the training set, or another order of them.
     """
     synthetic = experiment.synthetic_images()
     if synthetic is None:
-        return None
+        return None, None
     store = Path(synthetic.path(scale)).parent
-    public = balanced(load(store, "train"), experiment.synthetic_size)
+    public = load(store, "train")
+    places = balanced_places(public, experiment.synthetic_size)
+    if len(places) < len(public):
+        public = take(public, places)
     if public.classes != train.classes:
         raise DataError(
             f"{store} has other classes than {Path(experiment.images().path(scale)).parent}, or has them in another "
             "order; delete both and run the same command again"
         )
-    return public
+    return public, places
 
 
 def halves(train: Images) -> tuple[np.ndarray, np.ndarray]:
@@ -177,20 +193,20 @@ def shuffled(count: int, purpose: str) -> np.ndarray:
     return np.argsort(keys, kind="stable")
 
 
-def balanced(images: Images, count: int) -> Images:
-    """`count` images of a set (or all, if it has fewer), with the classes as equal in number as possible.
+def balanced_places(images: Images, count: int) -> np.ndarray:
+    """Which images make a selection with as many of each class as possible, ascending int64 [count]; or all.
 
     The selection is public and the same for every experiment. A smaller selection is part of a larger one.
     """
     if count >= len(images):
-        return images
+        return np.arange(len(images))
     order = shuffled(len(images), "synthetic")
     labels = images.labels[order]
     by_class = np.argsort(labels, kind="stable")
     sizes = np.bincount(labels)
     turn = np.empty(len(labels), dtype=np.int64)
     turn[by_class] = np.arange(len(labels)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    return take(images, np.sort(order[np.lexsort((labels, turn))[:count]]))
+    return np.sort(order[np.lexsort((labels, turn))[:count]])
 
 
 def take(images: Images, indices: np.ndarray) -> Images:

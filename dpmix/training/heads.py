@@ -1,16 +1,18 @@
 """DP-SGD of linear heads on a frozen encoder: heads of every method, ε and learning rate are trained at once.
 
-In each step the encoder embeds the K views of each of the n sampled examples. That is nearly all of the cost; a head
-adds about a hundred-thousandth of it. So all heads with the same samples (a stream) share them: the union of the views
-of their methods passes through the encoder, each picture once, and every head takes those that are its method's, while
-each has its own noise. Up to rounding, a head comes out as if it had been trained alone. This is for research only: the
-sum of the ε of several heads bounds what they reveal together only if their samples are independent, so a model for
-release is the only head of its stream.
+In each step the encoder embeds the K views of each of the n sampled examples, but for those whose features are kept.
+That is nearly all of the cost; a head adds about a hundred-thousandth of it. So all heads with the same samples (a
+stream) share them: the union of the views of their methods passes through the encoder, each picture once, and every
+head takes those that are its method's, while each has its own noise. Up to rounding, a head comes out as if it had been
+trained alone. This is for research only: the sum of the ε of several heads bounds what they reveal together only if
+their samples are independent, so a model for release is the only head of its stream.
 """
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,24 +21,23 @@ from torch import Tensor
 
 from dpmix.artefacts.experiment import Experiment
 from dpmix.errors import PrivacyError
-from dpmix.execution import Watcher
+from dpmix.execution import KEPT_BYTES, Watcher
 from dpmix.models.features import Featurizer
 from dpmix.privacy.linear_heads import head_clipped_sum, head_magnitudes
 from dpmix.privacy.noise import NoiseSource
 from dpmix.privacy.plan import Plan
-from dpmix.random import KeyedRandom, generator
+from dpmix.random import generator
 from dpmix.training.accuracy import percent_correct
 from dpmix.training.checkpoint import Checkpoint
-from dpmix.training.data import TrainingData, view_settings
+from dpmix.training.data import TrainingData
+from dpmix.training.embedded_views import EmbeddedViews
 from dpmix.training.inputs import clipping_mode
+from dpmix.training.kept_crops import KeptCrops
 from dpmix.training.learner import Diagnostics, Member, Sums
 from dpmix.training.loop import train
 from dpmix.training.outcome import Outcome
 from dpmix.training.workers import ALONE, Workers
-from dpmix.views.mixing import make_views, one_hot
-from dpmix.views.person_views import make_person_views
-from dpmix.views.union import ViewUnion
-from dpmix.views.union_views import make_union_views
+from dpmix.views.mixing import one_hot
 
 _PRETRAINING_BATCH = 256
 
@@ -98,20 +99,15 @@ class _Heads:
         ]
         self._names = [head.name for head in heads]
         self._recorded = {str(index): index for index, head in enumerate(heads) if head.record_magnitudes}
-        self._experiment, self._data, self._featurize, self._device = (
-            methods[0].experiment, methods[0].data, featurize, device,
-        )  # fmt: skip
+        self._data = methods[0].data
         ends = np.cumsum([0, *(len(method.heads) for method in methods)]).tolist()
         self._ours = [slice(first, last) for first, last in itertools.pairwise(ends)]
         self._clip_norms = torch.tensor([head.plan.clip_norm for head in heads])
         self._limits = self._clip_norms[:, None].to(device)
         self._evaluation = evaluation
-        self._settings = view_settings(self._experiment)
-        wanted = [method.experiment.wanted_views() for method in methods]
-        self._union = ViewUnion.of(wanted, by_person=self._data.persons is not None)
-        self._sources = {one.source: method.data.mixed_in for one, method in zip(wanted, methods, strict=True)}
-        # What one method needs by itself, a model for release above all, is made without any of this.
-        self._alone = len(methods) == 1 and (self._experiment.release or self._union.views == self._settings.views)
+        self.views = EmbeddedViews(
+            [method.experiment for method in methods], [method.data for method in methods], featurize, device
+        )
         for method in methods:
             for head in method.heads:
                 method.data.check_unit(method.experiment, head.plan)
@@ -136,8 +132,7 @@ class _Heads:
             if not len(units):
                 return self.zero_sums()
         weights, sums = self.params["weights"], self.zero_sums()
-        random = KeyedRandom(self._experiment.seed, step, units)
-        for index, (features, targets) in enumerate(self._embedded(units, random)):
+        for index, (features, targets) in enumerate(self.views.of(units, step)):
             ours = self._ours[index]
             total, norms = head_clipped_sum(
                 features, targets, weights[ours], self._clip_norms[ours], mode=self._modes[index]
@@ -149,30 +144,10 @@ class _Heads:
                     sums.records[name] += head_magnitudes(features, targets, weights[head])
         return sums
 
-    def _embedded(self, units: np.ndarray, random: KeyedRandom) -> Iterator[tuple[Tensor, Tensor]]:
-        """For each method, the features of its views, float32 [n, K, d + 1], and their targets [n, K, classes]."""
-        data = self._data
-        if not self._alone:
-            shared = make_union_views(
-                data.private, units, self._union, random, self._sources, self._device, data.persons
-            )
-            features = torch.cat([self._featurize(part) for part in shared.parts])
-            for rows, targets in zip(shared.rows, shared.targets, strict=True):
-                yield features[rows], targets
-            return
-        if data.persons is None:
-            views = make_views(data.private, units, self._settings, random, data.mixed_in, self._device)
-        else:
-            views = make_person_views(
-                data.private, data.persons, units, self._settings, random, data.mixed_in, self._device
-            )
-        yield self._featurize(views.images.flatten(0, 1)).unflatten(0, views.images.shape[:2]), views.targets
-
     def shares(self) -> list[float]:
         """Of each head, the share of the views that pass which are its own; the sum may be above 1."""
-        own = [ViewUnion.of([one], by_person=self._union.by_person).views for one in self._union.wanted]
         counts = [ours.stop - ours.start for ours in self._ours]
-        return [views / self._union.views for views, count in zip(own, counts, strict=True) for _ in range(count)]
+        return [share for share, count in zip(self.views.shares(), counts, strict=True) for _ in range(count)]
 
     def accuracies(self, weights: Mapping[str, Tensor], workers: Workers) -> list[float]:
         """See `Learner.accuracies`."""
@@ -211,6 +186,9 @@ def train_methods(
     workers: Workers = ALONE,
     checkpoint: Checkpoint | None = None,
     watcher: Watcher | None = None,
+    kept_bytes: float = KEPT_BYTES,
+    folder: Path | None = None,
+    crops: KeptCrops | None = None,
 ) -> list[Outcome]:
     """Train all heads of one stream.
 
@@ -224,6 +202,10 @@ def train_methods(
         workers: the processes that share the work. The result is that of one process, up to rounding.
         checkpoint: the file for the state of the unfinished stream; if it exists, training continues from it.
         watcher: follows the run in place of a progress bar.
+        kept_bytes: what features of views that come again may take, of all processes together; 0 keeps none. The
+            result does not depend on it beyond rounding.
+        folder: for what of them exceeds the memory that is meant for them; by default that of temporary files.
+        crops: those that the streams of one job share; by default this stream has its own.
 
     Returns:
         An outcome for each head, method by method, with `weight` [classes, d], `bias` [classes] and, for standardised
@@ -252,12 +234,21 @@ def train_methods(
         for method in methods
     ])  # fmt: skip
     learner = _Heads(methods, featurize, first, evaluation, device)
-    diagnostics = None if experiment.release else Diagnostics(learner, experiment.epochs)
+    began = time.perf_counter()
+    learner.views.keep_crops(
+        crops or KeptCrops([[one.experiment for one in methods]], kept_bytes, folder, workers.count),
+        evaluation.shape[1],
+        workers.count,
+    )
+    learner.views.keep(heads[0].plan, evaluation.shape[1], kept_bytes, folder, physical_batch, workers.count)
+    diagnostics = None if experiment.release else Diagnostics(learner, experiment.begun_epochs)
+    if diagnostics:
+        diagnostics.seconds = time.perf_counter() - began
     names = ", ".join(dict.fromkeys(method.experiment.method for method in methods))
     label = f"{experiment.dataset.name} {experiment.model.name} {names} seed {experiment.seed}"
     outcomes = train(
         learner,
-        epochs=experiment.epochs,
+        epochs=experiment.begun_epochs,
         sampler=sampler,
         noises=[noise or head.plan.noise(experiment.private_seed) for head in heads],
         physical_batch=physical_batch,

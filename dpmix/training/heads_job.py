@@ -7,6 +7,7 @@ from typing import Any
 from dpmix.artefacts.base import Artefact
 from dpmix.artefacts.data import EncoderModel
 from dpmix.artefacts.experiment import Experiment, GradientRecord, Selection
+from dpmix.artefacts.made_of import inputs_of
 from dpmix.execution import Execution
 from dpmix.models.features import Featurizer
 from dpmix.params.models import EncoderSpec
@@ -67,6 +68,9 @@ def train_stream(wanted: Sequence[Artefact], scale: str, execution: Execution, w
         workers=workers,
         checkpoint=checkpoint,
         watcher=execution.watcher,
+        kept_bytes=execution.kept_bytes,
+        folder=checkpoint.path.parent if checkpoint else None,
+        crops=execution.crops,
     )
     if workers.is_main:
         _write(wanted, rates, dict(zip(keys, trained, strict=True)), scale, methods[0].data.private.classes)
@@ -133,5 +137,6 @@ def _write_selection(selection: Selection, outcomes: Sequence[Outcome], scale: s
             "learning_rate": best.learning_rate,
             "held_out": selection.experiment.held_out_size,
             "accuracy_by_learning_rate": {f"{o.learning_rate:g}": o.accuracy for o in outcomes},
+            "inputs": inputs_of(selection, scale),
         },
     )

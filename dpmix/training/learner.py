@@ -145,7 +145,7 @@ class Diagnostics:
         sampled: the number of sampled units so far.
         records: the sums of `Sums.records`, by name, for each epoch: [epochs, *shape].
         counts: the number of units sampled in each epoch.
-        seconds: wall-clock time of the loop, that before a checkpoint included.
+        seconds: wall-clock time of the loop, and of what views were encoded ahead; that before a checkpoint included.
     """
 
     def __init__(self, learner: Learner, epochs: int) -> None:

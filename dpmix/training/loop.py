@@ -1,10 +1,11 @@
 """The private training loop (the outer loop of Algorithm 1), the only one: networks and linear heads both use it.
 
 Each step samples units, sums their clipped gradients, adds noise, and lets an update (`dpmix.training.updates`) change
-the weights, by Eq. 4 or by ModelMix. The loop also averages weights, measures accuracy after each epoch, writes
-checkpoints, and keeps the ledger of executed steps. What is trained is a `Learner`, which holds the parameters,
-computes clipped sums and measures accuracy. The plan (`dpmix.privacy.plan`) decides how units are sampled and noise is
-drawn; the loop does not know which kind of plan it executes, nor whether the run is for research or for release.
+the weights, by Eq. 4 or by ModelMix. The loop also averages weights, measures accuracy after each epoch (of a release,
+which has no diagnostics, after the last one alone), writes checkpoints, and keeps the ledger of executed steps. What is
+trained is a `Learner`, which holds the parameters, computes clipped sums and measures accuracy. The plan
+(`dpmix.privacy.plan`) decides how units are sampled and noise is drawn; the loop does not know which kind of plan it
+executes.
 """
 
 import functools
@@ -21,7 +22,7 @@ from dpmix.execution import Watcher
 from dpmix.privacy.ledger import Ledger
 from dpmix.privacy.noise import NoiseSource
 from dpmix.privacy.sampling import Sample, Sampler
-from dpmix.progress import progress
+from dpmix.progress import progress, untimed
 from dpmix.training.averaging import update_average
 from dpmix.training.checkpoint import Checkpoint, put_back
 from dpmix.training.learner import Diagnostics, Learner
@@ -125,7 +126,7 @@ def train(
         label: of the progress bar.
         device: where the learner's tensors are.
         watcher: is told of each step on the main process, and then there is no bar; of accuracies only in a run that
-            has diagnostics, as they are not covered by ε.
+            has diagnostics, as they are not covered by ε. It may refuse a checkpoint.
 
     Returns:
         An outcome for each member. Ledgers are filled on the main process only.
@@ -135,18 +136,21 @@ def train(
             another run.
     """
     steps = learner.members[0].plan.steps
-    ends = epoch_ends(steps, epochs)
+    # Of a release one accuracy is written, and none is kept in a checkpoint: it has no noise.
+    ends = epoch_ends(steps, epochs) if diagnostics else {steps}
     update = ModelMix(learner, mixing, workers) if mixing else Sgd(learner)
     state, batches = _State(learner, update, ema_decay, diagnostics), PhysicalBatches(physical_batch)
     if checkpoint and (saved := checkpoint.load(device)):
         try:
             state.restore(*saved)
+            if watcher and workers.is_main:
+                watcher.restored(state.step)
         except (PrivacyError, KeyError, TypeError, ValueError, RuntimeError) as error:
             raise PrivacyError(
                 f"{checkpoint.path} is not of this run ({error}); delete it, and the run starts afresh"
             ) from error
     started = time.perf_counter() - (diagnostics.seconds if diagnostics else 0.0)
-    for step in _remaining(state.step, steps, label, workers, watcher):
+    for step in _remaining(state.step, steps, label, workers, watcher, timed=diagnostics is not None):
         sample = _shared(sampler, step, workers, device)
         sums = learner.zero_sums()
         for part in batches.run(workers.shard(sample.units, block), functools.partial(learner.sums, step=step)):
@@ -173,6 +177,8 @@ def train(
             diagnostics.seconds = time.perf_counter() - started
         if checkpoint and workers.is_main and checkpoint.due and state.step < steps:
             state.save(checkpoint)
+            if watcher:
+                watcher.saved(state.step)
     execution = {
         **learner.computed,
         "device": torch.device(device).type,
@@ -208,10 +214,17 @@ def _shared(sampler: Sampler, step: int, workers: Workers, device: str) -> Sampl
     return sample._replace(units=np.flatnonzero(workers.broadcast(taken).cpu().numpy()))
 
 
-def _remaining(start: int, steps: int, label: str, workers: Workers, watcher: Watcher | None) -> Iterator[int]:
-    """The steps from `start` on; the main process tells the watcher of each before it begins, or shows a bar."""
+def _remaining(
+    start: int, steps: int, label: str, workers: Workers, watcher: Watcher | None, *, timed: bool
+) -> Iterator[int]:
+    """The steps from `start` on; the main process tells the watcher of each before it begins, or shows a bar.
+
+    The bar has times if `timed`: of a release they depend on who was sampled.
+    """
     if watcher is None:
-        yield from progress(range(start, steps), label) if workers.is_main else range(start, steps)
+        left = range(start, steps)
+        shown = progress(left, label) if timed else untimed(left, label)
+        yield from shown if workers.is_main else left
         return
     for step in range(start, steps):
         if workers.is_main:

@@ -13,7 +13,6 @@ from dpmix.execution import Execution
 from dpmix.privacy.fixed_point import FixedPoint
 from dpmix.privacy.plan import Plan
 from dpmix.privacy.sampling import microbatches
-from dpmix.random import KeyedRandom
 from dpmix.training.accuracy import count_correct, per_cent
 from dpmix.training.data import TrainingData, view_settings
 from dpmix.training.inputs import clipping_mode
@@ -22,6 +21,7 @@ from dpmix.training.physical_batches import physical_batches
 from dpmix.training.workers import Workers
 from dpmix.views.mixing import Views, make_microbatch_views, make_views
 from dpmix.views.person_views import make_person_views
+from dpmix.views.sets import view_random
 
 
 class Network(ABC):
@@ -97,7 +97,7 @@ class Network(ABC):
         if experiment.microbatch_size > 1:
             return make_microbatch_views(data.private, members, settings, experiment.seed, step, device)
         indices = members[:, 0]
-        random = KeyedRandom(experiment.seed, step, indices)
+        random = view_random(experiment.seed, step, indices, experiment.view_sets)
         if data.persons is not None:
             return make_person_views(data.private, data.persons, indices, settings, random, data.mixed_in, device)
         return make_views(data.private, indices, settings, random, data.mixed_in, device)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from dpmix.artefacts.data import ImageStore
 from dpmix.artefacts.experiment import Experiment, Selection
+from dpmix.artefacts.made_of import inputs_of
 from dpmix.errors import DataError, one_line
 from dpmix.files import atomic_file
 from dpmix.models.encoder_files import weights_digest
@@ -24,7 +24,7 @@ from dpmix.release.statement import Statement
 if TYPE_CHECKING:
     from torch import Tensor
 from dpmix.provenance import hardware, versions
-from dpmix.seals import AGAIN, FILES, SEAL, file_digest, seal_of, write_record
+from dpmix.seals import AGAIN, FILES, SEAL, file_digest, write_record
 
 # Whose versions a run says besides torch's: always, with an encoder, and with an engine.
 _PACKAGES = {
@@ -40,7 +40,8 @@ class Outcome:
     """One trained model and what was measured of it.
 
     Attributes:
-        accuracies: per cent of the evaluation images classified correctly after each epoch; the last is the result.
+        accuracies: per cent of the evaluation images classified correctly after each epoch; the last is the result, and
+            of a release the only one.
         ledger: the steps that were executed.
         learning_rate: the one that was used.
         clipped: the share of the sampled examples whose gradient was longer than C; None for a release.
@@ -149,16 +150,6 @@ def write_run(experiment: Experiment, plan: Plan, outcome: Outcome, scale: str, 
         )
         metrics[FILES] = {model.name: file_digest(model)}
     write_record(experiment.path(scale), metrics)
-
-
-def inputs_of(experiment: Experiment, scale: str) -> dict[str, str]:
-    """The digests of what a run was made from, by the paths of these artefacts (`dpmix.seals.seal_of`).
-
-    For a release, without that of the private images: it depends on each of them, and no ε covers it.
-    """
-    sources = [one for one in experiment.inputs() if not (experiment.release and isinstance(one, ImageStore))]
-    seals = {one.path(scale).as_posix(): seal_of(one.path(scale)) for one in sources}
-    return {path: seal for path, seal in seals.items() if seal is not None}
 
 
 def _packages(experiment: Experiment) -> list[str]:

@@ -6,6 +6,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Protocol
 
 from dpmix.artefacts.base import Artefact
@@ -13,6 +14,7 @@ from dpmix.errors import known
 from dpmix.execution import DEFAULT, Execution
 from dpmix.training.heads_job import train_stream
 from dpmix.training.inputs import experiment_of
+from dpmix.training.kept_crops import KeptCrops
 from dpmix.training.network_job import train_network
 from dpmix.training.workers import Workers, workers
 
@@ -56,5 +58,14 @@ def make(artefacts: Sequence[Artefact], scale: str, execution: Execution = DEFAU
         streams[experiment.model.trainer, experiment.stream()].append(artefact)
     process_group, device = workers(execution.where())
     execution = replace(execution, device=device)
+    # Streams on the same images by the same encoder come one after the other, and share the features of what they draw.
+    alike: dict[tuple[str, str, str], list[list[Artefact]]] = defaultdict(list)
     for (trainer, _), wanted in streams.items():
-        TRAINERS[known(trainer, TRAINERS, "trainer")](wanted, scale, execution, process_group)
+        first = experiment_of(wanted[0])
+        alike[trainer, first.model.model_dump_json(), first.images().hash].append(wanted)
+    for (trainer, *_), several in alike.items():
+        runs = [[experiment_of(one) for one in wanted] for wanted in several]
+        folder = Path("results", scale, "checkpoints")
+        shared = replace(execution, crops=KeptCrops(runs, execution.kept_bytes, folder, process_group.count))
+        for wanted in several:
+            TRAINERS[known(trainer, TRAINERS, "trainer")](wanted, scale, shared, process_group)

@@ -130,14 +130,14 @@ def train_from_scratch(
         _say(f"clipped gradients: {learner.computed_by}")
     (outcome,) = train(
         learner,
-        epochs=experiment.epochs,
+        epochs=experiment.begun_epochs,
         sampler=plan.sampler(experiment.private_seed),
         noises=[noise or plan.noise(experiment.private_seed)],
         mixing=_mixing(experiment, plan, device),
         physical_batch=learner.block,
         block=learner.block,
         ema_decay=experiment.ema_decay,
-        diagnostics=None if experiment.release else Diagnostics(learner, experiment.epochs),
+        diagnostics=None if experiment.release else Diagnostics(learner, experiment.begun_epochs),
         workers=workers,
         checkpoint=checkpoint,
         label=f"{experiment.dataset.name} {experiment.method} {experiment.epsilon_text} seed {experiment.seed}",

@@ -23,7 +23,7 @@ from torch import Tensor
 from dpmix.data.images import Images, check_alike
 from dpmix.random import KeyedRandom
 from dpmix.views.augmentation import augment
-from dpmix.views.mixtures import draw_pairs, draw_weights
+from dpmix.views.mixtures import draw_pairs, draw_weights, mode_of
 from dpmix.views.settings import ViewSettings
 
 
@@ -145,9 +145,20 @@ def synthetic_views(
     if synthetic is None or len(synthetic) < settings.k_diff:
         raise ValueError(f"k_diff = {settings.k_diff} needs a synthetic set D of at least that many images; give one")
     check_alike(private, synthetic)
-    chosen = _without_replacement(random, "diff", len(synthetic), settings.k_diff)
+    chosen = chosen_synthetic(random, len(synthetic), settings.k_diff)
     views = _of_synthetic(synthetic, chosen, settings, random, device)
     return views, one_hot(synthetic.labels[chosen], private.num_classes)
+
+
+def chosen_synthetic(random: KeyedRandom, population: int, k_diff: int) -> np.ndarray:
+    """Which k_diff images of D each example is mixed with, different ones, int64 [n, k_diff].
+
+    Args:
+        random: draws keyed by the n examples.
+        population: |D|.
+        k_diff: how many.
+    """
+    return _without_replacement(random, "diff", population, k_diff)
 
 
 def mix(members: Tensor, pairs: Tensor, weights: Tensor) -> Tensor:
@@ -214,7 +225,7 @@ def _mixtures(
 
 
 def mixed(images: Tensor, pairs: Tensor, weights: Tensor, boxes: np.ndarray | None, settings: ViewSettings) -> Tensor:
-    """The images of mixtures, by `mix` or `cut`; or unmixed copies of each pair's first member.
+    """The images of mixtures (`dpmix.views.mixing_modes`).
 
     Args:
         images: float32 [n, |S|, C, H, W].
@@ -226,10 +237,7 @@ def mixed(images: Tensor, pairs: Tensor, weights: Tensor, boxes: np.ndarray | No
     Returns:
         float32 [n, m, C, H, W].
     """
-    if settings.mixing == "unmixed":
-        rows = torch.arange(len(images), device=images.device)[:, None]
-        return images[rows, pairs[..., 0].to(images.device)]
-    return mix(images, pairs, weights) if boxes is None else cut(images, pairs, torch.from_numpy(boxes))
+    return mode_of(settings).images(images, pairs, weights, None if boxes is None else torch.from_numpy(boxes))
 
 
 def make_microbatch_views(

@@ -1,13 +1,19 @@
-"""The draws of mixtures: which two members of S each is of, their weights, and the boxes of CutMix.
+"""The draws of mixtures, as `dpmix.views.mixing_modes` uses them: which two members of S each is of, and their weights.
 
 Importing this module loads no torch.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
 
-from dpmix.random import KeyedRandom, below
+from dpmix.params.registries import MIXING_MODES, registered
+from dpmix.random import KeyedRandom
 from dpmix.views.settings import ViewSettings
+
+if TYPE_CHECKING:
+    from dpmix.views.mixing_modes import MixingMode
 
 
 def draw_pairs(random: KeyedRandom, members: int, settings: ViewSettings) -> npt.NDArray[np.int64]:
@@ -41,14 +47,7 @@ def pairs_of(
     >>> pairs_of(np.array([0.1, 0.9]), np.array([0.1, 0.9]), 4, ViewSettings(k_base=4, k_self=2)).tolist()
     [[0, 1], [3, 2]]
     """
-    if settings.mixing == "unmixed":
-        # The released program draws both by themselves, and below |S| - 1: never the last of S.
-        one, other = below(first, members - 1), below(second, members - 1)
-    elif settings.pairs == "independent":
-        one, other = below(first, members), below(second, members)
-    else:
-        one = below(first, members)
-        other = (one + 1 + below(second, members - 1)) % members
+    one, other = mode_of(settings).pairs(first, second, members, settings.pairs == "distinct")
     return np.stack(np.broadcast_arrays(one, other), axis=-1)
 
 
@@ -68,26 +67,10 @@ def draw_weights(
         float32 [n, m], the weight of each pair's first member: lambda, or with CutMix the share of pixels that it
         keeps; and for CutMix the boxes that show the second, int64 [n, m, 4] (see `dpmix.views.mixing.cut`).
     """
-    drawn = random.beta(stream, settings.alpha, count)
-    if settings.mixing != "cutmix":
-        return drawn.astype(np.float32), None
-    height, width = size
-    boxes = _draw_boxes(random, stream, drawn, height, width)
-    area = (boxes[..., 1] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 2])
-    return 1 - area.astype(np.float32) / np.float32(height * width), boxes
+    return mode_of(settings).weights(random, stream, random.beta(stream, settings.alpha, count), size)
 
 
-def _draw_boxes(
-    random: KeyedRandom, stream: str, weights: npt.NDArray[np.float64], height: int, width: int
-) -> npt.NDArray[np.int64]:
-    """CutMix's boxes for weights [n, m]: int64 [n, m, 4], as `dpmix.views.mixing.cut` takes them.
-
-    Each has the share 1 - weight of the image's area and a centre that is uniform over the pixels. What reaches over
-    the edge is cut off, so that the area may become smaller.
-    """
-    ends = []
-    for name, size in (("row", height), ("column", width)):
-        side = np.rint(size * np.sqrt(1 - weights)).astype(np.int64)
-        first = random.integers(f"{stream}/{name}", size, weights.shape[1]) - side // 2
-        ends += [np.clip(first, 0, size), np.clip(first + side, 0, size)]
-    return np.stack(ends, axis=-1)
+def mode_of(settings: ViewSettings) -> "MixingMode":
+    """How the pairs of these views are mixed."""
+    mode: MixingMode = registered(MIXING_MODES, settings.mixing)
+    return mode

@@ -8,12 +8,13 @@ from numbers import Integral
 from typing import Literal
 
 from dpmix.errors import suggestion
+from dpmix.params.registries import MIXING_MODES, MixingName
 from dpmix.views.transforms import INDEX_TRANSFORMS
 
 _NAMES = {
     "pairs": ("distinct", "independent"),
     "microbatch_mixup": ("none", "added", "alone"),
-    "mixing": ("mixup", "cutmix", "unmixed"),
+    "mixing": tuple(MIXING_MODES),
 }
 
 
@@ -32,8 +33,9 @@ class ViewSettings:
         augment_synthetic: whether T also applies to the images drawn from D.
         microbatch_size: examples of one unit of sampling; above 1, `microbatch_mixup` says whether their mixture is
             `added` to the unit's views or is its only view (`alone`).
-        mixing: what is done to a pair, of S or of a microbatch: `mixup` (Eq. 3) or `cutmix` (Yun et al., ICCV 2019); or
-            `unmixed` copies of S, as the released program makes them.
+        mixing: what is done to a pair, of S or of a microbatch: a name of
+            `dpmix.params.registries.MIXING_MODES`: `mixup` (Eq. 3), `cutmix` (Yun et al., ICCV 2019), or `unmixed`
+            copies of S, as the released program makes them.
 
     Raises:
         ValueError: a value that is not allowed, or values that do not fit together.
@@ -54,7 +56,7 @@ class ViewSettings:
     augment_synthetic: bool = True
     microbatch_size: int = 1
     microbatch_mixup: Literal["none", "added", "alone"] = "none"
-    mixing: Literal["mixup", "cutmix", "unmixed"] = "mixup"
+    mixing: MixingName = "mixup"
 
     def __post_init__(self) -> None:
         for name, least in (("k_base", 0), ("k_diff", 0), ("k_self", 0), ("padding", 0), ("microbatch_size", 1)):

@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections import ChainMap
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dpmix.errors import ParamsError
@@ -62,7 +63,7 @@ def _crop(rows: Tensor, columns: Tensor, draws: Draws, padding: int) -> tuple[Te
     """Pad by reflection (without repeating the edge), then crop to the old size at a uniform offset."""
     import torch
 
-    offsets = draws.integers("offset", 2 * padding + 1, 2) - padding
+    offsets = _offsets(draws, padding) - padding
 
     def shifted(source: Tensor, offset: Tensor) -> Tensor:
         size = source.shape[1]
@@ -76,8 +77,17 @@ def _crop(rows: Tensor, columns: Tensor, draws: Draws, padding: int) -> tuple[Te
 
 def _flip(rows: Tensor, columns: Tensor, draws: Draws, padding: int) -> tuple[Tensor, Tensor]:
     """Mirror left and right with probability `FLIP_PROBABILITY`."""
-    flipped = draws.uniform("flip", 0, 1) < FLIP_PROBABILITY
-    return rows, columns.flip(1).where(flipped[:, None], columns)
+    return rows, columns.flip(1).where(_flipped(draws)[:, None], columns)
+
+
+def _offsets(draws: Draws, padding: int) -> Tensor:
+    """Where each view's crop begins in the padded image, int64 [m, 2]."""
+    return draws.integers("offset", 2 * padding + 1, 2)
+
+
+def _flipped(draws: Draws) -> Tensor:
+    """Which views are mirrored, bool [m]."""
+    return draws.uniform("flip", 0, 1) < FLIP_PROBABILITY
 
 
 def _jitter(views: Tensor, draws: Draws) -> Tensor:
@@ -177,6 +187,37 @@ def _all(views: Tensor, draws: Draws) -> Tensor:
             views[chosen] = PIXEL_TRANSFORMS[name](views[chosen], draws.take(chosen).within(name))
     return views
 
+
+@dataclass(frozen=True)
+class Finite:
+    """A transform that makes one of finitely many pictures of an image, all with the same probability.
+
+    Attributes:
+        pictures: how many there are, by the padding.
+        which: which of them each view is, int64 [m] below that, from the draws that the transform makes.
+    """
+
+    pictures: Callable[[int], int]
+    which: Callable[[Draws, int], Tensor]
+
+
+def _which_crop(draws: Draws, padding: int) -> Tensor:
+    offsets = _offsets(draws, padding)
+    return offsets[:, 0] * (2 * padding + 1) + offsets[:, 1]
+
+
+def _always_the_first(draws: Draws, padding: int) -> Tensor:
+    import torch
+
+    return torch.zeros(len(draws), dtype=torch.int64)
+
+
+# Of all others no two views are expected to be the same picture.
+FINITE: dict[str, Finite] = {
+    "crop": Finite(lambda padding: (2 * padding + 1) ** 2, _which_crop),
+    "flip": Finite(lambda padding: 2, lambda draws, padding: _flipped(draws).long()),
+    "sobel": Finite(lambda padding: 1, _always_the_first),
+}
 
 INDEX_TRANSFORMS: dict[str, IndexTransform] = {"crop": _crop, "flip": _flip}
 

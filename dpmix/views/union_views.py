@@ -14,9 +14,11 @@ from torch import Tensor
 from dpmix.data.images import Images
 from dpmix.data.persons import Persons
 from dpmix.random import KeyedRandom
-from dpmix.views.mixing import base_views, mix, mixed, moved, synthetic_views
+from dpmix.views.finite import pictures, which_pictures
+from dpmix.views.mixing import base_views, chosen_synthetic, mix, mixed, moved, synthetic_views
 from dpmix.views.mixtures import draw_pairs, draw_weights
 from dpmix.views.person_views import choose_places
+from dpmix.views.settings import ViewSettings
 from dpmix.views.union import ViewUnion, distinct
 
 # How many mixtures are made at a time, which bounds the memory for their pixels.
@@ -99,6 +101,39 @@ def make_union_views(
         [moved(torch.from_numpy(one), device) for one in rows],
         [moved(one, device) for one in targets],
     )
+
+
+def plain_pictures(
+    units: npt.NDArray[np.int64], union: ViewUnion, random: KeyedRandom, sources: Mapping[Hashable, Images | None]
+) -> list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
+    """Which picture each plain view of a union is, of groups of base views, then of images of D.
+
+    Args:
+        units: int64 [n], as `make_union_views` takes them; no persons.
+        union: of the methods' views.
+        random: draws keyed by these n examples.
+        sources: the sets that images of D are drawn from.
+
+    Returns:
+        Of each group int64 [n, K]: which image of its set each view is of, and which of that image's pictures
+        (`dpmix.views.finite`); where an image has no end of them, -1.
+    """
+    found = []
+    for settings in union.bases:
+        shown = np.broadcast_to(np.asarray(units)[:, None], (len(units), settings.k_base))
+        found.append((shown, _which(random, "base", settings.k_base, settings)))
+    for name, settings in union.synthetics:
+        source = sources[name]
+        assert source is not None
+        chosen = chosen_synthetic(random, len(source), settings.k_diff)
+        found.append((chosen, _which(random, "diff", settings.k_diff, settings)))
+    return found
+
+
+def _which(random: KeyedRandom, stream: str, count: int, settings: ViewSettings) -> npt.NDArray[np.int64]:
+    if pictures(settings) is None:
+        return np.full((len(random.examples), count), -1, dtype=np.int64)
+    return which_pictures(random, stream, count, settings)
 
 
 class _Mixtures:

@@ -6,7 +6,6 @@ processes that are dead for certain: of this machine, and not running, or from b
 """
 
 import contextlib
-import json
 import os
 import socket
 from collections.abc import Iterator
@@ -14,8 +13,8 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
-from dpmix.errors import DpmixError
-from dpmix.files import lock, write_json
+from dpmix.errors import DataError, DpmixError
+from dpmix.files import lock, read_object, write_json
 
 RECORDS = Path(".snakemake")
 _CALLERS, _LOCKS = "callers", "locks"
@@ -151,8 +150,8 @@ def _read(callers: Path) -> dict[Path, Caller | None]:
     found: dict[Path, Caller | None] = {}
     for path in sorted(callers.glob("[!.]*.json")):
         found[path] = None
-        with contextlib.suppress(OSError, ValueError, TypeError):
-            found[path] = Caller(**json.loads(path.read_bytes()))
+        with contextlib.suppress(DataError, TypeError):
+            found[path] = Caller(**read_object(path))
     return found
 
 

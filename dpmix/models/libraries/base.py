@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from dpmix.data.class_names import prompt_names
 from dpmix.errors import DataError, ParamsError, nearest, one_line, suggestion
-from dpmix.files import read_json, write_json
+from dpmix.files import read_object, write_json
 from dpmix.hub import refusal
 from dpmix.network import full_disk
 from dpmix.params.models import EncoderSpec
@@ -24,6 +24,21 @@ if TYPE_CHECKING:
     from torch import nn
 
 _SIDE_FILE, _CAPTIONS_FILE = "side.json", "captions.json"
+
+
+class NotFetched(DataError):
+    """Weights that could not be downloaded.
+
+    Args:
+        message: what happened, and what to do about it where params.yaml names the encoder.
+        what: the beginning of it: which weights, and why not.
+        remedy: what to do about that reason, if there is anything.
+        repository: on the Hugging Face hub, if they are there in the library's format.
+    """
+
+    def __init__(self, message: str, what: str = "", remedy: str = "", repository: str = "") -> None:
+        super().__init__(message)
+        self.what, self.remedy, self.repository = what, remedy, repository
 
 
 class EncoderLibrary(ABC):
@@ -188,8 +203,7 @@ def noted_side(folder: Path) -> int | None:
     note = folder / _SIDE_FILE
     if not note.is_file():
         return None
-    said = read_json(note)
-    side = said.get("side") if isinstance(said, dict) else None
+    side = read_object(note, "fetch the encoder again").get("side")
     if not isinstance(side, int) or side < 1:
         raise DataError(f"{note} does not say how many pixels a side the encoder sees; fetch the encoder again")
     return side
@@ -237,7 +251,11 @@ def not_fetched(error: Exception, name: str, source: str, out: Path, repository:
     if by_hand.is_file():
         return DataError(f"{by_hand} does not hold the weights of {name}; fetch the file again")
     reason, remedy = refusal(error, repository)
-    return DataError(
-        f"the weights of {name} could not be downloaded ({reason}); {remedy}{'; or ' if remedy else ''}on a machine "
-        f"with network get {source}, put it at {by_hand}, and run this again"
+    what = f"the weights of {name} could not be downloaded ({reason})"
+    return NotFetched(
+        f"{what}; {remedy}{'; or ' if remedy else ''}on a machine with network get {source}, put it at {by_hand}, and "
+        "run this again",
+        what,
+        remedy,
+        repository,
     )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import override
 
 from dpmix.errors import DataError, ParamsError
-from dpmix.files import read_json, write_json
+from dpmix.files import read_object, write_json
 from dpmix.models.libraries.base import EncoderLibrary, noted_side, write_side
 from dpmix.params.models import EncoderSpec
 from dpmix.params.registries import encoder_libraries, encoder_library
@@ -91,7 +91,8 @@ def format_of(folder: Path) -> EncoderLibrary:
 def architecture_in(folder: Path) -> str:
     """What `EncoderSpec.architecture` says of the encoder in a folder; `folder/custom` for one that has no name."""
     library = format_of(folder)
-    said = read_json(folder / library.config_file)
+    entry = "architecture" if library.prefix else "model_cfg"
+    said = read_object(folder / library.config_file, "fetch the encoder again", (entry,))
     if library.prefix:
         return f"{FOLDER.prefix}{library.prefix}{said['architecture']}"
     import open_clip

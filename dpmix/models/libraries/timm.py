@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from dpmix.files import read_json
+from dpmix.errors import DataError
+from dpmix.files import read_object
+from dpmix.hub import hub_file
 from dpmix.models import efficientnet_lite0
 from dpmix.models.libraries.base import EncoderLibrary, not_fetched, put_by_hand, write_side
 from dpmix.network import retried
@@ -53,24 +55,31 @@ class Timm(EncoderLibrary):
         import timm
 
         name = f"{architecture}.{encoder.weights}"
-        by_hand = put_by_hand(out)
-        overlay = {"file": str(by_hand)} if by_hand.is_file() else None
+        by_hand, published = put_by_hand(out), timm.get_pretrained_cfg(name)
         try:
+            place = by_hand if by_hand.is_file() else None
+            # Fetched here, because timm and the hub's client compare no checksum.
+            if place is None and published.hf_hub_id:
+                place = hub_file(published.hf_hub_id, [self.weights_file, "pytorch_model.bin"])
+            overlay = None if place is None else {"file": str(place)}
             with _every_weight():
                 model = retried(
                     lambda: timm.create_model(name, pretrained=True, num_classes=0, pretrained_cfg_overlay=overlay),
                     name,
                 )
+        except DataError:
+            raise
         except Exception as error:
             source = f"{self.weights_file} of timm/{name} on the Hugging Face hub"
-            raise not_fetched(error, name, source, out) from error
+            raise not_fetched(error, name, source, out, f"timm/{name}") from error
         save_timm(model, out, encoder.side)
 
     @override
     def load(self, directory: Path, side: int | None = None) -> dict[str, Any]:
         import timm
 
-        sized = _sized(read_json(directory / self.config_file)["architecture"], side)
+        config = read_object(directory / self.config_file, "fetch the encoder again", ("architecture",))
+        sized = _sized(config["architecture"], side)
         model = timm.create_model(f"local-dir:{directory}", pretrained=True, num_classes=0, **sized)
         data = timm.data.resolve_model_data_config(model)
         return {

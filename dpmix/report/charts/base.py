@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from dpmix.report.data import CellData, TableData
-from dpmix.tables.captions import MINUTES
-from dpmix.tables.text import ours
+from dpmix.tables.captions import ACCURACY, DISTANCE, EPSILON, MINUTES
+from dpmix.tables.text import SUBSCRIPT, ours
 
 Spec = dict[str, Any]
 
@@ -25,6 +25,8 @@ METHODS = (
 
 _SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "triangle-right", "triangle-left")
 _OTHER = "var(--c0)"
+# Units of which an interval over seeds may reach below zero, where there can be nothing.
+_NEVER_NEGATIVE = (ACCURACY, DISTANCE, EPSILON, MINUTES)
 VERDICTS = {"supported": "var(--yes)", "contradicted": "var(--no)", "undecided": "var(--soft)"}
 
 
@@ -39,6 +41,8 @@ class Chart:
         spec: in Vega-Lite; its rows of data are in `data.values`, with the facets of their cells.
         panel: the width in pixels that one of its panels should have at least.
         margin: the width in pixels that labels take beside each panel.
+        note: what its marks are, where it has others than its table's own numbers.
+        filtered: whether filters of the page leave out rows; not where a row is of several cells, as a claim is.
     """
 
     name: str
@@ -47,6 +51,8 @@ class Chart:
     spec: Spec
     panel: int = 230
     margin: int = 70
+    note: str = ""
+    filtered: bool = True
 
 
 def colour(method: str) -> str:
@@ -56,21 +62,29 @@ def colour(method: str) -> str:
 
 def shown(method: str) -> str:
     """A method's name as text in a picture, which has no subscripts: `DP-Mix Self`."""
-    return method.replace("_", " ")
+    return SUBSCRIPT.sub(r" \1", method)
 
 
 def method_scales(methods: Iterable[str]) -> tuple[Spec, Spec]:
     """The scales of colours and of marks for these methods, in the same order on every picture.
 
-    Names that are no methods have the colours and marks that are left.
+    A variant, such as `ModelMix (Theorem B)`, has the colour of the method that its name begins with, and a mark that
+    is left; a name that is no method is grey. Where none is a method, they have all colours.
     """
     named = sorted(dict.fromkeys(methods), key=lambda one: METHODS.index(one) if one in METHODS else len(METHODS))
     left = iter([place for place, method in enumerate(METHODS) if method not in named])
     places = [METHODS.index(one) if one in METHODS else next(left, None) for one in named]
+    of = [_method_of(one) for one in named]
+    own = [METHODS.index(one) if one else None for one in of] if any(of) else places
     domain = [shown(one) for one in named]
-    colours = [_OTHER if place is None else f"var(--c{place + 1})" for place in places]
+    colours = [_OTHER if place is None else f"var(--c{place + 1})" for place in own]
     marks = ["circle" if place is None else _SHAPES[place] for place in places]
     return {"domain": domain, "range": colours}, {"domain": domain, "range": marks}
+
+
+def _method_of(name: str) -> str | None:
+    """The method that a name is or begins with; None if there is none."""
+    return next((method for method in METHODS if name == method or name.startswith(f"{method} ")), None)
 
 
 def labels(data: TableData, cell: CellData) -> dict[str, str]:
@@ -92,7 +106,7 @@ def varying(data: TableData) -> list[str]:
 def row(data: TableData, place: int) -> dict[str, Any]:
     """A cell as a row of data: its centre, interval and text, its facets, and which cell a click on it opens."""
     one = data.cells[place]
-    scale = 60.0 if data.table.unit == MINUTES else 1.0  # seconds
+    scale = _time(data)[0] if data.table.unit == MINUTES else 1.0
     low, high = (one.interval.low, one.interval.high) if one.interval is not None else (None, None)
     center = one.cell.center
     assert center is not None
@@ -105,9 +119,12 @@ def row(data: TableData, place: int) -> dict[str, Any]:
     if one.cell.end:
         found["end"] = True
     if low is not None and high is not None:
-        found |= {"low": _digits(max(low * scale, 0.0)), "high": _digits(high * scale)}
+        least = 0.0 if data.table.unit in _NEVER_NEGATIVE else -math.inf
+        found |= {"low": _digits(max(low * scale, least)), "high": _digits(high * scale)}
     if one.cell.paper is not None and one.cell.paper.mean is not None:
         found["paper"] = _digits(one.cell.paper.mean * scale)
+    if one.limit is not None:
+        found["limit"] = _digits(one.limit.minutes * scale)
     return found
 
 
@@ -117,7 +134,14 @@ def _digits(value: float) -> float:
 
 def unit(data: TableData) -> str:
     """What the value axis is called."""
-    return "running time (s)" if data.table.unit == MINUTES else data.table.unit
+    return f"running time ({_time(data)[1]})" if data.table.unit == MINUTES else data.table.unit
+
+
+def _time(data: TableData) -> tuple[float, str]:
+    """Of a table of minutes: by how much they are multiplied in its picture, and the unit that this gives."""
+    papers = [one.cell.paper.mean for one in data.cells if one.cell.paper is not None]
+    longest = max((value for value in (*papers, *(one.cell.center for one in data.cells)) if value), default=0.0)
+    return (60.0, "s") if longest < 5 else (1.0, "min") if longest < 300 else (1 / 60, "h")
 
 
 def cut(rows: Sequence[dict[str, Any]], most: float | None = None) -> None:

@@ -4,9 +4,10 @@ from dpmix.report.charts.base import Chart, varying
 from dpmix.report.charts.curves import axis_of_numbers, curves
 from dpmix.report.charts.dots import dots
 from dpmix.report.charts.forest import forest
-from dpmix.report.charts.gains import gains
+from dpmix.report.charts.gains import distances, gains
 from dpmix.report.charts.heat import axes_of_views, heat
 from dpmix.report.charts.slopes import has_steps, slopes
+from dpmix.report.charts.synthetic_gains import synthetic_distances, synthetic_gains
 from dpmix.report.data import Report, TableData
 from dpmix.tables.captions import ACCURACY, EPSILON
 
@@ -32,7 +33,13 @@ def leading(report: Report) -> TableData | None:
     return max(found, key=lambda data: sum(bool(one.cell.values) for one in data.cells), default=None)
 
 
+def beside_others(report: Report) -> dict[str, Chart]:
+    """Tables of distances beside gains in accuracy, by the stem of the table below which the picture stands."""
+    found = ((distances(report), gains(report)), (synthetic_distances(report), synthetic_gains(report)))
+    return {data.table.stem: chart for data, chart in found if data is not None and chart is not None}
+
+
 def pictures(report: Report) -> dict[str, Chart]:
-    """All pictures by name: that of each table, `gains`, and `claims`."""
-    found = [*map(picture, report.tables), gains(report), forest(report.claims)]
+    """All pictures by name: that of each table, `gains`, `synthetic_gains`, and `claims`."""
+    found = [*map(picture, report.tables), gains(report), synthetic_gains(report), forest(report.claims)]
     return {chart.name: chart for chart in found if chart is not None}

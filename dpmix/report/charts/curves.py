@@ -54,16 +54,18 @@ def curves(data: TableData, axis: str) -> Chart:
             rows.append({**values, "at": at, "curve": shown(curve), "method": curve})
     lines = list(dict.fromkeys(one["method"] for one in rows))
     log = axis in (_EPSILON, "Nominal")
+    span = (max(one["at"] for one in rows) - min(one["at"] for one in rows)) / 5
     for point in rows:
         shift = _APART * (lines.index(point.pop("method")) - (len(lines) - 1) / 2)
-        point["x"] = round(point["at"] * 2**shift, 4) if log else point["at"] + 4 * shift
+        point["x"] = round(point["at"] * 2**shift if log else point["at"] + shift * span, 4)
     cut([*rows, *references], 100.0 if data.table.unit == ACCURACY else None)
     return Chart(
         data.table.stem,
-        f"{data.table.title}: {unit(data)} along {axis}",
+        f"{data.table.title}: {unit(data)} against {axis}",
         _words(data, axis, rows),
         _spec(data, axis, log, [*rows, *_once(references)], lines),
         panel=140,
+        note="Short level strokes: the paper." if any("paper" in one for one in rows) else "",
     )
 
 
@@ -75,7 +77,8 @@ def _once(references: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _spec(data: TableData, axis: str, log: bool, rows: list[dict[str, Any]], lines: list[str]) -> Spec:
     colours, marks = method_scales(lines)
     ticks = sorted({one["at"] for one in rows if "at" in one})
-    ends = [ticks[0] / 1.25, ticks[-1] * 1.25] if log else [ticks[0] - 2, ticks[-1] + 2]
+    room = 0.08 * (ticks[-1] - ticks[0])
+    ends = [ticks[0] / 1.25, ticks[-1] * 1.25] if log else [ticks[0] - room, ticks[-1] + room]
     scale: Spec = {"domain": ends, "nice": False} | ({"type": "log", "base": 2} if log else {})
     x = {
         "field": "x", "type": "quantitative", "title": axis, "scale": scale,

@@ -11,7 +11,7 @@ PANELS = ("Dataset", "Model", "Split", "FID model", "Microbatch size")
 
 
 def dots(data: TableData) -> Chart:
-    """The table's cells from top to bottom, in the order of the page; references are strokes."""
+    """The table's cells from top to bottom, in the order of the page; references are black squares."""
     names = varying(data)
     across = [name for name in names if name in PANELS]
     if len(across) == len(names):
@@ -39,13 +39,27 @@ def dots(data: TableData) -> Chart:
         _spec(data, rows),
         panel=190,
         margin=min(190, max((7 * len(one["line"]) for one in rows), default=0)) + 40,
+        note=_marks(data, rows),
     )
 
 
+def _marks(data: TableData, rows: list[dict[str, Any]]) -> str:
+    """What is drawn beside the table's own numbers."""
+    said = ["Open diamonds: the paper."] if any("paper" in one for one in rows) else []
+    gpus = sorted({one.limit.gpu.upper() for one in data.cells if one.limit is not None})
+    if gpus:
+        said.append(
+            f"Upright strokes: the counted limit, the operations of a run by itself at the published peak of "
+            f"{' or '.join(gpus)}; decoding and augmentation come on top."
+        )
+    return " ".join(said)
+
+
 def _spec(data: TableData, rows: list[dict[str, Any]]) -> Spec:
+    scale = {"zero": True, "nice": True} if data.table.unit == MINUTES else {"zero": False, "padding": 8}
     x = {
-        "field": "value", "type": "quantitative", "title": unit(data),
-        "scale": {"zero": data.table.unit == MINUTES, "nice": True}, "axis": {"tickCount": 5, "format": "~f"},
+        "field": "value", "type": "quantitative", "title": unit(data), "scale": scale,
+        "axis": {"tickCount": 5, "format": "~f"},
     }  # fmt: skip
     y = {
         "field": "line", "type": "nominal", "title": None, "sort": None,
@@ -67,7 +81,7 @@ def _spec(data: TableData, rows: list[dict[str, Any]]) -> Spec:
             "encoding": {
                 "x": x, "y": y, "color": ink, "tooltip": told,
                 "shape": {
-                    "condition": {"test": "datum.end", "value": "stroke"}, "value": "circle",
+                    "condition": {"test": "datum.end", "value": "square"}, "value": "circle",
                 },
             },
         },
@@ -77,6 +91,12 @@ def _spec(data: TableData, rows: list[dict[str, Any]]) -> Spec:
             "transform": [{"filter": "isValid(datum.paper)"}],
             "mark": {"type": "point", "shape": "diamond", "size": 60, "stroke": "var(--ink)", "strokeWidth": 1.3},
             "encoding": {"x": {**x, "field": "paper"}, "y": y},
+        })  # fmt: skip
+    if any("limit" in one for one in rows):
+        layers.append({
+            "transform": [{"filter": "isValid(datum.limit)"}],
+            "mark": {"type": "tick", "orient": "vertical", "color": "var(--ink)", "size": 16, "thickness": 2},
+            "encoding": {"x": {**x, "field": "limit"}, "y": y},
         })  # fmt: skip
     panels = list(dict.fromkeys(one["panel"] for one in rows))
     if len(panels) < 2:

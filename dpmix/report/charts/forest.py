@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dpmix.claims.entries import load
 from dpmix.claims.render import headline, summary
-from dpmix.report.charts.base import SCHEMA, VERDICTS, Chart, Spec
+from dpmix.report.charts.base import SCHEMA, VERDICTS, Chart, Spec, shown
 
 _TITLES = {"points": "difference in accuracy (points)", "ratio": "ratio (logarithmic)"}
 
@@ -18,7 +19,8 @@ def forest(claims: Sequence[Mapping[str, Any]]) -> Chart | None:
     Returns:
         None if no claim has an effect here.
     """
-    rows = [row for claim in claims if (row := _row(claim)) is not None]
+    briefs = {claim.id: shown(claim.brief) for claim in load() if claim.brief}
+    rows = [row for claim in claims if (row := _row(claim, briefs)) is not None]
     if not rows:
         return None
     units = list(dict.fromkeys(row["unit"] for row in rows))
@@ -33,16 +35,16 @@ def forest(claims: Sequence[Mapping[str, Any]]) -> Chart | None:
             "$schema": SCHEMA, "data": {"values": rows}, "spacing": 14,
             "vconcat": [_of_unit(unit, [row for row in rows if row["unit"] == unit]) for unit in units],
         },
-        panel=200, margin=195,
+        panel=200, margin=215, filtered=False,
     )  # fmt: skip
 
 
-def _row(claim: Mapping[str, Any]) -> dict[str, Any] | None:
+def _row(claim: Mapping[str, Any], briefs: Mapping[str, str]) -> dict[str, Any] | None:
     part = headline(claim["runs"])
     if part is None or part["estimate"] is None or claim["bounds"] is None:
         return None
     found = {
-        "claim": claim["id"].replace("-", " "), "says": claim["claim"], "unit": claim["unit"],
+        "claim": briefs.get(claim["id"], claim["id"].replace("-", " ")), "says": claim["claim"], "unit": claim["unit"],
         "verdict": claim["runs"]["verdict"], "value": part["estimate"], "text": summary(claim, "runs"),
         "expected": claim["expected"], "link": f"#claim-{claim['id']}", "limit": claim["bounds"][0],
     }  # fmt: skip
@@ -72,7 +74,7 @@ def _of_unit(unit: str, rows: list[dict[str, Any]]) -> Spec:
     }  # fmt: skip
     y: Spec = {
         "field": "claim", "type": "nominal", "title": None, "sort": None,
-        "axis": {"labelLimit": 170, "ticks": False, "domain": False, "grid": True, "labelPadding": 8},
+        "axis": {"labelLimit": 205, "ticks": False, "domain": False, "grid": True, "labelPadding": 8},
     }  # fmt: skip
     colour: Spec = {
         "field": "verdict", "type": "nominal", "title": None,

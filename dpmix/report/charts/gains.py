@@ -1,8 +1,9 @@
 """Whether views that are closer to the test images make better classifiers: distance of the views against accuracy."""
 
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from dpmix.report.charts.base import SCHEMA, Chart, labels, method_scales, row, shown
+from dpmix.report.charts.base import SCHEMA, Chart, Spec, labels, method_scales, row, shown
 from dpmix.report.charts.curves import number
 from dpmix.report.data import CellData, Report, TableData
 from dpmix.tables.captions import ACCURACY, DISTANCE
@@ -31,47 +32,80 @@ def gains(report: Report) -> Chart | None:
     data = distances(report)
     if data is None:
         return None
-    accuracy = _gains(report)
-    rows: list[dict[str, Any]] = []
-    for place, one in enumerate(data.cells):
-        of = labels(data, one)
-        key = (of.get("Dataset", ""), of["Method"])
-        if of["Split"] == "Test" and one.cell.values and key in accuracy:
-            gain, words = accuracy[key]
-            more = {"gain": round(gain, 4), "line": key[0], "name": shown(key[1]), "method": key[1], "of": words}
-            rows.append({**row(data, place), **more})
+
+    def method(of: Mapping[str, str]) -> str:
+        return of["Method"] if of["Split"] == "Test" else ""
+
+    rows = [{**one, "name": shown(one["method"])} for one in rows_of_gains(data, gains_over(_BASE, report), method)]
     if len({one["name"] for one in rows}) < 2:
         return None
     lines = list(dict.fromkeys(one["line"] for one in rows))
     colours, _ = method_scales(one["method"] for one in rows)
     x = {"field": "value", "type": "quantitative", "title": "Fréchet distance of the views from the test images",
-         "scale": {"zero": False, "padding": 12}}  # fmt: skip
-    y = {"field": "gain", "type": "quantitative", "title": f"accuracy over {_BASE} (points)"}
-    told = [{"field": "line", "title": "data set"}, {"field": "name", "title": "method"},
-            {"field": "text", "title": "distance"}, {"field": "gain", "title": "gain", "format": "+.1f"},
-            {"field": "of", "title": "gain of"}]  # fmt: skip
+         "scale": {"zero": False, "padding": 12}, "axis": {"tickCount": 8}}  # fmt: skip
+    y = {"field": "gain", "type": "quantitative", "title": f"accuracy over {_BASE} (points)", "scale": {"padding": 12}}
     ink = {"field": "name", "type": "nominal", "title": None, "scale": colours}
-    layers: list[dict[str, Any]] = [
-        {"mark": {"type": "rule", "color": "var(--soft)", "strokeDash": [3, 3]}, "encoding": {"y": {"datum": 0}}},
-        {
-            "mark": {"type": "point", "filled": True, "size": 80, "opacity": 1, "cursor": "pointer"},
-            "encoding": {
-                "x": x, "y": y, "color": ink, "tooltip": told,
-                "shape": {
-                    "field": "line", "type": "nominal", "title": None, "scale": {"domain": lines},
-                    "legend": {"symbolFillColor": "var(--soft)", "symbolStrokeColor": "var(--soft)"},
-                },
-            },
-        },
-    ]  # fmt: skip
+    layers = points({"x": x, "y": y, "color": ink}, lines, {"field": "name", "title": "method"})
     said = "; ".join(f"{one['line']}, {one['name']}: distance {one['text']}, gain {one['gain']:+.1f}" for one in rows)
     spec = {"$schema": SCHEMA, "data": {"values": rows}, "width": 460, "height": 260, "layer": layers}
     title = f"Distance of the views against accuracy gained over {_BASE}"
-    return Chart(NAME, title, f"A point for each data set and method. {said}.", spec)
+    note = "Closer views need not make better classifiers: left is closer, up is more accurate at the smallest ε."
+    return Chart(NAME, title, f"A point for each data set and method. {said}.", spec, note=note)
 
 
-def _gains(report: Report) -> dict[tuple[str, str], tuple[float, str]]:
-    """By data set and method: the accuracy over Self-Aug at the smallest ε, and what it is of.
+def rows_of_gains(
+    data: TableData,
+    accuracy: Mapping[tuple[str, str], tuple[float, str]],
+    method: Callable[[Mapping[str, str]], str],
+    panel: str = "",
+) -> list[dict[str, Any]]:
+    """A row for each measured distance beside which there is a gain in accuracy.
+
+    Args:
+        data: the table of distances.
+        accuracy: of `gains_over`.
+        method: whose gain stands beside a cell, by the cell's labels; no method's for an empty text.
+        panel: the axis that has a panel for each of its labels, if there is one.
+    """
+    rows = []
+    for place, one in enumerate(data.cells):
+        of = labels(data, one)
+        key = (of.get("Dataset", ""), method(of))
+        if one.cell.values and key in accuracy:
+            gain, words = accuracy[key]
+            more = {"panel": of[panel]} if panel else {}
+            found = {"gain": round(gain, 4), "line": key[0], "method": key[1], "of": words}
+            rows.append({**row(data, place), **found, **more})
+    return rows
+
+
+def points(encoding: Spec, lines: Sequence[str], by: Spec, ink: str = "var(--soft)", **mark: str) -> list[Spec]:
+    """A point for each of such rows, its shape by data set, and a line where nothing is gained.
+
+    Args:
+        encoding: both axes, and a colour if it tells something.
+        lines: the data sets.
+        by: the field that is told between data set and distance.
+        ink: the colour of shapes in the legend.
+        mark: further properties of the points.
+    """
+    told = [{"field": "line", "title": "data set"}, by, {"field": "text", "title": "distance"},
+            {"field": "gain", "title": "gain", "format": "+.1f"}, {"field": "of", "title": "gain of"}]  # fmt: skip
+    shape = {
+        "field": "line", "type": "nominal", "title": None, "scale": {"domain": list(lines)},
+        "legend": {"symbolFillColor": ink, "symbolStrokeColor": ink},
+    }  # fmt: skip
+    return [
+        {"mark": {"type": "rule", "color": "var(--soft)", "strokeDash": [3, 3]}, "encoding": {"y": {"datum": 0}}},
+        {
+            "mark": {"type": "point", "filled": True, "size": 80, "opacity": 1, **mark, "cursor": "pointer"},
+            "encoding": {**encoding, "tooltip": told, "shape": shape},
+        },
+    ]
+
+
+def gains_over(base: str, report: Report) -> dict[tuple[str, str], tuple[float, str]]:
+    """By data set and method: the accuracy over that of the method `base` at the smallest ε, and what it is of.
 
     Of tables of methods only those with an axis of models count: the others are of networks from scratch.
     """
@@ -89,10 +123,10 @@ def _gains(report: Report) -> dict[tuple[str, str], tuple[float, str]]:
                 groups.setdefault(tuple(of[name] for name in of if name != axis), {})[of[axis]] = one
         for group, methods in groups.items():
             epsilon = next((value for label in group if "ε" in label and (value := number(label)) is not None), 0.0)
-            base = methods.get(_BASE)
+            lower = methods.get(base)
             for method, one in methods.items():
                 key = (labels(data, one)["Dataset"], method)
-                if base is not None and (key not in found or epsilon < found[key][0]):
-                    gain = (mean(one.cell.values) or 0.0) - (mean(base.cell.values) or 0.0)
+                if lower is not None and (key not in found or epsilon < found[key][0]):
+                    gain = (mean(one.cell.values) or 0.0) - (mean(lower.cell.values) or 0.0)
                     found[key] = epsilon, gain, f"{data.table.heading}: {', '.join(filter(None, group))}"
     return {key: (gain, words) for key, (_, gain, words) in found.items()}

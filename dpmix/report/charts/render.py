@@ -39,11 +39,12 @@ CONFIG: Spec = {
     "axis": {
         "labelColor": "var(--ink)", "titleColor": "var(--soft)", "domainColor": "var(--soft)",
         "tickColor": "var(--soft)", "gridColor": "var(--line)", "labelFontSize": 11, "titleFontSize": 11,
-        "titleFontWeight": "normal",
+        "titleFontWeight": "normal", "labelSeparation": 4,
     },
+    "axisYQuantitative": {"labelFlush": True},  # so that panels beside each other have one height
     "legend": {
         "labelColor": "var(--ink)", "titleColor": "var(--soft)", "orient": "top", "direction": "horizontal",
-        "columns": 4, "labelFontSize": 12, "symbolSize": 70, "labelLimit": 260,
+        "columns": 4, "labelFontSize": 12, "symbolSize": 70, "symbolOpacity": 1, "labelLimit": 260,
         "layout": {"top": {"direction": "vertical", "anchor": "start"}},
     },
     "header": {"labelColor": "var(--ink)", "labelFontSize": 12, "labelFontWeight": "bold", "labelAnchor": "start"},
@@ -66,7 +67,9 @@ def svg(chart: Chart, within: str = "") -> str:
         within: where it stands, if the page has it more than once.
     """
     found = _drawn(json.dumps(whole(chart)), f"{within}{chart.name}")
-    return re.sub(r"\s(width|height)=\"\d+(\.\d+)?\"(?=[^>]*viewBox)", "", found, count=2)
+    # As wide as its place, but no wider than it was drawn, so that words have one size on all pictures.
+    found = re.sub(r'\swidth="(\d+(?:\.\d+)?)"(?=[^>]*viewBox)', r' style="max-width: \1px"', found, count=1)
+    return re.sub(r'\sheight="\d+(\.\d+)?"(?=[^>]*viewBox)', "", found, count=1)
 
 
 @functools.lru_cache(maxsize=256)

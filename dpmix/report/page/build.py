@@ -11,11 +11,11 @@ from dpmix.catalogue.catalogue import Catalogue
 from dpmix.files import write_text
 from dpmix.report import claims
 from dpmix.report.charts.base import Chart
-from dpmix.report.charts.choose import leading, pictures
-from dpmix.report.charts.gains import NAME, distances
+from dpmix.report.charts.choose import beside_others, leading, pictures
 from dpmix.report.charts.render import DARK, LIGHT, svg
 from dpmix.report.data import Report, TableData, collect
 from dpmix.report.page.payload import payload, script
+from dpmix.report.page.short import in_short
 from dpmix.report.page.words import ALTERNATIVES, OTHER, PRIVACY, SCALES, Progress, progress
 from dpmix.report.provenance import citation, provenance
 from dpmix.tables.captions import FIGURES
@@ -23,7 +23,9 @@ from dpmix.tables.html import Marks, escape, html
 from dpmix.tables.text import footers
 
 _HERE = Path(__file__).parent
-_CUT = "Lines: 95 % intervals over seeds, cut where they would squeeze the rest."
+# More panels than this have the whole width of the first screen.
+_FEW = 4
+_CUT = "Lines: 95 % intervals of means over seeds, cut where they would squeeze the rest."
 
 
 @dataclass(frozen=True)
@@ -124,9 +126,11 @@ def page(report: Report, results: Path, out: Path) -> str:
         meaning=meaning,
         hardware=report.hardware,
         finished=report.finished,
-        verdicts=section.counts if section else "",
+        verdicts=f"{section.counts} of {len(section.cards)}" if section else "",
+        short=[escape(line) for line in in_short(report)],
         progress=_progress(report),
         leading=_picture(charts[first.table.stem], "first-") if first and first.table.stem in charts else None,
+        many=first is not None and _panels(charts.get(first.table.stem)) > _FEW,
         forest=drawn.get("claims"),
         views=next((figure for figure in figures if figure.anchor == "figure1"), None),
         claims=section,
@@ -135,6 +139,7 @@ def page(report: Report, results: Path, out: Path) -> str:
         tables=tables,
         figures=figures,
         against=report.against,
+        one_sided=report.one_sided,
         beside=any('class="paper"' in block.markup for block in tables),
         privacy=PRIVACY,
         provenance=provenance(),
@@ -151,8 +156,13 @@ def _asset(name: str) -> str:
 def _picture(chart: Chart, within: str = "") -> _Picture:
     drawn = '"field": "low"' in json.dumps({name: part for name, part in chart.spec.items() if name != "data"})
     spread = drawn and any("low" in one for one in chart.spec["data"]["values"])
-    note = _CUT if spread and chart.name not in ("claims", NAME) else ""
+    cut = _CUT if spread and chart.name != "claims" else ""
+    note = " ".join(filter(None, (cut, escape(chart.note))))
     return _Picture(chart.name, escape(chart.title), chart.alternative, svg(chart, within), note)
+
+
+def _panels(chart: Chart | None) -> int:
+    return len({row.get("panel") for row in chart.spec["data"]["values"]}) if chart is not None else 0
 
 
 def _progress(report: Report) -> Progress | None:
@@ -168,6 +178,7 @@ def _links(folder: Path, stem: str, kinds: tuple[str, ...], out: Path) -> tuple[
 
 
 def _tables(report: Report, drawn: Mapping[str, _Picture], results: Path, out: Path) -> Iterator[_Block]:
+    more = beside_others(report)
     for data in report.tables:
         table = data.table
         yield _Block(
@@ -181,7 +192,7 @@ def _tables(report: Report, drawn: Mapping[str, _Picture], results: Path, out: P
             downloads=_links(results / "tables", table.stem, ("csv", "md", "tex", "json"), out),
             footers=tuple(escape(line) for line in footers(table, stacked=True)),
             picture=drawn.get(table.stem),
-            more=drawn.get(NAME) if data is distances(report) else None,
+            more=drawn[more[table.stem].name] if table.stem in more else None,
         )
 
 
@@ -193,16 +204,16 @@ def _marks(data: TableData) -> dict[tuple[tuple[str, ...], tuple[str, ...]], Mar
         if one.agrees is not None:
             attributes += f" class={'agrees' if one.agrees else 'differs'}"
             after = f'<span class="spoken"> {"agrees with" if one.agrees else "differs from"} the paper</span>'
-        if one.other is not None and one.other.reference is not None:
+        if one.other is not None and (one.other.reference is not None or one.cell.values):
             apart = one.other.verdict in ("outside", "alone")
             after += (
                 f'<span class="other{" apart" if apart else ""}"><span class="spoken"> there </span>'
                 f"{escape(one.other.reference_text)}{' ≠' if apart else ''}</span>"
             )
-        left = [run for run in one.runs if run.state != "done"]
-        if left:
-            done = f" {len(one.runs) - len(left)} of {len(one.runs)}" if len(left) < len(one.runs) else ""
-            after += f' <span class="state {one.state}">{one.state}{done}</span>'
+        if one.state not in (None, "done"):
+            done = sum(run.state == "done" for run in one.runs)
+            words = f"{done} of {len(one.runs)} done{'' if one.state == 'missing' else f', {one.state}'}"
+            after += f' <span class="state {one.state}">{words if done else one.state}</span>'
         found[one.cell.row, one.cell.column] = Marks(attributes, after)
     return found
 

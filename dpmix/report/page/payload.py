@@ -9,12 +9,14 @@ import shlex
 from collections.abc import Hashable, Mapping
 from typing import Any
 
+from dpmix.privacy.accounting import rounded_up
 from dpmix.report.charts.base import Chart
 from dpmix.report.charts.render import whole
 from dpmix.report.data import CellData, Report, TableData
 from dpmix.report.differences import Difference
 from dpmix.report.privacy_words import privacy_words
 from dpmix.report.runs import Run
+from dpmix.tables.captions import EPSILON, MINUTES
 from dpmix.tables.latex import latex
 from dpmix.tables.markdown import markdown
 from dpmix.tables.render import tidy_csv
@@ -37,7 +39,7 @@ class _Shared:
 
     def place(self, value: Any) -> int:
         """The place of a value, which is added if it is not there yet."""
-        key = json.dumps(value, sort_keys=True)
+        key = value if isinstance(value, str | tuple) else json.dumps(value, sort_keys=True)
         if key not in self._places:
             self._places[key] = len(self.values)
             self.values.append(value)
@@ -49,12 +51,12 @@ def payload(report: Report, charts: Mapping[str, Chart]) -> dict[str, Any]:
     shared = {name: _Shared() for name in ("hardware", "execution", "versions", "inputs", "rates", "privacy")}
     places = {path: place for place, path in enumerate(report.runs)}
     return {
-        "scale": report.scale,
         "against": report.against,
+        "units": {"minutes": MINUTES, "epsilon": EPSILON},
         "tables": {data.table.stem: _table(data, report.command, places, shared["privacy"]) for data in report.tables},
         "runs": [_run(run, shared) for run in report.runs.values()],
         "charts": {
-            name: {"spec": whole(chart), "panel": chart.panel, "margin": chart.margin, "title": chart.title}
+            name: {"spec": whole(chart), "panel": chart.panel, "margin": chart.margin, "filtered": chart.filtered}
             for name, chart in charts.items()
         },
         "shared": {name: one.values for name, one in shared.items()},
@@ -91,6 +93,11 @@ def _plain(value: float | None) -> float | str | None:
     return float(f"{value:.8g}") if math.isfinite(value) else "inf"
 
 
+def _spent(value: float) -> float | str:
+    """ε as it is shown, rounded up: the words on privacy have the same digits."""
+    return float(rounded_up(value, 4)) if math.isfinite(value) else "inf"
+
+
 def _known(values: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value not in (None, "", {}, [], ())}
 
@@ -102,10 +109,16 @@ def _table(data: TableData, command: str, places: Mapping[str, int], privacy: _S
         "unit": table.unit,
         "axes": [*table.row_names, *table.column_names],
         "cells": [
-            {**_cell(one, data, places, privacy), "again": make_again(command, table.stem, one)} for one in data.cells
+            {**_cell(one, data, places, privacy), "again": _words(make_again(command, table.stem, one), places)}
+            for one in data.cells
         ],
         "copy": {"CSV": tidy_csv(table), "Markdown": markdown(table), "LaTeX": latex(table)},
     }
+
+
+def _words(command: str, places: Mapping[str, int]) -> list[str | int]:
+    """A command's words, with the places of runs for their paths, most of which a cell's command names twice."""
+    return [places.get(word, word) for word in command.split(" ")]
 
 
 def _cell(one: CellData, data: TableData, places: Mapping[str, int], privacy: _Shared) -> dict[str, Any]:
@@ -118,17 +131,13 @@ def _cell(one: CellData, data: TableData, places: Mapping[str, int], privacy: _S
         "statistic": cell.statistic if cell.statistic != "mean" else None,
         "center": _plain(cell.center),
         "interval": [_plain(one.interval.low), _plain(one.interval.high)] if one.interval else None,
-        "epsilon": _plain(cell.epsilon),
         "note": cell.note if cell.values else "",
         "end": cell.end or None,
         "facets": {name: value for name, value in vars(one.facets).items() if value},
         "runs": [places[run.path] for run in one.runs],
-        "state": one.state if one.state != "done" else None,
         "above": _difference(one.above),
         "paper": cell.paper.text if cell.paper else None,
-        "paperMean": _plain(cell.paper.mean) if cell.paper else None,
         "toPaper": _difference(one.to_paper),
-        "agrees": {True: "yes", False: "no", None: None}[one.agrees],
         "privacy": privacy.place(words) if words else None,
         "other": {"text": one.other.reference_text, "verdict": _VERDICTS[one.other.verdict]} if one.other else None,
     })  # fmt: skip
@@ -151,25 +160,17 @@ def _run(run: Run, shared: Mapping[str, _Shared]) -> dict[str, Any]:
         "why": run.why,
         "log": run.log,
         "seed": run.seed,
-        "epsilon": {name: _plain(value) for name, value in run.epsilon.items()},
-        "target": _plain(run.target),
-        "delta": run.delta,
-        "accountant": run.accountant,
-        "unit": run.unit,
-        "population": run.population,
+        "epsilon": {name: _spent(value) for name, value in run.epsilon.items()},
         "rate": shared["rates"].place(rate) if rate else None,
         "views": list(run.views) if run.views else None,
         "batch": run.batch,
         "epochs": run.epochs,
         "steps": list(run.steps) if run.steps else None,
-        "noise": _plain(run.noise),
-        "sampling": _plain(run.sampling),
-        "clip": run.clip,
         "clipped": _plain(run.clipped),
         "seconds": run.seconds,
         "finished": run.finished,
         "hardware": shared["hardware"].place(run.hardware) if run.hardware else None,
         "execution": shared["execution"].place(dict(run.execution)) if run.execution else None,
         "versions": shared["versions"].place(dict(run.versions)) if run.versions else None,
-        "inputs": [shared["inputs"].place([name, digest]) for name, digest in run.inputs.items()],
+        "inputs": [shared["inputs"].place(each) for each in run.inputs.items()],
     })  # fmt: skip

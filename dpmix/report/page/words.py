@@ -9,10 +9,9 @@ from dpmix.tables.text import duration
 SCALES = {
     "demo": (
         "A miniature, not the paper's numbers",
-        "The private images here are scikit-learn's 1,797 handwritten digits, the encoder and the image generator are "
-        "tiny networks trained on drawn strokes, and the grids are cut down, so that every table and figure can be "
-        "made on a laptop in minutes. The page shows that the whole pipeline works. Its accuracies say nothing about "
-        "CIFAR-10 or any other data set of the paper, and a method that wins here need not win there.",
+        "The private images are scikit-learn's 1,797 handwritten digits, the networks tiny, the grids cut down, so "
+        "that the whole pipeline runs on a laptop in minutes. Nothing here is about CIFAR-10 or any other data set of "
+        "the paper, and a method that wins here need not win there.",
     ),
     "paper": (
         "The paper's own grid",

@@ -84,7 +84,9 @@ class GridTable(Measured):
         self, cell: Settings, where: str, catalogue: Catalogue, tuned_as: Settings | None
     ) -> tuple[Experiment, ...]:
         """The runs of one cell, one for each seed."""
-        return tuple(catalogue.experiment(cell, seed, where, tuned_as) for seed in self.seeds or catalogue.spec.seeds)
+        first, *others = self.seeds or catalogue.spec.seeds
+        run = catalogue.experiment(cell, first, where, tuned_as)
+        return (run, *map(run.with_seed, others))
 
     @override
     def epsilon(self, artefact: Artefact, record: dict[str, Any], scale: str) -> float:
