@@ -8,8 +8,11 @@ from typing import NoReturn
 import pytest
 
 ADMINISTRATOR = "the right to mount a disk (root)"
+C_COMPILER = "a C compiler (Debian: gcc)"
 CHECKOUT = "a git checkout"
 CHROMIUM = "chromium (Debian: chromium)"
+CLUSTER_GENERIC = "snakemake-executor-plugin-cluster-generic (pip install)"
+DOCS = "mkdocs (the extra docs)"
 FLOCK = "locks on files"
 GIT = "git (Debian: git)"
 GLIBC = "the GNU C library"

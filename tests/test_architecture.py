@@ -18,15 +18,23 @@ MOST_LINES = 350
 REASON = "Long because "
 # Modules and folders whose tests stand with those of another, and where.
 ELSEWHERE = {
+    # What a result was made of is seen where one has been written, and where its inputs are others since.
+    "artefacts/made_of.py": "catalogue/test_changed.py",
     # The table that shows it is its only use.
     "artefacts/published_privacy.py": "tables/test_privacy.py",
     # Whether a cell is what the paper says is seen where all tables are expanded.
     "catalogue/cells.py": "catalogue/test_catalogue.py",
+    # A digest is right if edits of a copy of the package rename what they should.
+    "code/definitions.py": "test_code.py",
+    "code/entries.py": "test_code.py",
+    "code/trees.py": "test_code.py",
     # What is true of one published data set must be true of all that are registered.
     "data/published": "data/test_archives.py",
-    "hub.py": "rehearsal/test_hub.py",
     # A maker is right if the whole chain that calls it ends in the same bytes as the workflow's steps.
-    "makers": "test_build.py",
+    "makers": "test_targets.py",
+    # What a run leaves is seen where one has run.
+    "own/training/trained.py": "own/training/test_train.py",
+    "own/training/written.py": "own/training/test_train.py",
     # Kinds of tables are tried on tables: the paper's, and one that is added of each kind.
     # Pictures are tried on the tables that have them.
     "report/charts": "report/test_charts.py",
@@ -35,7 +43,11 @@ ELSEWHERE = {
     "tables/kinds/fid.py": "tables/test_added.py",
     "tables/kinds/privacy.py": "tables/test_privacy.py",
     "tables/kinds/runtime.py": "tables/test_added.py",
+    "training/embedded_views.py": "training/test_view_sets.py",
+    "training/kept_views.py": "training/test_view_sets.py",
     "training/network.py": "training/test_measures.py",
+    # Each mode has tests of its own: mixup, CutMix and unmixed copies.
+    "views/mixing_modes.py": "views/test_cutmix.py",
 }
 
 
@@ -64,6 +76,7 @@ def test_imports_keep_to_the_contracts() -> None:
     ("file", "line", "contract"),
     [
         ("dpmix/data/images.py", "import dpmix.training.loop", "nothing climbs"),
+        ("dpmix/own/use/predict.py", "from dpmix.own.training.spent import Record", "Rooms of own/"),
         ("dpmix/views/settings.py", "def late():\n    from dpmix.tables import build", "nothing climbs"),
         ("dpmix/privacy/plan.py", "from dpmix.files import write_json", "a library of its own"),
         ("dpmix/privacy/noise.py", "from dpmix.views.mixing import make_views", "a library of its own"),
@@ -82,15 +95,23 @@ def test_one_that_does_not_would_be_found(file: str, line: str, contract: str, t
     )
 
 
-def contract_of(kind: str) -> dict[str, Any]:
-    """The one contract of pyproject.toml of this type."""
+def contract_of(kind: str, house: str = "dpmix") -> dict[str, Any]:
+    """The one contract of pyproject.toml of this type, and for this house if it is one of layers."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    (found,) = [one for one in settings["tool"]["importlinter"]["contracts"] if one["type"] == kind]
+    (found,) = [
+        one
+        for one in settings["tool"]["importlinter"]["contracts"]
+        if one["type"] == kind and one.get("containers", [house]) == [house]
+    ]
     return found
 
 
-def rooms_there() -> set[str]:
-    return {path.stem for path in (ROOT / "dpmix").iterdir() if not path.name.startswith("_")}
+def layered(house: str) -> set[str]:
+    return {one.strip() for layer in contract_of("layers", house)["layers"] for one in layer.split("|")}
+
+
+def rooms_there(house: str = "dpmix") -> set[str]:
+    return {path.stem for path in ROOT.joinpath(*house.split(".")).iterdir() if not path.name.startswith("_")}
 
 
 def test_privacy_may_import_errors_and_draws_and_nothing_else() -> None:
@@ -99,9 +120,15 @@ def test_privacy_may_import_errors_and_draws_and_nothing_else() -> None:
 
 
 def test_every_room_has_its_place_in_the_picture() -> None:
-    rooms = {one.strip() for layer in contract_of("layers")["layers"] for one in layer.split("|")}
+    rooms = layered("dpmix")
     assert rooms == rooms_there()
     assert [room for room in sorted(rooms) if f"`{room}`" not in PAGE.read_text(encoding="utf-8")] == []
+
+
+def test_the_rooms_of_own_are_told_of() -> None:
+    rooms = layered("dpmix.own")
+    assert rooms == rooms_there("dpmix.own")
+    assert set(re.findall(r"^\| `own\.(\w+)` \|", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)) == rooms
 
 
 def drawn(page: str) -> set[tuple[str, str]]:

@@ -16,6 +16,7 @@ from benchmarks.cases import Dense, Problem
 from dpmix.data.images import Images
 from dpmix.errors import DpmixError
 from dpmix.models.features import Featurizer
+from dpmix.views.settings import ViewSettings
 from tests.needs import JAX_PRIVACY, OPAKE, module
 from tests.privacy.architectures import flat
 
@@ -309,10 +310,10 @@ def archive(path):
     """Two classes that lie apart in one of 32 features, and are 1 / 4 as wide as that."""
     random = np.random.default_rng(0)
     made = {}
-    for split, shape in (("train", (200, 2)), ("test", (100,))):
+    for split, shape in (("train", (200, 1, 2)), ("test", (100,))):
         labels = np.arange(shape[0]) % 2
         values = random.normal(0, 0.1, (*shape, 32))
-        values.T[0] += (0.8 * labels - 0.4) if split == "test" else np.stack([0.8 * labels - 0.4] * 2)
+        values.T[0] += (0.8 * labels - 0.4) if split == "test" else np.stack([[0.8 * labels - 0.4]] * 2)
         made |= {split: values.astype(np.float16), f"{split}_labels": labels}
     np.savez(path, **made)
     return path
@@ -340,8 +341,10 @@ def test_the_learning_rate_s_study_in_miniature(tmp_path, monkeypatch, capsys):
 
 def test_features_are_of_the_views_asked_for():
     images = Images(np.arange(5 * 16, dtype=np.uint8).reshape(5, 1, 4, 4), np.zeros(5, dtype=np.int64), ("a",))
-    plain = features.views_of(images, Featurizer(lambda pixels: pixels.flatten(1)), 3, (), 1)
-    assert plain.shape == (5, 3, 16)
-    np.testing.assert_allclose(plain[:, 2] * 255, images.images.reshape(5, 16), rtol=1e-3, atol=0.05)
-    moved = features.views_of(images, Featurizer(lambda pixels: pixels.flatten(1)), 3, ("crop",), 1)
-    assert not np.array_equal(moved, plain)
+    as_pixels = Featurizer(lambda pixels: pixels.flatten(1))
+    plain = features.views_of(images, as_pixels, ViewSettings(3, k_self=1), 2)
+    assert plain.shape == (5, 2, 4, 16)
+    np.testing.assert_allclose(plain[:, 1, 2] * 255, images.images.reshape(5, 16), rtol=1e-3, atol=0.05)
+    moved = features.views_of(images, as_pixels, ViewSettings(3, transforms=("crop",), padding=1), 2)
+    assert not np.array_equal(moved, plain[:, :, :3])
+    assert not np.array_equal(moved[:, 0], moved[:, 1])

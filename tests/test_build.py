@@ -1,7 +1,4 @@
-"""`build`, from a folder of images and nothing else, and what it makes beside what the workflow's steps make.
-
-With it the makers that it calls, `makers.data`, `makers.models` and `makers.runs`.
-"""
+"""`build`, from a folder of images and nothing else."""
 
 import dataclasses
 import json
@@ -12,20 +9,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import pytest
 import yaml
-from PIL import Image
-from typer.testing import CliRunner
 
 from dpmix.artefacts.base import Artefact
 from dpmix.artefacts.data import EncoderModel, ImageStore, SyntheticSet, SyntheticStore
 from dpmix.artefacts.experiment import Experiment, Selection
 from dpmix.artefacts.measurements import ZeroShot
 from dpmix.artefacts.plan_file import PlanFile
-from dpmix.build import build, build_target, missing
+from dpmix.build import build, missing
 from dpmix.catalogue.catalogue import Catalogue
-from dpmix.cli.app import app
 from dpmix.errors import DpmixError, ParamsError
 from dpmix.execution import Execution
 from dpmix.files import read_json, write_text
@@ -34,23 +27,10 @@ from dpmix.models import small_encoders
 from dpmix.params.read import read
 from dpmix.privacy.noise import SeededNoise
 from dpmix.seals import SOURCE, read_record
+from tests.own.drawn import draw
 
 pytestmark = pytest.mark.filterwarnings("ignore")
-COLOURS = {"bile": (60, 200, 60), "blood": (200, 60, 60)}
 BATCH, TRAIN = 8, 32
-STEPS = {
-    ImageStore: "images", EncoderModel: "encoder", SyntheticSet: "synthetic", SyntheticStore: "synthetic-images",
-    PlanFile: "plans", Selection: "train", Experiment: "train", ZeroShot: "zero-shot",
-}  # fmt: skip
-
-
-def draw(folder: Path, per_class: int, seed: int) -> None:
-    random = np.random.default_rng(seed)
-    for name, colour in COLOURS.items():
-        (folder / name).mkdir(parents=True)
-        for index in range(per_class):
-            pixels = np.clip(random.normal(colour, 60, (16, 16, 3)), 0, 255).astype(np.uint8)
-            Image.fromarray(pixels).save(folder / name / f"{index}.png")
 
 
 def params() -> dict[str, Any]:
@@ -87,9 +67,9 @@ def params() -> dict[str, Any]:
 
 def world(folder: Path) -> None:
     """Private and public images and params, and nothing that was made of them."""
-    draw(folder / "mine/train", TRAIN // 2, 1)
-    draw(folder / "mine/test", 6, 2)
-    draw(folder / "d", 8, 3)
+    draw(folder / "mine/train", TRAIN // 2, 1, classes=2, size=(16, 16))
+    draw(folder / "mine/test", 6, 2, classes=2, size=(16, 16))
+    draw(folder / "d", 8, 3, classes=2, size=(16, 16))
     (folder / "params.yaml").write_text(yaml.safe_dump(params(), allow_unicode=True), encoding="utf-8")
 
 
@@ -150,26 +130,6 @@ def test_what_is_finished_asks_for_nothing(catalogue: Catalogue) -> None:
     assert set(build(run, other, scale="demo")) == {
         run.images().path("demo"), run.plan().path("demo"), other.path("demo")
     }  # fmt: skip
-
-
-def test_the_result_is_that_of_the_steps_byte_for_byte(
-    catalogue: Catalogue, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    build_target("table12", catalogue)
-    one, folder = on_disk(), tmp_path_factory.mktemp("steps")
-    world(folder)
-    monkeypatch.chdir(folder)
-    for kind, name in STEPS.items():
-        for artefact in catalogue.of(kind):
-            shown = CliRunner().invoke(app, ["step", name, catalogue.path(artefact)], catch_exceptions=False)
-            assert shown.exit_code == 0, shown.output
-    shown = CliRunner().invoke(app, ["step", "table", "12"], catch_exceptions=False)
-    assert shown.exit_code == 0, shown.output
-    steps = on_disk()
-    assert set(one) == set(steps)
-    assert {name for name in one if one[name] != steps[name]} == set()
-    assert "results/demo/tables/table12.csv" in one
-    assert sum(name.endswith("metrics.json") for name in one) == 5  # two seeds, with and without noise, and zero-shot
 
 
 class Killed(BaseException):
@@ -280,13 +240,6 @@ def test_a_maker_that_does_not_write_is_one_line(catalogue: Catalogue) -> None:
     (store,) = catalogue.of(ImageStore)
     with pytest.raises(DpmixError, match=r"^write_rumours did not write results/demo/notes/\w+\.txt; mend that maker$"):
         build(Rumour(store=store), scale="demo")  # type: ignore[arg-type]
-
-
-def test_a_target_that_is_not_there_is_answered_with_one_that_is(catalogue: Catalogue) -> None:
-    with pytest.raises(ParamsError, match="table12") as caught:
-        build_target("table1", catalogue)
-    assert "\n" not in str(caught.value)
-    assert on_disk() == {}
 
 
 def test_what_is_made_is_said(catalogue: Catalogue, capsys: pytest.CaptureFixture[str]) -> None:

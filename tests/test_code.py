@@ -1,4 +1,7 @@
-"""Which code a result is of: what changes its digest, and which results have other names then."""
+"""`code`: what changes the digest of a room or an entry, and which results have other names then.
+
+With it `code.trees`, `code.definitions` and `code.entries`, which are seen by what they tell apart.
+"""
 
 import ast
 import inspect
@@ -11,6 +14,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -19,7 +23,12 @@ from dpmix.artefacts.base import Artefact
 from dpmix.artefacts.data import DiffusionModel
 from dpmix.build import maker_of
 from dpmix.catalogue.catalogue import Catalogue
+from dpmix.code.definitions import Name, used
+from dpmix.code.entries import registered
+from dpmix.code.trees import words
+from dpmix.errors import DpmixError
 from dpmix.params.read import read
+from tests.test_add_a_method import PAGE, apply, steps
 
 # Where a package lies that a test may edit: digests of its rooms, and the kinds of artefacts by path.
 SAY = """\
@@ -31,8 +40,18 @@ from dpmix.params.read import read
 catalogue = Catalogue(read(Path("params.yaml")))
 paths = {path: type(one).__name__ for path, one in catalogue.artefacts.items()}
 stamps = {target: catalogue.fingerprint(target) for target in [*catalogue.targets, "report"]}
-print(json.dumps([code.digests(code.ROOMS), paths, stamps]))
+uses = {path: [name for name in one.code() if ":" in name] for path, one in catalogue.artefacts.items()}
+print(json.dumps([code.digests([*code.ROOMS, *code.shares().entries]), paths, stamps, uses]))
 """
+
+
+class Said(NamedTuple):
+    """What the code of a package says of the demo."""
+
+    digests: dict[str, str]
+    paths: dict[str, str]
+    stamps: dict[str, str]
+    uses: dict[str, list[str]]
 
 
 class Package:
@@ -51,9 +70,9 @@ class Package:
         assert run.returncode == 0, run.stderr
         return run.stdout
 
-    def says(self) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
-        """The digests of all rooms, the kinds of artefacts by their paths, and the stamps of targets."""
-        return tuple(json.loads(self.run("-c", SAY)))  # type: ignore[return-value]
+    def says(self) -> Said:
+        """What the code as it is says."""
+        return Said(*json.loads(self.run("-c", SAY)))
 
     def edit(self, file: str, change: Callable[[str], str]) -> None:
         path = self.folder / "dpmix" / file
@@ -90,30 +109,112 @@ def test_what_does_not_compute_changes_nothing(package: Package) -> None:
                                "Selection", "GradientRecord", "ZeroShot", "Distance"}),
         ("privacy/plan.py", {"PlanFile", "PublishedPrivacy", "CanaryAttack", "Experiment", "Selection",
                              "GradientRecord", "Distance"}),
+        ("artefacts/run_values.py", {"Experiment", "Selection", "GradientRecord", "Distance"}),
+        ("artefacts/experiment.py", set()),
         ("data/archives.py", set()),
         ("errors.py", set()),
     ],
 )  # fmt: skip
 def test_other_code_gives_other_names_to_what_it_computes(package: Package, file: str, kinds: set[str]) -> None:
-    _, before, stamps = package.says()
+    _, before, stamps, uses = package.says()
     package.edit(file, lambda text: text + "\n_ANOTHER = 1\n")
-    digests, after, other_stamps = package.says()
+    digests, after, other_stamps, _ = package.says()
     assert {kind for path, kind in after.items() if path not in before} == kinds
     for kind in kinds - {"EncoderModel", "Experiment", "Distance", "Selection"}:
         assert not {path for path in before.keys() & after.keys() if before[path] == kind}
     assert {target for target in stamps if stamps[target] != other_stamps[target]} >= ({"report"} if kinds else set())
     # Whoever says that the results are the same has them back.
     package.run("-m", "dpmix.code")
-    assert package.says() == (digests, before, stamps)
+    assert package.says() == (digests, before, stamps, uses)
+
+
+# Entries --------------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_added_as_the_page_says_leaves_all_finished_results_where_they_are(package: Package) -> None:
+    """docs/add-a-method.md: a transform, a clipping mode, a data set and a network, none of which the demo uses."""
+    before = package.says()
+    added = [step for step in steps(PAGE.read_text(encoding="utf-8")) if re.search("`dpmix/", step.before)]
+    assert len(added) >= 8
+    for step in added:
+        apply(step, package.folder)
+    after = package.says()
+    assert after.digests.keys() - before.digests.keys() == {
+        "PIXEL_TRANSFORMS:darken", "CLIPPING_MODES:truncated", "DATA_SETS:fake", "module:PlainCNNSpec",
+    }  # fmt: skip
+    assert {name: after.digests[name] for name in before.digests} == before.digests
+    assert after[1:] == before[1:]
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "entry"),
+    [
+        ("views/transforms.py", "CUTOUT_SIDE = 0.5", "CUTOUT_SIDE = 0.4", "PIXEL_TRANSFORMS:cutout"),
+        ("views/mixing_modes.py", "np.sqrt(1 - weights)", "np.sqrt(1 - weights**2)", "MIXING_MODES:cutmix"),
+        ("models/resnet.py", "bias=False", "bias=True", "module:ResNetSpec"),
+        ("training/jax_network.py", '_TOGETHER = {"cpu": 1}', '_TOGETHER = {"cpu": 2}', "ENGINES:jax"),
+        ("data/published/eurosat.py", "eurosat/EuroSAT.zip", "eurosat/Other.zip", "DATA_SETS:eurosat"),
+    ],
+)
+def test_an_entry_that_is_changed_renames_those_that_use_it_and_no_others(
+    package: Package, file: str, old: str, new: str, entry: str
+) -> None:
+    before = package.says()
+    package.edit(file, lambda text: text.replace(old, new))
+    after = package.says()
+    assert {name for name in after.digests if after.digests[name] != before.digests[name]} == {entry}
+    renamed = before.paths.keys() - after.paths.keys()
+    assert renamed == {path for path, names in before.uses.items() if entry in names}
+    assert 0 < len(renamed) < len(before.paths) or entry in ("DATA_SETS:eurosat", "MIXING_MODES:cutmix")
 
 
 def test_code_that_shows_results_shows_them_anew(package: Package) -> None:
-    _, before, stamps = package.says()
+    _, before, stamps, _ = package.says()
     package.edit("tables/render.py", lambda text: text + "\n_ANOTHER = 1\n")
-    _, after, other = package.says()
+    _, after, other, _ = package.says()
     assert after == before
     changed = {target for target in stamps if stamps[target] != other[target]}
     assert changed == {target for target in stamps if target.startswith("table")} | {"report"}
+
+
+# A process that names its results, during which the code is edited: before it makes any, or before it loads the rest.
+EDITED = """\
+import sys
+from pathlib import Path
+from dpmix import code
+from dpmix.catalogue.catalogue import Catalogue
+from dpmix.errors import DpmixError
+from dpmix.params.read import read
+when, file, more = sys.argv[1:]
+Catalogue(read(Path("params.yaml"))).artefacts
+try:
+    if when == "loading":
+        code.hold()
+    with Path("dpmix", file).open("a") as text:
+        text.write(more)
+    code.hold()
+    import dpmix.evaluation.zero_shot
+    print("loaded")
+except DpmixError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("when", ["making", "loading"])
+@pytest.mark.parametrize(
+    ("file", "more", "loads"),
+    [
+        ("evaluation/zero_shot.py", "_ANOTHER = 1\n", False),
+        ("evaluation/zero_shot.py", "# A comment.\n", True),
+        ("tables/render.py", "_ANOTHER = 1\n", True),
+    ],
+)
+def test_what_is_edited_after_results_got_their_names_does_not_make_them(
+    package: Package, when: str, file: str, more: str, loads: bool
+) -> None:
+    said = package.run("-c", EDITED, when, file, more)
+    assert said == ("loaded\n" if loads else "the code has been edited since this process worked out what its results "
+                    "are called; start it again\n")  # fmt: skip
 
 
 def test_half_an_edit_is_one_line(package: Package) -> None:
@@ -125,6 +226,43 @@ def test_half_an_edit_is_one_line(package: Package) -> None:
     assert run.returncode == 1
     (line,) = run.stderr.splitlines()
     assert re.search(r"mixing\.py is no Python: .* \(line \d+\); mend it$", line)
+
+
+def test_a_registry_that_does_not_write_its_names_down_is_one_line(tmp_path: Path) -> None:
+    shutil.copytree(code.RECORD.parent, tmp_path / "dpmix", ignore=shutil.ignore_patterns("__pycache__"))
+    file = tmp_path / "dpmix" / "views" / "transforms.py"
+    text = file.read_text(encoding="utf-8")
+    line = r"dpmix\.views\.transforms\.INDEX_TRANSFORMS \(line \d+\) is no dict .*; write each as one line of it"
+    for other in ('{**_MORE, "crop": _crop}', "dict(crop=_crop)"):
+        file.write_text(text.replace('{"crop": _crop, "flip": _flip}', other), encoding="utf-8")
+        with pytest.raises(DpmixError, match=f"^{line}$"):
+            registered(tmp_path / "dpmix")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "try:\n    from dpmix.there import one\nexcept ImportError:\n    one = None",
+        "class A:\n    def a(self):\n        from dpmix.there import one\n    def b(self):\n        return one()",
+    ],
+)
+def test_a_name_is_followed_to_all_that_it_may_stand_for(text: str) -> None:
+    found = {name._replace(attribute="") for name in used(ast.parse(text).body[0], "dpmix.here")}
+    assert Name("dpmix.there", "one") in found
+    assert Name("dpmix.here", "one") in found or text.startswith("try")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("{**a, 'k': b}", "{'k': a, **b}"),
+        ("def f(*, a, b=1): pass", "def f(*, a=1, b): pass"),
+        ("x[1:]", "x[:1]"),
+        ("f('a', b)", "f('a\\0b')"),
+    ],
+)
+def test_other_code_has_other_words(one: str, other: str) -> None:
+    assert [*words(ast.parse(one))] != [*words(ast.parse(other))]
 
 
 # Completeness ---------------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from dpmix.artefacts.data import InceptionWeights, SyntheticSet
 from dpmix.artefacts.experiment import Experiment, GradientRecord, Selection
 from dpmix.artefacts.measurements import Distance
 from dpmix.artefacts.plan_file import PlanFile
-from dpmix.build import build, check, make, make_target
+from dpmix.build import build, check, make
 from dpmix.catalogue.catalogue import Catalogue
 from dpmix.demo import diffusion
 from dpmix.errors import DataError
@@ -30,6 +30,7 @@ from dpmix.makers.registry import Context
 from dpmix.models import small_encoders
 from dpmix.params.read import parse
 from dpmix.seals import DIGESTS, FILES, read_record, records
+from dpmix.targets import make_target
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 # What is only fetched is compared with a checksum of the params: tests/rehearsal.

@@ -3,6 +3,7 @@ are in tests/rehearsal."""
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,44 @@ def test_a_server_without_ranges_sends_it_again(tmp_path: Path) -> None:
         fetch(server, tmp_path / "file")
         assert server.requests("/file") == 1
     assert (tmp_path / "file").read_bytes() == BODY
+
+
+@dataclass
+class Replaced(Dropped):
+    """The connection drops in mid-file, and then another file lies there."""
+
+    by: bytes = b""
+
+    def answer(self, request: Request, content: Content) -> None:
+        super().answer(request, content)
+        request.server.files["/file"] = Content(self.by)
+
+
+@pytest.mark.parametrize("size", [1000, 4_000_000, 6_000_000])
+def test_a_file_that_is_replaced_meanwhile_is_fetched_from_its_start(size: int, server: Server, tmp_path: Path) -> None:
+    """Whether the other one ends before what had arrived or goes on behind it."""
+    other = bytes(reversed(BODY))[:size] + BODY[: max(0, size - len(BODY))]
+    server.faults["/file"] = Replaced(1, by=other)
+    fetch(server, tmp_path / "file", digest(other))
+    assert (tmp_path / "file").read_bytes() == other
+    assert server.requests("/file") == 3
+
+
+class DroppedAtFirst(Dropped):
+    """Only what is asked for from its start drops."""
+
+    def strikes(self, request: Request) -> bool:
+        return "Range" not in request.headers and super().strikes(request)
+
+
+def test_what_is_another_file_each_time_ends(server: Server, tmp_path: Path) -> None:
+    """Also where each attempt is continued, so that each could have been a mixture of two files."""
+    server.faults["/file"] = DroppedAtFirst()
+    (tmp_path / "file.part").write_bytes(b"other beginning")
+    with pytest.raises(Damaged, match="sends 5120000 bytes"):
+        fetch(server, tmp_path / "file", digest(b"other"))
+    assert list(tmp_path.iterdir()) == []
+    assert server.requests("/file") == 3
 
 
 def test_a_download_that_gets_on_is_not_given_up(server: Server, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """A short drill on a table that takes seconds; what the long one found, as the page says it; and that it can fail."""
 
+import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,13 +10,13 @@ from random import Random
 import pytest
 
 from tests.drill import clock, damage, disks, environment, kills
-from tests.drill.case import Case
+from tests.drill.case import Broken, Case
 from tests.drill.harms import HARMS
-from tests.drill.judge import FAILED, IDENTICAL, REFUSED, content, judge
-from tests.drill.page import RESULTS, score
+from tests.drill.judge import FAILED, IDENTICAL, REFUSED, content, judge, remedy
+from tests.drill.page import RESULTS, all_results, score
 from tests.drill.place import Place, World, new_world
 from tests.drill.run import Result, drill, read
-from tests.needs import ADMINISTRATOR, needs
+from tests.needs import ADMINISTRATOR, C_COMPILER, needs
 from tests.workflow.test_workflow import REDUCED
 
 # One run.
@@ -62,6 +63,13 @@ def test_files_from_the_future(world: World) -> None:
     assert ended(world, case(clock.CASES, "clock: half of the files a year ahead")).ending == IDENTICAL
 
 
+@needs(C_COMPILER, shutil.which("cc") is not None)
+@pytest.mark.parametrize("name", ["ahead", "back"])
+def test_a_call_on_another_day(world: World, name: str) -> None:
+    result = ended(world, case(clock.CASES, f"clock: a call on another day, {name}"))
+    assert (result.ending, result.during) == (IDENTICAL, "finished")
+
+
 def nothing(place: Place, random: Random) -> None:
     """No harm."""
 
@@ -93,11 +101,32 @@ def test_what_is_not_right_is_noticed(world: World, harm, command: str, ending: 
     assert why.startswith(said)
 
 
+def broken(place: Place, random: Random) -> None:
+    raise Broken("status 1: no")
+
+
+def test_a_call_beside_the_harm_that_ends_as_it_must_not_has_failed(world: World) -> None:
+    result = ended(world, Case("two calls at once", "the same target", broken))
+    assert (result.ending, result.during) == (FAILED, "status 1: no")
+
+
+def test_only_what_lies_in_the_checkout_is_deleted(tmp_path: Path) -> None:
+    for name in ("there/one.json", "one.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    there = tmp_path / "there"
+    again = "delete it and run the same command again"
+    assert remedy(f"error: one.json is torn; {again}", there) == [there / "one.json"]
+    assert remedy(f"error: {there}/one.json is torn; {again}", there) == [there / "one.json"]
+    assert remedy(f"error: {tmp_path}/one.json is torn; {again}", there) == []
+    assert remedy(f"error: two.json is torn; {again}", there) == []
+    assert remedy(f"error: torn; delete {tmp_path}/one.json and run the same command again", there) == []
+    assert remedy("error: torn; delete one.json", there) == [there / "one.json"]
+
+
 def test_the_page_says_what_the_drill_found(repository: Path) -> None:
     page = (repository / "docs/reliability.md").read_text(encoding="utf-8")
-    files = sorted(RESULTS.glob("*.csv"))
-    assert files
-    assert any(score(read(file), file.stem) in page for file in files), "run make drill again"
+    assert score(all_results()) in page, "run make drill again"
 
 
 def test_what_was_done_are_the_cases_that_stand_there() -> None:

@@ -6,22 +6,30 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 
-from dpmix.params.read import load_yaml
+from dpmix.catalogue.catalogue import Catalogue
+from dpmix.params.read import load_yaml, read
+from dpmix.seals import write_record
 
 BIN = Path(sys.executable).parent
 
 # Makes a run whose path follows from the settings, and of it the tables and figures it is asked for. Like the real one,
 # it leaves what it has made of these settings alone.
 SNAKEMAKE = """\
-import hashlib, json, sys, pathlib
+import hashlib, json, sys, pathlib, time
 from dpmix.params.read import load_yaml
+from dpmix.seals import write_record
 with open("asked.txt", "a") as file:
     print(*sys.argv[1:], file=file)
+if pathlib.Path("hang").exists():
+    pathlib.Path("hang").rename("hanging")
+    time.sleep(300)
 scale = sys.argv[sys.argv.index("--config") + 1].removeprefix("scale=")
 made = {"table": ("tables", "csv json md tex"), "figure": ("figures", "csv png pdf"), "report": ("report", "html"),
         "claims": (".", "json md")}
@@ -65,12 +73,12 @@ methods: {self-aug: {k_self: 0}}
 scales:
   demo:
     seeds: [1, 2, 3]
-    finetune: {epochs: 2}
+    finetune: {epochs: 2, padding: 1}
     tables: {"9": {kind: accuracy}, "12": {kind: accuracy, rows: {"Yes": 1}}}
     figures: {"1": {datasets: [digits]}}
   paper:
     seeds: [1, 2, 3]
-    finetune: {epochs: 2}
+    finetune: {epochs: 2, padding: 1}
     tables: {"9": {kind: accuracy}, "12": {kind: accuracy}}
     figures: {"1": {datasets: [digits]}}
 """
@@ -194,6 +202,72 @@ def test_a_changed_setting_asks_again_and_deletes_nothing(clone):
     assert asked(clone) == ["table9"]
 
 
+def test_tables_that_were_edited_or_restored_are_asked_for_again(clone):
+    dvc(clone, "repro", "table@12")
+    table = clone / "results/demo/tables/table12.csv"
+    right = table.read_text()
+    asked(clone)
+    edit(table, "Digits", "Letters")
+    dvc(clone, "repro", "table@12")
+    assert asked(clone) == ["table12"]
+    assert table.read_text() == right
+    # As a checkout or a copy of another machine's results would bring them.
+    shutil.copytree(table.parent, clone.parent / "old")
+    edit(clone / "params.yaml", "epochs: 2", "epochs: 3")
+    dvc(clone, "repro", "table@12")
+    new = table.read_text()
+    assert new != right
+    asked(clone)
+    shutil.copytree(clone.parent / "old", table.parent, dirs_exist_ok=True)
+    dvc(clone, "repro", "table@12")
+    assert asked(clone) == ["table12"]
+    assert table.read_text() == new
+    dvc(clone, "repro", "table@12")
+    assert asked(clone) == []
+
+
+def test_a_run_that_was_edited_is_not_recorded(clone):
+    dvc(clone, "repro", "table@12", "made@runs")
+    (run,) = (clone / "results/demo/runs").glob("*/made.json")
+    recorded = (clone / "dvc.lock").read_bytes()
+    write_record(run, {"accuracy": 90.0})
+    dvc(clone, "repro", "made@runs")
+    assert (clone / "dvc.lock").read_bytes() != recorded
+    recorded = (clone / "dvc.lock").read_bytes()
+    edit(run, "90", "99")
+    said = shell(clone, "! dvc repro made@runs")
+    assert re.findall(
+        "^error: .*made.json.*; delete it and make it again: dvc repro --force report$", said, re.MULTILINE
+    )
+    assert (clone / "dvc.lock").read_bytes() == recorded
+
+
+@pytest.mark.parametrize("killed", ["dvc", "snakemake"])
+def test_after_a_kill_the_same_command_finishes(clone, killed):
+    (clone / "hang").touch()
+    call = subprocess.Popen(
+        ["dvc", "repro", "table@12"], cwd=clone, env=environment(clone), start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    started = clone / "hanging"
+    while not started.exists():
+        assert call.poll() is None
+        time.sleep(0.2)
+    below = [one for one in psutil.Process(call.pid).children(recursive=True) if "snakemake" in " ".join(one.cmdline())]
+    for process in below if killed == "snakemake" else [psutil.Process(call.pid)]:
+        process.kill()
+    assert call.wait(timeout=120) != 0
+    for process in below:
+        if process.is_running():
+            process.kill()
+    asked(clone)
+    dvc(clone, "repro", "table@12")
+    assert asked(clone) == ["table12"]
+    assert (clone / "results/demo/tables/table12.csv").is_file()
+    dvc(clone, "repro", "table@12")
+    assert asked(clone) == []
+
+
 def test_everything_starts_with_one_call_for_all_of_it(clone):
     dvc(clone, "repro")
     first, *rest = asked(clone)
@@ -240,12 +314,12 @@ def test_the_page_is_followed_word_by_word(clone, repository):
     said = shell(other, compare)
     assert asked(other) == ["table12"]
     rows = [line.split() for line in said.splitlines()]
-    assert ["params.yaml", "scales.demo.finetune.epochs", "2", "4"] in rows
+    assert ["params.yaml", "scales.demo.finetune.padding", "1", "2"] in rows
     (metric,) = [row for row in rows if row and row[0] == "results/demo/means/table12.json"]
     assert metric[1] == "table12"
     assert metric[2] != metric[3] != "-"
     heading = next(row for row in rows if row[:2] == ["Experiment", "Created"])
-    assert heading == ["Experiment", "Created", "table12", "scales.demo.finetune.epochs"]
+    assert heading == ["Experiment", "Created", "table12", "scales.demo.finetune.padding"]
     page = (other / "dvc_plots" / "index.html").read_text(encoding="utf-8")
     for words in ("Table 3: accuracy against ε", "Table 12"):
         assert words in page or words.encode("ascii", "backslashreplace").decode() in page
@@ -257,9 +331,14 @@ def test_what_an_experiment_sets_is_all_that_it_changes_in_the_projects_own_para
     before = load_yaml(clone / "params.yaml")
     git(clone, "add", ".")
     git(clone, "commit", "--quiet", "-m", "The project's own parameters")
-    dvc(clone, "exp", "run", "-S", "scales.demo.finetune.epochs=4", "table@12")
+    dvc(clone, "exp", "run", "-S", "scales.demo.finetune.padding=2", "table@12")
     assert " Yes:" in (clone / "params.yaml").read_text(encoding="utf-8")
     after = load_yaml(clone / "params.yaml")
-    assert before["scales"]["demo"]["finetune"].pop("epochs") != after["scales"]["demo"]["finetune"]["epochs"]
-    assert after["scales"]["demo"]["finetune"].pop("epochs") == 4
+    assert before["scales"]["demo"]["finetune"].pop("padding") != after["scales"]["demo"]["finetune"]["padding"]
+    assert after["scales"]["demo"]["finetune"].pop("padding") == 2
     assert after == before
+    # And it is one that the table shows: a data set's own settings go before the scale's.
+    shown = [
+        Catalogue(read(path)).fingerprint("table12") for path in (repository / "params.yaml", clone / "params.yaml")
+    ]
+    assert shown[0] != shown[1]

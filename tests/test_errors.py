@@ -50,9 +50,10 @@ ENDED_ELSEWHERE = [
     ("tables/kinds/privacy.py", "where)}: {error}"),  # of the accountants
     ("catalogue/cells.py", "{where}: {what}"),  # a message of the params, which has a remedy
     ("data/listing.py", "{lost[0].why}{remedy}"),  # what a tree says of a file, with what to do about it
-    ("own/check.py", "{reasons[0]}"),  # what `unfit` says, each with what to do
-    ("own/request.py", "Value error"),  # of what the experiment or the request refuses
-    ("own/setup.py", "_reason(error)"),
+    ("own/images/fit.py", "{reasons[0]}"),  # what `unfit` says, each with what to do
+    ("own/training/following.py", "that were begun"),  # of a checkpoint, which the loop says to delete
+    ("own/choices/request.py", "Value error"),  # of what the experiment or the request refuses
+    ("own/choices/setup.py", "_reason(error)"),
 ]
 # A message has a remedy if it goes on behind a semicolon, says what a value should be, or ends in what another function
 # says, which is held to this where it is written.

@@ -3,20 +3,26 @@
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 
-from dpmix.execution import Execution, default_device, keep_freed_memory
+from dpmix.build import build
+from dpmix.errors import ParamsError
+from dpmix.execution import Execution, default_device, keep_freed_memory, usable_device
 from dpmix.params.scales import Bundling
 from tests.needs import GLIBC, needs
 
 
 def test_it_is_what_the_bundle_says_and_changes_lie_over_that() -> None:
-    bundle = Bundling(by="model", physical_batch=7, encoder_precision="float32", compile_encoder=True, remembered=9)
+    bundle = Bundling(
+        by="model", physical_batch=7, encoder_precision="float32", compile_encoder=True, remembered=9, kept_gigabytes=2
+    )
     said = Execution.of(bundle)
     assert (said.physical_batch, said.encoder_precision, said.compile_encoder) == (7, "float32", True)
     assert said.remembered == 9
+    assert said.kept_bytes == 2e9
     assert (said.backend, said.threads, said.device) == ("auto", None, None)
     changed = Execution.of(bundle, physical_batch=None, backend="reference", threads=2, checkpoint_seconds=0)
     assert (changed.physical_batch, changed.backend, changed.threads) == (7, "reference", 2)
@@ -30,6 +36,23 @@ def test_the_device_is_the_first_gpu_unless_another_is_named(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: found)
     assert default_device() == Execution().where() == device
     assert Execution(device="cuda:1").where() == "cuda:1"
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99", "meta"])
+def test_a_device_on_which_nothing_can_be_computed_is_one_line_before_anything_is_made(
+    device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = rf"nothing can be computed on device '{device}' here \(.*\); choose `device='cpu'`, or leave it out"
+    for ask in (usable_device, lambda where: build(scale="demo", execution=Execution(device=where))):
+        with pytest.raises(ParamsError, match=said):
+            ask(device)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_device_that_computes_is_taken() -> None:
+    assert usable_device("cpu") == "cpu"
+    assert usable_device() == default_device()
 
 
 # 20 times 64 MiB, each written and freed: 16,384 pages a time for whom nothing is kept.

@@ -9,8 +9,17 @@ from typing import Any
 import pytest
 
 from dpmix import files
-from dpmix.errors import DpmixError
-from dpmix.files import atomic_directory, atomic_file, lock, read_json, replace_directory, write_json, write_text
+from dpmix.errors import DataError, DpmixError
+from dpmix.files import (
+    atomic_directory,
+    atomic_file,
+    lock,
+    read_json,
+    read_object,
+    replace_directory,
+    write_json,
+    write_text,
+)
 from tests.old_files import OLD, names, old_folder
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -181,6 +190,27 @@ def test_json_that_is_missing_or_broken_is_one_line(tmp_path: Path) -> None:
         read_json(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[1]", "holds a list and no JSON object"),
+        ('"a"', "holds a text and no JSON object"),
+        ("null", "holds nothing and no JSON object"),
+        ("true", "holds a truth value and no JSON object"),
+        ("2.5", "holds a number and no JSON object"),
+        ('{"b": 1}', "has no 'a', so it is not whole"),
+        ("[" * 10**5, r"is not valid JSON \(.*\)"),
+    ],
+)
+def test_each_kind_of_damage_of_an_object_has_its_line(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "one.json"
+    path.write_text('{"a": null}', encoding="utf-8")
+    assert read_object(path, "make tea", ["a"]) == {"a": None}
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(DataError, match=rf"^{path} {words}; make tea$"):
+        read_object(path, "make tea", ["a"])
+
+
 def test_a_folder_in_the_place_of_a_file_is_one_line_and_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "made").mkdir()
@@ -189,6 +219,14 @@ def test_a_folder_in_the_place_of_a_file_is_one_line_and_stays(tmp_path: Path, m
             write_text(path, "x")
     assert names(tmp_path) == ["made"]
     assert names(tmp_path / "made") == []
+
+
+def test_a_name_that_is_no_text_is_one_line_and_nothing_is_written(tmp_path: Path) -> None:
+    write_json(tmp_path / "kept.json", {"output": "café/out"})
+    with pytest.raises(DataError) as caught:
+        write_json(tmp_path / "new.json", {"images": "here", "output": os.fsdecode(b"/disk/caf\xe9/out")})
+    assert str(caught.value) == ("the name /disk/caf\\udce9… is not in UTF-8, and new.json must hold it; rename it")
+    assert names(tmp_path) == ["kept.json"]
 
 
 def test_a_lock_is_one_process_s_until_it_is_closed(tmp_path: Path) -> None:

@@ -62,15 +62,40 @@ def test_the_readme_is_short_and_leads_to_its_pages(repository: Path) -> None:
         assert f"(docs/{page}.md)" in text
 
 
-def test_the_picture_shows_what_is_there(repository: Path) -> None:
-    """`make picture` takes it again."""
+@pytest.fixture(scope="module")
+def picture(repository: Path) -> Any:
+    """`docs/picture.py`."""
     sources = importlib.util.spec_from_file_location("picture", repository / "docs" / "picture.py")
     assert sources is not None
     assert sources.loader is not None
     picture = importlib.util.module_from_spec(sources)
     sources.loader.exec_module(picture)
+    return picture
+
+
+@pytest.mark.slow
+def test_the_picture_shows_what_is_there(repository: Path, picture: Any) -> None:
+    """`make picture` takes it again."""
     assert picture.digest_in(repository / "docs" / "report.png") == picture.digest()
     assert "](docs/report.png)" in (repository / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("dpmix.report.charts.curves._APART", 0.2),  # of a chart
+        ("dpmix.report.charts.base._SHAPES", ("cross",) * 8),  # of all charts
+        ("dpmix.report.page.words.SCALES", {}),  # of the page
+    ],
+)
+def test_a_picture_of_other_code_is_told(
+    repository: Path, picture: Any, monkeypatch: pytest.MonkeyPatch, name: str, value: Any
+) -> None:
+    monkeypatch.setattr(name, value)
+    if name.endswith("SCALES"):
+        monkeypatch.setattr("dpmix.report.page.build.SCALES", value)
+    assert picture.digest_in(repository / "docs" / "report.png") != picture.digest()
 
 
 ONE, TWO = (("Microbatch Size = 1",), ("Microbatch Size = 2",))

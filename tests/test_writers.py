@@ -231,6 +231,7 @@ WRITES = {
 }  # fmt: skip
 # Where a file is written otherwise, and why that is right.
 OTHERWISE = {
+    "kept_views.py": {"_numbers"},  # a file without a name, gone with its process
     "archives.py": {"_locked", "_unpack_tar"},  # an empty file that is locked; a folder aside, which is renamed
     "downloads.py": {"_receive"},  # beside the file's place, which it takes when its digest is right
     "draw.py": {"_save"},  # into memory; then, whole or not at all, to disk
@@ -239,6 +240,7 @@ OTHERWISE = {
         "_partial_store",  # the lock and the settings of the folder in which a store grows
         "_write_images",  # inside that folder, resumed where it stopped
     },
+    "tracking.py": {"__init__"},  # a new file, which TensorBoard reads while it grows
 }
 
 

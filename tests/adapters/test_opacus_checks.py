@@ -35,6 +35,18 @@ pytestmark = pytest.mark.usefixtures("untouched_global_generator")
         ({"synthetic": replace(images(7), images=images(7).images[..., :5])}, DataError, "bring them to one shape"),
         ({"synthetic": replace(images(7), images=images(7).images.repeat(3, 1))}, DataError, "bring them to one shape"),
         ({"synthetic": [images(7)]}, DataError, "synthetic is a list; give dpmix.Images of it"),
+        ({"views": "dp-mix-self"}, ParamsError, "views is a str; give a dpmix.ViewSettings"),
+        ({"views": None}, ParamsError, "views is a NoneType; give a dpmix.ViewSettings"),
+        ({"physical_batch": 2.5}, ParamsError, r"physical_batch 2\.5 is no whole number"),
+        ({"physical_batch": None}, ParamsError, "physical_batch None is no whole number"),
+        ({"seed": "1"}, ParamsError, "seed '1' is no whole number"),
+        ({"criterion": None}, ParamsError, r"have no gradient \('NoneType' object is not callable\)"),
+        (
+            {"criterion": lambda logits, labels: (logits - labels).square().mean(1)},
+            ParamsError,
+            "no gradient",
+        ),
+        ({"criterion": lambda logits, labels: (logits - labels).square().mean().item()}, ParamsError, "no gradient"),
         ({"data": torch.zeros(3)}, DataError, "data is a Tensor; give dpmix.Images of it"),
         ({"optimizer": {"max_grad_norm": 2.0}}, PrivacyError, r"max_grad_norm is 2\.0"),
         ({"optimizer": {"noise_multiplier": 0.5}}, PrivacyError, r"noise multiplier is 0\.5"),
@@ -121,6 +133,27 @@ def test_a_data_parallel_model_is_refused_and_the_one_inside_is_not(part):
     assert run(model=inner)[1].ledger.steps == 5
 
 
+class Twice(nn.Module):
+    def __init__(self, layer: nn.Module, last: nn.Module) -> None:
+        super().__init__()
+        self.layer, self.last = layer, last
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.last(self.layer(self.layer(images.flatten(1))))
+
+
+def test_a_layer_with_two_names_is_refused_and_one_that_is_called_twice_is_not():
+    with torch.random.fork_rng(devices=[]):
+        pixels = images(1).images[0].size
+        layer, last = nn.Linear(pixels, pixels), nn.Linear(pixels, CLASSES)
+        model = nn.Sequential(nn.Flatten(), layer, nn.Tanh(), layer, last)
+        with pytest.raises(ParamsError, match=r"^1 and 3 of the model are one layer; keep it under one name"):
+            adapter(model, dp_optimizer(model, plan()), plan())
+        assert run(model=Twice(layer, last))[1].ledger.steps == 5
+        frozen = nn.Sequential(nn.Flatten(), layer.requires_grad_(False), nn.Tanh(), layer, last)
+        assert run(model=frozen)[1].ledger.steps == 5
+
+
 def test_a_part_that_the_optimizer_does_not_move_must_be_frozen():
     model = made()
     optimizer = dp_optimizer(model[4], plan())
@@ -201,3 +234,35 @@ def test_a_frozen_batch_norm_that_wakes_up_is_noticed():
     with pytest.raises(PrivacyError, match="keeps statistics"):
         mix.backward(next(batches))
     assert torch.equal(model[1].running_mean, kept)
+
+
+def test_a_plan_is_a_plan():
+    model = made()
+    with pytest.raises(ParamsError, match=r"plan is a dict; give a dpmix\.Plan"):
+        adapter(model, dp_optimizer(model, plan()), {"epsilon": 4})
+
+
+def test_whole_numbers_of_numpy_are_whole_numbers():
+    _, mix = run(physical_batch=np.int64(3), seed=np.uint32(5))
+    assert mix.ledger.steps == 5
+
+
+def test_a_model_without_values_is_refused():
+    model = made().to("meta")
+    with pytest.raises(ParamsError, match="device meta have no values"):
+        adapter(model, dp_optimizer(model, plan()), plan())
+
+
+class Detached(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.network = made()
+
+    def forward(self, images):
+        return self.network(images).detach()
+
+
+def test_a_model_whose_outputs_have_no_gradient_is_refused():
+    model = Detached()
+    with pytest.raises(ParamsError, match="model and criterion have no gradient"):
+        adapter(model, dp_optimizer(model, plan()), plan())

@@ -79,6 +79,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "augment_synthetic": {"augment_synthetic": False},
     "microbatch_size": {"microbatch_size": 2, "model": NETWORK, "k_self": 0, "k_diff": 0},
     "microbatch_mixup": {"microbatch_mixup": "alone", "microbatch_size": 2, "model": NETWORK, "k_self": 0, "k_diff": 0},
+    "view_sets": {"view_sets": 2},
     "pretrain_epochs": {"pretrain_epochs": 1},
     "subset": {"subset": "S1"},
     "mix_with": {"mix_with": "S2", "subset": "S1"},
@@ -113,6 +114,11 @@ def test_every_field_makes_another_path(field: str) -> None:
     # A changed order, or a value written otherwise, is no change.
     fields = {name: getattr(changed, name) for name in reversed(list(Experiment.model_fields))}
     assert changed.path("demo") == Experiment(**fields).path("demo")
+
+
+def test_a_whole_number_of_epochs_is_one_setting_however_it_is_written() -> None:
+    assert experiment(epochs=2.0).hash == experiment(epochs=2).hash != experiment(epochs=2.5).hash
+    assert isinstance(experiment(epochs=2.0).epochs, int)
 
 
 def test_labels_are_for_people() -> None:
@@ -159,6 +165,16 @@ def test_the_hash_of_a_chosen_learning_rate_is_that_of_the_choice() -> None:
     assert choices[0] in first.inputs()
 
 
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+def test_a_run_with_another_seed_is_the_one_that_is_made_with_it(change: dict[str, Any]) -> None:
+    run = experiment(**{**change, "seed": 1})
+    other, made = run.with_seed(7), experiment(**{**change, "seed": 7})
+    assert (other, other.key(), other.hash, other.stream()) == (made, made.key(), made.hash, made.stream())
+    assert other.inputs() == made.inputs()
+    assert other.file("demo") == made.path("demo").as_posix() != run.file("demo")
+    assert other.file("paper").startswith("results/paper/")
+
+
 def test_a_stream_is_what_heads_can_share() -> None:
     """The samples of its steps, on the same images and encoder; methods may differ in their views."""
     own = ("epsilon", "delta", "accountant", "clip_norm", "learning_rate", "momentum", "weight_decay")
@@ -174,14 +190,6 @@ def test_a_stream_is_what_heads_can_share() -> None:
 def test_networks_from_scratch_share_no_stream() -> None:
     one, other = (experiment(model=NETWORK, synthetic=None, k_diff=0, epsilon=value) for value in (1.0, 2.0))
     assert one.stream() != other.stream()
-
-
-def test_populations_are_public_constants() -> None:
-    assert experiment().population == 200
-    assert experiment(subset="S1").population == 100
-    tuning = experiment(subset="S1", holdout=0.25)
-    assert (tuning.held_out_size, tuning.population, tuning.plan().population) == (25, 75, 75)
-    assert experiment().views == 9
 
 
 @pytest.mark.parametrize(

@@ -32,12 +32,20 @@ CASES: dict[str, dict[str, Any]] = {
     "_enough_to_mix_in": {"k_diff": 101},
     "_other_half_is_not_trained_on": {"mix_with": "S2"},
     "_microbatches_from_scratch": {"microbatch_size": 2, **NONE},
+    "_view_sets_of_examples": {"view_sets": 2, "microbatch_size": 2, **SCRATCH},
     "_precision_from_scratch": {"precision": "bfloat16"},
     "_jax_can_do_it": {"engine": "jax", **SCRATCH, "precision": "bfloat16"},
     "_rate_from_scratch_is_given": SCRATCH,
     "_may_be_released": {"release": True, "holdout": 0.1},
     "_pretraining_of_heads": {"pretrain_epochs": 1, **SCRATCH},
 }  # fmt: skip
+
+
+def test_a_fixed_order_takes_whole_epochs() -> None:
+    whole = experiment(batches="fixed-order", epochs=2.0)
+    with pytest.raises(ValidationError, match=r"take whole epochs, not 1\.5; give a whole number"):
+        experiment(batches="fixed-order", epochs=1.5)
+    assert whole == experiment(batches="fixed-order", epochs=2)
 
 
 def test_every_check_has_a_case_here() -> None:

@@ -57,6 +57,7 @@ def test_every_kind_of_artefact_is_decided() -> None:
         ({"holdout": 0.1}, "held-out training images"),
         ({"microbatch_size": 2, "k_self": 0, "k_diff": 0, "model": NETWORK}, "for no two models together"),
         ({"epsilon": math.inf}, "a model without noise reveals its training images"),
+        ({"dataset": "drawn"}, "drawn_from takes a part that depends on the classes and places of all images"),
         ({"learning_rate": None}, "choosing a learning rate on private images is not covered by ε"),
     ],
 )
@@ -64,6 +65,8 @@ def test_what_epsilon_does_not_cover_is_refused(raw: dict[str, Any], changes: di
     run = release(raw)
     values = {name: getattr(run, name) for name in Experiment.model_fields}
     Experiment(**values)
+    if changes.get("dataset") == "drawn":
+        changes = {"dataset": run.dataset.model_copy(update={"drawn_from": 2 * (run.dataset.train or 0)})}
     with pytest.raises(ValidationError, match=words):
         Experiment(**{**values, **changes})
     Experiment(**{**values, **changes, "release": False})

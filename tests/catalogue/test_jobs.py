@@ -155,9 +155,37 @@ def test_the_jobs_of_a_call_make_what_it_needs_once(
     assert len({job.name for job in found}) == len(found) > 0
 
 
+def by_stream(raw: dict[str, Any]) -> Catalogue:
+    changed = copy.deepcopy(raw)
+    changed["scales"]["paper"]["bundle"]["by"] = "stream"
+    return Catalogue(parse(changed), "paper")
+
+
 @pytest.mark.parametrize("call", CALLS, ids=" ".join)
-def test_a_call_passes_over_each_stream_once(paper: Catalogue, call: tuple[str, ...]) -> None:
+def test_by_images_all_streams_on_the_same_images_are_one_job(paper: Catalogue, call: tuple[str, ...]) -> None:
+    """Of one encoder, all seeds and both halves among them; tuning before, in a job of its own. Networks stay apart."""
+    found = training(jobs_of(paper, *call))
+    heads = [job for job in found if run_of(job.artefacts[0]).model.frozen]
+    kinds = [
+        {(job.name.split("-")[0], run_of(one).model.name, run_of(one).dataset.name) for one in job.artefacts}
+        for job in heads
+    ]
+    assert all(len(kind) == 1 for kind in kinds)
+    assert len(set.union(set(), *kinds)) == len(heads)
+    several = [job for job in heads if len({run_of(one).seed for one in job.artefacts}) == 3]
+    assert len(several) == sum(job.name.startswith("run-") for job in heads) or call == ("table1", "figure2")
+
+
+def test_by_images_a_release_shares_a_job_with_no_other(paper: Catalogue) -> None:
+    run = next(one for one in paper.of(Experiment) if isinstance(one, Experiment) and one.model.frozen)
+    assert run.job_share().images == run.images().hash
+    assert run.model_copy(update={"release": True}).job_share().images == ""
+
+
+@pytest.mark.parametrize("call", CALLS, ids=" ".join)
+def test_a_call_passes_over_each_stream_once(raw: dict[str, Any], call: tuple[str, ...]) -> None:
     """Table 3 shares streams with eight other tables; no call must pass over one of them once for each."""
+    paper = by_stream(raw)
     found = training(jobs_of(paper, *call))
     streams = [{run_of(one).stream() for one in job.artefacts} for job in found]
     assert all(len(of_job) == 1 for of_job in streams)

@@ -6,12 +6,12 @@ import pytest
 
 from dpmix.artefacts.experiment import Experiment, GradientRecord
 from dpmix.artefacts.measurements import Distance
-from dpmix.build import make_target
 from dpmix.catalogue.catalogue import Catalogue
 from dpmix.claims.build import judged, write
 from dpmix.claims.render import Judged
 from dpmix.errors import DpmixError
 from dpmix.files import write_json
+from dpmix.targets import make_target
 from tests.tables.records import spent
 
 GAIN = {"dp-mix-self": 2.0, "dp-mix-diff": 3.0, "mixed-ghost": -1.0, "pure-dp-mix-diff": 1.0}

@@ -113,7 +113,7 @@ def finished(folder: Path, repository: Path) -> Catalogue:
 def test_the_finished_runs_become_the_reference(finished: Catalogue) -> None:
     result = call("reference")
     assert result.exit_code == 0, result.exception
-    assert result.output == "results/reference/demo: 1 table and 0 figures; commit them\n"
+    assert result.stdout == "results/reference/demo: 1 table and 0 figures; commit them\n"
     # From the runs, not from the table that happens to lie there; and what is no longer made is gone.
     shown = [value for cell in read_table(REFERENCE / "tables/table12.json").cells for value in cell.values]
     assert shown == [50.0 + index for index in range(len(shown))]

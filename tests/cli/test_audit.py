@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from dpmix.cli import main
-from dpmix.own import audit as own
-from dpmix.own.audit import Audited
+from dpmix.own.research import audit as own
+from dpmix.own.research.audit import Audited
 from tests.cli.test_app import refused
 
 FOUND = Audited("my-images", "image", 100, 0.5, 1.0, 10, 1.0, 2, 1e-5, 4.0, 2.5, 1.0, 0.95, 4000, 40, False)

@@ -3,7 +3,7 @@
 import pytest
 
 from dpmix.files import read_json, write_json
-from dpmix.own.model_folder import ModelFolder
+from dpmix.own.model.model_folder import ModelFolder
 from tests.cli.test_predict import run
 from tests.own.folders import model, shapes
 from tests.training.conftest import encoder_folder

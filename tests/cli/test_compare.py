@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from dpmix.cli.compare import _sorted_out
-from dpmix.own.comparison import METHODS
+from dpmix.own.research.comparison import METHODS
 from tests.cli.test_app import refused
 
 

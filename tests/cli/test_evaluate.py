@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from dpmix.files import read_json
-from dpmix.own.model_folder import ModelFolder
+from dpmix.own.model.model_folder import ModelFolder
 from tests.cli.test_predict import run
 from tests.own.folders import model, shapes, write_images
 from tests.training.conftest import encoder_folder

@@ -6,8 +6,8 @@ import pytest
 import yaml
 
 from dpmix.files import read_json, write_json
-from dpmix.own import model_folder
-from dpmix.own.model_folder import ModelFolder
+from dpmix.own.model import model_folder
+from dpmix.own.model.model_folder import ModelFolder
 from tests.cli.test_predict import run
 from tests.own.folders import model, shapes
 from tests.training.conftest import encoder_folder

@@ -9,7 +9,7 @@ import pytest
 
 from dpmix.cli import main
 from dpmix.files import read_json, write_json
-from dpmix.own.model_folder import ModelFolder
+from dpmix.own.model.model_folder import ModelFolder
 from tests.own.folders import model, shapes, write_images
 from tests.training.conftest import encoder_folder
 

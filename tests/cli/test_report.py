@@ -1,6 +1,7 @@
 """`dpmix report`: the page of a scale or of a folder, its pictures as files, and what is written again."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -17,15 +18,19 @@ def written(*arguments: str) -> list[Path]:
     return [Path(line) for line in result.output.splitlines()]
 
 
+def states(values: dict[str, Any], table: str) -> list[set[str]]:
+    """For each cell of a table, the states of its runs; a page says none of what is done."""
+    return [{values["runs"][at].get("state", "done") for at in one["runs"]} for one in values["tables"][table]["cells"]]
+
+
 def test_a_scale_of_which_a_table_is_made(tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     lay(tmp_path, repository, "12")
     (page,) = written()
     assert page == Path("results/demo/report/index.html")
     values = payload_of(page.read_text(encoding="utf-8"))
-    states = {name: {cell.get("state") for cell in table["cells"]} for name, table in values["tables"].items()}
-    assert states["table12"] == {None}  # done
-    assert states["table2"] == {"missing"}
+    assert set.union(*states(values, "table12")) == {"done"}
+    assert set.union(*states(values, "table2")) == {"missing"}
 
 
 def test_a_folder_by_itself_and_its_pictures(tmp_path: Path, repository: Path) -> None:
@@ -75,8 +80,40 @@ def test_a_page_that_is_watched_grows(tmp_path: Path, repository: Path, monkeypa
         CliRunner().invoke(app, ["report", "--watch", "--every", "0.5", "--output", str(page)], catch_exceptions=False)
     before, after = payload_of(first[0]), payload_of(page.read_text(encoding="utf-8"))
     place = next(at for at, one in enumerate(before["tables"]["table12"]["cells"]) if one["at"] == list(cell.row))
-    assert before["tables"]["table12"]["cells"][place]["state"] == "missing"
-    assert "state" not in after["tables"]["table12"]["cells"][place]
+    assert states(before, "table12")[place] == {"missing"}
+    assert states(after, "table12")[place] == {"done"}
+
+
+def test_a_watched_page_misses_nothing_that_lands_while_it_is_written_and_no_record_that_is_made_again(
+    tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dpmix.cli import report
+
+    monkeypatch.chdir(tmp_path)
+    catalogue = lay(tmp_path, repository, "12")
+    one, other = (Path(catalogue.path(cell.artefacts[0])) for cell in catalogue.cells("12")[:2])
+    whole = {path: path.read_bytes() for path in (one, other)}
+    one.unlink()
+    other.write_bytes(whole[other][:99])  # half of a copy
+    found: list[str] = []
+    write = report._write
+
+    def written_as_one_lands(*arguments: Any) -> None:
+        write(*arguments)
+        found.append((tmp_path / "index.html").read_text(encoding="utf-8"))
+        if not one.exists():
+            one.write_bytes(whole[one])
+
+    def rest(_: float) -> None:
+        if other.read_bytes() == whole[other]:
+            raise KeyboardInterrupt
+        other.write_bytes(whole[other])
+
+    monkeypatch.setattr(report, "_write", written_as_one_lands)
+    monkeypatch.setattr(report.time, "sleep", rest)
+    CliRunner().invoke(app, ["report", "--watch", "--output", str(tmp_path / "index.html")])
+    said = [set.union(*states(payload_of(page), "table12")) for page in found]
+    assert said == [{"done", "missing", "failed"}, {"done", "failed"}, {"done"}]
 
 
 def test_each_cell_beside_that_of_other_results(tmp_path: Path, repository: Path) -> None:

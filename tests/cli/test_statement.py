@@ -96,6 +96,18 @@ NEVER = ("null", "NaN", "-1", '"much"', '"1"', "[]", "true")
 NUMBERS = ("noise_multiplier", "sampling_rate", "steps", "population", "delta")
 
 
+def write_edited(model: Path, path: Path, key: str, text: str) -> None:
+    """Write a model with another text in its metadata, or in the row of its steps, and a digest that fits."""
+    with safe_open(model, framework="pt") as file:
+        metadata, weights = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    if key in metadata:
+        metadata[key] = text
+    else:
+        row = {**json.loads(metadata["mechanism"])[0], key: "HERE"}
+        metadata["mechanism"] = json.dumps([row]).replace('"HERE"', text)
+    save_tensors(path, weights, metadata)
+
+
 @pytest.mark.parametrize(
     ("key", "text"),
     [
@@ -104,14 +116,7 @@ NUMBERS = ("noise_multiplier", "sampling_rate", "steps", "population", "delta")
     ],
 )
 def test_no_number_of_a_file_is_taken_on_trust(model: Path, tmp_path: Path, key: str, text: str) -> None:
-    with safe_open(model, framework="pt") as file:
-        metadata, weights = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    if key in metadata:
-        metadata[key] = text
-    else:
-        row = {**json.loads(metadata["mechanism"])[0], key: "HERE"}
-        metadata["mechanism"] = json.dumps([row]).replace('"HERE"', text)
-    save_tensors(tmp_path / "odd.safetensors", weights, metadata)
+    write_edited(model, tmp_path / "odd.safetensors", key, text)
     with pytest.raises(DataError, match="is not a whole released model; copy or make it again"):
         statement.read_statement(tmp_path / "odd.safetensors")
 
@@ -128,14 +133,7 @@ def test_no_number_of_a_file_is_taken_on_trust(model: Path, tmp_path: Path, key:
 def test_what_no_run_can_have_had_is_refused_before_it_is_accounted_for(
     model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], key: str, text: str
 ) -> None:
-    with safe_open(model, framework="pt") as file:
-        metadata, weights = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    if key in metadata:
-        metadata[key] = text
-    else:
-        row = {**json.loads(metadata["mechanism"])[0], key: "HERE"}
-        metadata["mechanism"] = json.dumps([row]).replace('"HERE"', text)
-    save_tensors(model, weights, metadata)
+    write_edited(model, model, key, text)
     told = said(model, monkeypatch, capsys)
     assert "is not a whole released model; copy or make it again" in told
     assert len(told.splitlines()) == 1

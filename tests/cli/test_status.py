@@ -1,6 +1,12 @@
 """`dpmix status`: what is shown, how long it takes, and that nothing is changed."""
 
+import fcntl
 import os
+import shutil
+import struct
+import subprocess
+import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -10,6 +16,7 @@ from dpmix.artefacts.plan_file import PlanFile
 from dpmix.catalogue.jobs import jobs
 from dpmix.cli.app import app
 from tests.status.conftest import lay
+from tests.workflow.test_workflow import environment
 
 
 def shown(*arguments: str) -> str:
@@ -65,3 +72,44 @@ def test_the_papers_scale_takes_seconds(repository: Path, monkeypatch: pytest.Mo
     assert "table_released" in text
     # Of the processor, which others may use at the same time.
     assert ended.user + ended.system - started.user - started.system < 5
+
+
+def test_a_name_that_is_no_text_is_shown_with_escapes(
+    tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the locale's encoding is strict, as UTF-8 is in most."""
+    name = os.fsdecode(b"caf\xe9.yaml")
+    shutil.copy(repository / "params.yaml", tmp_path / name)
+    run = subprocess.run(
+        [sys.executable, "-m", "dpmix", "status", "--params", name], cwd=tmp_path, capture_output=True, text=True,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8:strict", "PYTHONPATH": str(repository)},
+    )  # fmt: skip
+    assert (run.returncode, run.stderr) == (0, "")
+    assert "--configfile 'caf\\udce9.yaml'" in run.stdout
+
+
+def on_a_terminal(folder: Path, repository: Path, columns: int) -> list[str]:
+    """What `dpmix status` shows in a terminal of so many columns."""
+    main, terminal = os.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("4H", 24, columns, 0, 0))
+    # A variable of that name would be taken for the terminal's width.
+    surroundings = {name: value for name, value in environment(repository).items() if name != "COLUMNS"}
+    subprocess.run([sys.executable, "-m", "dpmix", "status"], cwd=folder, env=surroundings, stdout=terminal, check=True)
+    os.close(terminal)
+    with open(main, "rb", buffering=0) as read:
+        said = read.read(65_536) or b""
+    return said.decode().replace("\r\n", "\n").splitlines()
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_no_line_but_a_command_is_longer_than_the_terminal_is_wide(
+    tmp_path: Path, repository: Path, columns: int
+) -> None:
+    lay(tmp_path, repository, "table12")
+    lines = on_a_terminal(tmp_path, repository, columns)
+    assert max(len(line) for line in lines if not line.startswith("Go on: ")) <= columns
+    header = next(line.split() for line in lines if line.lstrip().startswith("runs"))
+    everything = ["runs", "done", "running", "failed", "missing", "shown"]
+    assert header == ([one for one in everything if one not in ("running", "failed")] if columns == 40 else everything)
+    assert "Go on: snakemake --cores all table2" in lines
+    assert " ".join(lines).count("and 1 of 2 tables and figures.") == 1

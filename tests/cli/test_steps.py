@@ -16,7 +16,7 @@ from dpmix.cli import steps
 from dpmix.data.images import Images
 from dpmix.models import encoder, encoder_files
 from dpmix.privacy.noise import SeededNoise
-from dpmix.training import heads, network, scratch
+from dpmix.training import embedded_views, network, scratch
 from tests.cli.conftest import BATCH, TRAIN, of, step
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -26,14 +26,15 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 def parts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many examples' views are made together, time after time; the real function makes them."""
     seen: list[int] = []
-    for module in (heads, network):
-        original = module.make_views
+    places = ((embedded_views, "make_views"), (embedded_views, "make_union_views"), (network, "make_views"))
+    for module, name in places:
+        original = getattr(module, name)
 
         def counted(private: Images, indices: np.ndarray, *rest: Any, original: Any = original, **named: Any) -> Any:
             seen.append(len(indices))
             return original(private, indices, *rest, **named)
 
-        monkeypatch.setattr(module, "make_views", counted)
+        monkeypatch.setattr(module, name, counted)
     return seen
 
 

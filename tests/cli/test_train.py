@@ -1,4 +1,4 @@
-"""`dpmix train`: its options are those of `dpmix.own.train.train`, and its help fits a screen."""
+"""`dpmix train`: its options are those of `dpmix.own.training.train.train`, and its help fits a screen."""
 
 import inspect
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dpmix.cli.train import train as command
-from dpmix.own.train import train
+from dpmix.own.training.train import train
 from tests.cli.test_app import refused
 
 

@@ -11,7 +11,7 @@ from dpmix.artefacts.measurements import Distance, ZeroShot
 from dpmix.catalogue.catalogue import Catalogue
 from dpmix.costs.amounts import evaluation_passes, views_trained
 from dpmix.costs.estimate import Estimate, estimates
-from dpmix.costs.operations import Costs
+from dpmix.costs.operations import Costs, tower
 from dpmix.errors import ParamsError
 from dpmix.params.models import EncoderSpec
 from dpmix.params.read import parse
@@ -31,8 +31,17 @@ def test_a_table_of_the_demo_by_hand(demo: Catalogue, one_flop: None) -> None:
     # and then 7/15.
     same = 1 / 6 * 4 / 15 + 1 / 12 * 7 / 15
     views = 4 + 2 + 4 + 4 * (3 - same)
-    training = 3 * (views * 30 * 100 + 360 + 1437)
-    tuning = views * 22 * 100 + 75 + 1437  # 225 of the 300 digits: 22 steps
+
+    def again(images: int, steps: int) -> float:
+        """Base views, and images of D of both kinds, less how many of nine crops of each are different."""
+        missed = 1.0
+        for _ in range(steps):
+            missed *= 1 - 100 / images + 100 / images * (8 / 9) ** 4
+        of_d = 9 * 1437 * (1 - ((1 - 2 / 1437 / 9) * (1 - 4 / 1437 / 9)) ** (steps * 100))
+        return steps * 100 * (4 + 2 + 4) - 9 * images * (1 - missed) - of_d
+
+    training = 3 * (views * 30 * 100 - again(300, 30) + 360 + 1437)
+    tuning = views * 22 * 100 - again(225, 22) + 75 + 1437  # 225 of the 300 digits: 22 steps
     assert (row.target, row.runs, row.selections, row.distances, row.streams) == ("table12", 12, 4, 0, 4)
     assert row.passes["tiny-vit"] == pytest.approx(training + tuning)
     assert row.flops["tiny-vit"] == pytest.approx(training + tuning)
@@ -113,8 +122,46 @@ def test_methods_of_one_stream_cost_the_union_of_their_views(demo: Catalogue, on
     assert views_trained(plain, drawn) / 3000 == pytest.approx(10)
     assert views_trained(plain, mixed, drawn) / 3000 == pytest.approx(8 + 6 - 4 / 12)
     costs, row = Costs(demo), Estimate("together")
-    row.add_stream([plain, mixed, plain], costs)
-    assert (row.streams, row.passes["tiny-vit"]) == (1, pytest.approx(8 * 3000 + 360 + 1437))
+    row.add_streams([[plain, mixed, plain]], costs)
+    missed = (1 - 1 / 3 + 1 / 3 * (8 / 9) ** 4) ** 30
+    encoded = 4 * 3000 + 9 * 300 * (1 - missed)  # mixtures, and the crops that are different
+    assert (row.streams, row.passes["tiny-vit"]) == (1, pytest.approx(encoded + 360 + 1437))
+
+
+def test_streams_on_the_same_images_cost_no_crop_twice(demo: Catalogue, one_flop: None) -> None:
+    """Of two seeds the second finds most crops known, in one job; on other images, or in other jobs, none."""
+    seeds = [[run] for run in runs(demo, "12") if run.method == "self-aug" and run.seed < 3]
+    costs, together, apart = Costs(demo), Estimate("together"), Estimate("apart")
+    together.add_streams(seeds, costs)
+    for one in seeds:
+        apart.add_streams([one], costs)
+    missed = (1 - 1 / 3 + 1 / 3 * (8 / 9) ** 4) ** 30
+    evaluated = 2 * (360 + 1437)
+    assert together.passes["tiny-vit"] == pytest.approx(9 * 300 * (1 - missed**2) + evaluated)
+    assert apart.passes["tiny-vit"] == pytest.approx(2 * 9 * 300 * (1 - missed) + evaluated)
+    jobs = Estimate("a job")
+    jobs.add_job([run for one in seeds for run in one], costs)
+    assert jobs.passes == together.passes
+
+
+def test_crops_are_kept_as_far_as_there_is_room(raw: dict[str, Any], one_flop: None) -> None:
+    def passes(**bundle: Any) -> float:
+        demo = {**raw["scales"]["demo"], "bundle": {**raw["scales"]["demo"]["bundle"], **bundle}}
+        catalogue = Catalogue(parse({**raw, "scales": {"demo": demo}}), "demo")
+        row = Estimate("one")
+        row.add_streams([[next(run for run in runs(catalogue, "12") if run.method == "self-aug")]], Costs(catalogue))
+        return row.passes["tiny-vit"] - 360 - 1437
+
+    different = 9 * 300 * (1 - (1 - 1 / 3 + 1 / 3 * (8 / 9) ** 4) ** 30)
+    width = tower("tiny-vit").width
+    assert passes() == pytest.approx(different)
+    assert passes(kept_gigabytes=0) == pytest.approx(12000)
+    assert passes(kept_gigabytes=different / 2 * width * 4 / 1e9) == pytest.approx((12000 + different) / 2)
+    half = different / 2 * width * 2 / 1e9
+    assert passes(kept_gigabytes=half, encoder_precision="bfloat16") == pytest.approx((12000 + different) / 2)
+    # Each of two processes passes a half of every sample, and knows of its own crops alone.
+    own = 9 * 300 * (1 - (1 - 1 / 6 + 1 / 6 * (8 / 9) ** 4) ** 30)
+    assert passes(gpus=2) == pytest.approx(2 * own)
 
 
 def test_everything_passes_over_each_stream_once(paper: Catalogue, one_flop: None) -> None:

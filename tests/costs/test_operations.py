@@ -5,7 +5,15 @@ from typing import Any
 import pytest
 
 from dpmix.costs import operations
-from dpmix.costs.operations import drawing_flops, encoder_cost, encoder_parameters, network_cost
+from dpmix.costs.operations import (
+    TOWERS,
+    counted_tower,
+    drawing_flops,
+    encoder_cost,
+    encoder_parameters,
+    network_cost,
+    tower,
+)
 from dpmix.errors import ParamsError
 from dpmix.params.models import WideResNetSpec
 from dpmix.params.specs import DiffusionSpec
@@ -36,6 +44,11 @@ def test_encoders_cost_what_openclip_publishes(architecture: str, gflop: float, 
     """OpenCLIP's docs/model_profile.csv."""
     assert encoder_cost(architecture).forward / 1e9 == pytest.approx(gflop, abs=0.005)
     assert encoder_parameters(architecture) / 1e6 == pytest.approx(million, abs=0.005)
+
+
+@pytest.mark.parametrize("architecture", TOWERS)
+def test_what_is_written_down_of_an_encoder_is_what_is_counted(architecture: str) -> None:
+    assert counted_tower(architecture) == TOWERS[architecture] == tower(architecture)
 
 
 def test_encoders_of_timm_and_of_the_demo_are_counted() -> None:

@@ -127,18 +127,25 @@ def test_a_truncated_archive_is_named(name: str, tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_a_disk_that_fills_up_while_unpacking_leaves_no_half_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("ending", "kind", "words"),
+    [
+        (OSError(28, "No space left on device"), DataError, r"no space left on the disk of .*; free 0\.2 GB"),
+        (KeyboardInterrupt(), KeyboardInterrupt, "^$"),
+    ],
+)
+def test_what_ends_while_unpacking_leaves_no_half_folder(
+    ending: BaseException, kind: type[BaseException], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unpack(file: Path, folder: Path, **_: object) -> None:
         (folder / "2750" / "SeaLake").mkdir(parents=True)
-        raise OSError(28, "No space left on device")
+        raise ending
 
     monkeypatch.setattr(archives, "download", lambda *_: None)
     monkeypatch.setattr(archives.shutil, "unpack_archive", unpack)
     monkeypatch.setattr(archives.tarfile, "is_tarfile", lambda file: False)
     (tmp_path / "eurosat").mkdir()
-    with pytest.raises(DataError, match=r"no space left on the disk of .*; free 0\.2 GB") as caught:
+    with pytest.raises(kind, match=words) as caught:
         fetch("eurosat", tmp_path)
     assert "\n" not in str(caught.value)
     assert not list((tmp_path / "eurosat").iterdir())

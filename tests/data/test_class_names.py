@@ -38,6 +38,7 @@ SETS = [
     ("chair", "chair-101"),
     ("-", "_", " "),
     ("Grün", "grün"),
+    ("Straße", "STRASSE"),
 ]
 
 
@@ -45,6 +46,8 @@ SETS = [
 def test_different_classes_stay_different(names: tuple[str, ...]) -> None:
     for words in (readable_names, prompt_names, folder_names):
         assert len(set(words(names))) == len(names)
+    # Also on a disk that knows no case.
+    assert len({folder.casefold() for folder in folder_names(names)}) == len(names)
     assert matched(names[::-1], names, "d") == {name: number for number, name in enumerate(names)}
 
 

@@ -14,6 +14,13 @@ from dpmix.data.file_names import objection, suffix, suffixes
         ("._photo.jpg", "operating system"),
         ("@eaDir", "operating system"),
         ("__MACOSX", "operating system"),
+        ("#recycle", "operating system"),
+        ("@Recycle", "operating system"),
+        ("$RECYCLE.BIN", "operating system"),
+        ("@Recently-Snapshot", "operating system"),
+        ("lost+found", "operating system"),
+        ("System Volume Information", "operating system"),
+        ("ehthumbs.db", "operating system"),
         (".photo.jpg", "begins with a dot"),
         ("..", "begins with a dot"),
         ("two\nlines.png", "cannot be printed"),
@@ -25,7 +32,8 @@ def test_a_name_that_is_passed_over(name: str, words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["photo.jpg", "Käse 1.PNG", "猫.webp", "👩‍👩‍👧.png", "a'b\"c,d.png", "-1.png", "~$.png"]
+    "name",
+    ["photo.jpg", "Käse 1.PNG", "猫.webp", "👩‍👩‍👧.png", "a'b\"c,d.png", "-1.png", "~$.png", "recycle", "#1", "@home"],
 )
 def test_any_other_name_is_taken(name: str) -> None:
     assert objection(name) is None

@@ -123,6 +123,7 @@ PIXELS, LABELS = np.zeros((24, 1, 8, 8), dtype=np.uint8), np.arange(24) % 3
         ({"persons": LABELS.tolist()}, "persons are list"),
         ({"persons": LABELS - 1}, "persons go down to -1; number them from 0"),
         ({"classes": ("a", "b")}, "labels go from 0 to 2, but there are 2 classes"),
+        ({"classes": ("a", "b", "a")}, "two classes are called 'a'; give each a name of its own"),
     ],
 )
 def test_arrays_that_are_no_labelled_images_are_named(changes: dict[str, Any], words: str) -> None:

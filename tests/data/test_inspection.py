@@ -93,7 +93,7 @@ def test_what_is_damaged_is_said(make: Callable[[Path], object], words: str, tmp
     assert "\n" not in found.why
     assert "0x" not in found.why
     with pytest.raises(
-        DataError, match=r"1 image is damaged: 1\.png cannot .*\); replace or remove it, or .*--skip-damaged"
+        DataError, match=r"1 image is damaged: 1\.png cannot .*\); replace or remove it, or .* by `skip_damaged=True`$"
     ):
         refuse_damaged([found])
 

@@ -80,6 +80,16 @@ def test_an_image_beside_the_classes_hides_none_of_them() -> None:
 
 def test_a_class_may_be_called_train() -> None:
     assert laid("car/1.png", "train/1.png")["train/1.png"] == (None, "train/1.png")
+    wheels = laid("training wheels/1.png", "training wheels/p/2.png", "test tube/p/1.png", "test tube/q/2.png")
+    assert wheels["test tube/q/2.png"] == (None, "test tube/q/2.png")
+    # And folders in it are persons, if there are no others.
+    by_person = laid(
+        "training wheels/p/1.png", "training wheels/q/1.png", "test tube/p/1.png", "test tube/q/1.png", folders=2
+    )
+    assert by_person["test tube/p/1.png"] == (None, "test tube/p/1.png")
+    # And a kind of one, beside others.
+    toys = laid("toy/train/1.png", "toy/tank/2.png", "test/1.png")
+    assert toys["toy/train/1.png"] == (None, "toy/train/1.png")
 
 
 @pytest.mark.parametrize(
@@ -90,6 +100,14 @@ def test_a_class_may_be_called_train() -> None:
         (("train/a/1.png", "train/b/1.png", "extra/1.png"), "has a folder train but not both"),
         (("train/a/1.png", "test/a/1.png", "unlabelled/1.png"), "beside them, unlabelled; move it"),
         (("train/a/1.png", "test/a/1.png", "Training/a/2.png"), "Training and train are names of one split"),
+        (
+            ("seg_train/a/1.png", "seg_train/b/1.png", "seg_test/a/2.png", "seg_test/b/2.png", "seg_pred/1.png"),
+            "has folders seg_train and seg_test, which may be splits; call them train and test",
+        ),
+        (("imagesTr/a/1.png", "imagesTr/b/1.png", "imagesTs/a/2.png", "imagesTs/b/2.png"), "imagesTr and imagesTs"),
+        (("learn/a/1.png", "learn/b/1.png", "evaluate/a/2.png", "evaluate/b/2.png"), "folders learn and evaluate"),
+        (("a/train/1.png", "a/test/2.png", "b/1.png"), "below that of a class, such as a/test; .*: test/a$"),
+        (("a/1.png", "b/Training/1.png", "b/Validation/2.png"), "such as b/Training; .*: Training/b$"),
     ],
 )
 def test_what_leaves_open_what_is_meant_is_refused(places: tuple[str, ...], words: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 from dpmix.data.folders import pool_of_folder
 from dpmix.data.listing import read_listing
 from dpmix.errors import DataError
-from dpmix.own.check import refuse_unfit
+from dpmix.own.images.fit import refuse_unfit
 from tests.data.conftest import archive, lay
 
 Change = Callable[[Path], object]

@@ -20,6 +20,10 @@ class Missed(Exception):
     """The harm came too late, or to nothing: the case does not count, and is done again."""
 
 
+class Broken(Exception):
+    """What was called while the harm was done ended as it must not."""
+
+
 @dataclass(frozen=True)
 class Case:
     """One harm, and the command that is to put it right.

@@ -3,15 +3,15 @@
 import time
 from random import Random
 
-from .case import SNAKEMAKE, Case, Harm
-from .judge import in_one_line
+from .case import SNAKEMAKE, Broken, Case, Harm
+from .judge import in_one_line, why
 from .place import Done, Place
 
 
 def together(*targets: str) -> Harm:
     """A harm: a run and the table are to be made, and a second call for a target comes while the first one works.
 
-    The first must finish as if it were alone; the second finishes too, or refuses in one line.
+    One of them must finish as if it were alone; the other finishes too, or refuses in one line.
     """
 
     def harm(place: Place, random: Random) -> Done:
@@ -24,9 +24,12 @@ def together(*targets: str) -> Harm:
         ended = [call.wait() for call in calls]
         for done in ended:
             if done.status and not in_one_line(done):
-                return done
+                raise Broken(why(done))
         # Either may have come first; one has to have done it.
-        return min(ended, key=lambda done: done.status)
+        best = min(ended, key=lambda done: done.status)
+        if best.status:
+            raise Broken(f"neither call finishes: {why(best)}")
+        return best
 
     return harm
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
-from .case import Case, Harm
+from .case import Case, Harm, Missed
 from .place import Done, Place
 
 _BALLAST = ".ballast"
@@ -76,6 +76,8 @@ def without_room(kind: str, where: str, disk: str) -> Harm:
     """
 
     def harm(place: Place, random: Random) -> Done | None:
+        if not may_mount():
+            raise Missed
         for path in place.made_for_target(kind) if kind else ():
             shutil.rmtree(path.parent) if kind not in ("PlanFile", "Selection") else path.unlink()
         # What is made from these is made again with them.

@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 from random import Random
 
-from .case import Case, Harm
+from .case import Case, Harm, Missed
 from .place import Done, Place
 
 NOBODY = 65534
@@ -23,6 +23,8 @@ def called(**how) -> Harm:
 
 def by_nobody(place: Place, random: Random) -> Done:
     """The checkout is given to another user, who has no home, and makes the run and the table."""
+    if not administrator():
+        raise Missed
     place.remove_runs(random, 0.0)
     subprocess.run(["chown", "-R", f"{NOBODY}:{NOBODY}", str(place.folder)], check=True)
     prefix = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
@@ -31,12 +33,15 @@ def by_nobody(place: Place, random: Random) -> Done:
 
 def not_mine(place: Place, random: Random) -> Done:
     """Another user, to whom the checkout does not belong, makes the run and the table: that cannot be."""
+    if not administrator():
+        raise Missed
     place.remove_runs(random, 0.0)
     prefix = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
     return place.run(Case("", "", not_mine).spelled(place), prefix=prefix, HOME="/nonexistent", TMPDIR="/tmp")
 
 
 def administrator() -> bool:
+    """Whether this user may give files away and act as others."""
     return os.geteuid() == 0 and any(Path(one, "setpriv").exists() for one in os.defpath.split(os.pathsep))
 
 

@@ -12,7 +12,10 @@ IDENTICAL, REFUSED, FAILED = "identical", "refused in one line", "failed"
 
 
 def content(results: Path) -> dict[str, bytes]:
-    """What a scale's tables, claims and runs hold, by their paths; times, which no two runs share, are left out."""
+    """What a scale's tables, claims and runs hold, by their paths.
+
+    Left out are times, which no two runs share, and how many methods had one pass: a run made again has its own.
+    """
     found = {}
     for path in sorted((*results.glob("tables/*"), *results.glob("claims.*"), *results.rglob("metrics.json"))):
         # Table 13 shows times.
@@ -22,6 +25,8 @@ def content(results: Path) -> dict[str, bytes]:
         if path.name == "metrics.json":
             values = json.loads(text)
             values.pop("times", None)
+            values.get("execution", {}).pop("methods", None)
+            values.pop("sha256", None)  # of these values themselves
             text = json.dumps(values).encode()
         found[path.relative_to(results).as_posix()] = text
     return found
@@ -54,14 +59,15 @@ def in_one_line(done: Done) -> bool:
 
 
 def remedy(said: str, folder: Path) -> list[Path]:
-    """What an error line says to delete."""
+    """What an error line says to delete, of what is there and in the folder."""
     what = re.search(r"; (?:.*, or )?delete (.+?)(?: and run the same| and make|$)", said)
     if what is None:
         return []
-    if what[1].startswith("it"):
+    named = [folder / one for one in what[1].split(" and ")]
+    if re.match(r"it(?![\w./-])", what[1]):
         words = (folder / word.strip(":") for word in said.removeprefix("error: ").split())
-        return [next(path for path in words if path.exists() and path != folder)]
-    return [folder / one for one in what[1].split(" and ")]
+        named = [path for path in words if path != folder and path.is_relative_to(folder) and path.exists()][:1]
+    return [path for path in named if path.is_relative_to(folder) and path.exists()]
 
 
 def judge(place: Place, command: str, expected: Mapping[str, bytes]) -> tuple[str, str]:
@@ -78,14 +84,14 @@ def judge(place: Place, command: str, expected: Mapping[str, bytes]) -> tuple[st
     try:
         done, said = place.run(command), ""
         if done.status and not in_one_line(done):
-            return FAILED, _why(done)
+            return FAILED, why(done)
         if done.status:
             (said,) = lines(done.output)
             for path in remedy(said, place.folder):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
             done = place.run(command)
             if done.status:
-                return FAILED, f"what it says to do does not help: {said}, then {_why(done)}"
+                return FAILED, f"what it says to do does not help: {said}, then {why(done)}"
     except TimeoutError as error:
         return FAILED, str(error)
     try:
@@ -97,7 +103,7 @@ def judge(place: Place, command: str, expected: Mapping[str, bytes]) -> tuple[st
     return (REFUSED, said.replace(str(place.folder), ".")) if said else (IDENTICAL, "")
 
 
-def _why(done: Done) -> str:
+def why(done: Done) -> str:
     """The most telling line of what a failed call wrote."""
     said = [line.strip() for line in done.output.splitlines() if line.strip()]
     telling = [line for line in said if re.search(r"(error|exception)\b", line, re.IGNORECASE)]

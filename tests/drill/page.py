@@ -1,8 +1,8 @@
-"""What `docs/reliability.md` says of the drill, from the file of its results."""
+"""What `docs/reliability.md` says of the drill, from the files of its results."""
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from .harms import HARMS
@@ -20,34 +20,42 @@ def results_of(machine: str) -> Path:
     return RESULTS / f"{re.sub(r'[^A-Za-z0-9.]+', '-', machine).strip('-')}.csv"
 
 
-def score(results: Sequence[Result], machine: str) -> str:
-    """The figures, as Markdown."""
-    endings = Counter(one.ending for one in results)
-    killed = sum(one.group.startswith("SIGKILL") for one in results)
+def score(results: Mapping[str, Sequence[Result]]) -> str:
+    """The figures, as Markdown.
+
+    Args:
+        results: by the machine's name.
+    """
+    every = [one for some in results.values() for one in some]
+    endings = Counter(one.ending for one in every)
+    killed = sum(one.group.startswith("SIGKILL") for one in every)
     groups = list(dict.fromkeys(case.group for cases in HARMS.values() for case in cases))
     header = (IDENTICAL, REFUSED, FAILED)
+    machines = "; ".join(f"{len(some)} on {machine}" for machine, some in results.items())
     lines = [
-        f"**{len(results)} harms, {killed} of them SIGKILLs: {len(results) - endings[FAILED]} ended as they should.** "
-        f"Machine: {machine}.",
+        f"**{len(every)} harms, {killed} of them SIGKILLs: {len(every) - endings[FAILED]} ended as they should.** "
+        f"Machines: {machines}.",
         "",
         "| Harm | Done | Identical tables | Refused in one line | Failed |",
         "| :-- | --: | --: | --: | --: |",
     ]
-    for group in dict.fromkeys(one.group for one in results):
-        counts = Counter(one.ending for one in results if one.group == group)
+    for group in (group for group in groups if any(one.group == group for one in every)):
+        counts = Counter(one.ending for one in every if one.group == group)
         lines.append(f"| {group} | {counts.total()} | {' | '.join(str(counts[ending]) for ending in header)} |")
-    missing = [group for group in groups if all(one.group != group for one in results)]
-    if missing:
-        lines += ["", f"Not done on this machine yet: {'; '.join(missing)}."]
-    wrong = dict.fromkeys(f"- {one.group}: {one.name}" for one in results if one.ending == FAILED)
-    if wrong:
+    if missing := [group for group in groups if all(one.group != group for one in every)]:
+        lines += ["", f"Not done yet: {'; '.join(missing)}."]
+    if wrong := dict.fromkeys(f"- {one.group}: {one.name}" for one in every if one.ending == FAILED):
         lines += ["", "Failed:", "", *wrong]
     return "\n".join([*lines, ""])
 
 
-def write(path: Path) -> None:
-    """Put the figures of a file of results into the page."""
-    text = score(read(path), path.stem)
+def all_results() -> dict[str, list[Result]]:
+    """The results of all machines, by the machine's name."""
+    return {path.stem: read(path) for path in sorted(RESULTS.glob("*.csv"))}
+
+
+def write() -> None:
+    """Put the figures of all results into the page."""
     before, _, rest = REPORT.read_text(encoding="utf-8").partition(_BEGIN)
     _, _, after = rest.partition(_END)
-    REPORT.write_text(f"{before}{_BEGIN}{text}{_END}{after}", encoding="utf-8")
+    REPORT.write_text(f"{before}{_BEGIN}{score(all_results())}{_END}{after}", encoding="utf-8")

@@ -97,8 +97,8 @@ class Place:
         self.folder, self.target, self.catalogue = folder, target, catalogue
         inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         inherited["PATH"] = f"{BIN}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-        # The code of this copy, also where another checkout is installed.
-        inherited["PYTHONPATH"] = str(folder)
+        # The code of this copy, also where another checkout is installed; packages may lie where the tests found them.
+        inherited["PYTHONPATH"] = os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
         self.environment = inherited | dict(environment)
         self._calls = 0
 

@@ -11,7 +11,7 @@ from random import Random
 
 from dpmix.files import atomic_file
 
-from .case import Case, Missed
+from .case import Broken, Case, Missed
 from .judge import FAILED, content, in_one_line, judge, lines
 from .place import Done, World
 
@@ -61,9 +61,13 @@ def one(world: World, case: Case, seed: str, expected: dict[str, bytes], more: d
             except Missed:
                 continue
             except TimeoutError as error:
-                return Result(world.name, case.group, case.name, str(error), FAILED, 0.0, "the call does not end")
-            ending, said = judge(place, case.spelled(place), expected)
-            during = _during(done).replace(str(place.folder), ".")
+                during, ending, said = str(error), FAILED, "the call does not end"
+            except Broken as error:
+                during, ending, said = str(error), FAILED, "a call beside the harm ended as it must not"
+            else:
+                ending, said = judge(place, case.spelled(place), expected)
+                during = _during(done)
+            during = during.replace(str(place.folder), ".")
         seconds = round(time.monotonic() - started, 1)
         return Result(world.name, case.group, case.name, during, ending, seconds, said)
     return None

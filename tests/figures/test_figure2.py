@@ -1,5 +1,6 @@
 import csv
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -72,3 +73,18 @@ def test_stages_are_epochs_in_order_and_end_with_the_last(epochs: int) -> None:
 
 def test_scientific_notation_is_the_papers() -> None:
     assert [scientific(value) for value in (9.76e-4, 2.16e-3, 1.0, 0.0)] == ["9.76·10⁻⁴", "2.16·10⁻³", "1.00·10⁰", "0"]
+
+
+def test_the_range_holds_what_every_stage_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where gradients shrink: the few largest of the first epoch lie far beyond those of all epochs together."""
+    drawn: list[Any] = []
+    monkeypatch.setattr("dpmix.figures.figure2.save_figure", lambda figure, stem: drawn.append(figure) or (stem, stem))
+    gradients = np.random.default_rng(0).exponential(0.01, (20, 1000)).astype(np.float32)
+    gradients[1, :5] = 0.5  # the end of the first tenth
+    figure2([GradientPanel("digits", "Self-Aug", gradients, None, 8.0)], tmp_path / "figure2")
+    (axes,) = (one for one in drawn[0].axes if one.lines)
+    low, high = axes.get_xlim()
+    assert low == 0
+    assert high > 0.5
+    first = np.asarray(axes.lines[0].get_ydata())
+    assert first[-1] < first.max() * 1e-4

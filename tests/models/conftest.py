@@ -66,3 +66,13 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture
 def images() -> Tensor:
     return torch.rand(7, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+
+
+def backbone(seed: int = 0) -> nn.Module:
+    """timm's smallest network, with random weights."""
+    import timm
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model: nn.Module = timm.create_model("test_vit", num_classes=0).eval()
+    return model

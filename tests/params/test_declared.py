@@ -1,10 +1,12 @@
 """What is declared of a parameter beside its type is found again, at any depth."""
 
+from pathlib import Path
 from typing import Annotated
 
 import pytest
 from pydantic import Field
 
+from dpmix.errors import DataError
 from dpmix.params.declared import Declared, Spec, declared, undetermining
 
 
@@ -22,6 +24,24 @@ class Run(Spec):
     net: Net | None
     seed: int = 0
     threads: Annotated[int, Declared(added=True, determines=False)] = 2
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", r"is not valid JSON \(.*\)"),
+        ("[]", "is damaged"),
+        ('{"net": {"depth": 0}}', r"is damaged at net\.depth"),
+        ('{"net": null, "sead": 1}', "is damaged at sead"),
+    ],
+)
+def test_a_file_of_one_is_read_or_refused_in_one_line(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "run.json"
+    path.write_text('{"net": {"depth": 2}, "seed": 7}', encoding="utf-8")
+    assert Run.from_file(path, "make tea") == Run(net=Net(depth=2), seed=7)
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(DataError, match=rf"^{path} {words}; make tea$"):
+        Run.from_file(path, "make tea")
 
 
 def test_what_is_said_of_a_field_is_read_and_inherited() -> None:

@@ -33,7 +33,8 @@ def test_no_more_synthetic_images_are_drawn_than_there_are(raw: Raw) -> None:
 @pytest.mark.parametrize(
     ("place", "value", "words"),
     [
-        ("scales/demo/finetune/epochs", 1.5, "epochs: should be a whole number, not 1.5"),
+        ("scales/demo/finetune/batch_size", 1.5, "batch_size: should be a whole number, not 1.5"),
+        ("scales/demo/finetune/epochs", float("inf"), "epochs: should be a finite number, not inf"),
         ("scales/demo/finetune/delta", 1, "delta: should be less than 1, not 1"),
         ("scales/demo/finetune/accountant", "rpd", "should be 'rdp', 'prv' or 'pld', not 'rpd'; did you mean 'rdp'?"),
         ("scales/demo/finetune/epochs", 0, "epochs: should be greater than 0, not 0"),

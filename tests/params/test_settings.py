@@ -28,6 +28,7 @@ WITHOUT_EFFECT: dict[str, tuple[dict[str, Any], Any, Any]] = {
     "transforms": ({"k_base": 0, "augment_synthetic": False}, ("crop",), ("flip",)),
     "padding": ({"transforms": ("flip",)}, 0, 3),
     "augment_synthetic": (PLAIN, True, False),
+    "view_sets": ({**PLAIN, "k_base": 1, "transforms": ()}, 0, 3),
     "mix_with": ({"k_diff": 0, "subset": "S1"}, "synthetic", "S2"),
 }
 

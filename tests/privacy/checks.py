@@ -31,6 +31,7 @@ from dpmix.privacy.modes import AutoS, Clipping, Flat, PerLayer
 from dpmix.privacy.noise import NoiseSource
 from dpmix.privacy.plan import Plan
 from dpmix.privacy.sampling import executed_rate, microbatches
+from dpmix.training import embedded_views
 from dpmix.training import heads as head_module
 from dpmix.training import network as network_module
 from dpmix.training import scratch as scratch_module
@@ -61,6 +62,8 @@ class Case:
     microbatch_size: int = 1
     microbatch_mixup: str = "none"
     damaged: int | None = None  # the record whose features are not finite
+    view_sets: int = 0
+    kept: bool = False  # whether features of views that come again are
 
     @property
     def clipping_module(self) -> Any:
@@ -70,7 +73,7 @@ class Case:
     @property
     def views_module(self) -> Any:
         """Which module groups microbatches and makes views."""
-        return head_module if self.trainer == "head" else network_module
+        return embedded_views if self.trainer == "head" else network_module
 
     @property
     def expected_units(self) -> float:
@@ -90,6 +93,9 @@ MICROBATCHES_ALONE = replace(MICROBATCHES, microbatch_mixup="alone")
 HEADS = Case("head", (0.05, 0.5), pairs="independent")
 HEADS_DIFFUSION = Case("head", (0.05, 0.5), k=(1, 3, 2))
 HEADS_DAMAGED = replace(HEADS, damaged=3)
+SCRATCH_SETS = replace(SCRATCH_DIFFUSION, view_sets=2)
+HEADS_SETS = replace(HEADS_DIFFUSION, view_sets=2)
+HEADS_KEPT = replace(HEADS_SETS, kept=True)
 CASES = {
     "scratch": SCRATCH,
     "scratch, synthetic": SCRATCH_DIFFUSION,
@@ -100,6 +106,8 @@ CASES = {
     "heads": HEADS,
     "heads, synthetic": HEADS_DIFFUSION,
     "heads, damaged record": HEADS_DAMAGED,
+    "scratch, two sets of views": SCRATCH_SETS,
+    "heads, two sets of views": HEADS_SETS,
 }
 # The same with C among the norms of the gradients, so that some are clipped and some are not.
 MIDDLING = {
@@ -182,6 +190,7 @@ def experiment(case: Case, learning_rate: float) -> Experiment:
         padding=1,
         microbatch_size=case.microbatch_size,
         microbatch_mixup=case.microbatch_mixup,
+        view_sets=case.view_sets,
         seed=SEED,
     )
 
@@ -250,7 +259,10 @@ def run(
         if case.trainer == "head":
             _look_at_heads(patch, seen)
             heads = [Head(plan, learning_rate, f"C={plan.clip_norm:g}") for plan in seen.plans]
-            outcomes = train_heads(spec, heads, data, Featurizer(encode), physical_batch=physical_batch, noise=noise)
+            outcomes = train_heads(
+                spec, heads, data, Featurizer(encode), physical_batch=physical_batch, noise=noise,
+                kept_bytes=1e6 if case.kept else 0,
+            )  # fmt: skip
             seen.initial = [head_weights().flatten()] * len(heads)
         else:
             _look_at_network(patch, seen)

@@ -17,7 +17,7 @@ from dpmix.privacy import modes, sampling
 from dpmix.privacy.noise import SeededNoise
 from dpmix.privacy.plan import Plan
 from dpmix.random import KeyedRandom
-from dpmix.training import heads, network, scratch
+from dpmix.training import embedded_views, heads, network, scratch
 from dpmix.training.data import TrainingData
 from dpmix.training.physical_batches import PhysicalBatches
 from dpmix.views import mixing
@@ -147,7 +147,7 @@ def a_lost_physical_batch(patch: Patch) -> None:
 
 def mixing_across_examples(patch: Patch) -> None:
     """Mixup as it is usual without privacy: with the next image of the batch."""
-    for module in (network, heads):
+    for module in (network, embedded_views):
         real = module.make_views
 
         def mixed(*args: Any, real: Callable[..., Any] = real, **kwargs: Any) -> mixing.Views:
@@ -159,18 +159,18 @@ def mixing_across_examples(patch: Patch) -> None:
 
 
 def statistics_of_the_batch(patch: Patch) -> None:
-    real = heads.make_views
+    real = embedded_views.make_views
 
     def normalized(*args: Any, **kwargs: Any) -> mixing.Views:
         views = real(*args, **kwargs)
         return replace(views, images=views.images - views.images.mean() + 0.5)
 
-    patch.setattr(heads, "make_views", normalized)
+    patch.setattr(embedded_views, "make_views", normalized)
 
 
 def statistics_of_the_private_set(patch: Patch) -> None:
     """Centres images by the mean of all private ones, sampled or not."""
-    for module in (network, heads):
+    for module in (network, embedded_views):
         real = module.make_views
 
         def centred(private: Any, *args: Any, real: Callable[..., Any] = real, **kwargs: Any) -> mixing.Views:
@@ -182,9 +182,9 @@ def statistics_of_the_private_set(patch: Patch) -> None:
 
 def random_numbers_by_position(patch: Patch) -> None:
     """Draws that depend on the place in the batch, so that one removal changes everybody behind it."""
-    for module in (network, heads):
+    for module in (network, embedded_views):
         patch.setattr(
-            module, "KeyedRandom", lambda seed, step, indices: KeyedRandom(seed, step, np.arange(len(indices)))
+            module, "view_random", lambda seed, step, indices, sets: KeyedRandom(seed, step, np.arange(len(indices)))
         )
 
 

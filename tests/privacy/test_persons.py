@@ -22,6 +22,7 @@ from dpmix.params.specs import DatasetSpec, GivenImagesSpec
 from dpmix.privacy.audit import Transcript, epsilon_lower_bound
 from dpmix.privacy.noise import SeededNoise
 from dpmix.privacy.plan import Plan
+from dpmix.training import embedded_views
 from dpmix.training import heads as head_module
 from dpmix.training import network as network_module
 from dpmix.training.data import TrainingData
@@ -80,14 +81,14 @@ def trained(
     """The clipped sum of each step, flat, and the views and targets of each person sampled in it."""
     plan = Plan(PERSONS, 4, STEPS, clip_norm, checks.SIGMA, 1e-5, unit="person")
     run, recorder, seen = experiment(trainer, k, **changes), checks.Recorder(), Seen()
-    part = head_module if trainer == "head" else network_module
+    part = embedded_views if trainer == "head" else network_module
     with pytest.MonkeyPatch.context() as patch:
         make = part.make_person_views
 
         def kept(private: Images, persons: Persons, units: np.ndarray, settings: Any, random: Any, *rest: Any) -> Views:
             made = make(private, persons, units, settings, random, *rest)
             for index, unit in enumerate(units):
-                seen[random.step, int(unit)] = made.images[index], made.targets[index]
+                seen[int(random.step[index]), int(unit)] = made.images[index], made.targets[index]
             return made
 
         patch.setattr(part, "make_person_views", kept)

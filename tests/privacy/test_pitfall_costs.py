@@ -15,7 +15,9 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
+from dpmix.own.choices.recipe import recipe
 from dpmix.privacy.accounting import Steps, composed_epsilon, epsilon
+from dpmix.privacy.group_privacy import group_epsilon
 from dpmix.privacy.model_mix_plan import model_mix_plan
 from dpmix.privacy.plan import Plan
 
@@ -266,6 +268,13 @@ def test_the_changelog_says_the_same_of_models_that_shared_a_sample(repository):
     assert f"two with ε = 4 can have {together(4, 4):.1f} together" in text
 
 
-def test_own_images_says_the_same_of_persons(repository):
+@pytest.mark.parametrize("images", [300, 10_000])
+def test_own_images_says_what_the_recipe_makes_of_persons(repository, images):
     text = " ".join((repository / "docs" / "own-images" / "README.md").read_text(encoding="utf-8").split())
-    assert f"five of them make ε = 4 into {person(5):.0f}." in text
+    usual = recipe(images, classes=10, epsilon=4)
+    plan = Plan.calibrated(
+        population=images, batch_size=usual.batch_size, epochs=usual.epochs, clip_norm=1.0, epsilon=4, delta=usual.delta
+    )
+    steps = Steps(plan.noise_multiplier, plan.sampling_rate, plan.steps)
+    five = group_epsilon([steps], 5, delta=usual.delta)
+    assert f"five of them make ε = 4 into {five:.1f} with the batches and steps of `train`" in text

@@ -34,6 +34,12 @@ def test_a_record_that_was_not_sampled_leaves_no_trace(case):
     checks.check_no_other_path(case)
 
 
+def test_features_that_are_kept_are_of_their_own_record():
+    """The views of each example are encoded once, before the first step or when they are first asked for."""
+    checks.check_sensitivity(checks.HEADS_KEPT)
+    checks.check_own_contribution(checks.HEADS_KEPT)
+
+
 def test_pretraining_is_on_public_data_alone():
     checks.check_pretraining()
 

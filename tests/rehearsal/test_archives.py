@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from dpmix import downloads
 from dpmix.data.archives import fetch, place_of, source_of
@@ -13,7 +14,19 @@ from dpmix.data.sources import prepare
 from dpmix.errors import DataError, ParamsError
 from rehearsal import archives
 from rehearsal.archives import DATA_SETS, Made
-from rehearsal.faults import Busy, Changed, Drip, Dropped, Fault, Nowhere, Page, Truncated
+from rehearsal.faults import (
+    Busy,
+    Changed,
+    Circular,
+    Compressed,
+    Drip,
+    Dropped,
+    Fault,
+    Nowhere,
+    Overstated,
+    Page,
+    Truncated,
+)
 from rehearsal.server import Content, Request, Server
 from tests.rehearsal.conftest import served
 
@@ -60,8 +73,15 @@ def test_torchvision_reads_the_same_formats(name: str, server: Server, made: dic
     assert sum(map(len, read)) == made[name].train + made[name].test
     found = fetch(name, tmp_path, *(getattr(served(server, name, made[name]), key) for key in ("mirrors", "checksums")))
     assert len(found.classes) == len(getattr(read[0], "classes", None) or read[0].categories) == made[name].classes
-    if name != "caltech256":  # torchvision finds its files only where the first class is 001 and none is left out
+    if name != "caltech256":
         assert read[0][0][0].size > (15, 15)
+        return
+    # torchvision names a file by its class's place, which is its number only where no class is left out.
+    for place, index in zip(read[0].y, read[0].index, strict=True):
+        kind = read[0].categories[place]
+        file = Path("caltech256", "256_ObjectCategories", kind, f"{kind[:3]}_{index:04d}.jpg")
+        with Image.open(root / file) as image:
+            assert image.size > (15, 15)
 
 
 @pytest.mark.parametrize("name", ["cifar-10", "cifar-100"])
@@ -86,6 +106,7 @@ PASSING: dict[str, tuple[Fault, int]] = {
     "a connection that drops three times": (Dropped(3), 4),
     "a server that is busy": (Busy(2), 3),
     "a server that is busy and says how long": (Busy(1, 429, "1"), 2),
+    "more announced than there is": (Overstated(), 2),
     "a slow server": (Drip(1, piece=700, pause_s=0.01), 1),
     "a redirect to nowhere that is mended": (Nowhere(1), 2),
 }
@@ -118,7 +139,11 @@ LASTING: dict[str, tuple[Fault, str]] = {
     "not there": (Busy(status=404), "HTTP Error 404"),
     "another checksum": (Changed(), r"sends \d+ bytes whose MD5 is not [0-9a-f]{32}"),
     "truncated": (Truncated(), r"sends \d+ bytes whose MD5 is not [0-9a-f]{32}"),
+    "nothing, said to be all": (Truncated(share=0.0), r"sends 0 bytes whose MD5 is not [0-9a-f]{32}"),
+    "compressed on the way": (Compressed(), r"sends \d+ bytes whose MD5 is not [0-9a-f]{32}"),
+    "no such part": (Busy(status=416), "HTTP Error 416"),
     "a redirect to nowhere": (Nowhere(), "Connection refused"),
+    "a redirect to itself": (Circular(), "HTTP Error 302: .* infinite loop"),
     "a drip": (Drip(piece=1, pause_s=0.05), "bytes arrived in"),
     "a proxy's page": (Page(), "answers with a web page instead of a file, as a proxy or a login may"),
 }

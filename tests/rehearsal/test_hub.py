@@ -9,7 +9,19 @@ from pathlib import Path
 import pytest
 
 from dpmix.errors import DataError
-from rehearsal.faults import Busy, Changed, Drip, Dropped, Fault, Nowhere, Page, Truncated
+from rehearsal.faults import (
+    Busy,
+    Changed,
+    Circular,
+    Compressed,
+    Drip,
+    Dropped,
+    Fault,
+    Nowhere,
+    Overstated,
+    Page,
+    Truncated,
+)
 from rehearsal.hub import EXPIRED_TOKEN, VALID_TOKEN, Hub, Repository, hub_serving
 
 NAME, FILE = "laion/CLIP-ViT-B-16-laion2B-s34B-b88K", "open_clip_model.safetensors"
@@ -90,6 +102,8 @@ PASSING: dict[str, Fault] = {
     "too many requests": Busy(1, status=429, retry_after="1"),
     "changed on the way": Changed(1),
     "slow": Drip(1, piece=40_000, pause_s=0.02),
+    "more announced than there is": Overstated(1),
+    "compressed": Compressed(1),
     "a redirect to nowhere": Nowhere(1),
 }
 
@@ -106,7 +120,11 @@ LASTING: dict[str, tuple[Fault, str]] = {
     "changed": (Changed(), "arrives with another checksum than the hub says; something changes it on the way"),
     "truncated": (Truncated(), "Consistency check failed"),
     "busy": (Busy(), "503"),
+    "nothing, said to be all": (Truncated(share=0.0), "Consistency check failed"),
+    "more announced than there is": (Overstated(), "without sending complete message body"),
+    "no such part": (Busy(status=416), "416"),
     "a redirect to nowhere": (Nowhere(), "Connection refused"),
+    "a redirect to itself": (Circular(), "maximum allowed redirects"),
     "a proxy's page": (Page(), "Consistency check failed"),
 }
 
@@ -118,6 +136,25 @@ def test_what_lasts_is_one_line(fault: str, hub: Hub, tmp_path: Path) -> None:
     assert words in refused(ask(hub, tmp_path), tmp_path)
     hub.objects.faults.clear()
     assert got(ask(hub, tmp_path)) == BODY
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize("large", [True, False])
+def test_a_hub_that_asks_for_a_day_is_not_waited_for(status: int, large: bool, hub: Hub, tmp_path: Path) -> None:
+    """Nor by its client, which would by itself; where it is for less than ten minutes it is, and said so."""
+    faults, place = hub.faults, f"/{NAME}/resolve/main/{FILE}"
+    if large:
+        faults, place = hub.objects.faults, hub.place(NAME, FILE)
+    busy = faults[place] = Busy(status=status, retry_after="86400")
+    done = ask(hub, tmp_path)
+    assert str(status) in refused(done, tmp_path)
+    assert "pause" not in done.stdout
+    assert busy.struck == 1
+    faults[place] = Busy(1, status=status, retry_after="100")
+    done = ask(hub, tmp_path)
+    assert got(done) == BODY
+    assert "pause 100.0" in done.stdout
+    assert "trying again in 100 s" in done.stderr
 
 
 def test_a_proxy_in_front_of_the_hub_is_told_from_it(hub: Hub, tmp_path: Path) -> None:

@@ -72,3 +72,10 @@ def test_a_log_with_a_traceback_is_no_clear_line(tmp_path: Path) -> None:
         write_text(log, text)
         with pytest.raises(Failed, match="more than one line of error"):
             said_by(log)
+
+
+def test_the_page_says_how_many_images_there_are(repository: Path, made: dict[str, Made]) -> None:
+    images = sorted({one.train + one.test for one in made.values()})
+    classes = [one.classes for one in made.values()]
+    text = (repository / "docs" / "rehearsal.md").read_text(encoding="utf-8")
+    assert f"{' or '.join(map(str, images))} drawn images each, of {min(classes)} to {max(classes)} classes" in text

@@ -1,6 +1,7 @@
 """Repositories of models through the project's own loading: what is on disk afterwards is what the repository has."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from dpmix.models.encoder_files import load_encoder
 from rehearsal import stable_diffusion, weights
 from rehearsal.faults import Changed, Dropped
 from rehearsal.hub import EXPIRED_TOKEN, Hub, Repository, hub_serving
-from tests.models.conftest import VISION, build, fetch
+from tests.models.conftest import VISION, backbone, build, fetch
 from tests.rehearsal.test_hub import environment
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -108,8 +109,45 @@ def test_the_tokenizer_is_clips_own(tmp_path: Path) -> None:
     assert len(json.loads((tmp_path / "vocab.json").read_text())) == 49408
 
 
+@pytest.fixture
+def asked_of(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
+    """The hub that the client of this process asks, with an empty cache."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+    monkeypatch.setattr(
+        constants, "HUGGINGFACE_CO_URL_TEMPLATE", f"{hub.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    )
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    return hub
+
+
+def fetched_if_whole(hub: Hub, name: str, file: str, encoder: tuple[str, str], out: Path) -> dict[str, torch.Tensor]:
+    """The weights of an encoder that is fetched; not at all while a byte of them is changed on the way."""
+    place = hub.place(name, file)
+    hub.objects.faults[place] = Changed()
+    with pytest.raises(DataError, match=rf"{re.escape(file)} of \S+ arrives with another checksum"):
+        fetch(*encoder, out)
+    assert not out.exists()
+    hub.objects.faults[place] = Changed(1)
+    fetch(*encoder, out)
+    weights: dict[str, torch.Tensor] = load_file(out / file)
+    return weights
+
+
+def test_a_backbone_of_timms_comes_from_its_repository_or_not_at_all(asked_of: Hub, tmp_path: Path) -> None:
+    """A byte that is another in its weights is another encoder."""
+    model = backbone()
+    save_file(model.state_dict(), tmp_path / "small.safetensors")
+    content = (tmp_path / "small.safetensors").read_bytes()
+    name = "timm/test_vit.r160_in1k"
+    asked_of.repositories[name] = Repository({"model.safetensors": content}, "c" * 40)
+    kept = fetched_if_whole(asked_of, name, "model.safetensors", ("timm/test_vit", "r160_in1k"), tmp_path / "out")
+    assert all(torch.equal(kept[key], tensor) for key, tensor in model.state_dict().items())
+
+
 def test_an_encoder_of_openclips_comes_from_its_repository(
-    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    asked_of: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A small one under a published name; `make rehearsal` has those of full size."""
     from huggingface_hub import constants
@@ -117,22 +155,12 @@ def test_an_encoder_of_openclips_comes_from_its_repository(
 
     model, config = build(VISION["vit"])
     monkeypatch.setitem(factory._MODEL_CONFIGS, "ViT-B-16", config)
-    monkeypatch.setattr(constants, "ENDPOINT", hub.url)
-    monkeypatch.setattr(
-        constants, "HUGGINGFACE_CO_URL_TEMPLATE", f"{hub.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-    )
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    hub = asked_of
     save_file(model.state_dict(), tmp_path / "small.safetensors")
     content = (tmp_path / "small.safetensors").read_bytes()
     hub.repositories[weights.VIT] = Repository({"open_clip_model.safetensors": content}, "b" * 40)
-    place = hub.place(weights.VIT, "open_clip_model.safetensors")
-    hub.objects.faults[place] = Changed()
-    with pytest.raises(DataError, match=r"open_clip_model\.safetensors of \S+ arrives with another checksum"):
-        fetch("ViT-B-16", "laion2b_s34b_b88k", tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-    hub.objects.faults[place] = Changed(1)
-    fetch("ViT-B-16", "laion2b_s34b_b88k", tmp_path / "out")
-    kept = load_file(tmp_path / "out" / "open_clip_model.safetensors")
+    published = ("ViT-B-16", "laion2b_s34b_b88k")
+    kept = fetched_if_whole(hub, weights.VIT, "open_clip_model.safetensors", published, tmp_path / "out")
     assert all(torch.equal(kept[name], tensor) for name, tensor in model.state_dict().items())
     assert load_encoder(tmp_path / "out")(torch.rand(2, 3, 16, 16)).shape == (2, 8)
     del hub.repositories[weights.VIT]
@@ -140,4 +168,4 @@ def test_an_encoder_of_openclips_comes_from_its_repository(
     with pytest.raises(
         DataError, match=r"could not be downloaded \(the hub has no such repository, or it is private\); "
     ):
-        fetch("ViT-B-16", "laion2b_s34b_b88k", tmp_path / "again")
+        fetch(*published, tmp_path / "again")

@@ -101,8 +101,10 @@ def test_the_page_shows_them_first_and_links_their_files(root: Path) -> None:
     assert {"#claims", "../claims.md", "../claims.json"} <= set(links)
     assert "<code>snakemake --cores all claims</code>" in text
     cards = [one for one in parsed.all("svg") if one.get("viewbox") == "0 0 320 50"]
+    charts = [one for one in parsed.all("div") if one.get("class") == "drawn"]
     assert len(cards) == 5
-    assert all(one["role"] == "img" and one["aria-label"] for one in cards)
+    assert len(parsed.all("svg")) == len([*cards, *charts])
+    assert all(one["role"] == "img" and one["aria-label"] for one in [*cards, *charts])
 
 
 @pytest.mark.parametrize("content", ["[]", "{}", '{"claims": [{"id": "x"}]}'])

@@ -1,6 +1,7 @@
 """`report.data`, and `report.runs` by it: what is on disk, whatever is there, is what the report holds."""
 
 import math
+import re
 import shutil
 import sys
 from collections import Counter
@@ -14,8 +15,12 @@ from dpmix.artefacts.plan_file import PlanFile
 from dpmix.catalogue.jobs import jobs
 from dpmix.errors import DataError
 from dpmix.report.data import CellData, Report, beside, collect
+from dpmix.report.page.build import page
 from dpmix.report.runs import Facets
+from dpmix.seals import read_record, write_record
 from dpmix.tables.build import build
+from dpmix.tables.captions import ACCURACY
+from dpmix.tables.cells import Cell, Table
 from dpmix.tables.render import read, write
 from dpmix.tables.statistics import mean_interval
 from tests.report.made_runs import VERSIONS, lay
@@ -69,6 +74,15 @@ def test_references_have_the_epsilon_that_they_are_of(folder: Path, repository: 
     assert (free.facets.epsilon, free.runs[0].target, free.runs[0].delta) == ("∞", math.inf, None)
     assert zero.above is None
     assert free.above is None
+
+
+def test_a_distance_of_a_methods_views_is_that_methods(folder: Path, repository: Path) -> None:
+    catalogue = lay(folder, repository, "7", "8")
+    report = collect(RESULTS, catalogue)
+    views, sets = cells(report, "table7"), cells(report, "table8")
+    assert views["digits", "Train", "DP-Mix_Self"].facets == Facets("digits", "Tiny ViT", "DP-Mix_Self")
+    assert views["digits", "Test", "DP-Mix_Diff, K_DIFF = 6"].facets.method == "DP-Mix_Diff"
+    assert {one.facets.method for one in sets.values()} == {""}
 
 
 def test_a_run_that_several_tables_show_is_one(folder: Path, repository: Path) -> None:
@@ -143,6 +157,26 @@ def test_a_record_that_cannot_be_read_has_failed_and_the_others_stand(folder: Pa
     assert found[second.row].state == "done"
 
 
+@pytest.mark.parametrize("accuracy", [math.nan, None, 930.0])
+def test_a_cell_leaves_out_a_record_without_a_number_and_shows_the_others(
+    folder: Path, repository: Path, accuracy: float | None
+) -> None:
+    catalogue = lay(folder, repository, "12")
+    first, *_ = catalogue.cells("12")
+    whole = cells(collect(RESULTS, catalogue), "table12")[first.row].cell.values
+    path = Path(catalogue.path(first.artefacts[1]))
+    times = {"seconds": 1.0, "hardware": "an abacus", "finished": "2026-01-01 10:00:00+0000"}
+    write_record(path, {**read_record(path), "accuracy": accuracy, "times": times})
+    report = collect(RESULTS, catalogue)
+    one = cells(report, "table12")[first.row]
+    assert one.cell.values == (whole[0], whole[2])
+    assert (one.cell.note, one.state, [run.state for run in one.runs]) == ("", "failed", ["done", "failed", "done"])
+    assert "is not a whole record" in one.runs[1].why
+    assert one.runs[1].log == str(path)
+    (table,) = [data.table for data in report.tables if data.table.name == "12"]
+    assert "Not all of its runs are done." in table.notes
+
+
 def test_a_job_that_failed_says_why_at_each_of_its_runs(folder: Path, repository: Path) -> None:
     catalogue = lay(folder, repository, "12")
     (cell, *_) = catalogue.cells("12")
@@ -173,6 +207,13 @@ def test_a_cell_of_the_papers_scale_is_beside_the_paper(folder: Path, repository
     assert one.to_paper is not None
     assert one.to_paper.estimate == pytest.approx(one.cell.center - 79.3)
     assert one.agrees is False  # the records are far from it
+
+
+def test_times_neither_agree_with_the_paper_nor_differ_from_it(folder: Path, repository: Path) -> None:
+    """They were measured on other hardware than the paper's."""
+    found = cells(collect(Path("results/paper"), lay(folder, repository, "13", scale="paper")), "table13")
+    assert len(found) == 3
+    assert all(one.to_paper is not None and one.agrees is None for one in found.values())
 
 
 def test_a_folder_by_itself_has_its_tables(repository: Path) -> None:
@@ -212,3 +253,29 @@ def test_cells_stand_beside_those_of_other_results(repository: Path, folder: Pat
     assert {one.other for one in cells(found, "table9").values()} == {None}
     with pytest.raises(DataError, match=r"no tables in .*nothing"):
         beside(other, folder / "nothing")
+
+
+def test_what_only_one_side_has_is_said(folder: Path) -> None:
+    def table(name: str, *labels: str) -> Table:
+        cells = tuple(Cell((label,), (), (70.0, 71.0)) for label in labels)
+        return Table(name, name, "", ACCURACY, ("Method",), (), cells, "demo")
+
+    for side, tables in (
+        ("here", [table("2", "A", "B"), table("mine", "A")]),
+        ("there", [table("2", "B", *(f"C{place}" for place in range(12))), table("9", "A")]),
+    ):
+        for one in tables:
+            write(one, folder / side / "tables")
+    found = beside(collect(folder / "here"), folder / "there")
+    assert found.one_sided[:2] == ("Only here: Table mine.", "Only there: Table 9.")
+    assert found.one_sided[2].startswith("Cells that are only there: Table 2, C0; Table 2, C1; ")
+    assert found.one_sided[2].endswith("Table 2, C9; and 2 more.")
+    assert len(found.one_sided) == 3
+    other = cells(found, "table2")["A",].other
+    assert other is not None
+    assert (other.verdict, other.reference) == ("alone", None)
+    text = page(found, folder / "here", folder / "index.html")
+    assert "Only here: Table mine. Only there: Table 9." in text
+    section = text.partition('id="table2"')[2].partition("</section>")[0]
+    rows = dict(re.findall(r'<th scope="row">(\w)</th>(<td.*?)</tr>', section))
+    assert ("≠" in rows["A"], "≠" in rows["B"]) == (True, False)

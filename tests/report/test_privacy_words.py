@@ -28,7 +28,7 @@ def test_what_was_executed_by_every_accountant_what_it_counts_and_what_it_does_n
         "The run is (ε, δ)-differentially private with ε = 1.9992 and δ = 1e-05 by Rényi DP, the accountant that its "
         "noise is calibrated with (1.8100 by privacy loss distributions, 1.8200 by privacy random variables). "
         "Neighbouring data sets differ by one image. Counted are the 44 steps that were executed: Poisson samples of "
-        "N = 1,437 images at rate q = 0.1782, gradients clipped to C = 1, noise multiplier 2.853.  "
+        "N = 1,437 images at rate q = 0.1782, gradients clipped to C = 1, noise multiplier 2.853. "
         "Not counted: the choice of the learning rate on held-out training images; test accuracy, which reads the test "
         "images. Sample and noise can be recomputed from the seed, so this model must not be released as private."
     )
@@ -40,6 +40,7 @@ def test_of_several_runs_the_largest_is_said_and_that_they_add_up() -> None:
     assert "ε = 1.9992" in said
     assert "1.9500 by privacy random variables" in said
     assert "The 2 runs together spend more than one of them." in said
+    assert said.endswith("so these models must not be released as private.")
 
 
 def test_only_runs_that_are_done_promise_anything() -> None:

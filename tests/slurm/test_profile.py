@@ -1,4 +1,4 @@
-"""The cluster profile: as a dry run anywhere, and with a real job on a real, throw-away Slurm."""
+"""The cluster profile: as a dry run anywhere, and with real jobs on a real, throw-away Slurm."""
 
 import os
 import re
@@ -8,14 +8,18 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
-from dpmix.artefacts.plan_file import PlanFile
+from dpmix.artefacts.data import SyntheticSet, SyntheticStore
 from dpmix.catalogue.catalogue import Catalogue
 from dpmix.params.read import read
 from rehearsal.cluster import cluster, missing_programs
+from tests.drill.judge import content, differences
 from tests.needs import SLURM, needs
+from tests.workflow.test_demo import cut
 
 BIN = Path(sys.executable).parent
+TABLES = ("table9", "table12")
 
 
 @pytest.fixture
@@ -38,12 +42,6 @@ def snakemake(folder: Path, *arguments: str, path: str = os.environ["PATH"]) -> 
     )  # fmt: skip
     assert run.returncode == 0, run.stdout
     return run.stdout
-
-
-def plan(repository: Path) -> str:
-    """A file of the cheapest job that the demo submits: one that calibrates the noise of few runs."""
-    catalogue = Catalogue(read(repository / "params.yaml"), "demo")
-    return catalogue.path(catalogue.of(PlanFile)[0])
 
 
 def test_the_papers_grid_is_a_correct_dry_run(clone):
@@ -90,36 +88,61 @@ def test_whether_a_site_keeps_accounts_is_asked_and_said(clone, tmp_path, answer
     assert "no sbatch here" not in output
 
 
+def kind_of(rule: str) -> str:
+    """Of a job's rule, which may end in a name that the catalogue gave it."""
+    return re.sub(r"^(plan|tune|run)-.*", r"\1", rule.removeprefix("rule_"))
+
+
 @pytest.mark.slow
 @needs(SLURM, not missing_programs())
-@pytest.mark.timeout(600)
-def test_a_rule_runs_as_a_job_with_what_the_profile_asks_for(clone, tmp_path, repository):
-    home = tmp_path / "slurm"
-    home.mkdir()
-    target = plan(repository)
-    # Every job asks for a GPU, so that one which takes seconds shows how it is asked for.
+@pytest.mark.timeout(900)
+def test_jobs_with_what_the_profile_asks_for_make_the_tables_that_this_machine_makes(clone, tmp_path, repository):
+    """Tables 9 and 12 of the demo, cut to one seed and one epoch, from nothing but what is fetched: file by file."""
+    params = cut(yaml.safe_load((repository / "params.yaml").read_text(encoding="utf-8")))
+    (clone / "params.yaml").write_text(yaml.safe_dump(params, allow_unicode=True), encoding="utf-8")
+    here = shutil.copytree(clone, tmp_path / "here")
+    local = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--cores", "2", *TABLES],
+        cwd=here, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env={**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}"},
+    )  # fmt: skip
+    assert local.returncode == 0, local.stdout
+    catalogue = Catalogue(read(clone / "params.yaml"), "demo")
+    drawn = {Path(catalogue.path(one)).parent for kind in (SyntheticSet, SyntheticStore) for one in catalogue.of(kind)}
+    for folder in here.glob("data/*/*"):
+        if folder.is_dir() and folder.relative_to(here) not in drawn:
+            shutil.copytree(folder, clone / folder.relative_to(here))
+    # Rules that say nothing else, as those of plans and of D's pixels, then show how a GPU is asked for.
     profile = clone / "slurm" / "config.yaml"
     profile.write_text(re.sub("^default-resources:$", r"\g<0>\n  gpu: 1", profile.read_text(), flags=re.MULTILINE))
+    home = tmp_path / "slurm"
+    home.mkdir()
     with cluster(home) as slurm:
         try:
             output = snakemake(
                 clone,
                 # There is no reason to wait for one small machine. That it keeps no accounts is found out.
-                *("--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "10", "--retries", "0"),
-                *("--slurm-keep-successful-logs", "--config", "scale=demo", "--", target),
+                *("--slurm-init-seconds-before-status-checks", "2", "--seconds-between-status-checks", "2"),
+                *("--latency-wait", "10", "--retries", "0", "--slurm-keep-successful-logs"),
+                *("--config", "scale=demo", "--", *TABLES),
                 path=f"{slurm.commands}:{os.environ['PATH']}",
             )  # fmt: skip
         except AssertionError as error:
             pytest.fail(f"{error}\n{slurm.logs()}")
-        job = re.search(r"SLURM jobid (\d+)", output)[1]
-        shown = slurm.run("scontrol", "show", "job", job)
-    assert (clone / target).is_file()
+        kept = clone / "logs" / "slurm"
+        logs = {path.stem: kind_of(path.relative_to(kept).parts[0]) for path in kept.rglob("*.log")}
+        shown = {job: slurm.run("scontrol", "show", "job", job) for job in logs}
+    assert differences(content(clone / "results" / "demo"), content(here / "results" / "demo")) == []
+    assert {path.stem for path in (clone / "results/demo/tables").glob("*.csv")} == set(TABLES)
     assert output.count("note: this Slurm keeps no accounts") == 1
-    assert "JobState=COMPLETED" in shown
-    assert "TresPerJob=gres:gpu:1" in shown or "TresPerJob=gres/gpu:1" in shown
-    assert "MinMemoryNode=32000M" in shown
-    assert "TimeLimit=12:00:00" in shown
-    assert list((clone / "logs" / "slurm").rglob(f"{job}.log"))
+    assert set(logs) == set(re.findall(r"SLURM jobid (\d+)", output))
+    assert set(logs.values()) == {"synthetic", "synthetic_images", "plan", "tune", "run"}
+    for job, said in shown.items():
+        assert "JobState=COMPLETED" in said
+        assert "MinMemoryNode=32000M" in said
+        assert "TimeLimit=12:00:00" in said
+        asks = re.search("TresPerJob=gres.gpu:1$", said, flags=re.MULTILINE) is not None
+        assert asks == (logs[job] in ("plan", "synthetic_images"))
 
 
 SLOW = """\

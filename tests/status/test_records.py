@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from snakemake.persistence.file import FilePersistence
 
-from dpmix.status.records import Call, Took, calls, is_locked, is_running, started, took
+from dpmix.seals import write_record
+from dpmix.status.records import Call, Took, calls, is_locked, is_running, started, told, took
 from tests.workflow.test_workflow import Clone
 
 LONG = f"results/demo/runs/{'a' * 120}/{'b' * 120}/metrics.json"
@@ -46,6 +47,22 @@ def test_a_torn_record_is_none(snakemakes: FilePersistence, tmp_path: Path) -> N
     snakemakes._io_write(snakemakes._metadata_path, {"rule": "b", "starttime": 1, "endtime": 2}, "b")
     (next((tmp_path / ".snakemake" / "metadata").iterdir())).write_text('{"rule"')
     assert len(took(tmp_path, ["a", "b"])) <= 1
+
+
+def test_runs_tell_how_long_they_took(tmp_path: Path) -> None:
+    times = {
+        "utc": {"seconds": 12.5, "finished": "2026-01-02 10:00:00+0000"},
+        "elsewhere": {"seconds": 1, "finished": "2026-01-02 12:00:00+0200"},
+        "undated": {"seconds": 1, "finished": ""},
+        "endless": {"seconds": None, "finished": "2026-01-02 10:00:00+0000"},
+    }
+    for name, one in times.items():
+        write_record(tmp_path / name, {"times": one})
+    write_record(tmp_path / "timeless", {})
+    (tmp_path / "torn").write_text('{"times"')
+    end = 1767348000.0  # 10:00 UTC
+    found = told(tmp_path, [*times, "timeless", "torn", "gone"])
+    assert found == [Took(("utc",), end - 12.5, end), Took(("elsewhere",), end - 1, end)]
 
 
 def test_a_call_says_what_was_typed_and_which_rules_it_ran(finished: Clone) -> None:

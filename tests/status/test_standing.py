@@ -1,6 +1,7 @@
 """`status.standing` on what real calls have left."""
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -9,8 +10,9 @@ import pytest
 from dpmix.catalogue.catalogue import Catalogue
 from dpmix.catalogue.jobs import needed_for
 from dpmix.params.read import read
+from dpmix.status.records import Took
 from dpmix.status.standing import Row, Standing, command, standing
-from tests.status.conftest import copied, standing_of
+from tests.status.conftest import copied, lay, standing_of
 from tests.workflow.test_workflow import REDUCED, Clone, new_clone
 
 
@@ -25,6 +27,12 @@ def test_the_command_for_everything_is_the_documented_one(repository: Path) -> N
     assert f"\n{typed} " in (repository / "docs" / "use.md").read_text(encoding="utf-8")
     # It is what the default target makes.
     assert needed_for(catalogue, typed.split()[3:]) == needed_for(catalogue, [])
+
+
+def test_a_params_file_whose_name_a_shell_would_part_is_quoted(repository: Path) -> None:
+    catalogue = Catalogue(read(repository / "params.yaml"))
+    typed = command(catalogue, ["table9"], "my params (2).yaml")
+    assert shlex.split(typed) == ["snakemake", "--cores", "all", "--configfile", "my params (2).yaml", "--", "table9"]
 
 
 def test_nothing_is_made_in_a_fresh_clone(tmp_path: Path, repository: Path) -> None:
@@ -68,11 +76,18 @@ def _starts(folder: Path) -> list[tuple[str, float]]:
     ]
 
 
-def test_without_records_the_time_is_unknown_and_files_count_all_the_same(finished: Clone, tmp_path: Path) -> None:
+def test_without_records_runs_tell_their_times_and_files_count_all_the_same(finished: Clone, tmp_path: Path) -> None:
     clone = copied(finished, tmp_path / "clone")
     shutil.rmtree(clone.folder / ".snakemake")
     found = standing_of(clone)
-    assert (found.seconds_left, found.unknown) == (None, 3)
+    took = [
+        json.loads(path.read_bytes())["times"]["seconds"] for path in clone.folder.glob("results/demo/runs/**/*.json")
+    ]
+    assert len(took) == 2
+    # Two runs are left, and a plan, which tells no time. The two that are done may have run at once.
+    assert found.seconds_left is not None
+    assert sum(took) / 2 <= found.seconds_left <= sum(took) + 1e-6
+    assert found.unknown == 1
     assert found.together == standing_of(finished).together
     assert found.goes_on == "snakemake --cores all table2"
 
@@ -129,3 +144,21 @@ def test_the_papers_scale(repository: Path, tmp_path: Path) -> None:
     assert found.goes_on == (
         "snakemake --cores all --configfile params.yaml --config scale=paper -- all_tables all_figures report"
     )
+
+
+def test_jobs_that_ran_beside_each_other_make_the_time_left_shorter(
+    tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalogue = lay(tmp_path, repository, "table12")
+    runs = [path for path in sorted(catalogue.artefacts) if "/runs/" in path and (tmp_path / path).exists()]
+    assert len(runs) == 2
+
+    def left(*starts: float) -> float | None:
+        """Seconds for Table 2's two missing runs, where each of Table 12's took ten, from these moments on."""
+        jobs = [Took((path,), start, start + 10.0) for path, start in zip(runs, starts, strict=True)]
+        monkeypatch.setattr("dpmix.status.standing.took", lambda *_: jobs)
+        return standing(catalogue, tmp_path).seconds_left
+
+    assert left(0.0, 10.0) == pytest.approx(20.0)
+    assert left(0.0, 0.0) == pytest.approx(10.0)
+    assert left(0.0, 5.0) == pytest.approx(15.0)

@@ -1,7 +1,10 @@
+import html
+
 import pytest
+from markdown_it import MarkdownIt
 
 from dpmix.tables.cells import Cell
-from dpmix.tables.markdown import markdown
+from dpmix.tables.markdown import escape, markdown
 from tests.tables.small_tables import ALL, RAGGED, MakeTable, grid_lines, small
 
 
@@ -30,6 +33,25 @@ def test_markdown_shows_special_characters() -> None:
     table = small(Cell(("a|b", "*x*"), ("<V>", "1"), (1.0,)))
     assert "| a\\|b | \\*x\\* |" in markdown(table)
     assert "\\<V>" in markdown(table)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "_a_ __b__ c_d_e",
+        "~~a~~ ~b",
+        "[a](b) [c][d] [e]",
+        "&lt; &amp;x & y &#65;",
+        "\\_ \\*",
+        "`c` <b> **d** a*b*c",
+        "K_BASE, DP-Mix_Self",
+        "| a || b |",
+    ],
+)
+def test_whoever_reads_markdown_shows_the_text_as_it_was(text: str) -> None:
+    shown = MarkdownIt("gfm-like", {"linkify": False}).renderInline(escape(text))
+    assert html.unescape(shown) == text
+    assert escape("two\nlines") == "two lines"
 
 
 def test_table_9_breaks_into_blocks_by_views(made: MakeTable) -> None:

@@ -9,7 +9,6 @@ import pytest
 import yaml
 
 from dpmix.artefacts.published_privacy import PublishedPrivacy
-from dpmix.build import build_target
 from dpmix.catalogue.catalogue import Catalogue
 from dpmix.errors import ParamsError
 from dpmix.files import read_json
@@ -18,6 +17,7 @@ from dpmix.privacy.accounting import rounded_up
 from dpmix.privacy.published_procedure import Procedure
 from dpmix.tables.kinds.privacy import COLUMNS
 from dpmix.tables.render import read
+from dpmix.targets import build_target
 
 Params = dict[str, Any]
 

@@ -20,6 +20,7 @@ from dpmix.files import write_json
 from dpmix.params.models import EncoderSpec, WideResNetSpec
 from dpmix.params.specs import DatasetSpec, DiffusionSpec
 from dpmix.privacy.plan import Plan
+from tests.disks import small_disk as small_disk
 
 if TYPE_CHECKING:
     from tests.training.reference import Followed, Train
@@ -67,7 +68,8 @@ def write_store(folder: Path, **splits: tuple[np.ndarray, np.ndarray]) -> None:
         np.save(folder / f"{split}_labels.npy", labels)
     sizes = {split: len(labels) for split, (_, labels) in splits.items()}
     classes = [f"class {number}" for number in range(CLASSES)]
-    write_json(folder / "meta.json", {"classes": classes, "resolution": PIXELS, "channels": 3, "sizes": sizes})
+    meta = {"classes": classes, "resolution": PIXELS, "channels": 3, "sizes": sizes, "split": "given"}
+    write_json(folder / "meta.json", meta)
 
 
 @functools.cache
@@ -136,17 +138,21 @@ class World:
         store = ImageStore(dataset=DATASET, resolution=PIXELS).path("demo").parent
         write_store(store, train=draw(TRAIN, 0), test=test or draw(TEST, 1))
 
+    def write_inputs(self) -> None:
+        """The images, D and the encoder, into the working directory."""
+        self.write_images()
+        write_store(SyntheticStore(synthetic=SYNTHETIC, resolution=PIXELS).path("demo").parent, train=draw(48, 2))
+        target = EncoderModel(encoder=ENCODER).path("demo").parent
+        target.parent.mkdir(parents=True)
+        os.symlink(self.encoder, target)
+
 
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoder_folder: Path) -> World:
     """An empty folder, made the working directory, with stores and an encoder."""
     monkeypatch.chdir(tmp_path)
     made = World(tmp_path, encoder_folder)
-    made.write_images()
-    write_store(SyntheticStore(synthetic=SYNTHETIC, resolution=PIXELS).path("demo").parent, train=draw(48, 2))
-    target = EncoderModel(encoder=ENCODER).path("demo").parent
-    target.parent.mkdir(parents=True)
-    os.symlink(encoder_folder, target)
+    made.write_inputs()
     return made
 
 

@@ -19,12 +19,12 @@ from dpmix.models.networks import build_network
 from dpmix.params.models import WideResNetSpec
 from dpmix.privacy.plan import Plan
 from dpmix.privacy.sampling import microbatches, poisson_sample
-from dpmix.random import KeyedRandom
 from dpmix.training.data import TrainingData, load_data
 from dpmix.training.heads import Head, train_heads
 from dpmix.training.outcome import Outcome
 from dpmix.training.scratch import train_from_scratch
 from dpmix.views.mixing import make_microbatch_views, make_views
+from dpmix.views.sets import view_random
 from dpmix.views.settings import ViewSettings
 from tests.training.conftest import CLASSES, Recorder, blocks, plan_for
 
@@ -181,7 +181,9 @@ def units(experiment: Experiment, plan: Plan, data: TrainingData, step: int) -> 
     else:
         # Networks number their units by the fixed grouping even where a unit is one record; heads take records.
         records = members[:, 0] if isinstance(e.model, WideResNetSpec) else chosen
-        views = make_views(data.private, records, settings, KeyedRandom(e.seed, step, records), data.mixed_in)
+        views = make_views(
+            data.private, records, settings, view_random(e.seed, step, records, e.view_sets), data.mixed_in
+        )
     yield from zip(views.images, views.targets, strict=True)
 
 

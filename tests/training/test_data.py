@@ -1,18 +1,23 @@
 """Which images an experiment sees."""
 
+import shutil
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from dpmix.artefacts.data import ImageStore, SyntheticStore
 from dpmix.data.images import Images
-from dpmix.errors import DataError
+from dpmix.data.sources import prepare
+from dpmix.errors import DataError, PrivacyError
 from dpmix.files import read_json, write_json
-from dpmix.training.data import balanced, load_data, shuffled, take, view_settings
+from dpmix.training.data import balanced_places, load_data, shuffled, take, view_settings
+from dpmix.training.runner import make
 from dpmix.views.settings import ViewSettings
 from tests.training.conftest import DATASET, PIXELS, SYNTHETIC, TEST, TRAIN, World, draw, write_store
 
@@ -86,14 +91,14 @@ def test_a_part_of_d_is_as_balanced_as_d_and_grows(classes: list[int], data: st.
     labels = np.array(classes, dtype=np.int64)
     whole = Images(np.arange(len(labels), dtype=np.uint8)[:, None, None, None], labels, tuple("abcd"))
     count = data.draw(st.integers(1, len(labels)))
-    part = balanced(whole, count)
+    part = take(whole, balanced_places(whole, count))
     chosen = np.asarray(part.images).ravel()
     assert len(set(chosen.tolist())) == count
     assert np.array_equal(part.labels, labels[chosen])
     # No class has two images more than another that has any left.
     taken, there = np.bincount(part.labels, minlength=4), np.bincount(labels, minlength=4)
     assert all(taken[a] <= taken[b] + 1 for a in range(4) for b in range(4) if taken[b] < there[b])
-    assert set(chosen) <= set(np.asarray(balanced(whole, count + 1).images).ravel())
+    assert set(chosen) <= set(np.asarray(take(whole, balanced_places(whole, count + 1)).images).ravel())
 
 
 def test_a_tuning_run_on_a_half_stays_in_that_half(world: World) -> None:
@@ -184,3 +189,32 @@ def test_d_of_other_classes_or_in_another_order_is_one_line(world: World, classe
     write_json(meta, {**read_json(meta), "classes": classes})
     with pytest.raises(DataError, match=r"has other classes than \S+, or has them in another order; delete both and r"):
         load_data(run, "demo")
+
+
+def folder_of_classes(root: Path, splits: tuple[str, ...]) -> None:
+    """`TRAIN` images and `TEST` of the world, all in class folders or those of each split in its own."""
+    for number, (split, (images, labels)) in enumerate(
+        zip(("train", "test"), (draw(TRAIN, 0), draw(TEST, 1)), strict=True)
+    ):
+        for index, (image, label) in enumerate(zip(images, labels, strict=True)):
+            place = root / (split if splits else "") / f"class {label}"
+            place.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image.transpose(1, 2, 0)).save(place / f"{number}-{index:03}.png")
+
+
+def test_a_release_on_a_folder_whose_split_is_drawn_is_refused_and_the_remedy_works(world: World) -> None:
+    run = world.experiment(release=True)
+    store, raw = ImageStore(dataset=DATASET, resolution=PIXELS).path("demo").parent, Path("raw")
+    folder_of_classes(raw, ())
+    prepare(run.dataset, PIXELS, Path("unused"), store)
+    with pytest.raises(PrivacyError, match="lay the images into train/ and test/, for a release") as caught:
+        load_data(run, "demo")
+    assert "\n" not in str(caught.value)
+    with pytest.raises(PrivacyError, match="which ε does not cover"):
+        make([run], "demo")
+    assert not run.directory("demo").exists()
+    load_data(world.experiment(), "demo")  # research
+    shutil.rmtree(raw)
+    folder_of_classes(raw, ("train", "test"))
+    prepare(run.dataset, PIXELS, Path("unused"), store)
+    load_data(run, "demo")

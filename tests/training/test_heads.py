@@ -88,6 +88,19 @@ def test_the_last_epoch_is_the_result(world: World, data: TrainingData) -> None:
     assert outcome.magnitudes is None
 
 
+@pytest.mark.parametrize(("epochs", "measured"), [(0.5, 1), (1.5, 2)])
+def test_accuracy_is_measured_at_the_end_of_begun_epochs_too(
+    world: World, data: TrainingData, epochs: float, measured: int
+) -> None:
+    experiment = world.experiment(epochs=epochs)
+    plan = plan_for(experiment.plan(), 3.0)
+    assert plan.steps == int(epochs * TRAIN / experiment.batch_size)
+    (outcome,) = train(experiment, [Head(plan, 64.0, "a", record_magnitudes=True)], data)
+    assert len(outcome.accuracies) == measured
+    assert outcome.magnitudes is not None
+    assert len(outcome.magnitudes) == measured
+
+
 def test_noise_is_added_once_a_step_to_each_head_as_planned(
     world: World, data: TrainingData, recorder: Recorder
 ) -> None:

@@ -16,54 +16,32 @@ from dpmix.execution import Execution
 from dpmix.files import read_json
 from dpmix.training.checkpoint import Checkpoint
 from dpmix.training.runner import make
+from tests.artefacts.test_experiment import CHANGES as OF_ALL
 from tests.training.conftest import DATASET, ENCODER, NETWORK, SYNTHETIC, TRAIN, World, draw, write_store
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 MICROBATCHES = {"microbatch_size": 2, "k_self": 0, "k_diff": 0}
-# Another value of every field, with what else must change for the two to fit together.
+# Another value of every field, with what else must change for the two to fit together: those of all experiments, but
+# where this world has things of its own.
 CHANGES: dict[str, dict[str, Any]] = {
+    **OF_ALL,
     "semantics": {"semantics": 1000},
     "dataset": {"dataset": DATASET.model_copy(update={"train": 88})},
     "model": {},  # of each kind its own
-    "method": {"method": "another"},
     "synthetic": {"synthetic": SYNTHETIC.model_copy(update={"size": 40})},
-    "epsilon": {"epsilon": 2.5},
-    "delta": {"delta": 1e-6},
-    "accountant": {"accountant": "pld"},
     "clip_norm": {"clip_norm": 0.5},
-    "clipping": {"clipping": "auto-s"},
     "precision": {"precision": "bfloat16"},
     "engine": {"engine": "jax"},
-    "bands": {"bands": 2},
     "update": {"update": "model-mix"},
     "mix_width": {"mix_width": 0.3, "update": "model-mix"},
-    "truncation": {"truncation": 4.0, "clipping": "coordinates"},
-    "batches": {"batches": "fixed-order"},
     "calibration": {"calibration": "matched"},
     "batch_size": {"batch_size": 23},
-    "epochs": {"epochs": 4},
-    "learning_rate": {"learning_rate": 0.25},
-    "momentum": {"momentum": 0.9},
-    "weight_decay": {"weight_decay": 1e-4},
-    "ema_decay": {"ema_decay": 0.99},
     "k_base": {"k_base": 3},
     "k_self": {"k_self": 3},
     "k_diff": {"k_diff": 2},
-    "mixup_alpha": {"mixup_alpha": 0.4},
-    "mixup_pairs": {"mixup_pairs": "independent"},
-    "mixing": {"mixing": "cutmix"},
-    "transforms": {"transforms": ("flip",)},
-    "padding": {"padding": 2},
-    "augment_synthetic": {"augment_synthetic": False},
     "microbatch_size": MICROBATCHES,
     "microbatch_mixup": {"microbatch_mixup": "alone", **MICROBATCHES},
-    "pretrain_epochs": {"pretrain_epochs": 1},
-    "subset": {"subset": "S1"},
-    "mix_with": {"mix_with": "S2", "subset": "S1"},
-    "holdout": {"holdout": 0.1},
-    "release": {"release": True},
-    "seed": {"seed": 2},
     "unit": {"unit": "person", "dataset": DATASET.model_copy(update={"persons": TRAIN})},
 }
 # Pretraining is for heads; microbatches, precision, engines and ModelMix are for networks.

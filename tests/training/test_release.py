@@ -1,6 +1,8 @@
 """A model that leaves the house: nothing can be recomputed that must not be, and nothing unprotected is written."""
 
+import itertools
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -108,13 +110,8 @@ class Killed(BaseException):
     """What no code catches."""
 
 
-@pytest.mark.parametrize("kind", ["scratch", "head"])
-def test_a_checkpoint_of_a_release_holds_noisy_numbers_alone(
-    world: World, monkeypatch: pytest.MonkeyPatch, kind: str
-) -> None:
-    """Weights, what plain SGD makes of noisy steps, public counts, and accuracy on test images: nothing else."""
-    settings = {"epochs": 2, "momentum": 0.5, "ema_decay": 0.9, "release": True}
-    run = world.scratch(**settings) if kind == "scratch" else world.experiment(**settings)
+def killed_in_step_5(run: Experiment) -> Path:
+    """The checkpoint of a run that ended there."""
     real = SecureNoise.add
 
     def killed(self: SecureNoise, total: torch.Tensor, std: float, *, step: int, name: str) -> torch.Tensor:
@@ -122,22 +119,46 @@ def test_a_checkpoint_of_a_release_holds_noisy_numbers_alone(
             raise Killed
         return real(self, total, std, step=step, name=name)
 
-    with monkeypatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(SecureNoise, "add", killed)
         with pytest.raises(Killed):
             make([run], "demo", Execution(checkpoint_seconds=0))
-    (left,) = (world.folder / "results" / "demo" / "checkpoints").iterdir()
+    (left,) = Path("results/demo/checkpoints").iterdir()
+    return left
+
+
+@pytest.mark.parametrize("kind", ["scratch", "head"])
+def test_a_checkpoint_of_a_release_holds_noisy_numbers_alone(world: World, kind: str) -> None:
+    """Weights, what plain SGD makes of noisy steps, and public counts: no accuracy, which reads the test images."""
+    settings = {"epochs": 2, "momentum": 0.5, "ema_decay": 0.9, "release": True}
+    run = world.scratch(**settings) if kind == "scratch" else world.experiment(**settings)
+    left = killed_in_step_5(run)
     with safe_open(left, framework="pt") as file:
         values = json.loads(file.metadata()["values"])
         names = {name.partition("/")[0] for name in file.keys()}  # noqa: SIM118
     assert names == {"params", "velocity", "average"}
     assert set(values) == {"step", "ledgers", "accuracies"}
+    assert values["accuracies"] == []  # after 5 of 8 steps, of which an epoch has 4
     ((row,),) = values["ledgers"]
     assert row[1:] == [executed_rate(0.25), 5]
     assert row[0] == pytest.approx(plan_for(run.plan()).noise_multiplier)
     # It goes on from there.
     make([run], "demo", Execution(checkpoint_seconds=0))
-    assert read_json(run.path("demo"))["steps"]["executed"] == 8
+    metrics = read_json(run.path("demo"))
+    assert metrics["steps"]["executed"] == 8
+    assert metrics["accuracy_by_epoch"] == [metrics["accuracy"]]
+
+
+def test_a_log_of_a_release_has_no_times(run: Experiment, capsys: pytest.CaptureFixture[str]) -> None:
+    """And as many lines at the same steps, however long the steps take."""
+    with pytest.MonkeyPatch.context() as patch:
+        clock = itertools.count(step=1000.0)
+        patch.setattr("time.monotonic", lambda: next(clock))
+        make([run], "demo")
+    said = [line.partition(": ")[2] for line in capsys.readouterr().err.splitlines() if "step" in line]
+    steps = plan_for(run.plan()).steps
+    assert said == [f"{done} of {steps} steps" for done in range(1, steps)]
+    assert steps < 10
 
 
 @pytest.mark.parametrize("kind", ["scratch", "head"])
@@ -188,23 +209,10 @@ def test_a_plan_is_another_file_when_its_meaning_changes(world: World, monkeypat
     [{"step": 0}, {"step": -3}, {"ledgers": [[[50.0, executed_rate(0.25), 5]]]}, {"ledgers": [[]]}, {"ledgers": []}],
     ids=str,
 )
-def test_a_checkpoint_that_was_edited_is_not_taken_up(
-    world: World, monkeypatch: pytest.MonkeyPatch, edit: dict[str, object]
-) -> None:
+def test_a_checkpoint_that_was_edited_is_not_taken_up(world: World, edit: dict[str, object]) -> None:
     """More noise or fewer steps than were executed would make ε too small."""
     run = world.scratch(epochs=2, release=True)
-    real = SecureNoise.add
-
-    def killed(self: SecureNoise, total: torch.Tensor, std: float, *, step: int, name: str) -> torch.Tensor:
-        if step == 5:
-            raise Killed
-        return real(self, total, std, step=step, name=name)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(SecureNoise, "add", killed)
-        with pytest.raises(Killed):
-            make([run], "demo", Execution(checkpoint_seconds=0))
-    (left,) = (world.folder / "results" / "demo" / "checkpoints").iterdir()
+    left = killed_in_step_5(run)
     with safe_open(left, framework="pt") as file:
         values = json.loads(file.metadata()["values"])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

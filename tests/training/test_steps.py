@@ -18,6 +18,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "AUTO-S": {"clipping": "auto-s", "momentum": 0.5},
     "per layer": {"clipping": "per-layer", "momentum": 0.5},
     "with D": {"k_diff": 2, "synthetic": SYNTHETIC, "mixup_pairs": "independent", "transforms": ("crop", "flip")},
+    "two sets of views": {"view_sets": 2},
     "CutMix": {"mixing": "cutmix", "mixup_alpha": 0.8},
     "microbatches": {**MICROBATCHES, "momentum": 0.5, "weight_decay": 0.05},
     "microbatches, AUTO-S": {**MICROBATCHES, "microbatch_mixup": "alone", "clipping": "auto-s"},

@@ -16,7 +16,7 @@ from dpmix.files import read_json
 from dpmix.models.encoder import Encoder
 from dpmix.models.features import Featurizer
 from dpmix.privacy.noise import SeededNoise
-from dpmix.training import heads as heads_module
+from dpmix.training import embedded_views
 from dpmix.training.data import load_data
 from dpmix.training.heads import Head, Method, train_methods
 from dpmix.training.inputs import experiment_of
@@ -147,8 +147,8 @@ def test_runs_by_person_share_among_themselves(world: World) -> None:
     check(list(runs))
 
 
-def encoded(monkeypatch: pytest.MonkeyPatch, artefacts: list[Artefact]) -> int:
-    """How many images pass through the encoder while these are made."""
+def encoded(monkeypatch: pytest.MonkeyPatch, artefacts: list[Artefact], kept_bytes: float = 0) -> int:
+    """How many images pass through the encoder while these are made, by default without crops that are kept."""
     images, real = 0, Encoder.__call__
 
     def counted(self: Encoder, given: Any) -> Any:
@@ -158,7 +158,7 @@ def encoded(monkeypatch: pytest.MonkeyPatch, artefacts: list[Artefact]) -> int:
 
     with monkeypatch.context() as patch:
         patch.setattr(Encoder, "__call__", counted)
-        make(artefacts, "demo")
+        make(artefacts, "demo", Execution(kept_bytes=kept_bytes))
     return images
 
 
@@ -191,7 +191,7 @@ def test_a_release_shares_nothing(world: World, monkeypatch: pytest.MonkeyPatch)
     def never(*_: Any, **__: Any) -> Any:
         raise AssertionError("a release was made of shared views")
 
-    monkeypatch.setattr(heads_module, "make_union_views", never)
+    monkeypatch.setattr(embedded_views, "make_union_views", never)
     (outcome,) = train_methods(methods[:1], Featurizer(blocks))
     assert outcome.seconds is None
 
@@ -230,7 +230,7 @@ def test_where_memory_runs_out_nothing_else_changes(world: World, monkeypatch: p
     runs: list[Artefact] = list(methods_of(world)[1:4])
     make(runs, "demo")
     expected = [content(one.path("demo")) for one in runs]
-    real = heads_module.make_union_views
+    real = embedded_views.make_union_views
 
     def limited(private: Any, units: Any, *args: Any, **kwargs: Any) -> Any:
         if len(units) > 6:
@@ -238,7 +238,7 @@ def test_where_memory_runs_out_nothing_else_changes(world: World, monkeypatch: p
         return real(private, units, *args, **kwargs)
 
     with monkeypatch.context() as patch:
-        patch.setattr(heads_module, "make_union_views", limited)
+        patch.setattr(embedded_views, "make_union_views", limited)
         make(runs, "demo")
     said = read_json(runs[0].path("demo"))["execution"]
     assert said["halved_to"] <= 6
@@ -252,7 +252,7 @@ def test_of_the_time_each_has_the_share_of_its_views(world: World) -> None:
     runs = [world.experiment(method=name, **METHODS[name]) for name in ("self-aug", "dp-mix-self", "unmixed")]
     plan = plan_for(runs[0].plan())
     methods = [Method(run, load_data(run, "demo"), [Head(plan, 1.0, "a")]) for run in runs]
-    outcomes: list[Outcome] = train_methods(methods, Featurizer(blocks))
+    outcomes: list[Outcome] = train_methods(methods, Featurizer(blocks), kept_bytes=0)
     seconds = [outcome.seconds or math.nan for outcome in outcomes]
     # Two base views; two mixtures beside them; and two base views and one of D, of which four are copies.
     assert [one / seconds[0] * 2 for one in seconds] == pytest.approx([2, 4, 3])

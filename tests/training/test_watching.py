@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from dpmix.artefacts.experiment import Experiment
+from dpmix.errors import PrivacyError
 from dpmix.execution import Execution
 from dpmix.files import read_json
 from dpmix.training.runner import make
@@ -19,12 +20,19 @@ class Told:
     def __init__(self, stop: int | None = None) -> None:
         self.steps: list[tuple[int, int]] = []
         self.epochs: list[tuple[int, list[float]]] = []
+        self.kept: list[tuple[str, int]] = []
         self.stop = stop
 
     def step(self, step: int, steps: int) -> None:
         if step == self.stop:
             raise KeyboardInterrupt
         self.steps.append((step, steps))
+
+    def restored(self, step: int) -> None:
+        self.kept.append(("restored", step))
+
+    def saved(self, step: int) -> None:
+        self.kept.append(("saved", step))
 
     def epoch(self, epoch: int, accuracies: Sequence[float]) -> None:
         self.epochs.append((epoch, list(accuracies)))
@@ -67,3 +75,18 @@ def test_a_run_that_is_ended_from_there_goes_on_from_its_checkpoint(world: World
     run = made(world, kind, second, release=True)
     steps = read_json(run.path("demo"))["steps"]["executed"]
     assert [step for step, _ in first.steps + second.steps] == list(range(steps))
+    assert first.kept == [("saved", 1), ("saved", 2), ("saved", 3)]
+    assert second.kept == [("restored", 3)]
+
+
+def test_a_checkpoint_that_is_refused_from_there_trains_nothing(world: World, kind: str) -> None:
+    class Refusing(Told):
+        def restored(self, step: int) -> None:
+            raise PrivacyError(f"it says {step}")
+
+    with pytest.raises(KeyboardInterrupt):
+        made(world, kind, Told(stop=3), release=True, every=0.0)
+    refusing = Refusing()
+    with pytest.raises(PrivacyError, match=r"is not of this run \(it says 3\); delete it, and the run starts afresh"):
+        made(world, kind, refusing, release=True)
+    assert refusing.steps == []

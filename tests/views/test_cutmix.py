@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dpmix.data.images import Images
 from dpmix.random import KeyedRandom
-from dpmix.views import mixtures
+from dpmix.views import mixing_modes
 from dpmix.views.mixing import cut, make_views
 from dpmix.views.settings import ViewSettings
 from tests.views.small_sets import SIDE, view_settings, views_of
@@ -89,7 +89,7 @@ def test_boxes_are_keyed_and_independent():
     same = cut_of_marked(300)[0]
     assert torch.equal(views.images, same.images)
     equal = np.full((500, 2), 0.75)
-    steps = [mixtures._draw_boxes(KeyedRandom(1, step, np.arange(500)), "lambda", equal, 9, 9) for step in range(2)]
+    steps = [mixing_modes._draw_boxes(KeyedRandom(1, step, np.arange(500)), "lambda", equal, 9, 9) for step in range(2)]
     corners = np.concatenate(steps, axis=1)[..., [0, 2]].reshape(500, 8)
     others = np.corrcoef(corners.T)[~np.eye(8, dtype=bool)]
     assert np.abs(others).max() < 0.2

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from dpmix.artefacts.base import Artefact
-from dpmix.build import build_target
 from dpmix.catalogue.catalogue import Catalogue
 from dpmix.params.read import read
+from dpmix.targets import build_target
 
 PARAMS = Path("params.yaml")
 

@@ -33,7 +33,7 @@ for number, words in enumerate(json.load(sys.stdin)):
 """
 
 # Calls that need a file or a table that their page has one write, or that plan nothing.
-OTHER = ("mine.yaml", "my-params.yaml", "table_my_clipping", "--unlock", "--touch", "--lint")
+OTHER = ("mine.yaml", "my-params.yaml", "table_my_clipping", "--unlock", "--touch", "--lint", "--profile generic")
 TARGET = re.compile(r"(table|figure)\w+|all_\w+|report|claims")
 
 
@@ -60,7 +60,11 @@ def documented(repository: Path) -> Iterator[str]:
 def groups(catalogue: Catalogue, artefacts: list[Artefact]) -> int:
     """How many processes train and measure these, each what it may share."""
     shares = [one.job_share() for one in artefacts if not one.path("").is_relative_to("data")]
-    apart = {"stream": lambda share: share.stream, "model": lambda share: share.seed}[catalogue.spec.bundle.by]
+    apart = {
+        "stream": lambda share: share.stream,
+        "images": lambda share: share.images or share.stream,
+        "model": lambda share: share.seed,
+    }[catalogue.spec.bundle.by]
     return len({(share.work, share.model, apart(share)) for share in shares})
 
 

@@ -1,4 +1,4 @@
-"""`docs/own-images`: its params, from private folders to a model in other hands, with small networks and images."""
+"""`docs/own-images/grids.md`: its params, from private folders to a model in other hands, with small networks."""
 
 import csv
 import dataclasses
@@ -7,10 +7,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import yaml
-from PIL import Image
 
 from dpmix.artefacts.experiment import Experiment, Selection
 from dpmix.catalogue.catalogue import Catalogue
@@ -20,20 +18,11 @@ from dpmix.files import read_json
 from dpmix.models import small_encoders
 from dpmix.params.read import parse, read
 from dpmix.params.specs import DiffusionSpec
+from tests.own.drawn import draw
 from tests.workflow.in_process import make_table_3, outputs
 
 pytestmark = pytest.mark.filterwarnings("ignore")
-COLOURS = {"bile": (60, 200, 60), "blood": (200, 60, 60), "water": (60, 60, 200)}
 DOCS = "docs/own-images"
-
-
-def draw(folder: Path, per_class: int, seed: int) -> None:
-    random = np.random.default_rng(seed)
-    for name, colour in COLOURS.items():
-        (folder / name).mkdir(parents=True)
-        for index in range(per_class):
-            pixels = np.clip(random.normal(colour, 60, (20, 24, 3)), 0, 255).astype(np.uint8)
-            Image.fromarray(pixels).save(folder / name / f"{index}.png")
 
 
 @pytest.fixture
@@ -109,12 +98,14 @@ def test_a_release_with_a_rate_from_private_images_is_refused(raw: dict[str, Any
         Catalogue(parse(raw), "release")
 
 
-def test_the_text_names_files_and_commands_that_are_there(repository: Path) -> None:
-    text = (repository / DOCS / "README.md").read_text(encoding="utf-8")
-    commands, targets = re.findall(r"^dpmix (\w+)", text, flags=re.MULTILINE), re.findall(r"\]\(([^)#]+)", text)
-    assert {"check", "classify"} <= set(commands)
+@pytest.mark.parametrize("page", ["README.md", "grids.md", "model.md"])
+def test_the_text_names_files_and_commands_that_are_there(repository: Path, page: str) -> None:
+    text = (repository / DOCS / page).read_text(encoding="utf-8")
+    commands, targets = re.findall(r"^dpmix (\w+)", text, flags=re.MULTILINE), re.findall(r"\]\(([^):#]+)[)#]", text)
+    used = {"README.md": {"check", "train"}, "grids.md": {"check", "classify"}, "model.md": {"evaluate", "export"}}
+    assert used[page] <= set(commands)
     assert targets
     for command in commands:
-        assert (repository / "dpmix/cli" / f"{command}.py").is_file() or command == "check"
+        assert (repository / "dpmix/cli" / f"{command}.py").is_file()
     for target in targets:
         assert (repository / DOCS / target).exists()

@@ -1,11 +1,13 @@
 """Snakemake and dpmix read the same params, whatever their form, and refuse the same."""
 
 import ast
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dpmix.errors import ParamsError, naming
 from dpmix.params.read import load_yaml, read
 from tests.workflow.test_workflow import REDUCED, Clone, new_clone
 
@@ -71,7 +73,54 @@ def test_a_form_that_is_refused_is_the_same_line_as_of_dpmix(clone: Clone, text:
     assert words in line
 
 
+# What Snakemake's own reader ends at, with words of its own or with a traceback.
+OF_NO_READER: dict[str, tuple[bytes, str]] = {
+    "not UTF-8": (BARE.replace("digits, source", "d\xe9, source").encode("latin-1", "replace"), " is not UTF-8 but "),
+    "nothing": (b"# later\n", ": the file is empty; get the project's parameters back"),
+    "a tab": (
+        BARE.replace("  demo:", "\tdemo:").encode(),
+        " is not valid YAML: a tab stands where only spaces can (line ",
+    ),
+    "a circle": (BARE.replace("figures: {}", "figures: &all { 1: *all }").encode(), "figures.1: it contains itself; "),
+    "5,000 digits": (
+        BARE.replace("epochs: 6", f"epochs: {5000 * '9'}").encode(),
+        f"YAML: {40 * '9'} is no number (line ",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", OF_NO_READER)
+def test_a_file_that_snakemake_cannot_read_is_the_same_line(clone: Clone, kind: str) -> None:
+    content, words = OF_NO_READER[kind]
+    (clone.folder / "own.yaml").write_bytes(content)
+    (line,) = clone("--dry-run", "table2", "--configfile", "own.yaml", fails=True).splitlines()
+    with pytest.raises(ParamsError) as caught, naming("own.yaml"):
+        read(clone.folder / "own.yaml")
+    assert line == f"error: {caught.value}".replace(f"{clone.folder}/", "")
+    assert words in line
+
+
+def test_what_is_no_file_of_params_is_one_line_with_snakemakes_option(clone: Clone) -> None:
+    os.mkfifo(clone.folder / "pipe")
+    said = {
+        "lost.yaml": "lost.yaml does not exist; run from the repository's root or pass --configfile",
+        "workflow": "workflow cannot be read (Is a directory); pass a YAML file by --configfile",
+        "pipe": "pipe is a pipe, which is read once, and each job reads the params; give a file",
+    }
+    for name, line in said.items():
+        assert clone("--dry-run", "table2", "--configfile", name, fails=True) == f"error: {line}\n"
+
+
 def test_two_files_are_refused(clone: Clone) -> None:
     (clone.folder / "own.yaml").write_text(BARE, encoding="utf-8")
     (line,) = clone("--dry-run", "table2", "--configfile", "params.yaml", "own.yaml", fails=True).splitlines()
     assert line == "error: --configfile names several files, params.yaml, own.yaml; name one, which has all"
+
+
+def test_braces_in_the_path_of_the_checkout_are_one_line_and_the_remedy_works(clone: Clone) -> None:
+    folder, clone.folder = clone.folder, clone.folder.with_name("a {b}")
+    folder.rename(clone.folder)
+    (line,) = clone("--dry-run", "table2", fails=True).splitlines()
+    assert line == f"error: braces in {clone.folder}/workflow are names to Snakemake; rename that folder"
+    clone.folder = clone.folder.rename(folder)
+    assert "run-tiny-wrn" in clone("--dry-run", "table2")

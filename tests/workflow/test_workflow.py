@@ -474,7 +474,7 @@ def test_a_broken_file_is_one_line_that_says_where(copy: Clone) -> None:
     assert re.search(r"\(line \d+, column \d+\)", line)
     (copy.folder / "params.yaml").unlink()
     (line,) = copy("table2", fails=True).splitlines()
-    assert line == "error: params.yaml does not exist; run from the repository's root or pass --params"
+    assert line == "error: params.yaml does not exist; run from the repository's root or pass --configfile"
 
 
 def test_only_the_scale_is_set_on_the_command_line(copy: Clone) -> None:

@@ -127,8 +127,7 @@ def test_without_network_it_says_which_file_to_put_where(
     def offline(*arguments: Any, **options: Any) -> Any:
         raise OSError("no route to host")
 
-    monkeypatch.setattr("open_clip.pretrained.hf_hub_download", offline)
-    monkeypatch.setattr("timm.models._hub.hf_hub_download", offline)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", offline)
     with pytest.raises(DataError, match=repository) as caught:
         fetch(architecture, pretrained, tmp_path / "out")
     assert str(tmp_path / "out.safetensors") in str(caught.value)

@@ -4,27 +4,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
 
 from dpmix.artefacts.data import EncoderModel
 from dpmix.errors import DataError, ParamsError
 from dpmix.models.encoder_files import load_encoder
 from dpmix.models.libraries.open_clip import save_open_clip
 from dpmix.models.libraries.timm import save_timm
-from dpmix.own.encoders import encoder
+from dpmix.own.choices.encoders import encoder
 from dpmix.params.models import EncoderSpec
-from tests.models.conftest import PREPROCESS, VISION, build
+from tests.models.conftest import PREPROCESS, VISION, backbone, build
 
 pytestmark = pytest.mark.filterwarnings("ignore")
-
-
-def backbone(seed: int = 0) -> nn.Module:
-    import timm
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model: nn.Module = timm.create_model("test_vit", num_classes=0).eval()
-    return model
 
 
 @pytest.fixture

@@ -1,26 +1,16 @@
 """timm's backbones: fetched, put there by hand, or answered with what to do."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from torch import nn
 
+from dpmix import network
 from dpmix.errors import DataError
 from dpmix.models.encoder_files import load_encoder
-from tests.models.conftest import fetch
+from tests.models.conftest import backbone, fetch
 
 pytestmark = pytest.mark.filterwarnings("ignore")
-
-
-def backbone(seed: int = 0) -> nn.Module:
-    import timm
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model: nn.Module = timm.create_model("test_vit", num_classes=0).eval()
-    return model
 
 
 def test_a_backbone_of_timm_by_params_is_fetched_and_read_without_network(
@@ -74,31 +64,37 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_a_download_that_breaks_off_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("weights", ["r160_in1k", "augreg_in21k"])
+def test_weights_come_from_the_hub_or_by_hand(weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also those that timm reads by a function of its own where they are in their publisher's format."""
     import timm
+    from safetensors.torch import save_file
 
-    create, attempts = timm.create_model, []
+    architecture = {"r160_in1k": "test_vit", "augreg_in21k": "vit_tiny_patch16_224"}[weights]
+    assert bool(timm.get_pretrained_cfg(f"{architecture}.{weights}").custom_load) == (weights == "augreg_in21k")
+    model = timm.create_model(architecture, num_classes=0)
+    save_file(model.state_dict(), tmp_path / "put.safetensors")
+    save_file(model.state_dict(), tmp_path / "given.safetensors")
+    asked = []
 
-    def flaky(*arguments: Any, **options: Any) -> nn.Module:
-        attempts.append(1)
-        if len(attempts) < 3:
-            raise RuntimeError("cannot load") from ConnectionResetError("reset")
-        model: nn.Module = create("test_vit", num_classes=0)
-        return model
+    def given(repository: str, name: str) -> str:
+        asked.append((repository, name))
+        if len(asked) == 1:
+            raise ConnectionResetError("reset")
+        return str(tmp_path / "given.safetensors")
 
-    monkeypatch.setattr(timm, "create_model", flaky)
-    fetch("timm/test_vit", "r160_in1k", tmp_path / "out")
-    assert len(attempts) == 3
-    monkeypatch.undo()
-    assert load_encoder(tmp_path / "out").dim == 64
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", given)
+    monkeypatch.setattr(network, "PAUSES", (0.0,))
+    for out in ("fetched", "put"):
+        fetch(f"timm/{architecture}", weights, tmp_path / out)
+        assert load_encoder(tmp_path / out).dim == model.num_features
+    assert asked == 2 * [(f"timm/{architecture}.{weights}", "model.safetensors")]
 
 
 def test_a_full_disk_during_a_download_is_no_missing_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import timm
-
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(timm, "create_model", full)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", full)
     with pytest.raises(DataError, match=r"no space left for the weights of .*/out; free some and run the same command"):
         fetch("timm/test_vit", "r160_in1k", tmp_path / "out")

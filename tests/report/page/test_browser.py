@@ -1,75 +1,15 @@
 """The page in a browser, without a network: no error, nothing too wide, level AA, and every control by keyboard."""
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dpmix.report.page.build import build
 from tests.needs import CHROMIUM, needs
-from tests.report.made_runs import lay
+from tests.report.page.window import AA, THEMES, WIDTHS, Opened
 
 pytestmark = [pytest.mark.slow, needs(CHROMIUM, shutil.which("chromium") is not None)]
-
-WIDTHS, THEMES = (360, 768, 1280, 1920), ("light", "dark")
-AA = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}
-# Chromium asks its maker for updates, which no page of ours should wait for.
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync"]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> str:
-    """The page of the demo: runs with numbers of their own, the claims and figures of the reference."""
-    folder = tmp_path_factory.mktemp("page")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        catalogue = lay(folder, repository)
-        reference = repository / "results" / "reference" / "demo"
-        shutil.copytree(reference / "figures", "results/demo/figures")
-        shutil.copy(reference / "claims.json", "results/demo")
-        return build(Path("results/demo"), folder / "index.html", catalogue).as_uri()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as driver:
-        yield driver.chromium.launch(executable_path=shutil.which("chromium"), args=QUIET)
-
-
-class Opened:
-    """A page in a window of its own, and whatever it complained of or asked the network for."""
-
-    def __init__(self, browser: Any, url: str, width: int = 1280, theme: str = "light", **options: Any) -> None:
-        self.window = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme, **options)
-        self.page = self.window.new_page()
-        self.page.set_default_timeout(240_000)  # other processes may run beside
-        self.said: list[str] = []
-        self.page.on("console", lambda message: self.said.append(message.text))
-        self.page.on("pageerror", lambda error: self.said.append(str(error)))
-        self.page.on("request", lambda asked: asked.url.startswith(("http", "ws")) and self.said.append(asked.url))
-        self.page.goto(url)
-
-    def __enter__(self) -> "Opened":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.window.close()
-
-    def scrolled(self) -> "Opened":
-        """Every picture has been in sight, and is drawn."""
-        for figure in self.page.locator("figure.chart").all():
-            figure.scroll_into_view_if_needed()
-            figure.locator("svg.live").wait_for()
-        return self
-
-    def visible(self) -> int:
-        """How many cells show something."""
-        return self.page.locator("section.table tbody tr:not([hidden]) td[data-cell]:not(.off) button.open").count()
 
 
 @pytest.mark.parametrize("theme", THEMES)
@@ -123,6 +63,29 @@ def test_four_panels_stand_two_by_two_and_fill_their_card(browser: Any, url: str
         assert max(right for _, _, right in panels) > 0.85
 
 
+@pytest.mark.parametrize("width", [360, 768, 1280, 1920, 2560])
+def test_pictures_are_drawn_for_the_width_that_they_have(browser: Any, url: str, width: int) -> None:
+    """A picture that is shrunk to fit has words that are too small to read."""
+    with Opened(browser, url, width) as opened:
+        opened.scrolled()
+        shrunk = opened.page.evaluate("""
+            () => [...document.querySelectorAll("svg.live")].map(one => [
+              one.closest("figure").dataset.chart, one.getBoundingClientRect().width / one.getAttribute("width"),
+            ]).filter(([, share]) => share < 0.93)
+        """)
+        assert shrunk == []
+
+
+def test_where_claims_have_no_room_for_labels_beside_their_intervals_these_stand_above(browser: Any, url: str) -> None:
+    for width, share in ((360, 0.8), (1280, 0.4)):
+        with Opened(browser, url, width) as opened:
+            picture = opened.page.locator("header figure[data-chart=claims]")
+            picture.scroll_into_view_if_needed()
+            picture.locator("svg.live").wait_for()
+            plot = picture.locator("g.mark-group.role-scope path.background").first.bounding_box()["width"]
+            assert plot > share * picture.bounding_box()["width"]
+
+
 def test_it_answers_within_a_second_and_is_small(browser: Any, url: str) -> None:
     from urllib.parse import unquote, urlparse
 
@@ -153,7 +116,7 @@ def test_a_filter_changes_what_is_shown_and_survives_a_reload(browser: Any, url:
         opened.page.locator("select[name=epsilon]").select_option("2")
         few = opened.visible()
         assert 0 < few < some
-        assert "dataset=digits" in opened.page.url
+        opened.page.wait_for_url("**dataset=digits**")
         opened.page.reload()
         assert opened.visible() == few
         assert opened.page.locator("select[name=dataset]").input_value() == "digits (300)"
@@ -198,7 +161,7 @@ def test_a_cell_opens_by_keyboard_says_what_is_behind_it_and_gives_the_focus_bac
                        "differentially private with ε", "an abacus", "torch 2.13.0"):  # fmt: skip
             assert wanted.lower() in said.lower()
         assert dialog.locator("svg circle").count() == 3
-        assert "cell=table3" in opened.page.url
+        opened.page.wait_for_url("**cell=table3**")
         opened.page.reload()
         assert opened.page.locator("dialog[open]").is_visible()
         opened.page.keyboard.press("Escape")
@@ -243,13 +206,49 @@ def test_a_table_is_copied(browser: Any, url: str, tmp_path: Path) -> None:
         assert opened.page.evaluate("navigator.clipboard.readText()").count("\\begin{table}") == 1
 
 
-def test_it_prints(browser: Any, url: str) -> None:
-    with Opened(browser, url) as opened:
-        opened.page.emulate_media(media="print")
-        assert opened.page.locator("nav").is_hidden()
-        assert opened.page.locator("form.filters").is_hidden()
+# A4 with margins of 12 mm, in CSS pixels.
+PAPER = {"width": 703, "height": 1032}
+TOO_LARGE = """([width, height]) => [...document.querySelectorAll("main :is(figure, .card, .claim, img, table)")]
+  .map(one => [one, one.getBoundingClientRect()]).filter(([one, {right, height: tall}]) =>
+    one.checkVisibility() && (right > width + 1 || (tall > height && !one.matches("table"))))
+  .map(([one]) => one.outerHTML.slice(0, 150))"""
+KEPT = """() => [...document.querySelectorAll("main :is(.box, .card, figure, .claim, tr, .tools)")]
+  .filter(one => one.checkVisibility() && getComputedStyle(one).breakInside !== "avoid").length"""
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_it_prints_on_white_without_controls_each_part_whole_and_as_wide_as_the_paper(
+    browser: Any, url: str, theme: str
+) -> None:
+    with Opened(browser, url, theme=theme) as opened:
+        opened.page.locator("header figure[data-chart=table3] svg.live").wait_for()
+        opened.page.set_viewport_size(PAPER)
+        opened.page.emulate_media(media="print", color_scheme=theme)
+        opened.page.evaluate("dispatchEvent(new Event('beforeprint'))")
+        assert opened.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+        for hidden in ("nav", "form.filters", ".copy", ".skip", "details:not([open])", ".downloads"):
+            assert opened.page.locator(f"{hidden}:visible").count() == 0, hidden
         assert opened.page.locator("#table3 table").is_visible()
+        assert opened.page.locator("svg.live").count() == 0
+        assert opened.page.locator("figure.chart .drawn > svg:visible").count() > 15
+        assert opened.page.evaluate(TOO_LARGE, list(PAPER.values())) == []
+        assert opened.page.evaluate(KEPT) == 0
+        assert "underline" in opened.page.locator(".facts a").first.evaluate(
+            "one => getComputedStyle(one).textDecoration"
+        )
+        opened.page.evaluate("dispatchEvent(new Event('afterprint'))")
+        assert opened.page.locator("header figure[data-chart=table3] svg.live").count() == 1
         assert opened.page.pdf().startswith(b"%PDF")
+
+
+def test_what_filters_leave_is_printed(browser: Any, url: str) -> None:
+    with Opened(browser, url) as opened:
+        opened.page.locator("select[name=model]").select_option("Tiny ViT")
+        opened.page.wait_for_function(
+            "!document.querySelector('header figure[data-chart=table3]').textContent.includes('ConvNeXt')"
+        )
+        opened.page.evaluate("dispatchEvent(new Event('beforeprint'))")
+        assert opened.page.locator("header figure[data-chart=table3] svg.live").count() == 1
 
 
 def test_the_network_is_not_there_to_be_asked(browser: Any, url: str) -> None:

@@ -1,4 +1,5 @@
 import base64
+import os
 import re
 import shutil
 from dataclasses import replace
@@ -8,10 +9,12 @@ from urllib.parse import unquote
 
 import pytest
 
+from dpmix.catalogue.jobs import jobs
 from dpmix.errors import DataError
 from dpmix.report.page.build import build
 from dpmix.tables.captions import FIGURES
 from dpmix.tables.render import write
+from tests.report.made_runs import lay
 from tests.report.made_up import PIXEL, Page, results, table
 
 
@@ -77,7 +80,7 @@ def test_each_figure_has_its_own_picture_words_and_command(tmp_path: Path) -> No
         assert about[number] in str(picture["alt"])
         words = " ".join(found.words[anchor].split())
         assert f"Figure {number} {title} {caption.replace('_', '')} " in words
-        assert f"Make it again: snakemake --cores all {anchor}" in words
+        assert f"Made by: snakemake --cores all {anchor}" in words
     assert set(found.pictures) == {"views-title", "figure1", "figure2"}
 
 
@@ -96,7 +99,7 @@ def test_each_table_has_its_own_numbers_words_and_footers(tmp_path: Path) -> Non
         # On the page the paper's value stands below.
         below = "Cells: this run, mean (sample standard deviation over seeds); below it, the paper, as printed."
         assert f"{below} Seeds: 1. Largest ε executed: 0.990. A <note>. " in words
-        assert f"Make it again: snakemake --cores all --config scale=paper -- {anchor}" in words
+        assert f"Made by: snakemake --cores all --config scale=paper -- {anchor}" in words
 
 
 def test_only_a_picture_with_intervals_says_what_its_lines_are(tmp_path: Path, repository: Path) -> None:
@@ -180,3 +183,53 @@ def test_a_broken_table_is_named(tmp_path: Path) -> None:
     (root / "tables" / "table2.json").write_text("{}")
     with pytest.raises(DataError, match=r"table2\.json"):
         build(root, root / "index.html")
+
+
+def test_of_an_empty_scale_the_first_screen_says_so_and_how_to_go_on(
+    tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    catalogue = lay(tmp_path, repository, "12")
+    shutil.rmtree("results")
+    text = build(Path("results/demo"), tmp_path / "index.html", catalogue).read_text(encoding="utf-8")
+    first = text.partition('<header class="first">')[2].partition("</header>")[0]
+    assert "Nothing is measured yet." in first
+    assert "<code>snakemake --cores all all_tables all_figures report</code>" in first
+    assert "In short" not in first
+
+
+def test_a_cell_says_how_many_of_its_runs_are_done(
+    tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    catalogue = lay(tmp_path, repository, "12")
+    some, none, damaged, _ = catalogue.cells("12")
+    Path(catalogue.path(some.artefacts[0])).unlink()
+    for artefact in none.artefacts:
+        Path(catalogue.path(artefact)).unlink()
+    Path(catalogue.path(damaged.artefacts[0])).write_text("{}", encoding="utf-8")
+    text = build(Path("results/demo"), tmp_path / "index.html", catalogue).read_text(encoding="utf-8")
+    section = text.partition('<section id="table12"')[2].partition("</section>")[0]
+    assert re.findall(r'class="state \w+">([^<]*)<', section) == ["2 of 3 done", "missing", "2 of 3 done, failed"]
+
+
+def test_the_last_failure_and_its_log_stand_on_the_first_screen(
+    tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    catalogue = lay(tmp_path, repository, "12")
+    every = jobs(catalogue, *{type(one): None for one in catalogue.artefacts.values()}, missing_only=False)
+    shown = [job for job in every if any(Path(path).exists() for path in job.paths)]
+    for number, job in enumerate(shown, 1):
+        for path in job.paths:
+            Path(path).unlink(missing_ok=True)
+        log = Path("logs", "train", f"{job.name}.log")
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text(f"error: <{number}> ran out\n", encoding="utf-8")
+        os.utime(log, (number, number))
+    text = build(Path("results/demo"), tmp_path / "index.html", catalogue).read_text(encoding="utf-8")
+    first = text.partition('<header class="first">')[2].partition("</header>")[0]
+    count = len(shown)
+    said = f"{count} job{'s' if count > 1 else ''} failed, the last with <code>error: &lt;{count}&gt; ran out</code>"
+    assert f"{said} in logs/train/{shown[-1].name}.log" in first
+    assert ("The others" in first) == (count > 1)
