@@ -14,4 +14,4 @@ for job in jobs_for(CanaryAttack):
         params:
             step=STEP,
         shell:
-            "python -m dpmix step attacks {output} {params.step} 2> >(tee {log} >&2)"
+            "python -m dpmix step attacks {output:q} {params.step} 2> >(tee {log:q} >&2)"

@@ -23,4 +23,4 @@ if JUDGED:
         params:
             step=STEP,
         shell:
-            "python -m dpmix step claims {params.step} 2> >(tee {log} >&2)"
+            "python -m dpmix step claims {params.step} 2> >(tee {log:q} >&2)"

@@ -11,8 +11,9 @@ from dpmix.artefacts.plan_file import PlanFile
 from dpmix.artefacts.published_privacy import PublishedPrivacy
 from dpmix.catalogue import stamps
 from dpmix.catalogue.catalogue import of_config
+from dpmix.catalogue.changed import refuse_changed
 from dpmix.catalogue.jobs import check_words, jobs, needed_for
-from dpmix.data import origin
+from dpmix.catalogue.release_splits import refuse_drawn_splits
 from dpmix.errors import DpmixError, one_line
 from dpmix.params.read import load_configuration
 from dpmix.params.registries import encoder_libraries
@@ -22,6 +23,12 @@ from snakemake.exceptions import WorkflowError
 
 # Jobs run the Python that runs Snakemake, also where no environment is activated.
 shell.prefix(f"export PATH={shlex.quote(os.path.dirname(sys.executable))}:$PATH; ")
+
+# Snakemake puts the path of a rule's environment into shell commands, where it takes braces for names.
+if "{" in str(workflow.basedir):
+    raise SystemExit(
+        f"error: braces in {workflow.basedir} are names to Snakemake; rename that folder"
+    )
 
 FILES = list(map(os.path.relpath, workflow.configfiles))
 PARAMS = FILES[-1]
@@ -80,9 +87,12 @@ def check_call(targets, words):
         return
     try:
         check_words(CATALOGUE, words, {rule.name for rule in workflow.rules})
-        # Images of which data were made here may have changed since; file times alone would not tell.
+        # What results were made of may be other images, or another encoder, since; file times alone would not tell.
         needed = needed_for(CATALOGUE, words if targets else [])
-        origin.check_all(map(os.path.dirname, needed))
+        refuse_drawn_splits(CATALOGUE)
+        refuse_changed(
+            map(CATALOGUE.artefacts.get, sorted(needed)), SCALE, CATALOGUE.params
+        )
     except DpmixError as error:
         raise SystemExit(f"error: {one_line(error)}") from None
 

@@ -13,7 +13,7 @@ rule images:
     params:
         step=STEP,
     shell:
-        "python -m dpmix step images {output} {params.step} 2> >(tee {log} >&2)"
+        "python -m dpmix step images {output:q} {params.step} 2> >(tee {log:q} >&2)"
 
 
 rule encoder:
@@ -32,7 +32,7 @@ rule encoder:
     params:
         step=STEP,
     shell:
-        "python -m dpmix step encoder {output} {params.step} --threads {threads} 2> >(tee {log} >&2)"
+        "python -m dpmix step encoder {output:q} {params.step} --threads {threads} 2> >(tee {log:q} >&2)"
 
 
 rule inception:
@@ -46,4 +46,4 @@ rule inception:
     params:
         step=STEP,
     shell:
-        "python -m dpmix step inception {output} {params.step} 2> >(tee {log} >&2)"
+        "python -m dpmix step inception {output:q} {params.step} 2> >(tee {log:q} >&2)"

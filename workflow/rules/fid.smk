@@ -18,4 +18,4 @@ for job in jobs_for(Distance):
         params:
             step=STEP,
         shell:
-            "python -m dpmix step distances {output} {params.step} --threads {threads} 2> >(tee {log} >&2)"
+            "python -m dpmix step distances {output:q} {params.step} --threads {threads} 2> >(tee {log:q} >&2)"

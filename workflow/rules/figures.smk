@@ -28,7 +28,7 @@ for number in FIGURES:
             number=number,
             step=STEP,
         shell:
-            "python -m dpmix step figure {params.number} {params.step} 2> >(tee {log} >&2)"
+            "python -m dpmix step figure {params.number:q} {params.step} 2> >(tee {log:q} >&2)"
 
 
 rule all_figures:

@@ -16,4 +16,4 @@ rule report:
     params:
         step=STEP,
     shell:
-        "python -m dpmix step report {params.step} 2> >(tee {log} >&2)"
+        "python -m dpmix step report {params.step} 2> >(tee {log:q} >&2)"

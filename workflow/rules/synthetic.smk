@@ -10,7 +10,7 @@ rule diffusion_model:
     params:
         step=STEP,
     shell:
-        "python -m dpmix step diffusion {output} {params.step} --threads {threads} 2> >(tee {log} >&2)"
+        "python -m dpmix step diffusion {output:q} {params.step} --threads {threads} 2> >(tee {log:q} >&2)"
 
 
 rule synthetic:
@@ -30,7 +30,7 @@ rule synthetic:
     params:
         step=STEP,
     shell:
-        "python -m dpmix step synthetic {output} {params.step} --threads {threads} 2> >(tee {log} >&2)"
+        "python -m dpmix step synthetic {output:q} {params.step} --threads {threads} 2> >(tee {log:q} >&2)"
 
 
 rule synthetic_images:
@@ -50,4 +50,4 @@ rule synthetic_images:
     params:
         step=STEP,
     shell:
-        "python -m dpmix step synthetic-images {output} {params.step} 2> >(tee {log} >&2)"
+        "python -m dpmix step synthetic-images {output:q} {params.step} 2> >(tee {log:q} >&2)"

@@ -27,7 +27,7 @@ for target, name in TABLES.items():
             number=name,
             step=STEP,
         shell:
-            "python -m dpmix step table {params.number} {params.step} 2> >(tee {log} >&2)"
+            "python -m dpmix step table {params.number:q} {params.step} 2> >(tee {log:q} >&2)"
 
 
 rule all_tables:

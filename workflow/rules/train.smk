@@ -17,7 +17,7 @@ for job in jobs_for(PlanFile, PublishedPrivacy):
         params:
             step=STEP,
         shell:
-            "python -m dpmix step plans {output} {params.step} 2> >(tee {log} >&2)"
+            "python -m dpmix step plans {output:q} {params.step} 2> >(tee {log:q} >&2)"
 
 
 for job in jobs_for(Selection) + jobs_for(Experiment, GradientRecord):
@@ -42,7 +42,7 @@ for job in jobs_for(Selection) + jobs_for(Experiment, GradientRecord):
             launch=LAUNCH,
             step=STEP,
         shell:
-            "{params.launch} step train {output} {params.step} --threads {threads} 2> >(tee {log} >&2)"
+            "{params.launch} step train {output:q} {params.step} --threads {threads} 2> >(tee {log:q} >&2)"
 
 
 for job in jobs_for(ZeroShot):
@@ -65,4 +65,4 @@ for job in jobs_for(ZeroShot):
         params:
             step=STEP,
         shell:
-            "python -m dpmix step zero-shot {output} {params.step} --threads {threads} 2> >(tee {log} >&2)"
+            "python -m dpmix step zero-shot {output:q} {params.step} --threads {threads} 2> >(tee {log:q} >&2)"
