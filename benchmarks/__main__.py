@@ -15,12 +15,12 @@ from typing import NoReturn
 import torch
 from typing_extensions import override
 
-from benchmarks import cases, gpu, stream, union
+from benchmarks import cases, crops, gpu, stream, union
 from benchmarks.cases import Dense, NotInstalled, Problem, Step
 from benchmarks.measure import fastest, machine, memory_of, ratio, tell, times, write_table
 from dpmix.errors import DpmixError, suggestion
 
-STREAMS = {"stream": stream, "union": union}
+STREAMS = {"stream": stream, "union": union, "crops": crops}
 
 K = 34
 EIGHT, FOUR = Problem(8, K), Problem(4, K)
@@ -146,14 +146,17 @@ class _Parser(argparse.ArgumentParser):
 def main() -> None:
     parser = _Parser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
-        "what", nargs="?", choices=("clipping", "stream", "union"), default="clipping",
-        help="the gradient step, the stream that fine-tunes heads on a ViT-B-16, or one pass for several methods",
+        "what", nargs="?", choices=("clipping", *STREAMS), default="clipping",
+        help="the gradient step, the stream that fine-tunes heads on a ViT-B-16, one pass for several methods, or "
+        "crops that are kept",
     )  # fmt: skip
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--gpu", action="store_true", help="on the GPU, in bfloat16")
     which.add_argument("--memory", metavar="CASE", help="print one clipping case's peak memory in MiB")
     parser.add_argument("--rounds", type=_count, help="how often each case is timed, instead of the usual number")
-    parser.add_argument("--steps", type=_count, help="steps of the stream or the union, instead of the usual number")
+    parser.add_argument(
+        "--steps", type=_count, help="steps of the stream, the union or crops, instead of the usual number"
+    )
     options = parser.parse_args()
     if options.steps and options.what == "clipping":
         parser.error("--steps is for the stream: python -m benchmarks stream --steps N")

@@ -1,7 +1,7 @@
-"""`python -m benchmarks.epochs FEATURES`: what more epochs would gain if they cost nothing, beside no privacy at all.
+"""`python -m benchmarks.epochs FEATURES`: what more or fewer epochs are worth, beside no privacy at all.
 
-Private heads are trained as `benchmarks.learning_rate` does it, with the recipe's epochs and multiples of them, and the
-rule's rate. A logistic regression on the same features, without clipping and noise, is what the encoder allows.
+Private heads are trained as `benchmarks.learning_rate` does it, with parts and multiples of the recipe's epochs, and
+the rule's rate. A logistic regression on the same features, without clipping and noise, is what the encoder allows.
 """
 
 import argparse
@@ -13,23 +13,23 @@ from sklearn.linear_model import LogisticRegression
 
 from benchmarks import learning_rate as study
 from benchmarks.measure import tell
-from dpmix.own.learning_rate import learning_rate
-from dpmix.own.recipe import recipe
+from dpmix.own.choices.learning_rate import learning_rate
+from dpmix.own.choices.recipe import recipe
 from dpmix.privacy.plan import Plan
 from dpmix.training.learner import Member
 from dpmix.training.loop import train
 from dpmix.training.workers import ALONE
 
-TIMES = (1, 2, 4)
+TIMES = (0.5, 1, 2)
 
 COLUMNS = ("features", "N", "epochs", "T", "epsilon", "sigma", "rate", "accuracy")
 
 
 def rows_of(name: str, case: study.Case) -> list[list[str]]:
     """Rows of the table for one case: one for each number of epochs and ε, and one without privacy; see `COLUMNS`."""
-    size, views, width = case.train.shape
+    size, _, views, width = case.train.shape
     usual, rows = recipe(size, case.classes, 1.0), []
-    for epochs in (times * usual.epochs for times in TIMES):
+    for epochs in (round(times * usual.epochs) for times in TIMES):
         plans = [
             Plan.calibrated(
                 population=size, batch_size=usual.batch_size, epochs=epochs, clip_norm=usual.clip_norm,
@@ -42,7 +42,7 @@ def rows_of(name: str, case: study.Case) -> list[list[str]]:
         found = []
         for seed in study.SEEDS:
             outcomes = train(
-                study.Heads(case, members, views, seed), epochs=1, sampler=plans[0].sampler(seed),
+                study.Heads(case, members, seed), epochs=1, sampler=plans[0].sampler(seed),
                 noises=[plans[0].noise(seed)] * len(members), physical_batch=256, ema_decay=usual.ema_decay,
                 workers=ALONE, label=f"{name} {epochs} epochs seed {seed}", device="cpu",
             )  # fmt: skip
@@ -55,7 +55,7 @@ def rows_of(name: str, case: study.Case) -> list[list[str]]:
 
 def _without_privacy(case: study.Case) -> float:
     """Per cent correct of a logistic regression on the first view of each image, of strength 1."""
-    fitted = LogisticRegression(C=1.0, max_iter=300).fit(case.train[:, 0].float().numpy(), case.train_labels)
+    fitted = LogisticRegression(C=1.0, max_iter=300).fit(case.train[:, 0, 0].float().numpy(), case.train_labels)
     return 100 * float(fitted.score(case.test.numpy(), case.test_labels))
 
 

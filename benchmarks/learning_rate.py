@@ -4,7 +4,7 @@ Heads of all rates of a grid and of the rule, at several ε, are trained by the 
 computed before; the grid's best is chosen on the test images, which no user can do. FEATURES is a folder of NumPy
 archives, one for each data set and encoder, as `benchmarks.features` writes them:
 
-    train [N, V, d]   V views of each image, standardised by public data; a step takes K of them
+    train [N, R, K, d]   R sets of K views of each image, standardised by public data; a step takes one set
     test [M, d], train_labels [N], test_labels [M]
 
 Training images are in random order, so the first n of them are a smaller data set.
@@ -22,22 +22,22 @@ import torch
 from torch import Tensor
 
 from benchmarks.measure import tell
-from dpmix.own.learning_rate import learning_rate
-from dpmix.own.recipe import recipe
-from dpmix.own.signal import signal
+from dpmix.own.choices.learning_rate import learning_rate
+from dpmix.own.choices.recipe import recipe
+from dpmix.own.training.signal import signal
 from dpmix.privacy.linear_heads import append_one, head_clipped_sum
 from dpmix.privacy.plan import Plan
-from dpmix.random import KeyedRandom
 from dpmix.training.accuracy import percent_correct
 from dpmix.training.learner import Member, Sums
 from dpmix.training.loop import train
 from dpmix.training.workers import ALONE, Workers
 from dpmix.views.mixing import one_hot
+from dpmix.views.sets import sets_shown
 
 EPSILONS = (1.0, 2.0, 4.0, 8.0)
 
-# lr·C; every factor of 2 from 2^-6 to 2^10.
-GRID = tuple(2.0**power for power in range(-6, 11))
+# lr·C; every factor of 2 from 2^-3 to 2^8.
+GRID = tuple(2.0**power for power in range(-3, 9))
 
 SEEDS = (1, 2, 3)
 
@@ -48,7 +48,7 @@ COLUMNS = (
 
 
 class Case(NamedTuple):
-    """Features [N, V, d + 1] and [M, d + 1] with a constant 1, and labels."""
+    """Features [N, R, K, d + 1] and [M, d + 1] with a constant 1, and labels."""
 
     train: Tensor
     train_labels: np.ndarray
@@ -62,13 +62,13 @@ class Case(NamedTuple):
 
 
 class Heads:
-    """A `Learner` of linear heads on K of each image's V views, drawn anew at each step."""
+    """A `Learner` of linear heads on one of each image's sets of views at each step."""
 
-    def __init__(self, case: Case, members: Sequence[Member], views: int, seed: int) -> None:
+    def __init__(self, case: Case, members: Sequence[Member], seed: int) -> None:
         self.params = {"weights": torch.zeros(len(members), case.classes, case.test.shape[1])}
         self.members = members
         self.computed: Mapping[str, Any] = {}
-        self._case, self._views, self._seed = case, views, seed
+        self._case, self._seed = case, seed
         self._targets = one_hot(case.train_labels, case.classes)
         self._limits = torch.tensor([member.plan.clip_norm for member in members])
 
@@ -82,10 +82,8 @@ class Heads:
 
     def sums(self, units: np.ndarray, step: int) -> Sums:
         """See `Learner.sums`."""
-        there = self._case.train.shape[1]
-        draws = torch.from_numpy(KeyedRandom(self._seed, step, units).uniform("view", there))
-        chosen = draws.argsort(dim=1)[:, : self._views]
-        features = self._case.train[torch.from_numpy(units)[:, None], chosen].float()
+        shown = sets_shown(self._seed, step, units, self._case.train.shape[1])
+        features = self._case.train[torch.from_numpy(units), torch.from_numpy(shown)].float()
         targets = self._targets[units][:, None].expand(-1, features.shape[1], -1)
         total, norms = head_clipped_sum(features, targets, self.params["weights"], self._limits)
         return Sums({"weights": total}, (norms > self._limits[:, None]).sum(dim=1))
@@ -104,10 +102,10 @@ def load(path: Path, size: int | None = None) -> Case:
     return Case(append_one(train_features[:size]), labels[0], append_one(test.float()), labels[1])
 
 
-def rows_of(name: str, case: Case) -> list[list[str]]:
+def rows_of(name: str, case: Case, seeds: Sequence[int]) -> list[list[str]]:
     """Rows of the table for one case, one for each ε; see `COLUMNS`."""
-    size, there, width = case.train.shape
-    plans, views = _plans(size, case.classes), min(there, recipe(size, case.classes, 1.0).views)
+    size, _, views, width = case.train.shape
+    plans = _plans(size, case.classes)
     rules = [learning_rate(plan, views=views, classes=case.classes, dimension=width - 1) for plan in plans]
     members = [
         Member(plan, rate / plan.clip_norm)
@@ -116,9 +114,9 @@ def rows_of(name: str, case: Case) -> list[list[str]]:
     ]
     decay = recipe(size, case.classes, 1.0).ema_decay
     accuracies = []
-    for seed in SEEDS:
+    for seed in seeds:
         outcomes = train(
-            Heads(case, members, views, seed), epochs=1, sampler=plans[0].sampler(seed),
+            Heads(case, members, seed), epochs=1, sampler=plans[0].sampler(seed),
             noises=[plans[0].noise(seed)] * len(members), physical_batch=256, ema_decay=decay, workers=ALONE,
             label=f"{name} N = {size} seed {seed}", device="cpu",
         )  # fmt: skip
@@ -159,13 +157,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.learning_rate", description=__doc__)
     parser.add_argument("features", type=Path, help="folder of archives, from benchmarks.features")
     parser.add_argument("--sizes", type=int, nargs="*", help="smaller data sets to try, beside the whole")
+    parser.add_argument("--seeds", type=int, default=len(SEEDS), help="how many seeds to take the mean of")
     parser.add_argument("--only", default="", help="archives whose name has this in it")
     parser.add_argument("--out", type=Path, required=True, help="the CSV file to write")
     options = parser.parse_args()
     rows = []
     for path in sorted(one for one in options.features.glob("*.npz") if options.only in one.name):
         for size in options.sizes or [None]:
-            rows += rows_of(path.stem, load(path, size))
+            rows += rows_of(path.stem, load(path, size), SEEDS[: options.seeds])
             tell("\n".join(", ".join(row) for row in rows[-len(EPSILONS) :]))
     with options.out.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows([COLUMNS, *rows])

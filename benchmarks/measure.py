@@ -99,6 +99,23 @@ def machine() -> str:
     return re.sub(r"[^A-Za-z0-9.]+", "-", words).strip("-")
 
 
+def write_rates(name: str, seconds: Mapping[str, Sequence[float]], images: Mapping[str, int]) -> Mapping[str, float]:
+    """Write the median time of each case and its images per second as `results/NAME-<machine>.csv`.
+
+    Args:
+        name: of the comparison.
+        seconds: of each case, round by round.
+        images: of each case, in a round.
+
+    Returns:
+        The medians.
+    """
+    medians = {case: statistics.median(values) for case, values in seconds.items()}
+    rows = [[case, f"{median:.3f}", images[case], f"{images[case] / median:.1f}"] for case, median in medians.items()]
+    write_table(f"{name}-{machine()}", ["case", "seconds", "images", "images_per_second"], rows)
+    return medians
+
+
 def write_table(name: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """The table as `results/NAME.csv`, and on stdout in columns."""
     text = io.StringIO()

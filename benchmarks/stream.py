@@ -6,7 +6,6 @@ what a view costs.
 """
 
 import copy
-import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -15,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.measure import machine, ratio, tell, times, write_table
+from benchmarks.measure import ratio, tell, times, write_rates
 from dpmix.artefacts.experiment import Experiment
 from dpmix.catalogue.catalogue import Catalogue
 from dpmix.data.images import Images
@@ -58,7 +57,7 @@ class Recording:
     """An encoder that remembers how many images each call had."""
 
     def __init__(self, encoder: Encoder) -> None:
-        self._encoder, self.calls = encoder, list[int]()
+        self._encoder, self.calls, self.precision = encoder, list[int](), encoder.precision
 
     def __call__(self, images: Tensor) -> Tensor:
         """As the encoder."""
@@ -156,7 +155,8 @@ def cases(size: Size) -> Cases:
         recording.calls.clear()
         short = wanted.model_copy(update={"epochs": 1})
         these = heads(replace(size, steps=steps))
-        train_heads(short, these, data, Featurizer(recording), device=size.device, physical_batch=size.physical)
+        how = {"device": size.device, "physical_batch": size.physical, "kept_bytes": 0}
+        train_heads(short, these, data, Featurizer(recording), **how)
 
     def views() -> None:
         for call in recording.calls[1:]:
@@ -174,9 +174,7 @@ def run(size: Size, rounds: int) -> str:
     seconds = times(compared.steps, rounds, size.device, compared.warm_up)
     calls = compared.calls
     images = {STREAM: sum(calls), BARE: sum(calls), VIEWS: sum(calls[1:])}  # the first call is for the test images
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
-    rows = [[name, f"{medians[name]:.3f}", images[name], f"{images[name] / medians[name]:.1f}"] for name in seconds]
-    write_table(f"stream-{machine()}", ["case", "seconds", "images", "images_per_second"], rows)
+    medians = write_rates("stream", seconds, images)
     faster = ratio(seconds[BARE], seconds[VIEWS]) * images[VIEWS] / images[BARE]
     wanted = experiment()
     passes = wanted.dataset.train * compared.views * wanted.epochs + wanted.dataset.test

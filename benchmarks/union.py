@@ -2,17 +2,18 @@
 
 The methods are the four of the paper's Table 3 on CIFAR-10 (Mixed Ghost, Self-Aug, DP-Mix_Self, DP-Mix_Diff), with 4 ε
 and 10 learning rates each: 160 heads. As in `benchmarks.stream`, only the numbers of images are small, pixels are
-noise, and the encoder's weights are random. On a processor its own time is counted, as others may wait for it too.
+noise, and the encoder's weights are random. What is measured is a pass, so no features are kept. On a processor its own
+time is counted, as others may wait for it too.
 """
 
-import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
-from benchmarks.measure import machine, ratio, tell, times, write_table
+from benchmarks.measure import ratio, tell, times, write_rates
 from benchmarks.stream import NOISE_MULTIPLIERS, Recording, Size, bare, plan, random_encoder, random_images
 from dpmix.artefacts.experiment import Experiment
 from dpmix.catalogue.catalogue import Catalogue
@@ -80,18 +81,20 @@ def cases(size: Size) -> Cases:
     )
     data = TrainingData(private, evaluation, synthetic, synthetic)
 
+    how: dict[str, Any] = {"device": size.device, "physical_batch": size.physical, "kept_bytes": 0}
+
     def methods(steps: int) -> list[Method]:
         these = heads(replace(size, steps=steps))
         return [Method(one.model_copy(update={"epochs": 1}), data, these) for one in wanted]
 
     def one_pass(steps: int = size.steps) -> None:
         together.calls.clear()
-        train_methods(methods(steps), Featurizer(together), device=size.device, physical_batch=size.physical)
+        train_methods(methods(steps), Featurizer(together), **how)
 
     def each(steps: int = size.steps) -> None:
         apart.calls.clear()
         for method in methods(steps):
-            train_methods([method], Featurizer(apart), device=size.device, physical_batch=size.physical)
+            train_methods([method], Featurizer(apart), **how)
 
     def prepared() -> None:
         for count in together.calls:
@@ -116,9 +119,7 @@ def run(size: Size, rounds: int) -> str:
     seconds = times(compared.steps, rounds, size.device, compared.warm_up, clock)
     images = dict.fromkeys(seconds, sum(compared.calls)) | {ALONE: sum(compared.apart)}
     least = [min(two) for two in zip(seconds[BARE], seconds[FOLDED], strict=True)]
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
-    rows = [[name, f"{medians[name]:.3f}", images[name], f"{images[name] / medians[name]:.1f}"] for name in seconds]
-    write_table(f"union-{machine()}", ["case", "seconds", "images", "images_per_second"], rows)
+    write_rates("union", seconds, images)
     return (
         f"union/encoder = {ratio(seconds[UNION], least):.3f}"
         f"  apart/union = {ratio(seconds[ALONE], seconds[UNION]):.2f}"
