@@ -6,7 +6,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo picture reference cifar10 test test-portable lint format bench bench-stream mutants drill rehearsal lock clean
+.PHONY: help install demo picture reference cifar10 docs test test-portable lint format bench bench-stream mutants drill rehearsal lock clean
 
 CORES ?= all
 VENV := .venv
@@ -45,6 +45,7 @@ help:
 	@echo 'make reference  keep the finished demo as what later ones are compared with (for maintainers)'
 	@echo 'make picture   take the picture of the README again, with chromium (for maintainers)'
 	@echo 'make cifar10 IMAGES=<folder>   whether mixing helps on real CIFAR-10, from zip archives of images'
+	@echo 'make docs      docs/ as a site, in site/; it needs no network to be read'
 	@echo 'make test      lint and the whole test suite'
 	@echo 'make test-portable   its numeric part as on other processors: plain instructions, other numbers of threads'
 	@echo 'make lint      ruff, snakefmt, snakemake --lint, mypy'
@@ -142,6 +143,11 @@ cifar10: install
 	@echo
 	@$(BIN)/python -m dpmix agree results/cifar10
 
+# The theme says at each call until when it is maintained; docs/choices.md has that too.
+docs: install
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo 'The documentation: site/index.html'
+
 test: lint
 	@$(BIN)/python -m pytest -n 2
 
@@ -189,5 +195,5 @@ lock: install
 		pyproject.toml --output-file requirements.lock
 
 clean:
-	@rm -rf .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis .snakemake/log .snakemake/slurm_logs logs build dist
+	@rm -rf .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis .snakemake/log .snakemake/slurm_logs logs build dist site
 	@find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

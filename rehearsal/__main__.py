@@ -3,7 +3,7 @@
 1. **Faults.** Each download meets a fault of the server that lasts; each must end in one line, and nothing may count as
    done.
 2. **Downloads.** The same call again, with faults that pass: everything is fetched.
-3. **The grid.** The server is switched off, and Snakemake submits everything else to Slurm.
+3. **The grid.** The server answers nobody any more, and Snakemake submits everything else to Slurm.
 """
 
 import argparse
@@ -150,7 +150,7 @@ def rehearse(home: Path, cache: Path, stage: Stage, faults: bool = True) -> None
         if pickles:
             raise Failed(f"a pickle was asked for: {pickles[0]}")
         asked = len(hub.asked) + len(hub.objects.asked)
-        hub.faults.clear()
+        hub.silent = hub.objects.silent = True
         done = place.snakemake("--", "all", log="grid.log")
         if done.returncode:
             raise Failed(f"the grid failed:\n{done.stdout[-3000:]}\n{slurm.logs()}")

@@ -69,10 +69,15 @@ def _write_commands(folder: Path) -> None:
         script.chmod(0o755)
 
 
-def _write_configuration(folder: Path, cpus: int, memory_mb: int, gpus: int) -> None:
+def _write_configuration(folder: Path, cpus: int, memory_mb: int, gpus: int, hold_to_memory: bool) -> None:
     host = socket.gethostname().split(".")[0]
     controller, daemon = _free_ports(2)
     user = getpass.getuser()
+    # Without cgroups the memory of a job's processes is looked at every second.
+    memory = "JobAcctGatherType=jobacct_gather/none"
+    if hold_to_memory:
+        gather = {"Type": "jobacct_gather/linux", "Frequency": "task=1", "Params": "OverMemoryKill"}
+        memory = "\n".join(f"JobAcctGather{name}={value}" for name, value in gather.items())
     (folder / "slurm.conf").write_text(
         f"""\
 ClusterName=throwaway
@@ -94,7 +99,7 @@ TaskPlugin=task/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU_Memory
 AccountingStorageType=accounting_storage/none
-JobAcctGatherType=jobacct_gather/none
+{memory}
 MpiDefault=none
 ReturnToService=2
 SlurmdParameters=config_overrides
@@ -114,8 +119,17 @@ PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 
 
 @contextlib.contextmanager
-def cluster(folder: Path, *, cpus: int = 2, memory_mb: int = 64_000, gpus: int = 1) -> Iterator[Cluster]:
+def cluster(
+    folder: Path, *, cpus: int = 2, memory_mb: int = 64_000, gpus: int = 1, hold_to_memory: bool = False
+) -> Iterator[Cluster]:
     """Start a cluster under `folder` (an existing, empty folder), and stop it on leaving.
+
+    Args:
+        folder: where everything is.
+        cpus: of its node.
+        memory_mb: of its node, as Slurm is told.
+        gpus: pretended ones, at most four.
+        hold_to_memory: whether a job that takes more memory than it asked for is killed.
 
     Raises:
         RuntimeError: with the daemons' logs, if the node is not idle within 30 seconds.
@@ -126,7 +140,7 @@ def cluster(folder: Path, *, cpus: int = 2, memory_mb: int = 64_000, gpus: int =
     key = folder / "munge.key"
     key.touch(mode=0o600)
     key.write_bytes(secrets.token_bytes(128))
-    _write_configuration(folder, cpus, memory_mb, gpus)
+    _write_configuration(folder, cpus, memory_mb, gpus, hold_to_memory)
     running = Cluster(folder)
     _write_commands(running.commands)
     munge_files = [f"--{name}-file={folder}/munge.{name}" for name in ("key", "seed", "pid", "log")]
@@ -143,8 +157,10 @@ def cluster(folder: Path, *, cpus: int = 2, memory_mb: int = 64_000, gpus: int =
             if name == "munged":
                 _wait_for(lambda: (folder / "munge.socket").exists(), running, 10)
         _wait_for(lambda: "idle" in running.run("sinfo", "--noheader", "-o", "%T", check=False), running, 30)
-        yield running
-        running.run("scancel", "--user", getpass.getuser(), check=False)
+        try:
+            yield running
+        finally:  # jobs outlive the daemons
+            running.run("scancel", "--user", getpass.getuser(), check=False)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -1,5 +1,6 @@
 """What goes wrong with a server: each fault answers instead of it, `times` times or for ever."""
 
+import gzip
 import socket
 import time
 from dataclasses import dataclass, field
@@ -83,6 +84,41 @@ class Truncated(Fault):
     def answer(self, request: Request, content: Content) -> None:
         """Send the first part as if it were all."""
         request.answer(Content(content.read(0, int(content.size * self.share)), content.headers))
+
+
+@dataclass
+class Overstated(Fault):
+    """More bytes are announced than there are, and then the connection ends."""
+
+    more: int = 1000
+
+    def answer(self, request: Request, content: Content) -> None:
+        """Send all that there is."""
+        status, headers, start = request.part(content)
+        request.start(status, headers, content.size - start + self.more)
+        request.copy(content, start)
+        request.wfile.flush()
+        request.connection.shutdown(socket.SHUT_RDWR)
+
+
+@dataclass
+class Compressed(Fault):
+    """The file arrives compressed, whatever the client accepts, as some proxies send it."""
+
+    def answer(self, request: Request, content: Content) -> None:
+        """Send it compressed."""
+        request.answer(Content(gzip.compress(content.read()), {**content.headers, "Content-Encoding": "gzip"}))
+
+
+@dataclass
+class Circular(Fault):
+    """A redirect to where it comes from."""
+
+    heads: ClassVar[bool] = True
+
+    def answer(self, request: Request, content: Content) -> None:
+        """Send the redirect."""
+        request.answer(Content(b"", {**content.headers, "Location": request.path}, 302))
 
 
 @dataclass

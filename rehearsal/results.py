@@ -2,9 +2,16 @@
 
 import json
 import re
+import time
 from pathlib import Path
 
 from rehearsal.scale import NAME
+
+# Lines of a log of Snakemake.
+_MOMENT = re.compile(r"\[(\w{3} \w{3} [ \d]\d [\d:]{8} \d{4})\]")
+_RULE = re.compile(r"(?:local)?rule (\S+):")
+_JOB = re.compile(r" +jobid: (\d+)")
+_FINISHED = re.compile(r"Finished jobid: (\d+) ")
 
 
 class Failed(Exception):
@@ -53,18 +60,22 @@ def check_results(folder: Path) -> dict[str, int]:
 
 
 def times(folder: Path) -> list[tuple[str, int, float, float]]:
-    """For each rule its jobs, their seconds together, and the longest one's, from what Snakemake keeps of them."""
+    """For each rule its jobs, their seconds together, and the longest one's, from Snakemake's logs.
+
+    A job's seconds are those from when Snakemake started or submitted it to when it knew that it had finished.
+    """
     spent: dict[str, list[float]] = {}
-    for path in (folder / ".snakemake" / "metadata").rglob("*"):
-        if not path.is_file():
-            continue
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        if kept.get("starttime") and kept.get("endtime"):
-            rule = re.sub(r"-[0-9a-f]{8}$", "", kept["rule"])
-            rule = re.sub(r"^(table|figure)_?\w+$", r"\1", rule)
-            spent.setdefault(rule, []).append((kept["starttime"], kept["endtime"]))  # type: ignore[arg-type]
-    rows = []
-    for rule, ends in sorted(spent.items()):
-        jobs = sorted(set(ends))  # one job writes many files at once
-        rows.append((rule, len(jobs), sum(end - start for start, end in jobs), max(end - start for start, end in jobs)))
-    return rows
+    for path in sorted((folder / ".snakemake" / "log").glob("*.log")):
+        started: dict[str, tuple[str, float]] = {}
+        now, rule = 0.0, ""
+        for line in path.read_text(encoding="utf-8").splitlines():
+            if found := _MOMENT.fullmatch(line):
+                now = time.mktime(time.strptime(found[1]))
+            elif found := _RULE.fullmatch(line):
+                rule = re.sub(r"^(table|figure)_?\w+$", r"\1", re.sub(r"-[0-9a-f]{8}$", "", found[1]))
+            elif found := _JOB.fullmatch(line):
+                started[found[1]] = rule, now
+            elif (found := _FINISHED.match(line)) and found[1] in started:
+                of, since = started.pop(found[1])
+                spent.setdefault(of, []).append(now - since)
+    return [(rule, len(some), sum(some), max(some)) for rule, some in sorted(spent.items())]

@@ -73,6 +73,8 @@ class Request(BaseHTTPRequestHandler):
         """Answer a GET, by a fault if there is one."""
         self.close_connection = True
         self.server.asked.append((self.command, self.place, self.headers.get("Range", "")))
+        if self.server.silent:
+            return
         fault = self.server.fault_of(self)
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # a client that has heard enough
             content = self.server.content(self)
@@ -132,6 +134,7 @@ class Server(ThreadingHTTPServer):
         files: what is served, by path.
         faults: what answers instead, by path.
         asked: the method, path and range of every request so far.
+        silent: whether it hears requests and answers none.
     """
 
     daemon_threads = True
@@ -141,6 +144,7 @@ class Server(ThreadingHTTPServer):
         self.files: dict[str, Content] = {}
         self.faults: dict[str, Fault] = {}
         self.asked: list[tuple[str, str, str]] = []
+        self.silent = False
         self._lock = threading.Lock()
 
     @property

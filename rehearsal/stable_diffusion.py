@@ -240,9 +240,8 @@ def _checker(path: Path) -> None:
         tensors[f"vision_model.vision_model.{inner}" if name.startswith("vision_model.") else name] = tensor
     for name in ("concept_embeds", "special_care_embeds"):
         tensors[name] = seeded(lambda name=name: torch.randn(len(tensors[name]), 16))
-        tensors[f"{name}_weights"] = torch.full(
-            (len(tensors[name]),), 0.95
-        )  # a cosine that random vectors do not reach
+        # A cosine that random vectors do not reach.
+        tensors[f"{name}_weights"] = torch.full((len(tensors[name]),), 0.95)
     tensors["vision_model.vision_model.embeddings.position_ids"] = torch.arange(257)[None]
     _save(tensors, path)
 

@@ -46,12 +46,9 @@ def open_clip_repository(architecture: str, cache: Path, commit: str) -> Reposit
 
     def make(path: Path) -> None:
         import open_clip
-        import torch
         from safetensors.torch import save_file
 
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            model = open_clip.create_model(architecture, load_weights=False, pretrained_text=False)
+        model = seeded(lambda: open_clip.create_model(architecture, load_weights=False, pretrained_text=False))
         save_file({name: one.contiguous() for name, one in model.state_dict().items()}, path, {"format": "pt"})
 
     weights = written(cache / f"{architecture}.safetensors", make)
