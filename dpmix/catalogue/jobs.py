@@ -88,10 +88,14 @@ def check_words(catalogue: "Catalogue", words: Iterable[str], rules: Collection[
         rules: the names of all rules.
 
     Raises:
-        ParamsError: for a word that is neither a rule nor a path and nearly a target; and for `claims`, where the scale
-            has nothing to judge them by.
+        ParamsError: for a word that is neither a rule nor a path and nearly a target; for an empty one, and a scale
+            without its option; and for `claims`, where the scale has nothing to judge them by.
     """
     for word in words:
+        if not word:
+            raise ParamsError("a target is empty, such as a variable of the shell that is not set; leave it out")
+        if word.startswith("scale=") and not Path(word).exists():
+            raise ParamsError(f"{word!r} is no target; write --config {word}, and targets before it or after --")
         if word not in rules and PurePosixPath(word).name == word and not Path(word).exists():
             if word == "claims":
                 raise ParamsError(

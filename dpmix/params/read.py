@@ -131,7 +131,10 @@ def load_configuration(paths: Sequence[Path | str], given: Mapping[str, Any]) ->
         ParamsError: if there are several files, or a pipe, or as for `load_yaml` and `parse`.
     """
     if len(paths) > 1:
-        raise ParamsError(f"--configfile names several files, {', '.join(map(str, paths))}; name one, which has all")
+        raise ParamsError(
+            f"--configfile names several files, {', '.join(map(str, paths))}; name one, which has all, and targets "
+            "before it or after --"
+        )
     if Path(paths[0]).is_fifo():
         raise ParamsError(f"{paths[0]} is a pipe, which is read once, and each job reads the params; give a file")
     with naming(paths[0]):

@@ -99,6 +99,16 @@ def test_a_misspelt_target_is_answered_with_the_nearest(
     check_words(demo, ["tabel9"], set())
 
 
+def test_words_that_are_no_targets_are_refused_in_one_line(catalogues: dict[str, Catalogue]) -> None:
+    for word, words in (
+        ("", "a target is empty, such as a variable of the shell that is not set; leave it out"),
+        ("scale=paper", "'scale=paper' is no target; write --config scale=paper, and targets before it or after --"),
+    ):
+        with pytest.raises(ParamsError) as caught:
+            check_words(catalogues["demo"], ["table9", word], {"table9"})
+        assert str(caught.value) == words
+
+
 def test_claims_that_a_scale_has_no_cells_for_are_refused_in_one_line(
     catalogues: dict[str, Catalogue], monkeypatch: pytest.MonkeyPatch
 ) -> None:

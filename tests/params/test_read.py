@@ -253,7 +253,10 @@ def test_the_command_line_lies_over_the_file(tmp_path: Path, given: Raw, meant: 
 def test_two_files_for_one_call_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ParamsError) as caught:
         load_configuration(["params.yaml", "my.yaml"], {})
-    assert str(caught.value) == "--configfile names several files, params.yaml, my.yaml; name one, which has all"
+    assert str(caught.value) == (
+        "--configfile names several files, params.yaml, my.yaml; name one, which has all, and targets "
+        "before it or after --"
+    )
 
 
 def test_a_file_that_is_no_mapping_is_the_same_line_at_every_door(tmp_path: Path) -> None:

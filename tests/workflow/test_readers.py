@@ -114,7 +114,10 @@ def test_what_is_no_file_of_params_is_one_line_with_snakemakes_option(clone: Clo
 def test_two_files_are_refused(clone: Clone) -> None:
     (clone.folder / "own.yaml").write_text(BARE, encoding="utf-8")
     (line,) = clone("--dry-run", "table2", "--configfile", "params.yaml", "own.yaml", fails=True).splitlines()
-    assert line == "error: --configfile names several files, params.yaml, own.yaml; name one, which has all"
+    assert line == (
+        "error: --configfile names several files, params.yaml, own.yaml; name one, which has all, and targets "
+        "before it or after --"
+    )
 
 
 def test_braces_in_the_path_of_the_checkout_are_one_line_and_the_remedy_works(clone: Clone) -> None:
