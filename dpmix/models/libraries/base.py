@@ -33,7 +33,7 @@ class NotFetched(DataError):
         message: what happened, and what to do about it where params.yaml names the encoder.
         what: the beginning of it: which weights, and why not.
         remedy: what to do about that reason, if there is anything.
-        repository: on the Hugging Face hub, if they are there in the library's format.
+        repository: on the Hugging Face hub, if they are there in the library's format, as a folder that can be copied.
     """
 
     def __init__(self, message: str, what: str = "", remedy: str = "", repository: str = "") -> None:
@@ -235,7 +235,9 @@ def put_by_hand(out: Path) -> Path:
     return out.with_name(out.name + ".safetensors")
 
 
-def not_fetched(error: Exception, name: str, source: str, out: Path, repository: str = "") -> DataError:
+def not_fetched(
+    error: Exception, name: str, source: str, out: Path, repository: str = "", *, as_folder: bool = True
+) -> DataError:
     """What to raise when weights could not be had.
 
     Args:
@@ -244,6 +246,7 @@ def not_fetched(error: Exception, name: str, source: str, out: Path, repository:
         source: the file that a person would fetch, and from where.
         out: the encoder's folder.
         repository: on the Hugging Face hub, if they are from there.
+        as_folder: whether the repository is in the library's format, with `config_file` and `weights_file`.
     """
     by_hand = put_by_hand(out)
     if full_disk(error):
@@ -257,5 +260,5 @@ def not_fetched(error: Exception, name: str, source: str, out: Path, repository:
         "run this again",
         what,
         remedy,
-        repository,
+        repository if as_folder else "",
     )

@@ -79,7 +79,9 @@ class OpenClip(EncoderLibrary):
             raise
         except Exception as error:
             hub = f"{file or self.weights_file} of {repository} on the Hugging Face hub"
-            raise not_fetched(error, name, hub if repository else str(tag.get("url")), out, repository) from error
+            source = hub if repository else str(tag.get("url"))
+            # Where the tag names a file, the repository need not have the two that a folder is read from.
+            raise not_fetched(error, name, source, out, repository, as_folder=not file) from error
         used = open_clip.get_model_preprocess_cfg(model)
         preprocess_cfg = {key: used[key] for key in ("mean", "std", "interpolation", "resize_mode") if key in used}
         save_open_clip(model, model_cfg, preprocess_cfg, out, encoder.side)
