@@ -86,9 +86,14 @@ def objection(name: str) -> str | None:
     return None
 
 
+# Letters that nobody sees, by which two names that look the same are two: soft hyphens, spaces without width, marks of
+# the direction of writing. Those that join letters, as in Persian and in emoji, are not among them.
+_UNSEEN = frozenset(map(chr, (0xAD, 0x200B, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2060, 0x206A))))
+
+
 def printable(name: str) -> str:
-    """A name with its control characters, and bytes that are no letters, written as escapes."""
-    escaped = (unicodedata.category(letter) in ("Cc", "Cs") for letter in name)
+    """A name with its control characters, ends of lines, unseen letters and bytes that are no letters as escapes."""
+    escaped = (letter in _UNSEEN or unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in name)
     return "".join(
         letter.encode("unicode_escape").decode() if escape else letter
         for letter, escape in zip(name, escaped, strict=True)

@@ -7,9 +7,11 @@ of the table, and columns that are not known here are not read.
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from dpmix.data.file_names import printable
 from dpmix.errors import DataError, one_line
 
 # What each column may be called.
@@ -64,7 +66,8 @@ def read_table(where: str, content: bytes) -> LabelTable | None:
         content: the file.
 
     Raises:
-        DataError: one line, if it is damaged, a file is named twice, or a cell that is needed is empty.
+        DataError: one line, if it is damaged, has a column twice, names a file twice, or a cell that is needed is empty
+            or has letters that cannot be printed.
     """
     # Looked at before all else: a folder may hold any other table, in any encoding, or a manifest.
     if not may_name_files(content[:HEADER]):
@@ -78,15 +81,27 @@ def read_table(where: str, content: bytes) -> LabelTable | None:
         listed = list(records) if named else []
     except (csv.Error, ValueError, AttributeError) as error:
         raise DataError(f"{where} is damaged ({one_line(error, 200)}); correct it") from error
-    found = {column: name for column, names in COLUMNS.items() for name in named if name.strip().lower() in names}
-    if "file_name" not in found:
+    called = {column: [name for name in named if _is(column, name)] for column in COLUMNS}
+    if not called["file_name"]:
         return None
+    for column, names in called.items():
+        if len(names) > 1:
+            raise DataError(
+                f"{where} has {len(names)} columns for {column}: {', '.join(map(repr, names))}; keep one of them, or "
+                "give the others another name"
+            )
+    found = {column: names[0] for column, names in called.items() if names}
     rows, seen = [], dict[str, int]()
     for line, record in listed:
         cells = {column: _cell(record.get(name)) for column, name in found.items()}
         for column, cell in cells.items():
             if not cell:
                 raise DataError(f"{where}, line {line}: {column} is empty; fill it in or remove the line")
+            if printable(cell) != cell:
+                raise DataError(
+                    f"{where}, line {line}: {column} {printable(cell)} has letters that cannot be printed; write it "
+                    "without them"
+                )
         row = Row(line, cells["file_name"], cells.get("label"), cells.get("split"), cells.get("person"))
         if (first := seen.setdefault(row.file_name, line)) != line:
             raise DataError(
@@ -104,17 +119,24 @@ def _cell(value: Any) -> str:
     return "" if value is None else str(value).strip()
 
 
+def _is(column: str, name: str) -> bool:
+    return name.strip().lower() in COLUMNS[column]
+
+
 def _of_csv(text: str) -> tuple[list[str], Iterator[tuple[int, dict[str, Any]]]]:
     """The columns' names, and each line's number and cells. Commas, semicolons or tabs stand between cells."""
-    header = text.partition("\n")[0]
-    between = max(",;\t", key=header.count)
-    lines = csv.reader(io.StringIO(text, newline=""), delimiter=between, strict=True)
-    named = next(lines, [])
+    text = text.lstrip("\ufeff")  # a second mark, of files that were put together
+    header = next((line for line in text.splitlines() if line.strip()), "")
+    said = re.fullmatch(r'"?sep=(.)"?', header.strip(" "))  # Excel's first line
+    between = said[1] if said else max(",;\t", key=lambda one: (_known(header, one), header.count(one)))
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=between, strict=True, skipinitialspace=True)
+    filled = (cells for cells in lines if any(cells))
+    if said:
+        next(filled, None)
+    named = next(filled, [])
 
     def records() -> Iterator[tuple[int, dict[str, Any]]]:
-        for cells in lines:
-            if not any(cells):
-                continue
+        for cells in filled:
             if len(cells) != len(named):
                 raise ValueError(f"line {lines.line_num} has {len(cells)} cells, not {len(named)}")
             yield lines.line_num, dict(zip(named, cells, strict=True))
@@ -122,6 +144,27 @@ def _of_csv(text: str) -> tuple[list[str], Iterator[tuple[int, dict[str, Any]]]]
     return named, records()
 
 
+def _known(header: str, between: str) -> int:
+    """How many of a header's cells are names of `COLUMNS` if `between` stands between them."""
+    cells = next(csv.reader([header], delimiter=between, skipinitialspace=True), [])
+    return sum(_is(column, cell) for cell in cells for column in COLUMNS)
+
+
 def _of_json(text: str) -> tuple[list[str], Iterator[tuple[int, dict[str, Any]]]]:
-    records = [(number, json.loads(line)) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
-    return list(dict.fromkeys(name for _, record in records for name in record.keys())), iter(records)  # noqa: SIM118
+    # Only ends of lines: JSON may hold other letters at which `splitlines` would cut.
+    lines = enumerate(text.lstrip("\ufeff").split("\n"), 1)
+    records = [(number, _object(number, line)) for number, line in lines if line.strip()]
+    return list(dict.fromkeys(name for _, record in records for name in record)), iter(records)
+
+
+def _object(number: int, line: str) -> dict[str, Any]:
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        record = dict(pairs)
+        if len(record) < len(pairs):
+            raise ValueError(f"line {number} has a key twice")
+        return record
+
+    record = json.loads(line, object_pairs_hook=once)
+    if not isinstance(record, dict):
+        raise ValueError(f"line {number} is no object such as " + '{"file_name": "1.png", "label": "cat"}')
+    return record

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from dpmix.data import zips
-from dpmix.data.file_names import is_image
+from dpmix.data.file_names import is_image, objection, printable
 from dpmix.data.label_table import LabelTable, Row, read_table
 from dpmix.data.tree import TABLES, Skipped, Tree, is_archive, read_tree, why_no_image
 from dpmix.errors import DataError
@@ -81,7 +81,7 @@ def given_table(path: Path, *, labelled: bool = True) -> tuple[Tree, Tables]:
         raise DataError(f"{path} has no column label, only {', '.join(table.named)}; name one label")
     root = path.parent
     beside = path.with_suffix("")
-    if not any(os.path.lexists(root / name) for name in _names(table.rows[0].file_name, root)):
+    if _on_disk(table.rows[0].file_name, root) is None:
         for place in (beside, beside.with_suffix(".zip"), beside.with_suffix(".ZIP")):
             if place.exists():
                 return read_tree(place)._replace(archives={}, tables={}), {"": table}
@@ -92,18 +92,21 @@ def _tree_of(root: Path, table: LabelTable) -> Tree:
     """The files that a table names, and no others: its folder may hold anything else."""
     images, skipped = {}, []
     for row in table.rows:
-        for name in _names(row.file_name, root):
-            path = root / name
-            if path.is_file():
-                file = zips.File(path)
-                if is_image(path.name, partial(file.begins, 16)):
-                    images[name] = file
-                else:
-                    skipped.append(Skipped(name, why_no_image(file)))
-                break
-            if path.is_symlink():
-                skipped.append(Skipped(name, "a link to a file that does not exist"))
-                break
+        name = _on_disk(row.file_name, root)
+        if name is None:
+            continue
+        file = zips.File(root / name)
+        why = next((why for part in name.split("/") if (why := objection(part))), None)
+        if not file.path.is_file():
+            if not file.path.is_symlink():
+                continue
+            why = "a link to a file that does not exist"
+        elif why is None and not is_image(file.path.name, partial(file.begins, 16)):
+            why = why_no_image(file)
+        if why is None:
+            images[name] = file
+        else:
+            skipped.append(Skipped(printable(name), why))
     return Tree(root, dict(sorted(images.items())), {}, {}, tuple(sorted(skipped)))
 
 
@@ -156,6 +159,15 @@ def _names(written: str, root: Path) -> Iterator[str]:
             # A table beside the folder may name the folder too.
             if name.startswith(f"{root.resolve().name}/"):
                 yield name.split("/", 1)[1]
+
+
+def _on_disk(written: str, root: Path) -> str | None:
+    """The first of `_names` that is there, with its accents as they are there, composed or not; None if none is."""
+    for name in _names(written, root):
+        for form in dict.fromkeys((name, _composed(name), unicodedata.normalize("NFD", name))):
+            if os.path.lexists(root / form):
+                return form
+    return None
 
 
 def _composed(place: str) -> str:

@@ -25,6 +25,9 @@ from dpmix.data.file_names import objection, suffix, suffixes
         ("..", "begins with a dot"),
         ("two\nlines.png", "cannot be printed"),
         ("\udcff.png", "cannot be printed"),
+        ("two\u2028lines.png", "cannot be printed"),
+        ("cat\u200b", "cannot be printed"),
+        ("\u202etac", "cannot be printed"),
     ],
 )
 def test_a_name_that_is_passed_over(name: str, words: str) -> None:

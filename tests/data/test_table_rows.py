@@ -1,10 +1,13 @@
 """Which image a row is about, wherever the table lies; rows and images without each other."""
 
 import shutil
+import unicodedata
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
+from dpmix.data.file_names import HIDDEN, LEFT_THERE
 from dpmix.data.table_rows import given_table, rows_by_place, table_beside, tables_in
 from dpmix.data.tree import read_tree
 from dpmix.errors import DataError
@@ -106,6 +109,28 @@ def test_a_given_table_reads_no_other_file_of_its_folder(tmp_path: Path) -> None
     (root / "labels.csv").write_text(text, encoding="utf-8")
     tree, _ = given_table(root / "labels.csv")
     assert (list(tree.images), [one.place for one in tree.skipped]) == (["1.png"], ["notes.txt"])
+
+
+@pytest.mark.parametrize("there", ["NFC", "NFD"])
+@pytest.mark.parametrize("written", ["NFC", "NFD"])
+def test_accents_of_a_given_table_are_found_composed_or_not(
+    there: Literal["NFC", "NFD"], written: Literal["NFC", "NFD"], tmp_path: Path
+) -> None:
+    name = unicodedata.normalize(there, "été.png")
+    root = lay(tmp_path / "in", name)
+    (root / "labels.csv").write_text(f"file_name,label\n{unicodedata.normalize(written, name)},a\n", encoding="utf-8")
+    tree, tables = given_table(root / "labels.csv")
+    rows, _ = rows_by_place(tree, tables)
+    assert list(tree.images) == list(rows) == [name]
+
+
+def test_a_given_table_passes_over_what_its_folder_would(tmp_path: Path) -> None:
+    root = lay(tmp_path / "in", "1.png", ".2.png", "@eaDir/3.png")
+    (root / "labels.csv").write_text("file_name,label\n1.png,a\n.2.png,a\n@eaDir/3.png,b\n", encoding="utf-8")
+    tree, tables = given_table(root / "labels.csv")
+    assert list(tree.images) == ["1.png"]
+    assert dict(tree.skipped) == {".2.png": HIDDEN, "@eaDir/3.png": LEFT_THERE}
+    assert list(rows_by_place(tree, tables)[0]) == ["1.png"]
 
 
 @pytest.mark.parametrize("written", ["../other/2.png", "{root}/other/2.png", "sub/../../other/2.png"])
