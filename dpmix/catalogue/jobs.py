@@ -63,9 +63,10 @@ def jobs(
     """
     groups: dict[tuple[str, str, str], list[str]] = {}
     by = catalogue.spec.bundle.by
+    ordered = sorted(path for path in catalogue.artefacts if needed is None or path in needed)
     for kind in kinds:
-        for path, artefact in sorted(catalogue.artefacts.items()):
-            if isinstance(artefact, kind) and (needed is None or path in needed):
+        for path in ordered:
+            if isinstance(artefact := catalogue.artefacts[path], kind):
                 share = artefact.job_share()
                 apart = {"stream": share.stream, "images": share.images or share.stream, "model": share.seed}[by]
                 groups.setdefault((share.work, share.model, apart), []).append(path)

@@ -140,20 +140,20 @@ def undetermining(spec: Spec) -> dict[str, Any]:
     >>> undetermining(Run(net=Net(label="A net", depth=3)))
     {'net': {'label': True, 'stride': True}}
     """
-    never, added = _left_out(type(spec))
+    never, added, fields = _left_out(type(spec))
     values = spec.__dict__
     found: dict[str, Any] = dict.fromkeys(never, True)
     found |= {name: True for name, default in added.items() if values[name] == default}
-    for name in type(spec).model_fields.keys() - found.keys():
-        if isinstance(values[name], Spec) and (inside := undetermining(values[name])):
+    for name in fields:
+        if isinstance(values[name], Spec) and name not in found and (inside := undetermining(values[name])):
             found[name] = inside
     return found
 
 
 # Cached, because a catalogue calls it thousands of times for each class.
 @cache
-def _left_out(kind: type[Spec]) -> tuple[tuple[str, ...], dict[str, Any]]:
-    """The fields of a kind that never determine a result, and the added ones with their defaults."""
+def _left_out(kind: type[Spec]) -> tuple[tuple[str, ...], dict[str, Any], tuple[str, ...]]:
+    """The fields of a kind that never determine a result, the added ones with their defaults, and all."""
     said = {name: (declared(field), field.default) for name, field in kind.model_fields.items()}
     never = tuple(name for name, (one, _) in said.items() if not one.determines)
-    return never, {name: default for name, (one, default) in said.items() if one.added and one.determines}
+    return never, {name: default for name, (one, default) in said.items() if one.added and one.determines}, tuple(said)

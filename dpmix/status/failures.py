@@ -5,7 +5,7 @@ them. The log of a job ends in its error message, if it had time to say one.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,17 +51,19 @@ def _listed(block: str, key: str) -> list[str]:
     return found[1].split(", ") if found else []
 
 
-def logged(root: Path, outputs: Mapping[str, tuple[str, ...]]) -> list[Failure]:
+def logged(root: Path, outputs: Callable[[], Mapping[str, tuple[str, ...]]]) -> list[Failure]:
     """Jobs whose own logs end in an error, the last one last.
 
     Args:
         root: the folder in which Snakemake runs.
-        outputs: the files of jobs by the names, without their ending, that the jobs' logs may have.
+        outputs: gives the files of jobs by the names, without their ending, that the jobs' logs may have; it is asked
+            only if a log ends in an error.
     """
-    found = []
-    for log in (root / "logs").glob("*/*.log"):
-        if log.stem in outputs and (line := last_error(log)) is not None:
-            found.append((log.stat().st_mtime, str(log), Failure(outputs[log.stem], line, log)))
+    ended = [(log, line) for log in (root / "logs").glob("*/*.log") if (line := last_error(log)) is not None]
+    of = outputs() if ended else {}
+    found = [
+        (log.stat().st_mtime, str(log), Failure(of[log.stem], line, log)) for log, line in ended if log.stem in of
+    ]
     return [failure for _, _, failure in sorted(found, key=lambda one: one[:2])]
 
 

@@ -101,7 +101,7 @@ def standing(catalogue: Catalogue, root: Path = Path(), params: str | None = Non
     left = set(catalogue.artefacts) - done - running
     # Both sources know most jobs, and a job may have failed in several calls: the last account is the one to heed.
     failures: dict[tuple[str, ...], Failure] = {}
-    for failure in [*logged(root, _by_log(catalogue, history)), *reported(root, history)]:
+    for failure in [*logged(root, lambda: _by_log(catalogue, history)), *reported(root, history)]:
         if outputs := tuple(path for path in failure.outputs if path in left):
             failures.pop(outputs, None)
             failures[outputs] = replace(failure, outputs=outputs)

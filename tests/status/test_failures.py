@@ -71,5 +71,5 @@ def test_a_jobs_own_log_is_known_by_its_name(tmp_path: Path) -> None:
     logs.mkdir(parents=True)
     for name in ("run-a", "run-b", "other"):
         (logs / f"{name}.log").write_text("" if name == "run-b" else f"error: {name}; mend it\n", encoding="utf-8")
-    found = logged(tmp_path, {"run-a": ("a", "b"), "run-b": ("c",)})
+    found = logged(tmp_path, lambda: {"run-a": ("a", "b"), "run-b": ("c",)})
     assert [(one.outputs, one.line) for one in found] == [(("a", "b"), "error: run-a; mend it")]

@@ -201,6 +201,19 @@ async function draw(figure, again = false) {
   });
 }
 
+// What the page can be used without waits until it is at rest: the layout of what is far from the window, and the library
+// that draws (until then pictures are images).
+function layOut() {
+  delete document.documentElement.dataset.starts;
+}
+
+function readVega() {
+  const read = `${document.getElementById("vega").textContent}\ndispatchEvent(new Event("vega"));`;
+  document.head.append(make("script", {type: "module", text: read}));
+}
+addEventListener("vega", drawPictures);
+addEventListener("beforeprint", layOut);
+
 function drawPictures() {
   const seen = new IntersectionObserver(entries => {
     for (const entry of entries) if (entry.isIntersecting) draw(entry.target);
@@ -473,13 +486,31 @@ for (const section of $$("section.table")) {
   });
 }
 
+// Where a link leads stays in sight while pictures above it find their size, until the reader moves or all is at rest.
+let leading = false, rest = 0;
+
+function lead() {
+  leading = Boolean(state.anchor);
+  if (!leading) return;
+  layOut();
+  document.getElementById(state.anchor)?.scrollIntoView();
+  clearTimeout(rest);
+  if (window.vegaEmbed) rest = setTimeout(() => { leading = false; }, 2000);
+}
+
+new ResizeObserver(() => { if (leading) document.getElementById(state.anchor)?.scrollIntoView(); }).observe($("main"));
+addEventListener("vega", () => { if (leading) lead(); });
+for (const moves of ["wheel", "touchmove", "pointerdown", "keydown"]) {
+  addEventListener(moves, () => { leading = false; }, {capture: true, passive: true});
+}
+
 // Start ---------------------------------------------------------------------------------------------------------------
 
 function follow() {
   for (const name of [...FACETS, "q"]) form.elements[name].value = state[name];
   for (const name of FACETS) state[name] = form.elements[name].value;  // one that is not there asks for nothing
   applyFilters();
-  if (state.anchor) document.getElementById(state.anchor)?.scrollIntoView();
+  lead();
   if (state.cell) openCell(state.cell);
   else if (dialog.open) dialog.close();
 }
@@ -489,6 +520,7 @@ addEventListener("hashchange", () => {
   if (query === undefined) {  // a link within the page keeps what is filtered
     state.anchor = anchor;
     writeAddress();
+    lead();
   } else {
     readAddress();
     follow();
@@ -509,4 +541,8 @@ fillFilters();
 readAddress();
 document.documentElement.dataset.ready = "";
 follow();
-addEventListener("load", drawPictures);
+const atRest = window.requestIdleCallback ?? setTimeout;  // Safari has no idle callbacks
+addEventListener("load", () => setTimeout(atRest, 200, () => {
+  layOut();
+  readVega();
+}));

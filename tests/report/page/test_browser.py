@@ -107,6 +107,28 @@ def test_without_scripts_every_table_and_picture_is_there(browser: Any, url: str
         assert opened.page.locator("form.filters").is_hidden()
 
 
+@pytest.mark.parametrize("table", ["table3", "table9", "table12"])
+@pytest.mark.parametrize("clicked", [False, True])
+def test_a_link_shows_its_table_below_the_filters(browser: Any, url: str, table: str, clicked: bool) -> None:
+    """Pictures above it, which find their size later, do not move it away."""
+    with Opened(browser, url if clicked else f"{url}#{table}") as opened:
+        if clicked:
+            opened.page.locator("svg.live").first.wait_for()
+            opened.page.locator(f"nav [data-for={table}] a").click()
+        opened.page.locator(f"#{table} svg.live").wait_for()
+        opened.page.wait_for_timeout(1000)
+        filters = opened.page.locator("form.filters").bounding_box()
+        section = opened.page.locator(f"#{table}").bounding_box()
+        assert abs(section["y"] - filters["y"] - filters["height"]) <= 60
+        opened.page.mouse.move(section["x"] + 5, 700)
+        opened.page.mouse.wheel(0, 600)  # and whoever moves on is not called back
+        opened.page.wait_for_function(
+            f"document.getElementById('{table}').getBoundingClientRect().top < {section['y'] - 500}"
+        )
+        opened.page.wait_for_timeout(500)
+        assert opened.page.locator(f"#{table}").bounding_box()["y"] <= section["y"] - 500
+
+
 def test_a_filter_changes_what_is_shown_and_survives_a_reload(browser: Any, url: str) -> None:
     with Opened(browser, url) as opened:
         everything = opened.visible()
