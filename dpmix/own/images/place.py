@@ -101,6 +101,14 @@ def other_places(listing: Listing) -> tuple[Path, ...]:
     return tuple(sorted(place for place in places if place.is_file()))
 
 
+def left_behind(images: Path) -> tuple[Path, ...]:
+    """Records beside these images whose own folder or archive is not there any more: it may be these, renamed."""
+    root = root_of(images)
+    there = {name_of(one) for one in root.parent.iterdir() if one.is_dir() or is_archive(one.name)}
+    records = root.parent.glob(f"*{_SPENT}")
+    return tuple(sorted(one for one in records if one.name.removesuffix(_SPENT) not in there))
+
+
 def linked_places(images: Path, listing: Listing) -> tuple[Path, ...]:
     """Where a run on images that are links is entered besides, so that runs on the folder that they lead into find it.
 

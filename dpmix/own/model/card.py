@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dpmix.files import write_text
+from dpmix.privacy.discrete_laplace import noise_deviation
 from dpmix.wording import argument, counted
 
 TAGS = ("differential-privacy", "dp-sgd", "dp-mix", "image-classification")
@@ -47,6 +48,7 @@ def text(name: str, config: Mapping[str, Any], privacy: Mapping[str, Any]) -> st
         classes=f"{config['num_classes']} classes",
         epsilon=tightest(privacy),
         left_out=_left_out(privacy),
+        deviation=accuracy_deviation(privacy["evaluation"]) if privacy["evaluation"] else None,
         accountants={"pld": "privacy loss distributions", "prv": "privacy random variables", "rdp": "Rényi"},
     )
 
@@ -54,6 +56,11 @@ def text(name: str, config: Mapping[str, Any], privacy: Mapping[str, Any]) -> st
 def tightest(privacy: Mapping[str, Any]) -> float:
     """The smallest of the accountants' ε, all of which are upper bounds."""
     return min(privacy["guarantee"]["epsilon"].values())
+
+
+def accuracy_deviation(evaluation: Mapping[str, Any]) -> float:
+    """The standard deviation of the noise in a released accuracy, in points: without it the number says little."""
+    return 100 * noise_deviation(evaluation["epsilon"]) / int(evaluation["images"])
 
 
 def _left_out(privacy: Mapping[str, Any]) -> str:

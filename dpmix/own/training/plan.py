@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dpmix.execution import Execution, usable_device
 from dpmix.own.choices.encoders import encoder_folder
-from dpmix.own.choices.request import request
+from dpmix.own.choices.request import Request, request
 from dpmix.own.choices.setup import Setup, learning_rate_of, listed, setup, sizes
 from dpmix.own.model.privacy_record import PERSONS_IMAGES
 from dpmix.own.training import spent, totals
@@ -18,6 +18,7 @@ from dpmix.own.training.work import work_of, work_words
 from dpmix.own.training.work_folder import SCALE
 from dpmix.privacy.accounting import Steps, rounded_up
 from dpmix.privacy.group_privacy import group_epsilon
+from dpmix.progress import say
 
 if TYPE_CHECKING:
     from dpmix.models.encoder import Encoder
@@ -151,7 +152,7 @@ def plan(images: str | Path, *, epsilon: float, **options: Any) -> Planned:
         images_per_second=speed,
         minutes=((work.encoded + len(listing.of("test"))) / speed + steps) / 60,
         signal=signal(calibrated, classes=made.dataset.classes).sentence,
-        **_spent(record, asked.unit, calibrated),
+        **_spent(record, asked, calibrated),
         spent_on_tests=totals.so_far_on_test_images(record.measured(), asked.unit, asked.evaluate_epsilon),
     )
 
@@ -220,11 +221,14 @@ def _several(calibrated: "Plan") -> dict[int, float]:
     return {images: group_epsilon(steps, images, delta=calibrated.delta) for images in PERSONS_IMAGES}
 
 
-def _spent(record: spent.Record, unit: spent.Unit, calibrated: "Plan") -> dict[str, Any]:
+def _spent(record: spent.Record, asked: Request, calibrated: "Plan") -> dict[str, Any]:
     from dpmix.release.statement import Statement
 
+    unit = asked.unit
     said = totals.so_far(record.runs(), unit)
     if said is None:
+        if (left := totals.left_behind_words(asked.images, asked.ledger)) is not None:
+            say(left)
         return {"spent": None, "together": None}
     steps = [Steps(calibrated.noise_multiplier, calibrated.step_rate, calibrated.steps)]
     more = Statement("", calibrated.population, steps, {}, calibrated.delta, unit=unit)

@@ -2,10 +2,14 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
+from dpmix.own.choices.setup import relative
+from dpmix.own.images.place import left_behind
 from dpmix.own.training.spent import Measured, Run, Unit
 from dpmix.privacy.accounting import rounded_up
 from dpmix.release.statement import Statement, joint_epsilons
+from dpmix.wording import argument
 
 
 def together(runs: Iterable[Run], unit: Unit, more: Sequence[Statement] = ()) -> tuple[dict[str, float], float]:
@@ -83,6 +87,22 @@ def so_far(runs: tuple[Run, ...], unit: Unit, without: str = "") -> str | None:
     if research:
         parts.append(f"{research} for research, which no ε covers")
     return ", and ".join(parts) or None
+
+
+def left_behind_words(images: Path, ledger: Path | None) -> str | None:
+    """That a record beside images may be theirs, from before they were renamed; None if there is none.
+
+    Args:
+        images: as they are named, of which nothing is on record.
+        ledger: the record that was named for them, if one was.
+    """
+    found = left_behind(images) if ledger is None else ()
+    if not found:
+        return None
+    return (
+        f"{found[0].name} is of images that are not there any more, and not counted; if they are these, which were "
+        f"renamed, stop, and give --ledger {argument(relative(found[0]))} with every run on them"
+    )
 
 
 def so_far_on_test_images(measured: Iterable[Measured], unit: Unit, more: float | None = None) -> str | None:

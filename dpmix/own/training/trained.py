@@ -97,6 +97,8 @@ def _announce(made: Setup, plan: "Plan", rate: float, work: Work, record: spent.
         # Of a run that goes on, every step that was executed may have been lost.
         joint, delta = totals.together([*earlier, entry.model_copy(update={"lost": entry.steps})], asked.unit)
         say(f"{said}; together with this one {totals.in_words(joint, delta)}")
+    elif (left := totals.left_behind_words(asked.images, asked.ledger)) is not None:
+        say(left)
     if (tests := totals.so_far_on_test_images(record.measured(), asked.unit, asked.evaluate_epsilon)) is not None:
         say(tests)
 

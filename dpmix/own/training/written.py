@@ -9,10 +9,10 @@ from dpmix.errors import PrivacyError
 from dpmix.files import atomic_directory
 from dpmix.own.choices.commands import command
 from dpmix.own.choices.setup import Setup, split
+from dpmix.own.model.card import accuracy_deviation
 from dpmix.own.training import spent, totals
 from dpmix.own.training.work_folder import SCALE
 from dpmix.privacy.accounting import rounded_up
-from dpmix.privacy.discrete_laplace import noise_deviation
 from dpmix.progress import say
 from dpmix.release.statement import read_statement
 from dpmix.seals import read_record
@@ -75,10 +75,9 @@ def write(made: Setup, plan: "Plan", run: Experiment, record: spent.Record, enco
     # So that `dpmix evaluate` finds the same test images again.
     model_folder.write(asked.output, model=released, encoder=encoder, privacy=facts, config={"split": split(asked)})
     if found := facts.get("evaluation"):
-        deviation = 100 * noise_deviation(found["epsilon"]) / found["images"]
         say(
             f"accuracy {found['accuracy']:.1f} % of {found['images']} test {asked.unit}s, with noise of standard "
-            f"deviation {deviation:.1f}, for ε = {found['epsilon']:g} of them"
+            f"deviation {accuracy_deviation(found):.1f}, for ε = {found['epsilon']:g} of them"
         )
     said = read_record(metrics)["epsilon"]["pld"]
     say(f"{asked.output.name}: ε = {rounded_up(said, 4)} for one {asked.unit} at δ = {plan.delta:g}")

@@ -44,7 +44,11 @@ def test_an_accuracy_is_there_only_if_it_was_released_with_a_budget(shapes: Made
     assert (result.metric_type, result.metric_value, result.dataset_name) == ("accuracy", 0.875, "shapes")
     assert data.base_model == "someone/eye"
     assert data.metrics == ["accuracy"]
-    assert "87.5 % on 400 test images, with noise; it spent ε = 0.1" in text
+    # sqrt(2 e^-0.1) / (1 - e^-0.1) = 14.14 answers of 400
+    assert "87.5 % on 400 test images, with noise of standard deviation 3.5; it spent ε = 0.1" in text
+    definition = {**read_json(shapes.folder / "privacy.json")["definition"], "unit": "person"}
+    text = texts(shapes, evaluation=evaluation, definition=definition)
+    assert "87.5 % on one image of each of 400 test persons, with noise" in text
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from dpmix.files import read_json
+from dpmix.own.images.place import place_of
 from dpmix.own.training import spent, totals
 from dpmix.own.training.plan import plan
 from dpmix.own.training.train import train
@@ -52,6 +53,27 @@ def test_models_of_the_other_unit_and_research_are_said_not_to_be_counted(images
         "they reveal |"
     ) in card
     assert "not counted" not in Path("persons", "README.md").read_text(encoding="utf-8")
+
+
+def test_a_record_that_a_renamed_folder_left_behind_is_told_of_and_counts_if_it_is_named(
+    images: Path, tiny: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(images, epsilon=4, output="first", **tiny)
+    left = place_of(images)
+    here = left.with_name("another.dpmix-spent.json")  # of a folder that is there: nobody else's
+    here.with_name("another").mkdir()
+    shutil.copy(left, here)
+    renamed = images.rename(images.with_name("renamed"))
+    for ask in (lambda: plan(renamed, epsilon=4, **tiny), lambda: train(renamed, epsilon=4, output="second", **tiny)):
+        capsys.readouterr()
+        ask()
+        (line,) = [one for one in capsys.readouterr().err.splitlines() if "not there any more" in one]
+        assert line.startswith(f"{left.name} is of images that are not there any more, and not counted")
+    (ledger,) = re.findall(r"--ledger (\S+) with", line)
+    train(renamed, epsilon=4, output="third", ledger=ledger, **tiny)
+    assert "not there any more" not in capsys.readouterr().err
+    assert together("third")["models"] == 3
+    assert together("third")["epsilon"] == pytest.approx(joint("first", "second", "third"), abs=1e-3)
 
 
 def test_what_accuracies_spend_on_test_images_adds_up_and_is_told_before(
