@@ -168,13 +168,37 @@ def test_an_entry_that_is_changed_renames_those_that_use_it_and_no_others(
     assert 0 < len(renamed) < len(before.paths) or entry in ("DATA_SETS:eurosat", "MIXING_MODES:cutmix")
 
 
-def test_code_that_shows_results_shows_them_anew(package: Package) -> None:
+# Rooms that only show, and what an edit of each shows anew: claims use code of figures, and both that of tables.
+SHOWING: dict[str, Callable[[str], bool]] = {
+    "tables/statistics.py": lambda target: True,
+    "figures/draw.py": lambda target: not target.startswith("table"),
+    "claims/judge.py": lambda target: target in ("claims", "report"),
+    "report/data.py": lambda target: target == "report",
+}
+
+
+@pytest.mark.parametrize("file", SHOWING)
+def test_code_that_shows_results_shows_them_anew(package: Package, file: str) -> None:
     _, before, stamps, _ = package.says()
-    package.edit("tables/render.py", lambda text: text + "\n_ANOTHER = 1\n")
+    package.edit(file, lambda text: text + "\n_ANOTHER = 1\n")
     _, after, other, _ = package.says()
     assert after == before
-    changed = {target for target in stamps if stamps[target] != other[target]}
-    assert changed == {target for target in stamps if target.startswith("table")} | {"report"}
+    assert {"table12", "figure2", "claims", "report"} <= stamps.keys()
+    assert {target for target in stamps if stamps[target] != other[target]} == set(filter(SHOWING[file], stamps))
+
+
+def test_rooms_that_show_use_no_other_such_code_than_is_followed(repository: Path) -> None:
+    files = {path.relative_to(repository).with_suffix(""): path for path in (repository / "dpmix").rglob("*.py")}
+    modules = {".".join(name.parts).removesuffix(".__init__"): path for name, path in files.items()}
+    uses = {
+        (module.split(".")[1], name.split(".")[1])
+        for module, path in modules.items()
+        if module.split(".")[1:2] in (["tables"], ["figures"], ["claims"])
+        for name in imported(ast.parse(path.read_bytes()), modules)
+    }
+    shows = {"tables", "figures", "claims", "report"}
+    found = {(room, other) for room, other in uses if room != other and other in shows}
+    assert found == {("claims", "figures"), ("claims", "tables"), ("figures", "tables")}
 
 
 # A process that names its results, during which the code is edited: before it makes any, or before it loads the rest.

@@ -166,8 +166,8 @@ class Catalogue:
         """
         if target == "report":
             return digest([*map(self.fingerprint, sorted(self.targets)), code.digests(["report"])])
-        room = "claims" if target == "claims" else "tables" if target in self.tables else "figures"
-        shown: list[Any] = [code.digests([room]), *map(self.path, self.targets[target])]
+        rooms = ("tables", "figures", "claims")[: 1 if target in self.tables else 3 if target == "claims" else 2]
+        shown: list[Any] = [code.digests(rooms), *map(self.path, self.targets[target])]
         if target in self.tables:
             name = self.tables[target]
             shown += [[cell.row, cell.column, [self.path(one) for one in cell.artefacts]] for cell in self._cells[name]]
