@@ -61,9 +61,7 @@ def logged(root: Path, outputs: Callable[[], Mapping[str, tuple[str, ...]]]) -> 
     """
     ended = [(log, line) for log in (root / "logs").glob("*/*.log") if (line := last_error(log)) is not None]
     of = outputs() if ended else {}
-    found = [
-        (log.stat().st_mtime, str(log), Failure(of[log.stem], line, log)) for log, line in ended if log.stem in of
-    ]
+    found = [(log.stat().st_mtime, str(log), Failure(of[log.stem], line, log)) for log, line in ended if log.stem in of]
     return [failure for _, _, failure in sorted(found, key=lambda one: one[:2])]
 
 
