@@ -106,7 +106,12 @@ def suggestion(name: object, names: Iterable[Any]) -> str:
     close = nearest(str(name), written)
     if close and unicodedata.normalize("NFC", str(name)) == close[0]:
         return f"its accents are letters of their own; write it composed: {close[0]}"
-    return f"did you mean {close[0]!r}?" if close else f"there are {', '.join(written) or 'none'}"
+    if not close:
+        return f"there are {', '.join(written) or 'none'}"
+    # Of two names that look the same, the letter says which is which.
+    other = next((letter for letter in str(name) if not letter.isascii() and letter not in close[0]), None)
+    said = f" ({other!r} is {unicodedata.name(other, f'U+{ord(other):04X}')})" if other else ""
+    return f"did you mean {close[0]!r}?{said}"
 
 
 def nearest(name: str, names: Iterable[str], most: int = 1, likeness: float = 0.6) -> list[str]:

@@ -15,6 +15,7 @@ def test_the_closest_name_is_suggested_or_all_are_listed() -> None:
     assert suggestion("zzz", ["digits", "sun397"]) == "there are digits, sun397"
     assert suggestion("Gru\u0308n", ["Grün"]) == "its accents are letters of their own; write it composed: Grün"
     assert suggestion("zzz", []) == "there are none"
+    assert suggestion("c\u0430t", ["cat"]) == "did you mean 'cat'? ('\u0430' is CYRILLIC SMALL LETTER A)"
 
 
 def test_a_name_that_is_not_known_is_one_line() -> None:

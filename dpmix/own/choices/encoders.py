@@ -43,6 +43,8 @@ def encoder(name: str | None = None, side: int | None = None) -> EncoderSpec:
         return _spec(ENCODER, "EfficientNet-Lite0", *_LITE0, side or SIDE, side or SIDE)
     if Path(name).is_dir():
         return _in_folder(Path(name).resolve(), side)
+    if name.startswith((".", "/", "~", "\\")):  # as no encoder's name does
+        raise ParamsError(f"`encoder`: there is no folder {name}; give one that is there, or timm/resnet18")
     architecture, weights = _parts(name)
     label = f"{architecture.removeprefix(_TIMM.prefix)} ({weights})"
     wanted = _spec(re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-"), label, architecture, weights, side or 1, side)

@@ -1,6 +1,7 @@
 """`plan`: what a training run would do, spend and take, before anything is trained or written."""
 
 import contextlib
+import math
 import tempfile
 import time
 from dataclasses import asdict, dataclass
@@ -93,7 +94,7 @@ class Planned:
             f"ε = {self.epsilon:g} at δ = {self.delta:g} for one {unit}, N = {self.population:,} {unit}s",
         ]
         if self.epsilon_of_several:
-            several = ", ".join(f"{m} images {rounded_up(value, 1)}" for m, value in self.epsilon_of_several.items())
+            several = ", ".join(f"{m} images {_two_digits(value)}" for m, value in self.epsilon_of_several.items())
             told.append(f"ε of a person with {several}; with `unit='person'` it is {self.epsilon:g} for all of them")
         told += [
             f"noise multiplier σ {rounded_up(self.noise_multiplier, 4)}, sampling rate q {self.sampling_rate:.4g}, "
@@ -108,6 +109,12 @@ class Planned:
         if self.spent_on_tests:
             told.append(self.spent_on_tests)
         return told
+
+
+def _two_digits(epsilon: float) -> str:
+    """ε rounded up to a tenth, or if it is smaller, to two digits."""
+    smaller = 0 < epsilon < 1
+    return rounded_up(epsilon, 1 - math.floor(math.log10(epsilon)) if smaller else 1)
 
 
 def plan(images: str | Path, *, epsilon: float, **options: Any) -> Planned:

@@ -63,15 +63,24 @@ class AccuracyTable(ComparedTable):
             }
             notes += differences(self.compare, values)
         if self.ladder is not None:
-            prompts = " and ".join(f"“{prompt.format('…')}”" for prompt in catalogue.spec.prompts)
-            method = self._non_private_label(catalogue)
-            label = f"{method} " if method else ""
-            notes.append(
-                f"Zero-shot (ε = 0): the encoder with its own text tower, asked for {prompts} with each class's name; "
-                f"no private image is used, and nothing is random. Non-private (ε = ∞): {label}without noise, with a "
-                f"learning rate of its own.{' The paper has neither.' if name in PAPERS else ''}"
-            )
+            notes.append(self._references_in_words(name, catalogue))
         return notes
+
+    def _references_in_words(self, name: str, catalogue: Catalogue) -> str:
+        """What the reference cells that the table has are."""
+        prompts = " and ".join(f"“{prompt.format('…')}”" for prompt in catalogue.spec.prompts)
+        zero_shot = (
+            f"{ZERO_SHOT}: the encoder with its own text tower, asked for {prompts} with each class's name; no private "
+            "image is used, and nothing is random. "
+        )
+        has_text = any(isinstance(one, ZeroShot) for cell in catalogue.cells(name) for one in cell.artefacts)
+        method = self._non_private_label(catalogue)
+        label = f"{method} " if method else ""
+        paper = f" The paper has {'neither' if has_text else 'no such cell'}." if name in PAPERS else ""
+        return (
+            f"{zero_shot if has_text else ''}{NON_PRIVATE}: {label}without noise, with a learning rate of its own."
+            f"{paper}"
+        )
 
     def _non_private_label(self, catalogue: Catalogue) -> str | None:
         """The label of the method that the non-private reference uses.

@@ -44,6 +44,7 @@ def test_a_name_stands_for_one_encoder(
         ("timm/resnet81", None, "no encoder is called 'timm/resnet81'; the nearest are timm/resnet18, "),
         ("resnet81", None, "no encoder is called 'resnet81'; the nearest are timm/resnet18, "),
         ("efficientnet-lite", None, "no encoder is called 'efficientnet-lite'; the nearest are efficientnet-lite0, "),
+        ("./eye", None, "there is no folder ./eye; give one that is there, or timm/resnet18"),
         ("ViT-B-16", None, "ViT-B-16 does not say which weights: ViT-B-16/openai, "),
         ("ViT-B-16/opnai", None, "ViT-B-16 has no weights called 'opnai'; the nearest are openai"),
         ("timm/resnet18.a1_in1", None, "timm/resnet18 has no weights called 'a1_in1'; the nearest are a1_in1k, "),

@@ -72,7 +72,8 @@ def test_persons_public_images_and_chosen_rates_go_together(
     rates = [float(rate) for row in chosen for rate in row[4:] if rate]
     assert len(rates) == 3 + 3 + 1
     assert {math.log2(rate) for rate in rates} <= set(range(-4, 9))
-    assert "The paper has neither" not in text
+    assert "The paper has" not in text
+    assert "\n## Methods on people\n" in text
     told = capsys.readouterr().err
     assert "3 methods × 2 values of ε × 1 seed, and" in told
     assert "metrics.json" not in told

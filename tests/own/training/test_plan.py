@@ -1,6 +1,7 @@
 """`plan`: what `train` then does, without training or writing anything."""
 
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,14 @@ def test_it_says_what_train_then_does_and_writes_nothing(images: Path, quick: di
     joint = composed_epsilons([row, more], delta=again.delta)["pld"]
     assert again.together == pytest.approx(joint, rel=1e-3)
     assert again.spent == totals.so_far(spent.Record(LEDGER).runs(), "image")
+
+
+def test_a_small_epsilon_of_a_person_is_not_told_as_a_tenth(images: Path, quick: dict[str, Any]) -> None:
+    planned = plan(images, epsilon=0.02, **quick)
+    (line,) = [one for one in planned.lines() if one.startswith("ε of a person with ")]
+    told = {int(many): float(value) for many, value in re.findall(r"(\d+) images (\S+?)[,;]", line)}
+    assert told == pytest.approx(planned.epsilon_of_several, rel=0.1)
+    assert min(told[many] - value for many, value in planned.epsilon_of_several.items()) >= 0
 
 
 def test_the_command_prints_it_for_people_and_for_programs(images: Path) -> None:
