@@ -3,6 +3,7 @@
 import importlib.util
 import re
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 import pytest
@@ -99,16 +100,26 @@ def test_a_picture_of_other_code_is_told(
 
 
 ONE, TWO = (("Microbatch Size = 1",), ("Microbatch Size = 2",))
-HALF = ("digits (300)",)
+HALF, ALL = ("digits (300)",), ("digits",)
 
 
 @pytest.mark.parametrize(
     ("words", "table", "first", "second", "settled"),
     [
         ("Microbatches lose", 1, (("DP-SGD",), ONE), (("DP-SGD",), TWO), True),
-        ("Mixing the microbatch changes little", 1, (("DP-SGD w/ Mixup",), TWO), (("DP-SGD",), TWO), False),
+        ("Mixing the microbatch is no remedy", 1, (("DP-SGD w/ Mixup",), TWO), (("DP-SGD",), TWO), False),
         ("three seeds do not settle it", 10, (HALF, ("Tiny ViT", "B")), (HALF, ("Tiny ViT", "A")), False),
         ("three seeds do not settle it", 10, (HALF, ("Tiny ViT", "C")), (HALF, ("Tiny ViT", "B")), False),
+        ("that B is above A is settled", 10, (HALF, ("Tiny ConvNeXt", "B")), (HALF, ("Tiny ConvNeXt", "A")), True),
+        ("of all 1,437 digits B is below A", 10, (ALL, ("Tiny ViT", "A")), (ALL, ("Tiny ViT", "B")), True),
+        ("of all 1,437 digits B is below A", 10, (ALL, ("Tiny ConvNeXt", "A")), (ALL, ("Tiny ConvNeXt", "B")), True),
+        (
+            "at ε = 8 DP-Mix_Diff falls far behind",
+            3,
+            ((*HALF, "Self-Aug"), ("Tiny ConvNeXt", "ε = 8")),
+            ((*HALF, "DP-Mix_Diff"), ("Tiny ConvNeXt", "ε = 8")),
+            True,
+        ),
     ],
 )
 def test_what_is_said_to_differ_differs_seed_by_seed(
@@ -120,6 +131,24 @@ def test_what_is_said_to_differ_differs_seed_by_seed(
     difference = paired_difference(grid[first].values, grid[second].values)
     assert difference.excludes_zero == settled
     assert not settled or difference.low > 0
+
+
+def test_every_cell_where_mixing_views_shows_is_named(repository: Path) -> None:
+    """Where DP-Mix_Self and Self-Aug are further apart than either's standard deviation."""
+    apart = set()
+    for table in (2, 3, 5):
+        grid = read(repository / TABLES / f"table{table}.json").grid
+        for row, column in grid:
+            if "DP-Mix_Self" not in row:
+                continue
+            plain = tuple("Self-Aug" if label == "DP-Mix_Self" else label for label in row)
+            mixed, alone = grid[row, column].values, grid[plain, column].values
+            if abs(mean(mixed) - mean(alone)) > max(stdev(mixed), stdev(alone)):
+                apart |= {f"{mean(mixed):.1f} ({stdev(mixed):.1f}) % against {mean(alone):.1f} ({stdev(alone):.1f}) %"}
+    (finding,) = re.findall(r"^- \*\*DP-Mix_Self over.*?(?=^- )", section(repository), flags=re.MULTILINE | re.DOTALL)
+    named = re.findall(rf"{CELL} % against {CELL} %", " ".join(finding.split()))
+    assert {one.replace("(0.", "(.") for one in apart} == set(named)
+    assert len(named) == 3
 
 
 def systems(repository: Path) -> list[list[str]]:
