@@ -179,6 +179,15 @@ def test_the_goals_of_the_papers_scale_are_reached(hours: dict[tuple[str, str], 
         assert hours["images", target] <= most
 
 
+def test_the_page_of_the_rehearsal_says_what_the_whole_takes(paper: Catalogue, repository: Path) -> None:
+    page = (repository / "docs" / "rehearsal.md").read_text(encoding="utf-8")
+    costs = Costs(paper)
+    *_, row = estimates(paper, costs=costs, missing_only=False)
+    fetched = sum(row.disk[one] for one in ("downloads", "weights")) / 1e9
+    hours = sum(speed("a100", 0.4, [], costs).hours(row, costs).values())
+    assert f"downloads of {fetched:.0f} GB and some {round(hours, -2):.0f} GPU hours" in page
+
+
 def test_the_page_says_what_measuring_accuracy_costs_from_scratch(paper: Catalogue, repository: Path) -> None:
     page = " ".join((repository / "docs" / "choices.md").read_text(encoding="utf-8").split())
     trained = tested = 0.0
