@@ -11,6 +11,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from dpmix.cli.app import app
+from dpmix.params.registries import TABLE_KINDS, registered
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted(
@@ -100,6 +101,37 @@ def code(page: Path) -> list[str]:
     fenced = [line for block in blocks if block.type == "fence" for line in block.content.splitlines()]
     inline = [token.content for block in blocks for token in block.children or [] if token.type == "code_inline"]
     return fenced + inline
+
+
+MOST = 130  # characters; a page's paragraphs are wrapped at about 120
+
+
+@pages
+def test_prose_is_wrapped(page: Path) -> None:
+    lines, fenced, wide = page.read_text(encoding="utf-8").splitlines(), False, []
+    for number, line in enumerate(lines, start=1):
+        fenced ^= line.lstrip().startswith("```")
+        # A row of a table, a picture, a line of code to look for and what a program wrote stay whole.
+        if len(line) > MOST and not fenced and not re.match(r"\s*(\||!\[|\[!\[|In `|\*\*\d+ )", line):
+            wide.append(number)
+    assert lines
+    assert wide == [], f"wrap these lines of {title(page)} at 120 characters"
+
+
+def test_a_table_takes_what_its_page_says() -> None:
+    text = (ROOT / "docs" / "tables.md").read_text(encoding="utf-8")
+    takes = dict(re.findall(r"^\| `([\w-]+)` \| [^|]+ \| (.+) \|$", text, flags=re.MULTILINE))
+    del takes["kind"]  # the head of the table
+    assert set(takes) == set(TABLE_KINDS)
+    fields = {}
+    for kind, words in takes.items():
+        named = set(re.findall(r"`([a-z_]+)`", words)) - {"accuracy"}
+        if words.startswith(("the same without", "as `accuracy` without")):
+            without, _, more = words.partition(", and ")
+            left_out = set(re.findall(r"`([a-z_]+)`", without)) - {"accuracy"}
+            named = fields["accuracy"] - left_out | set(re.findall(r"`([a-z_]+)`", more))
+        fields[kind] = named
+        assert named | {"kind", "title", "caption"} == set(registered(TABLE_KINDS, kind).model_fields), kind
 
 
 def verbs() -> set[str]:
