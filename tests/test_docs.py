@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+import yaml
 from markdown_it import MarkdownIt
 
 from dpmix.cli.app import app
@@ -132,6 +133,15 @@ def test_a_table_takes_what_its_page_says() -> None:
             named = fields["accuracy"] - left_out | set(re.findall(r"`([a-z_]+)`", more))
         fields[kind] = named
         assert named | {"kind", "title", "caption"} == set(registered(TABLE_KINDS, kind).model_fields), kind
+
+
+def test_the_page_of_claims_says_how_many_there_are() -> None:
+    """Of so many claims that are not true, the chance that one is called supported, each in one of forty lists."""
+    claims = yaml.safe_load((ROOT / "dpmix/claims/claims.yaml").read_text(encoding="utf-8"))
+    page = " ".join((ROOT / "docs/claims.md").read_text(encoding="utf-8").split())
+    assert len(claims) == 18
+    assert 1 - (1 - 1 / 40) ** len(claims) < 1 / 2
+    assert "Of eighteen claims of which none were true, fewer than one in two such lists" in page
 
 
 def verbs() -> set[str]:

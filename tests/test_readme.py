@@ -151,6 +151,20 @@ def test_every_cell_where_mixing_views_shows_is_named(repository: Path) -> None:
     assert len(named) == 3
 
 
+def test_the_page_of_choices_says_what_tighter_accountants_certify(repository: Path) -> None:
+    """Of the paper's runs, for the noise of each; `table_privacy` has them."""
+    grid = read(repository / TABLES / "table_privacy.json").grid
+    stated = {row: cell.values[0] for (row, column), cell in grid.items() if column == ("As calibrated", "RDP")}
+    less = [
+        100 * (1 - grid[row, ("As calibrated", name)].values[0] / epsilon)
+        for row, epsilon in stated.items()
+        for name in ("PRV", "PLD")
+    ]
+    assert len(less) == 64
+    page = " ".join((repository / "docs" / "choices.md").read_text(encoding="utf-8").split())
+    assert f"PRV and PLD, which certify {min(less):.0f} to {max(less):.0f} % less ε for the paper's runs" in page
+
+
 def systems(repository: Path) -> list[list[str]]:
     """The rows of the list of systems, cell by cell."""
     text = (repository / "docs" / "works.md").read_text(encoding="utf-8").partition("# What works\n")[2]
