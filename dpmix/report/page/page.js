@@ -201,18 +201,13 @@ async function draw(figure, again = false) {
   });
 }
 
-// What the page can be used without waits until it is at rest: the layout of what is far from the window, and the library
-// that draws (until then pictures are images).
-function layOut() {
-  delete document.documentElement.dataset.starts;
-}
-
+// The page can be used without the library that draws, which is read once all else is at rest: until then pictures are
+// images.
 function readVega() {
   const read = `${document.getElementById("vega").textContent}\ndispatchEvent(new Event("vega"));`;
   document.head.append(make("script", {type: "module", text: read}));
 }
 addEventListener("vega", drawPictures);
-addEventListener("beforeprint", layOut);
 
 function drawPictures() {
   const seen = new IntersectionObserver(entries => {
@@ -492,7 +487,6 @@ let leading = false, rest = 0;
 function lead() {
   leading = Boolean(state.anchor);
   if (!leading) return;
-  layOut();
   document.getElementById(state.anchor)?.scrollIntoView();
   clearTimeout(rest);
   if (window.vegaEmbed) rest = setTimeout(() => { leading = false; }, 2000);
@@ -542,7 +536,4 @@ readAddress();
 document.documentElement.dataset.ready = "";
 follow();
 const atRest = window.requestIdleCallback ?? setTimeout;  // Safari has no idle callbacks
-addEventListener("load", () => setTimeout(atRest, 200, () => {
-  layOut();
-  readVega();
-}));
+addEventListener("load", () => setTimeout(atRest, 100, readVega));
