@@ -49,7 +49,7 @@ def runs_of(world: World, **changes: Any) -> list[Experiment]:
 
 
 def trained(runs: list[Experiment], room: float, encode: Any = blocks, **how: Any) -> list[Outcome]:
-    heads = [Head(plan_for(runs[0].plan(), 1.0), 4.0, "a", momentum=0.5)]
+    heads = [Head(plan_for(runs[0].plan(), 1.0), 1.0, "a", momentum=0.5)]
     methods = [Method(run, load_data(run, "demo"), heads) for run in runs]
     return train_methods(methods, Featurizer(encode), kept_bytes=room, **how)
 

@@ -54,7 +54,7 @@ class Counting:
 
 def trained(experiment: Experiment, room: float, encode: Any = blocks, **how: Any) -> list[Outcome]:
     plan, data = plan_for(experiment.plan(), 1.0), load_data(experiment, "demo")
-    heads = [Head(plan, 4.0, "a", momentum=0.5), Head(plan, 1.0, "b", record_magnitudes=True)]
+    heads = [Head(plan, 1.0, "a", momentum=0.5), Head(plan, 1.0, "b", record_magnitudes=True)]
     return train_heads(experiment, heads, data, Featurizer(encode), kept_bytes=room, **how)
 
 
