@@ -482,20 +482,19 @@ for (const section of $$("section.table")) {
 }
 
 // Where a link leads stays in sight while pictures above it find their size, until the reader moves or all is at rest.
-let leading = false, rest = 0;
+let led = null, rest = 0;
 
-function lead() {
-  leading = Boolean(state.anchor);
-  if (!leading) return;
-  document.getElementById(state.anchor)?.scrollIntoView();
+function lead(element = state.anchor ? document.getElementById(state.anchor) : null) {
+  led = element;
+  led?.scrollIntoView();
   clearTimeout(rest);
-  if (window.vegaEmbed) rest = setTimeout(() => { leading = false; }, 2000);
+  if (window.vegaEmbed) rest = setTimeout(() => { led = null; }, 2000);
 }
 
-new ResizeObserver(() => { if (leading) document.getElementById(state.anchor)?.scrollIntoView(); }).observe($("main"));
-addEventListener("vega", () => { if (leading) lead(); });
+new ResizeObserver(() => led?.scrollIntoView()).observe($("main"));
+addEventListener("vega", () => lead(led));
 for (const moves of ["wheel", "touchmove", "pointerdown", "keydown"]) {
-  addEventListener(moves, () => { leading = false; }, {capture: true, passive: true});
+  addEventListener(moves, () => { led = null; }, {capture: true, passive: true});
 }
 
 // Start ---------------------------------------------------------------------------------------------------------------
@@ -536,4 +535,4 @@ readAddress();
 document.documentElement.dataset.ready = "";
 follow();
 const atRest = window.requestIdleCallback ?? setTimeout;  // Safari has no idle callbacks
-addEventListener("load", () => setTimeout(atRest, 100, readVega));
+addEventListener("load", () => atRest(readVega));
