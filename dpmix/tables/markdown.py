@@ -22,9 +22,14 @@ def _cell(cell: Cell | None, table: Table) -> str:
     return text if printed is None else f"{text} / {escape(printed)}"
 
 
-def markdown(table: Table) -> str:
-    """The table as a Markdown document: heading, caption, grid (wide ones in several parts) and footers."""
-    lines = [f"## {table.heading}. {escape(table.title)}", ""]
+def markdown(table: Table, *, named: bool = True) -> str:
+    """The table as a Markdown document: heading, caption, grid (wide ones in several parts) and footers.
+
+    Args:
+        table: what to write.
+        named: whether its name, such as `Table 9`, stands before its title.
+    """
+    lines = [f"## {f'{table.heading}. ' if named else ''}{escape(table.title)}", ""]
     if table.caption:
         lines += [escape(table.caption), ""]
     left = [escape(name) for name in table.row_names] or [escape(", ".join(table.column_names))]

@@ -68,7 +68,7 @@ def runs(world: World) -> dict[str, Experiment]:
 
 @pytest.mark.parametrize("track", ["scratch", "head"])
 @pytest.mark.parametrize("after", [0, 1, 5])
-def test_a_run_stopped_after_any_step_is_bit_for_bit_the_same(
+def test_a_run_stopped_after_any_step_has_the_same_metrics_and_record(
     world: World, monkeypatch: pytest.MonkeyPatch, track: str, after: int
 ) -> None:
     run = runs(world)[track]

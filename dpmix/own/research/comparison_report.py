@@ -55,7 +55,7 @@ def write(folder: Path, compared: Comparison, catalogue: "Catalogue", without_pr
         _FIRST.format(name=name, train=_train_command(compared)),
         _reference_lines(lines, methods[0]),
         _difference_lines(methods, values),
-        markdown(table).replace(f"## {table.heading}. ", "## ", 1),
+        markdown(table, named=False),
         _settings(compared, _chosen(compared, columns, catalogue)),
     ]
     write_text(folder / "README.md", "\n".join(parts))
