@@ -166,10 +166,8 @@ class Catalogue:
         """
         if target == "report":
             return digest([*map(self.fingerprint, sorted(self.targets)), code.digests(["report"])])
-        rooms = ["tables"]  # whose statistics the others use
-        if target not in self.tables:
-            rooms += ["figures", "claims"] if target == "claims" else ["figures"]
-        shown: list[Any] = [code.digests(rooms), *map(self.path, self.targets[target])]
+        also = () if target in self.tables else ("figures", "claims") if target == "claims" else ("figures",)
+        shown: list[Any] = [code.digests(["tables", *also]), *map(self.path, self.targets[target])]
         if target in self.tables:
             name = self.tables[target]
             shown += [[cell.row, cell.column, [self.path(one) for one in cell.artefacts]] for cell in self._cells[name]]
